@@ -1,0 +1,228 @@
+"""Every path and file name of the project, and the one way files are written: whole or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from softvote.errors import UserError
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """The folders that data flows through, under one root (the project's folder, or a demo's)."""
+
+    root: Path
+
+    @property
+    def pipelines(self) -> Path:
+        return self.root / "pipelines"
+
+    @property
+    def models(self) -> Path:
+        return self.root / "models"
+
+    @property
+    def cache(self) -> Path:
+        """Parsed input files, named by the content they were parsed from."""
+        return self.models / ".cache"
+
+    @property
+    def submissions(self) -> Path:
+        return self.root / "submissions"
+
+    @property
+    def ledger(self) -> Path:
+        return self.submissions / "ledger.csv"
+
+    def input(self, competition: str) -> Path:
+        """Raw files of a competition; no stage writes there."""
+        return self.root / "input" / competition
+
+    def pipeline(self, pipeline: str) -> PipelineFolder:
+        return PipelineFolder(self.models / pipeline)
+
+    def submission(self, pipeline: str, sha256: str) -> Path:
+        return self.submissions / f"{pipeline}-{sha256[:8]}.csv"
+
+
+@dataclass(frozen=True)
+class PipelineFolder:
+    """`models/<pipeline>/`: the folds and what was made from them."""
+
+    path: Path
+
+    @property
+    def folds(self) -> Path:
+        """row, label, fold."""
+        return self.path / "folds.csv"
+
+    @property
+    def folds_origin(self) -> Path:
+        """What the folds were made from."""
+        return self.path / "folds.json"
+
+    def voter(self, name: str) -> VoterFolder:
+        return VoterFolder(self.path / name)
+
+
+@dataclass(frozen=True)
+class VoterFolder:
+    """`models/<pipeline>/<member or ensemble>/`: what anything that predicts leaves behind.
+
+    A single member, one fold of it and an ensemble hold the same three files, so that each of them
+    can be scored, blended and submitted.
+    """
+
+    path: Path
+
+    @property
+    def oof(self) -> Path:
+        """Out-of-fold predictions: rows int64 (n,) and probabilities float32 (n, K)."""
+        return self.path / "oof.npz"
+
+    @property
+    def test(self) -> Path:
+        """Probabilities of the test rows, float32 (T, K)."""
+        return self.path / "test.npy"
+
+    @property
+    def scores(self) -> Path:
+        """Scores, and the key of the work they came from; written last, so it marks done work."""
+        return self.path / "scores.json"
+
+    @property
+    def vote(self) -> Path:
+        """An ensemble's rule and weights."""
+        return self.path / "vote.json"
+
+    @property
+    def comparison(self) -> Path:
+        """An ensemble's table of members and rules, as text."""
+        return self.path / "comparison.txt"
+
+    @property
+    def augmentation(self) -> Path:
+        return self.path / "augmentation.png"
+
+    @property
+    def mistakes(self) -> Path:
+        return self.path / "mistakes.png"
+
+    def fold(self, fold: int) -> FoldFolder:
+        return FoldFolder(self.path / f"fold{fold}")
+
+
+@dataclass(frozen=True)
+class FoldFolder(VoterFolder):
+    """`models/<pipeline>/<member>/fold<k>/`: one training; prediction needs nothing else."""
+
+    @property
+    def weights(self) -> Path:
+        return self.path / "weights.safetensors"
+
+    @property
+    def recipe(self) -> Path:
+        """Everything the weights were made with; written after them, so it marks them whole."""
+        return self.path / "recipe.json"
+
+    @property
+    def log(self) -> Path:
+        """One row an epoch."""
+        return self.path / "log.csv"
+
+    @property
+    def lock(self) -> Path:
+        return self.path / ".lock"
+
+
+def sha256_of(path: Path) -> str:
+    """Hexadecimal sha256 of a file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def key_of(facts: Any) -> str:
+    """One short key for anything JSON can hold: equal facts, equal key, whatever their order."""
+    text = json.dumps(facts, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+@contextlib.contextmanager
+def written_whole(path: Path) -> Iterator[Path]:
+    """A temporary name to write to, renamed to `path` when the block ends well, else removed.
+
+    The temporary name keeps the suffix, because numpy and matplotlib go by it.
+    """
+    temporary = path.with_name(f".{path.stem}.{os.getpid()}.tmp{path.suffix}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield temporary
+        with temporary.open("rb+") as file:
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be written ({error.strerror or error})") from None
+    finally:
+        with contextlib.suppress(OSError):  # a parent that is no folder has nothing to clean
+            temporary.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write UTF-8 text whole or not at all, with the line ends it has."""
+    with written_whole(path) as temporary:
+        temporary.write_text(text, encoding="utf-8", newline="")
+
+
+def write_json(path: Path, facts: dict[str, Any]) -> None:
+    """Write JSON for people: two spaces of indent, keys in the order given."""
+    write_text(path, json.dumps(facts, indent=2, ensure_ascii=False) + "\n")
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """The facts in a JSON file the project wrote itself; none where it is missing or damaged."""
+    try:
+        facts = json.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, NotADirectoryError, ValueError):
+        return {}
+    return facts if isinstance(facts, dict) else {}
+
+
+@contextlib.contextmanager
+def folder_written_whole(path: Path) -> Iterator[Path]:
+    """A temporary folder, renamed to `path` (which must not exist) when the block ends well."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    shutil.rmtree(temporary, ignore_errors=True)
+    try:
+        temporary.mkdir(parents=True)
+        yield temporary
+        temporary.replace(path)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be written ({error.strerror or error})") from None
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def claimed(lock: Path) -> Iterator[bool]:
+    """Whether this process holds `lock`; the system frees it when the process ends, however it ends."""
+    try:
+        lock.parent.mkdir(parents=True, exist_ok=True)
+        file = lock.open("w")
+    except OSError as error:
+        raise UserError(f"{lock}: cannot be written ({error.strerror})") from None
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+            return
+        yield True
