@@ -1,0 +1,218 @@
+"""A competition's files as arrays, parsed once and kept under the name of what they were parsed from."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from softvote.artifacts import Workspace, folder_written_whole, key_of, read_json, sha256_of, write_json
+from softvote.errors import Problems, UserError
+from softvote.pipeline import Competition
+from softvote.readers import READERS, Images
+from softvote.readers.base import MOST, class_indices, shown
+from softvote.readers.forms import Form, read_form
+
+CACHE_VERSION = 1
+"""Raised whenever the readers give other arrays for the same files."""
+
+_ARRAYS = ("train_pixels", "train_labels", "test_pixels")
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A competition's images, labels and ids.
+
+    train_pixels: uint8 (N, C, H, W), 0..255.
+    train_labels: int64 (N,), indices into `Competition.classes`.
+    test_pixels: uint8 (T, C, H, W), in the sample submission's order.
+    test_ids: T ids as the sample submission writes them, in its order.
+    sample_header: the sample submission's two column names.
+    train_digest: sha256 of train pixels and labels.
+    test_digest: sha256 of test pixels and ids.
+    """
+
+    train_pixels: NDArray[np.uint8]
+    train_labels: NDArray[np.int64]
+    test_pixels: NDArray[np.uint8]
+    test_ids: list[str]
+    sample_header: tuple[str, str]
+    train_digest: str
+    test_digest: str
+
+
+def load_dataset(competition: Competition, workspace: Workspace) -> Dataset:
+    """Read a competition's files, or what an earlier reading of the same files left behind.
+
+    Raises:
+        UserError: every problem of the files, one line each, with file, row and column.
+    """
+    folder = _input_folder(competition, workspace)
+    cache = workspace.cache / _cache_key(competition, folder)
+    dataset = _load_cached(cache)
+    if dataset is None:
+        dataset = _parse(competition, folder)
+        _save_cached(dataset, cache)
+    return dataset
+
+
+def read_solution(competition: Competition, workspace: Workspace) -> NDArray[np.int64] | None:
+    """True class indices int64 (T,) of the test rows in the sample submission's order, where they are known.
+
+    Raises:
+        UserError: labels that are no classes, or ids other than the sample submission's, one line each.
+    """
+    if competition.solution is None:
+        return None
+    folder = _input_folder(competition, workspace)
+    sample = read_form(_existing(folder / competition.sample_submission))
+    solution = read_form(_existing(folder / competition.solution))
+    problems = Problems()
+    labels = class_indices(solution.labels, competition, lambda row: solution.where(row, 1), problems)
+    source = str(solution.table.path)
+    order = _order(sample, solution.ids, source, lambda row: solution.where(row, 0), problems)
+    problems.raise_any()
+    return labels[order]
+
+
+def _input_folder(competition: Competition, workspace: Workspace) -> Path:
+    folder = workspace.input(competition.name)
+    if not folder.is_dir():
+        raise UserError(
+            f"{folder}: no such folder; get it with: make data ZIP=path/to/{competition.name}.zip"
+        )
+    return folder
+
+
+def _existing(path: Path) -> Path:
+    if not path.is_file():
+        raise UserError(
+            f"{path}: is missing; add it, or mend its name under competition in the pipeline file"
+        )
+    return path
+
+
+def _cache_key(competition: Competition, folder: Path) -> str:
+    """A key of everything the arrays depend on."""
+    sources = READERS[competition.files.format].sources(competition, folder)
+    try:
+        digests = {path.relative_to(folder).as_posix(): sha256_of(path) for path in sources}
+    except OSError as error:
+        raise UserError(
+            f"{error.filename}: cannot be read ({error.strerror}); mend it or its rights"
+        ) from None
+    facts = competition.model_dump(include={"files", "image", "labels", "sample_submission"})
+    return key_of([CACHE_VERSION, facts, digests])
+
+
+# ---------------------------------------------------------------- parsing
+
+
+def _parse(competition: Competition, folder: Path) -> Dataset:
+    train, test = READERS[competition.files.format].read(competition, folder)
+    assert train.labels is not None, "readers give labels with train images"
+    sample = read_form(folder / competition.sample_submission)
+    pixels = _in_order_of(sample, test, competition)
+    return Dataset(
+        train.pixels,
+        train.labels,
+        pixels,
+        sample.ids,
+        sample.header,
+        _digest(train.pixels, train.labels),
+        _digest(pixels, sample.ids),
+    )
+
+
+def _in_order_of(sample: Form, test: Images, competition: Competition) -> NDArray[np.uint8]:
+    """Test pixels in the sample submission's order: by id where the images have ids, else as they stand."""
+    source = _test_source(competition)
+    if test.ids is not None:
+        problems = Problems()
+        order = _order(sample, test.ids, source, lambda row: f"{source}, image {row + 1}", problems)
+        problems.raise_any()
+        return test.pixels[order]
+    if len(sample.ids) != len(test.pixels):
+        what = f"has {len(sample.ids)} rows for the {len(test.pixels)} test images of {source}"
+        raise UserError(f"{sample.table.path}: {what}; take both from one download")
+    return test.pixels
+
+
+def _test_source(competition: Competition) -> str:
+    files = competition.files
+    if files.format == "npy":
+        return ", ".join(files.test)
+    return files.test if files.format == "pixel_csv" else files.test_images
+
+
+def _order(
+    sample: Form, ids: list[str], source: str, where: Callable[[int], str], problems: Problems
+) -> NDArray[np.int64]:
+    """The position int64 (T,) in `ids` of each of the sample's ids; ids of one side only are noted.
+
+    Args:
+        source: the file that `ids` come from.
+        where: the place of the id at a position of `ids`.
+    """
+    position_of = {name: position for position, name in enumerate(ids)}
+    order = np.array([position_of.get(name, -1) for name in sample.ids], np.int64)
+    for row in np.flatnonzero(order < 0)[:MOST].tolist():
+        problems.add(
+            sample.where(row, 0), f"id {shown(sample.ids[row])} is not in {source}; mend one of them"
+        )
+    known = set(sample.ids)
+    unknown = (position for position, name in enumerate(ids) if name not in known)
+    for position in islice(unknown, MOST):
+        what = f"id {shown(ids[position])} is not in {sample.table.path.name}; mend one of them"
+        problems.add(where(position), what)
+    return order
+
+
+def _digest(pixels: NDArray[np.uint8], rest: NDArray[np.int64] | list[str]) -> str:
+    digest = hashlib.sha256(repr(pixels.shape).encode())
+    digest.update(np.ascontiguousarray(pixels).data)
+    digest.update("\n".join(rest).encode() if isinstance(rest, list) else rest.data)
+    return digest.hexdigest()
+
+
+# ---------------------------------------------------------------- what an earlier reading left
+
+
+def _load_cached(cache: Path) -> Dataset | None:
+    """What an earlier reading kept; None where it is missing or no longer what was written."""
+    facts: Any = read_json(cache / "facts.json")
+    try:
+        arrays = {name: np.load(cache / f"{name}.npy", allow_pickle=False) for name in _ARRAYS}
+        dataset = Dataset(**arrays, **{**facts, "sample_header": tuple(facts["sample_header"])})
+        found = (
+            _digest(dataset.train_pixels, dataset.train_labels),
+            _digest(dataset.test_pixels, dataset.test_ids),
+        )
+    except (OSError, ValueError, TypeError, KeyError, EOFError):
+        return None
+    return dataset if found == (dataset.train_digest, dataset.test_digest) else None
+
+
+def _save_cached(dataset: Dataset, cache: Path) -> None:
+    """Keep the arrays whole or not at all; another process may have done so meanwhile."""
+    if _load_cached(cache) is not None:
+        return
+    shutil.rmtree(cache, ignore_errors=True)
+    try:
+        with folder_written_whole(cache) as temporary:
+            for name in _ARRAYS:
+                np.save(temporary / f"{name}.npy", getattr(dataset, name), allow_pickle=False)
+            facts = {name: value for name, value in vars(dataset).items() if name not in _ARRAYS}
+            write_json(temporary / "facts.json", facts)
+    except OSError as error:
+        raise UserError(f"{cache}: cannot be written ({error.strerror}); free it or pass --root") from None
+    except UserError:
+        if _load_cached(cache) is None:
+            raise

@@ -1,0 +1,127 @@
+"""What every reader gives and needs: images, class indices, and files that are there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from softvote.errors import Problems, UserError, one_of
+from softvote.pipeline import Competition
+
+MOST = 100
+"""So many bad cells of one column are looked at; a wholly wrong file needs no line for each."""
+
+
+@dataclass(frozen=True)
+class Images:
+    """Images of one split, in the order of their file.
+
+    pixels: uint8 (N, C, H, W), 0..255.
+    labels: int64 (N,), indices into `Competition.classes`; None where unknown.
+    ids: as written in the files; None where images have none.
+    """
+
+    pixels: NDArray[np.uint8]
+    labels: NDArray[np.int64] | None = None
+    ids: list[str] | None = None
+
+
+class Reader(Protocol):
+    """Reads one file format; a module with these two functions is one."""
+
+    def sources(self, competition: Competition, folder: Path) -> list[Path]:
+        """Every file whose content the images depend on, sample_submission among them.
+
+        Raises:
+            UserError: all that are missing, one line each.
+        """
+
+    def read(self, competition: Competition, folder: Path) -> tuple[Images, Images]:
+        """Train images with labels, and test images.
+
+        Raises:
+            UserError: every problem of the files, one line each, with file, row and column.
+        """
+
+
+def existing(competition: Competition, folder: Path, names: Iterable[str]) -> list[Path]:
+    """The paths of these files or folders and of the sample submission.
+
+    Raises:
+        UserError: all that are missing, one line each.
+    """
+    problems = Problems()
+    paths = [folder / name for name in dict.fromkeys([*names, competition.sample_submission])]
+    for path in paths:
+        if not path.exists():
+            problems.add(
+                str(path), "is missing; add it, or mend its name under competition in the pipeline file"
+            )
+    problems.raise_any()
+    return paths
+
+
+def class_indices(
+    labels: Sequence[str], competition: Competition, where: Callable[[int], str], problems: Problems
+) -> NDArray[np.int64]:
+    """Indices int64 (N,) of labels as written in a file; unknown ones are noted and become 0.
+
+    Args:
+        where: the place of the label at a position of `labels`.
+    """
+    index_of = {name: index for index, name in enumerate(competition.classes)}
+    indices = np.array([index_of.get(label.strip(), -1) for label in labels], np.int64).reshape(-1)
+    for position in np.flatnonzero(indices < 0)[:MOST].tolist():
+        label = labels[position].strip()
+        found = f"{shown(label)} is not a class" if label else "is empty"
+        problems.add(where(position), f"{found}; mend it or competition.labels: {_known(competition, label)}")
+    return np.maximum(indices, 0)
+
+
+def _known(competition: Competition, label: str) -> str:
+    if isinstance(competition.labels, list):
+        return one_of(competition.classes, label)
+    return f"integers {competition.labels.first}..{competition.labels.last}"
+
+
+def note_duplicates(ids: Sequence[str], where: Callable[[int], str], problems: Problems) -> None:
+    """Note ids that are empty or stand twice."""
+    first: dict[str, int] = {}
+    bad = (
+        position
+        for position, name in enumerate(ids)
+        if not name or first.setdefault(name, position) != position
+    )
+    for position in islice(bad, MOST):
+        name = ids[position]
+        what = (
+            f"id {shown(name)} stands already at {where(first[name])}; drop one"
+            if name
+            else "is empty; write the id"
+        )
+        problems.add(where(position), what)
+
+
+def shown(text: str) -> str:
+    """A cell's text in quotes, on one line, and not longer than a message can bear."""
+    return repr(text if len(text) <= 40 else f"{text[:37]}...")
+
+
+def read_bytes(path: Path) -> bytes:
+    """A file's content.
+
+    Raises:
+        UserError: it cannot be read.
+    """
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise UserError(
+            f"{path}: cannot be read ({error.strerror or error}); mend it or its rights"
+        ) from None

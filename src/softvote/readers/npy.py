@@ -1,0 +1,124 @@
+"""`npy`: uint8 arrays (N, H, W) or (N, H, W, C) and integer labels (N,), perhaps in several files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from softvote.errors import Problems
+from softvote.pipeline import Competition, NpyArrays
+from softvote.pipeline import Image as ImageFacts
+from softvote.readers.base import Images, class_indices, existing
+
+Arrays = list[NDArray[Any]]
+
+
+def sources(competition: Competition, folder: Path) -> list[Path]:
+    """Every array and the sample submission."""
+    files = _files(competition)
+    return existing(competition, folder, [*files.train, *files.train_labels, *files.test])
+
+
+def read(competition: Competition, folder: Path) -> tuple[Images, Images]:
+    """Train images with labels, and test images; several files are joined in the pipeline's order."""
+    files, problems = _files(competition), Problems()
+    train = [_load_images(folder / name, competition.image, problems) for name in files.train]
+    labels = [_load_labels(folder / name, competition, problems) for name in files.train_labels]
+    test = [_load_images(folder / name, competition.image, problems) for name in files.test]
+    if not problems:
+        _note_other_lengths(folder, files, train, labels, problems)
+    problems.raise_any()
+    return Images(_joined(train), np.concatenate(labels)), Images(_joined(test))
+
+
+def _files(competition: Competition) -> NpyArrays:
+    assert isinstance(competition.files, NpyArrays)
+    return competition.files
+
+
+def _joined(arrays: list[NDArray[np.uint8]]) -> NDArray[np.uint8]:
+    """(N, C, H, W) of arrays (n, H, W, C)."""
+    return np.ascontiguousarray(np.concatenate(arrays).transpose(0, 3, 1, 2))
+
+
+def load_array(path: Path, problems: Problems) -> NDArray[Any] | None:
+    """The array of a `.npy` file; what is wrong with the file is noted, and gives None."""
+    try:
+        with path.open("rb") as file:
+            magic = file.read(6)
+        if magic != b"\x93NUMPY":
+            problems.add(str(path), "is not an .npy file; write it with numpy.save")
+            return None
+        array: NDArray[Any] = np.load(path, allow_pickle=False)
+        return array
+    except (OSError, ValueError, EOFError, SyntaxError) as error:
+        if "Object arrays" in str(error):
+            problems.add(
+                str(path), "holds pickled objects, which can run code; save it as an array of numbers"
+            )
+        else:
+            problems.add(
+                str(path), f"is cut off or damaged ({str(error).splitlines()[0]}); download it again"
+            )
+        return None
+
+
+def _load_images(path: Path, image: ImageFacts, problems: Problems) -> NDArray[np.uint8]:
+    """uint8 (n, H, W, C), empty where the file is not so, which is noted."""
+    expected = (image.height, image.width, image.channels)
+    array = load_array(path, problems)
+    nothing = np.empty((0, *expected), np.uint8)
+    if array is None:
+        return nothing
+    if array.dtype != np.uint8:
+        problems.add(str(path), f"holds {array.dtype}, not uint8; scale to 0..255 and save it as uint8")
+    if array.ndim not in (3, 4):
+        problems.add(str(path), f"has shape {array.shape}; images need (N, H, W) or (N, H, W, C)")
+        return nothing
+    size = array.shape[1:] if array.ndim == 4 else (*array.shape[1:], 1)
+    if size != expected:
+        found, named = (" x ".join(map(str, sides)) for sides in (size, expected))
+        problems.add(
+            str(path), f"has images of {found} (H x W x C), competition.image says {named}; mend one"
+        )
+    if not len(array):
+        problems.add(str(path), "holds no images; download it again")
+    return nothing if problems else array.reshape(-1, *expected)
+
+
+def _load_labels(path: Path, competition: Competition, problems: Problems) -> NDArray[np.int64]:
+    """Class indices int64 (n,)."""
+    nothing = np.empty(0, np.int64)
+    array = load_array(path, problems)
+    if array is None:
+        return nothing
+    if array.dtype.kind not in "iu":
+        problems.add(str(path), f"holds {array.dtype}; labels must be integers: save it as int64")
+        return nothing
+    if array.ndim != 1:
+        problems.add(str(path), f"has shape {array.shape}; labels need (N,)")
+        return nothing
+    labels = [str(label) for label in array.tolist()]
+    return class_indices(labels, competition, lambda position: f"{path}, index {position}", problems)
+
+
+def _note_other_lengths(
+    folder: Path,
+    files: NpyArrays,
+    train: list[NDArray[np.uint8]],
+    labels: list[NDArray[np.int64]],
+    problems: Problems,
+) -> None:
+    """Note labels that are not as many as the images, file by file where they come in pairs."""
+    pairs = list(zip(files.train_labels, labels, files.train, train, strict=False))
+    if len(train) != len(labels):
+        pairs = [
+            (files.train_labels[0], np.concatenate(labels), ", ".join(files.train), np.concatenate(train))
+        ]
+    for name, some_labels, images_name, images in pairs:
+        if len(some_labels) != len(images):
+            what = f"has {len(some_labels)} labels for the {len(images)} images of {images_name}"
+            problems.add(str(folder / name), f"{what}; pair the files")

@@ -1,0 +1,148 @@
+"""`pixel_csv`: one line an image, pixels row by row (of colour images red, green and blue each time)."""
+
+from __future__ import annotations
+
+import io
+import math
+import re
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from softvote.errors import Problems
+from softvote.pipeline import Competition, PixelCsv
+from softvote.pipeline import Image as ImageFacts
+from softvote.readers.base import MOST, Images, class_indices, existing, note_duplicates, shown
+from softvote.readers.table import Table, open_table
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+WHOLE = re.compile(r"\+?[0-9]{1,9}")
+
+
+def sources(competition: Competition, folder: Path) -> list[Path]:
+    """Both tables and the sample submission."""
+    files = _files(competition)
+    return existing(competition, folder, [files.train, files.test])
+
+
+def read(competition: Competition, folder: Path) -> tuple[Images, Images]:
+    """Train images with labels, and test images; with ids where the pipeline names their column."""
+    files, problems = _files(competition), Problems()
+    tables = [open_table(folder / name, problems) for name in (files.train, files.test)]
+    _note_other_order(tables, files, problems)
+    train, test = (
+        _images(table, competition, labelled, problems) if table else None
+        for table, labelled in zip(tables, (True, False), strict=True)
+    )
+    problems.raise_any()
+    assert train and test, "a table without images has a problem"
+    return train, test
+
+
+def _files(competition: Competition) -> PixelCsv:
+    assert isinstance(competition.files, PixelCsv)
+    return competition.files
+
+
+def _pixel_columns(table: Table, files: PixelCsv) -> list[int]:
+    return [index for index, name in enumerate(table.header) if name not in (files.label, files.id)]
+
+
+def _note_other_order(tables: list[Table | None], files: PixelCsv, problems: Problems) -> None:
+    names = [[table.header[index] for index in _pixel_columns(table, files)] for table in tables if table]
+    if len(names) == 2 and names[0] != names[1] and sorted(names[0]) == sorted(names[1]):
+        column = next(test for train, test in zip(*names, strict=True) if train != test)
+        assert tables[1]
+        problems.add(
+            f"{tables[1].path}, row 1, column {column}",
+            f"the pixels stand in another order than in {files.train}; order both alike",
+        )
+
+
+def _images(table: Table, competition: Competition, labelled: bool, problems: Problems) -> Images | None:
+    files, image = _files(competition), competition.image
+    columns = _pixel_columns(table, files)
+    wanted = [name for name, needed in ((files.label, labelled), (files.id, True)) if name and needed]
+    present = [table.has(name, problems) for name in wanted]
+    if not all(present) or not _fits(table, len(columns), image, problems):
+        return None
+    labels = ids = None
+    if labelled:
+        labels = class_indices(
+            table.column(files.label),
+            competition,
+            lambda position: table.where(position, files.label),
+            problems,
+        )
+    if files.id:
+        name, ids = files.id, table.column(files.id)
+        note_duplicates(ids, lambda position: table.where(position, name), problems)
+    flat = _pixels(table, columns, problems)
+    shaped = flat.reshape(-1, image.height, image.width, image.channels)
+    return Images(np.ascontiguousarray(shaped.transpose(0, 3, 1, 2)), labels, ids)
+
+
+def _fits(table: Table, count: int, image: ImageFacts, problems: Problems) -> bool:
+    """Whether an image has as many pixels as the pipeline says; noted if not."""
+    expected = image.height * image.width * image.channels
+    if count == expected:
+        return True
+    size = f"{image.height} x {image.width} x {image.channels}"
+    side, rest = math.isqrt(count // image.channels), count % image.channels
+    fits = side**2 * image.channels == count and not rest
+    fix = f"set image height and width to {side}" if fits else "mend image, or the label and id columns"
+    problems.add(
+        f"{table.path}, row 1", f"{count} pixel columns, but competition.image is {size} = {expected}; {fix}"
+    )
+    return False
+
+
+def _pixels(table: Table, columns: list[int], problems: Problems) -> NDArray[np.uint8]:
+    """uint8 (N, pixels); zeros where cells are bad, which are noted."""
+    frame = _parse(table, columns)
+    unclean = [index for index in columns if not _is_clean(frame[index])]
+    for index in unclean[:MOST]:
+        frame[index] = _checked_cells(table, index, problems)
+    if len(unclean) > MOST:
+        more = len(unclean) - MOST
+        problems.add(str(table.path), f"{more} more columns hold cells that are not integers 0..255")
+        return np.zeros(frame.shape, np.uint8)
+    return frame.to_numpy().astype(np.uint8, order="C")
+
+
+def _is_clean(column: pd.Series[Any]) -> bool:
+    return column.dtype == np.int64 and bool(column.between(0, 255).all())
+
+
+def _parse(table: Table, columns: list[int]) -> pd.DataFrame:
+    """These columns, named by their index; nothing is taken for a missing value."""
+    import pandas as pd
+
+    text = "\n".join(record.text for record in table.records)
+    return pd.read_csv(
+        io.StringIO(text),
+        header=None,
+        names=list(range(len(table.header))),
+        usecols=columns,
+        index_col=False,
+        na_filter=False,
+        skip_blank_lines=False,
+        low_memory=False,
+    )
+
+
+def _checked_cells(table: Table, index: int, problems: Problems) -> list[int]:
+    """A column cell by cell; bad cells are noted and become 0."""
+    name = table.header[index]
+    cells = table.column(name)
+    whole = [bool(WHOLE.fullmatch(text)) and int(text) <= 255 for text in cells]
+    for position in islice((place for place, good in enumerate(whole) if not good), MOST):
+        text = cells[position]
+        found = f"{shown(text)} is no whole number from 0 to 255" if text else "is empty"
+        problems.add(table.where(position, name), f"{found}; write the pixel as an integer 0..255")
+    return [int(text) if good else 0 for text, good in zip(cells, whole, strict=True)]

@@ -1,0 +1,27 @@
+"""Fixtures that more than one test module uses."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from sklearn.datasets import load_digits
+
+from softvote.artifacts import Workspace
+
+Digits = tuple[NDArray[np.uint8], NDArray[np.int64]]
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Workspace:
+    """An empty project folder."""
+    return Workspace(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def digits() -> Digits:
+    """Real handwritten digits: images uint8 (1797, 8, 8), 0..255, and labels int64 (1797,)."""
+    data = load_digits()
+    return np.round(data.images * (255 / 16)).astype(np.uint8), data.target.astype(np.int64)

@@ -1,0 +1,80 @@
+"""Small competitions written to disk, one writer a file format."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from softvote.pipeline import Competition
+
+TRAIN, TEST = 30, 12
+TEST_IDS = [str(row + 1) for row in range(TEST)]
+
+Pixels = NDArray[np.uint8]
+Labels = NDArray[np.int64]
+
+
+def write_csv(path: Path, header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+    with path.open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file, lineterminator="\n").writerows([header, *rows])
+
+
+def competition_of(files: dict[str, Any], **facts: Any) -> Competition:
+    """The competition 'digits', 8 x 8, labels 0..9, with `facts` over these."""
+    usual = {"name": "digits", "image": {"height": 8, "width": 8}, "labels": {"first": 0, "last": 9}}
+    return Competition.model_validate(usual | {"files": files} | facts)
+
+
+def write_pixel_csv(folder: Path, images: Pixels, labels: Labels) -> dict[str, Any]:
+    names = [f"pixel{index}" for index in range(images[0].size)]
+    flat = images.reshape(len(images), -1).tolist()
+    train = [[label, *row] for label, row in zip(labels[:TRAIN].tolist(), flat[:TRAIN], strict=True)]
+    write_csv(folder / "train.csv", ["label", *names], train)
+    write_csv(folder / "test.csv", names, flat[TRAIN:])
+    return {"format": "pixel_csv"}
+
+
+def write_image_folder(folder: Path, images: Pixels, labels: Labels) -> dict[str, Any]:
+    ids = [f"digit_{row}" for row in range(TRAIN)]
+    for split, names, pixels in (("train", ids, images[:TRAIN]), ("test", TEST_IDS, images[TRAIN:])):
+        (folder / split).mkdir()
+        for name, image in zip(names, pixels, strict=True):
+            Image.fromarray(image).save(folder / split / f"{name}.png")
+    write_csv(folder / "train.csv", ["id", "label"], list(zip(ids, labels[:TRAIN].tolist(), strict=True)))
+    return {"format": "image_folder", "suffix": ".png"}
+
+
+def write_npy(folder: Path, images: Pixels, labels: Labels) -> dict[str, Any]:
+    half = TRAIN // 2
+    for part, rows in enumerate((slice(0, half), slice(half, TRAIN))):
+        np.save(folder / f"data{part}.npy", images[rows])
+        np.save(folder / f"lab{part}.npy", labels[rows])
+    np.save(folder / "test.npy", images[TRAIN:])
+    files = {"train": ["data0.npy", "data1.npy"], "train_labels": ["lab0.npy", "lab1.npy"]}
+    return {"format": "npy", **files, "test": ["test.npy"]}
+
+
+WRITERS: dict[str, Callable[[Path, Pixels, Labels], dict[str, Any]]] = {
+    "pixel_csv": write_pixel_csv,
+    "image_folder": write_image_folder,
+    "npy": write_npy,
+}
+
+
+def write_competition(
+    folder: Path, file_format: str, digits: tuple[Pixels, Labels], **facts: Any
+) -> Competition:
+    """30 train and 12 test digits with a sample submission and a solution, in a format."""
+    folder.mkdir(parents=True)
+    images, labels = digits[0][: TRAIN + TEST], digits[1][: TRAIN + TEST]
+    files = WRITERS[file_format](folder, images, labels)
+    write_csv(folder / "sample_submission.csv", ["Id", "Label"], [[name, 0] for name in TEST_IDS])
+    solution = list(zip(TEST_IDS, labels[TRAIN:].tolist(), strict=True))
+    write_csv(folder / "solution.csv", ["Id", "Label"], solution)
+    return competition_of(files, **facts)
