@@ -1,0 +1,161 @@
+"""Augmentation: one specification, two engines.
+
+`batched` draws and applies everything to a whole batch at once on the training device;
+`albumentations` treats image by image with the library of that name. In both, what happens to an
+image depends on the seed (which holds the epoch) and the image's row number alone: not on the
+batch it came in, nor on how many workers there are.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional
+
+from softvote.errors import UserError
+from softvote.seeds import derive_seed, uniforms
+
+if TYPE_CHECKING:
+    from softvote.pipeline import Augment
+
+# (images uint8 (B, C, H, W), rows int64 (B,), seed) -> float32 (B, C, H, W) in 0..255
+Augmenter = Callable[[Tensor, NDArray[np.int64], int], Tensor]
+
+_GRID = 4  # control points of the elastic grid a side
+_AFFINE_COLUMNS = 6  # angle, zoom, shear, shift along x and y, flip
+
+
+def create_augmenter(spec: Augment | None) -> Augmenter:
+    """The augmentation of a specification; without one, images pass as they are.
+
+    Returns:
+        a function of images uint8 (B, C, H, W), their row numbers int64 (B,) and a seed, giving
+        float32 (B, C, H, W) in 0..255 on the device of the images.
+    """
+    if spec is None:
+        return lambda images, rows, seed: images.float()
+    return ENGINES[spec.engine](spec)
+
+
+def batched(spec: Augment) -> Augmenter:
+    """All images of a batch in one `grid_sample`: affine map and elastic grid composed.
+
+    The elastic field is a 4 x 4 grid of random displacements, enlarged bicubically (after
+    T. Doucet's MNIST ensemble).
+    """
+
+    def augment(images: Tensor, rows: NDArray[np.int64], seed: int) -> Tensor:
+        columns = _AFFINE_COLUMNS + 2 * _GRID * _GRID
+        drawn = torch.from_numpy(uniforms(seed, rows, columns)).to(images.device) * 2 - 1
+        shape = list(images.shape)
+        grid = functional.affine_grid(_inverse_affine(spec, drawn, shape), shape, align_corners=False)
+        if spec.elastic:
+            grid = grid + _elastic_field(spec, drawn[:, _AFFINE_COLUMNS:], shape)
+        return functional.grid_sample(images.float(), grid, align_corners=False)
+
+    return augment
+
+
+def _inverse_affine(spec: Augment, drawn: Tensor, shape: list[int]) -> Tensor:
+    """float (B, 2, 3): where each output pixel comes from, in coordinates of -1..1.
+
+    `drawn` is float (B, >= 6) in -1..1.
+    """
+    height, width = shape[-2:]
+    angle, zoom, shear, shift_x, shift_y, flip = drawn[:, :_AFFINE_COLUMNS].unbind(1)
+    angle = angle * math.radians(spec.rotate)
+    slant = torch.tan(shear * math.radians(spec.shear))
+    mirror = torch.where((flip + 1) / 2 < spec.horizontal_flip, -1.0, 1.0)
+    zoom = 1 + zoom * spec.scale
+    cos, sin = torch.cos(angle) / zoom, torch.sin(angle) / zoom
+    # Off-diagonal terms carry the aspect ratio, because both axes run from -1 to 1.
+    top = torch.stack(
+        [cos * mirror, (cos * slant - sin) * height / width, shift_x * 2 * spec.shift / width], 1
+    )
+    bottom = torch.stack(
+        [sin * mirror * width / height, sin * slant + cos, shift_y * 2 * spec.shift / height], 1
+    )
+    return torch.stack([top, bottom], 1)
+
+
+def _elastic_field(spec: Augment, drawn: Tensor, shape: list[int]) -> Tensor:
+    """float (B, H, W, 2): a smooth displacement of at most about `spec.elastic` pixels."""
+    height, width = shape[-2:]
+    coarse = drawn.reshape(-1, 2, _GRID, _GRID)
+    field = functional.interpolate(coarse, size=(height, width), mode="bicubic", align_corners=True)
+    to_unit = torch.tensor([2 * spec.elastic / width, 2 * spec.elastic / height], device=drawn.device)
+    return field.permute(0, 2, 3, 1) * to_unit
+
+
+def image_by_image(spec: Augment) -> Augmenter:
+    """The same specification through albumentations, each image with a seed of its own.
+
+    Its pipelines draw the same parameters in every worker and every epoch unless they are seeded
+    for each image, so that is what happens here.
+    """
+    transform = _albumentations_pipeline(spec)
+
+    def augment(images: Tensor, rows: NDArray[np.int64], seed: int) -> Tensor:
+        channels_last = images.permute(0, 2, 3, 1).cpu().numpy()
+        outputs = []
+        for image, row in zip(channels_last, rows, strict=True):
+            transform.set_random_seed(derive_seed(seed, int(row)) % 2**32)
+            outputs.append(transform(image=np.ascontiguousarray(image))["image"])
+        stacked = np.stack(outputs).reshape(channels_last.shape)
+        return torch.from_numpy(stacked).permute(0, 3, 1, 2).float().to(images.device)
+
+    return augment
+
+
+def _albumentations_pipeline(spec: Augment) -> Any:
+    os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # it asks the network otherwise
+    import albumentations as A  # noqa: N812
+
+    steps: list[Any] = [
+        A.Affine(
+            rotate=(-spec.rotate, spec.rotate),
+            scale=(1 - spec.scale, 1 + spec.scale),
+            shear={"x": (-spec.shear, spec.shear), "y": (0, 0)},
+            translate_px=None if not spec.shift else (-round(spec.shift), round(spec.shift)),
+            p=1.0,
+        )
+    ]
+    if spec.elastic:
+        steps.append(
+            A.GridElasticDeform(num_grid_xy=(_GRID, _GRID), magnitude=max(1, round(spec.elastic)), p=1.0)
+        )
+    if spec.horizontal_flip:
+        steps.append(A.HorizontalFlip(p=spec.horizontal_flip))
+    return A.Compose(steps)
+
+
+ENGINES: dict[str, Callable[[Augment], Augmenter]] = {"batched": batched, "albumentations": image_by_image}
+
+
+def shifted_views(images: Tensor, pixels: int) -> list[Tensor]:
+    """The images as they are and moved by `pixels` up, down, left and right, black coming in.
+
+    Args:
+        images: any dtype (B, C, H, W).
+
+    Returns:
+        five tensors of that shape, or just the images where `pixels` is 0.
+
+    Raises:
+        UserError: the shift would move the whole image out.
+    """
+    if pixels == 0:
+        return [images]
+    height, width = images.shape[-2:]
+    if pixels >= min(height, width):
+        raise UserError(f"tta.shift: {pixels} moves images of {height} x {width} out of sight; use 1 or 2")
+    padded = functional.pad(images, (pixels,) * 4)
+    offsets = [(pixels, pixels), (0, pixels), (2 * pixels, pixels), (pixels, 0), (pixels, 2 * pixels)]
+    return [padded[:, :, top : top + height, left : left + width] for top, left in offsets]

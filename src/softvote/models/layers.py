@@ -1,0 +1,57 @@
+"""What the networks share.
+
+Max pooling stands before the ReLU throughout: the two commute, so the function is the same, and the
+ReLU then works on a quarter of the values.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import nn
+
+from softvote.errors import UserError
+
+ImageSize = tuple[int, int]
+
+# What timm's create_model may pass on to any network and ours have no use for.
+_TIMM_EXTRAS = ("pretrained_cfg", "pretrained_cfg_overlay", "cache_dir")
+
+
+def without_weights(name: str, pretrained: bool, kwargs: dict[str, Any]) -> dict[str, Any]:
+    """The arguments of a network that has no published weights.
+
+    Raises:
+        UserError: pretrained weights were asked for.
+    """
+    if pretrained:
+        raise UserError(f"model {name}: has no pretrained weights; leave pretrained out")
+    return {key: value for key, value in kwargs.items() if key not in _TIMM_EXTRAS}
+
+
+def flat_features(features: nn.Module, in_chans: int, img_size: ImageSize) -> int:
+    """How many values `features` (which ends flattened) gives for one image.
+
+    Raises:
+        UserError: the image is too small to come through the layers.
+    """
+    training = features.training
+    try:
+        with torch.no_grad():
+            return int(features.eval()(torch.zeros(1, in_chans, *img_size)).shape[1])
+    except RuntimeError:
+        height, width = img_size
+        raise UserError(f"images of {height} x {width} are too small for this network") from None
+    finally:
+        features.train(training)
+
+
+def conv_bn_relu(in_chans: int, out_chans: int, kernel: int, pool: bool = False) -> nn.Sequential:
+    """Same-size convolution, batch norm, ReLU, and max pooling by 2 where asked for."""
+    return nn.Sequential(
+        nn.Conv2d(in_chans, out_chans, kernel, padding=kernel // 2),
+        nn.BatchNorm2d(out_chans),
+        nn.MaxPool2d(2) if pool else nn.Identity(),
+        nn.ReLU(inplace=True),
+    )

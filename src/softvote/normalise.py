@@ -1,0 +1,36 @@
+"""Grey levels to numbers around zero, and nothing else."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Normalisation:
+    """Mean and standard deviation of each channel over the training rows, in 0..255."""
+
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+    @classmethod
+    def of(cls, images: Tensor) -> Normalisation:
+        """Measure uint8 (N, C, H, W), through the 256 counts of each channel's grey levels."""
+        levels = torch.arange(256, dtype=torch.float64)
+        means, stds = [], []
+        for channel in range(images.shape[1]):
+            share = torch.bincount(images[:, channel].reshape(-1).int(), minlength=256).double()
+            share /= share.sum()
+            mean = float((share * levels).sum())
+            variance = float((share * (levels - mean) ** 2).sum())
+            means.append(mean)
+            stds.append(max(variance**0.5, 1.0))  # blank images must not divide by nothing
+        return cls(tuple(means), tuple(stds))
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """float (B, C, H, W) in 0..255 -> the same shape, mean 0 and standard deviation 1."""
+        mean = torch.tensor(self.mean, device=images.device).view(1, -1, 1, 1)
+        std = torch.tensor(self.std, device=images.device).view(1, -1, 1, 1)
+        return (images - mean) / std
