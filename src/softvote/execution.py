@@ -1,0 +1,130 @@
+"""How a network runs on this machine: device, precision, memory format."""
+
+from __future__ import annotations
+
+import time
+from contextlib import AbstractContextManager
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+_ROUNDS = 6  # each candidate takes a step a round; the first round is not timed
+_TOLERANCE = 0.05  # relative error of bf16 outputs above which fp32 stays
+
+
+@dataclass(frozen=True)
+class Execution:
+    """A device, a precision and a memory format.
+
+    Attributes:
+        device: cuda, mps or cpu.
+        precision: fp32, or bf16 for autocast with float32 weights.
+        memory_format: contiguous or channels_last.
+        probe: images a second of every choice that was tried, by "precision memory_format".
+    """
+
+    device: str
+    precision: str
+    memory_format: str
+    probe: dict[str, float] = field(default_factory=dict, compare=False)
+
+    @property
+    def _torch_format(self) -> torch.memory_format:
+        return torch.channels_last if self.memory_format == "channels_last" else torch.contiguous_format
+
+    def place(self, model: nn.Module) -> nn.Module:
+        """The network on the device, its weights in the memory format."""
+        return model.to(self.device).to(memory_format=self._torch_format)
+
+    def lay_out(self, images: Tensor) -> Tensor:
+        """float (B, C, H, W) in the memory format."""
+        return images.contiguous(memory_format=self._torch_format)
+
+    def autocast(self) -> AbstractContextManager[Any]:
+        """The context in which the network is called."""
+        return torch.autocast(self.device, torch.bfloat16, enabled=self.precision == "bf16")
+
+    def facts(self) -> dict[str, Any]:
+        """What a recipe records."""
+        return asdict(self)
+
+
+def find_device() -> str:
+    """cuda, mps or cpu: the first that is there."""
+    if torch.cuda.is_available():
+        return "cuda"
+    return "mps" if torch.backends.mps.is_available() else "cpu"
+
+
+_probed: dict[object, Execution] = {}
+
+
+def choose_execution(
+    model: nn.Module, shape: tuple[int, int, int, int], precision: str, memory_format: str, key: object
+) -> Execution:
+    """What the caller asked for; where it says auto, the fastest in a probe of a few steps.
+
+    Args:
+        model: the network; its weights are left as they are.
+        shape: of a training batch, (B, C, H, W).
+        precision: fp32, bf16 or auto.
+        memory_format: contiguous, channels_last or auto.
+        key: networks with equal keys share one probe in this process.
+    """
+    device = find_device()
+    candidates = [
+        Execution(device, p, m)
+        for p in ("fp32", "bf16")
+        for m in ("contiguous", "channels_last")
+        if precision in (p, "auto") and memory_format in (m, "auto")
+    ]
+    if len(candidates) == 1:
+        return candidates[0]
+    cache_key = (key, shape, precision, memory_format)
+    if cache_key not in _probed:
+        _probed[cache_key] = _fastest(model, shape, candidates)
+    return _probed[cache_key]
+
+
+def _fastest(model: nn.Module, shape: tuple[int, int, int, int], candidates: list[Execution]) -> Execution:
+    state = {name: value.clone() for name, value in model.state_dict().items()}
+    images = torch.randn(shape, generator=torch.Generator().manual_seed(0)).to(candidates[0].device)
+    tried = [c for c in candidates if c.precision == "fp32" or _agrees_with_fp32(model, images, c)]
+    # By turns, and the best of each: what else the machine does must not decide.
+    rounds = [{c: _seconds_a_step(c.place(model), images, c) for c in tried} for _ in range(_ROUNDS)]
+    speeds = {c: shape[0] / min(seconds[c] for seconds in rounds[1:]) for c in tried}
+    model.load_state_dict(state)
+    model.zero_grad(set_to_none=True)
+    best = max(speeds, key=lambda candidate: speeds[candidate])
+    probe = {f"{c.precision} {c.memory_format}": round(speed, 1) for c, speed in speeds.items()}
+    return Execution(best.device, best.precision, best.memory_format, probe)
+
+
+def _agrees_with_fp32(model: nn.Module, images: Tensor, candidate: Execution) -> bool:
+    model = candidate.place(model).eval()
+    with torch.no_grad():
+        reference = model(images)
+        with candidate.autocast():
+            outputs = model(candidate.lay_out(images)).float()
+    model.train()
+    error = torch.linalg.vector_norm(outputs - reference) / torch.linalg.vector_norm(reference)
+    return bool(error < _TOLERANCE)
+
+
+def _seconds_a_step(model: nn.Module, images: Tensor, candidate: Execution) -> float:
+    _wait_for(candidate.device)
+    started = time.perf_counter()
+    with candidate.autocast():
+        outputs = model(candidate.lay_out(images))
+    outputs.float().square().mean().backward()
+    _wait_for(candidate.device)
+    return time.perf_counter() - started
+
+
+def _wait_for(device: str) -> None:
+    if device == "cuda":
+        torch.cuda.synchronize()
+    elif device == "mps":
+        torch.mps.synchronize()
