@@ -1,0 +1,202 @@
+"""softvote.ledger: no row is lost, doubled or invented."""
+
+from __future__ import annotations
+
+import multiprocessing
+import re
+import subprocess
+import time
+from dataclasses import replace
+from datetime import datetime
+from pathlib import Path
+
+import pytest
+
+from softvote.errors import UserError
+from softvote.ledger import COLUMNS, Entry, append_entry, git_state, now, read_ledger
+
+ENTRY = Entry(
+    pipeline="digit-recognizer",
+    ensemble="vote: mean",
+    members=("cnn_small", "resnet18"),
+    folds="5/5",
+    cv_score=0.996125,
+    cv_standard_error=0.0003,
+    rows=28_000,
+    file="digit-recognizer-0123abcd.csv",
+    sha256="0123abcd" * 8,
+    commit="abc1234",
+    clean=True,
+)
+
+
+def test_what_is_written_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "submissions" / "ledger.csv"
+    assert read_ledger(path) == []
+    entries = [ENTRY, replace(ENTRY, pipeline="digit-sum", solution_score=0.5, clean=False, commit="")]
+    assert [append_entry(path, entry) for entry in entries] == [True, True]
+    assert read_ledger(path) == entries
+
+
+def test_the_file_has_the_promised_columns_and_digits(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.csv"
+    append_entry(path, replace(ENTRY, time="2025-01-31T12:00:00Z", cv_score=1 / 3))
+    header, row = path.read_text().splitlines()
+    assert header == (
+        "time,pipeline,ensemble,members,folds,cv_score,cv_standard_error,rows,"
+        "solution_score,file,sha256,commit,clean"
+    )
+    assert row == (
+        "2025-01-31T12:00:00Z,digit-recognizer,vote: mean,cnn_small resnet18,5/5,0.333333,0.000300,28000,,"
+        f"digit-recognizer-0123abcd.csv,{ENTRY.sha256},abc1234,true"
+    )
+
+
+def test_time_is_utc_in_seconds() -> None:
+    text = now()
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", text)
+    assert abs(datetime.fromisoformat(text).timestamp() - time.time()) < 60
+
+
+def test_the_same_facts_are_written_once(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.csv"
+    assert append_entry(path, ENTRY)
+    before = path.read_bytes()
+    again = replace(ENTRY, time="2099-01-01T00:00:00Z", cv_score=0.9961250001, commit="def5678", clean=False)
+    assert not append_entry(path, again)
+    assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"sha256": "f" * 64}, {"ensemble": "vote: greedy"}, {"cv_score": 0.9962}, {"solution_score": 0.9}],
+)
+def test_a_changed_fact_is_a_new_row(tmp_path: Path, change: dict[str, object]) -> None:
+    path = tmp_path / "ledger.csv"
+    append_entry(path, ENTRY)
+    assert append_entry(path, replace(ENTRY, **change))  # type: ignore[arg-type]
+    assert len(read_ledger(path)) == 2
+
+
+def test_only_the_newest_row_of_the_same_pipeline_counts(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.csv"
+    other = replace(ENTRY, pipeline="digit-sum")
+    changed = replace(ENTRY, sha256="f" * 64)
+    written = [append_entry(path, entry) for entry in (ENTRY, other, ENTRY, changed, ENTRY)]
+    assert written == [True, True, False, True, True]
+
+
+def append_many(path: Path, writer: int) -> None:
+    for number in range(15):
+        append_entry(path, replace(ENTRY, pipeline=f"p{writer}", rows=number))
+
+
+def test_two_writers_lose_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.csv"
+    context = multiprocessing.get_context("fork")
+    writers = [context.Process(target=append_many, args=(path, writer)) for writer in range(2)]
+    for process in writers:
+        process.start()
+    for process in writers:
+        process.join(30)
+    found = sorted((entry.pipeline, entry.rows) for entry in read_ledger(path))
+    assert found == [(f"p{writer}", number) for writer in range(2) for number in range(15)]
+
+
+GOOD = ["t", "p", "e", "m", "5/5", "0.9", "0.01", "100", "0.8", "f.csv", "abc", "c", "false"]
+
+
+def damaged(column: str, text: str) -> str:
+    lines = [list(COLUMNS), list(GOOD), list(GOOD)]
+    lines[2][COLUMNS.index(column)] = text
+    return "".join(",".join(line) + "\n" for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("text", "where"),
+    [
+        ("", "row 1: the header"),
+        ("time,pipeline\n", "row 1: the header"),
+        (damaged("clean", "true,1"), "row 3: 14 columns, not 13"),
+        (damaged("clean", "yes"), "row 3, column clean: 'yes'"),
+        (damaged("cv_score", ""), "row 3, column cv_score: ''"),
+        (damaged("cv_score", "nan"), "row 3, column cv_score: 'nan'"),
+        (damaged("solution_score", "high"), "row 3, column solution_score: 'high'"),
+        (damaged("rows", "1.5"), "row 3, column rows: '1.5'"),
+        (damaged("file", '"f'), "cannot be read"),
+        (damaged("file", "f") + "<<<<<<< HEAD\n", "row 4: 1 columns, not 13"),
+    ],
+)
+def test_a_damaged_ledger_is_told_and_left_alone(tmp_path: Path, text: str, where: str) -> None:
+    path = tmp_path / "ledger.csv"
+    path.write_text(text)
+    for use in (lambda: read_ledger(path), lambda: append_entry(path, ENTRY)):
+        with pytest.raises(UserError) as caught:
+            use()
+        assert where in str(caught.value)
+    assert path.read_text() == text
+
+
+def test_what_could_not_be_read_again_is_not_written(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.csv"
+    with pytest.raises(ValueError):
+        append_entry(path, replace(ENTRY, cv_score=float("nan")))
+    assert not path.exists()
+
+
+def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path) -> None:
+    (tmp_path / "submissions").write_text("a file in the way")
+    with pytest.raises(UserError, match="cannot be written"):
+        append_entry(tmp_path / "submissions" / "ledger.csv", ENTRY)
+
+
+# ---------------------------------------------------------------- git
+
+
+def git(root: Path, *arguments: str) -> str:
+    identity = ["-c", "user.name=t", "-c", "user.email=t@example.org", "-c", "commit.gpgsign=false"]
+    command = ["git", "-C", str(root), *identity, *arguments]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> Path:
+    git(tmp_path, "init", "-q")
+    (tmp_path / "code.py").write_text("1\n")
+    git(tmp_path, "add", ".")
+    git(tmp_path, "commit", "-q", "-m", "first")
+    return tmp_path
+
+
+def test_a_committed_tree_is_clean_whatever_submissions_hold(repository: Path) -> None:
+    commit = git(repository, "rev-parse", "--short", "HEAD").strip()
+    assert git_state(repository) == (commit, True)
+    (repository / "submissions").mkdir()
+    (repository / "submissions" / "ledger.csv").write_text("x")
+    assert git_state(repository) == (commit, True)
+
+
+@pytest.mark.parametrize("name", ["code.py", "new.py", "deep/new.py", "deep/submissions/new.py"])
+def test_a_changed_or_unknown_file_makes_it_unclean(repository: Path, name: str) -> None:
+    (repository / name).parent.mkdir(parents=True, exist_ok=True)
+    (repository / name).write_text("2\n")
+    assert git_state(repository)[1] is False
+
+
+def test_a_root_inside_the_repository_sees_all_of_it(repository: Path) -> None:
+    (repository / "demo" / "submissions").mkdir(parents=True)
+    (repository / "demo" / "submissions" / "a.csv").write_text("x")
+    assert git_state(repository / "demo")[1] is True
+    (repository / "code.py").write_text("2\n")
+    assert git_state(repository / "demo")[1] is False
+
+
+def test_without_a_repository_or_git_there_is_no_commit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
+    assert git_state(tmp_path) == ("", False)
+    git(tmp_path, "init", "-q")
+    assert git_state(tmp_path) == ("", False)
+    monkeypatch.setenv("PATH", "")
+    assert git_state(tmp_path) == ("", False)
