@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from softvote.artifacts import FoldFolder, read_json
+from softvote.artifacts import FoldFolder, read_json, sha256_of
 from softvote.augment import shifted_views
 from softvote.errors import UserError
 from softvote.execution import Execution, find_device
@@ -74,15 +74,21 @@ def load_predictor(folder: FoldFolder, shift: int | None = None) -> Predictor:
     channels, height, width = recipe["image"]
     args = member["model_args"] | {"pretrained": False}  # the weights come from the folder
     model = create_model(member["model"], head.num_outputs, channels, (height, width), args)
-    try:
-        model.load_state_dict(load_file(folder.weights))
-    except Exception as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise UserError(
-            f"{folder.weights}: cannot be used ({reason}); delete {folder.path} and train"
-        ) from None
+    _load_weights(model, folder, recipe["weights_sha256"])
     ran = recipe["execution"]
     execution = Execution(find_device(), ran["precision"], ran["memory_format"])
     normalisation = Normalisation(tuple(recipe["mean"]), tuple(recipe["std"]))
     shift = member["tta"]["shift"] if shift is None else shift
     return Predictor(execution.place(model), head, normalisation, execution, shift)
+
+
+def _load_weights(model: nn.Module, folder: FoldFolder, sha256: str) -> None:
+    try:
+        if sha256_of(folder.weights) != sha256:
+            raise ValueError("not the file that was written")
+        model.load_state_dict(load_file(folder.weights))
+    except Exception as error:  # whatever the file holds, the remedy is the same
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise UserError(
+            f"{folder.weights}: cannot be used ({reason}); delete {folder.path} and run the train stage"
+        ) from None
