@@ -1,0 +1,198 @@
+"""The command line: words to calls, errors to one line and an exit code. Heavy modules load late."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from softvote.errors import UserError
+
+if TYPE_CHECKING:
+    from softvote.stages import Run
+
+    Commands = argparse._SubParsersAction[argparse.ArgumentParser]
+
+INTERRUPTED = 130
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command.
+
+    Returns:
+        0; 1 after a mistake of the user; 2 for words the command line does not know; 130 after Ctrl-C.
+    """
+    parsed = _parser().parse_args(arguments)
+    try:
+        parsed.run(parsed)
+    except UserError as error:
+        for line in str(error).splitlines():
+            print(f"softvote: {line}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("softvote: stopped; what was finished is kept, run the same command to go on", file=sys.stderr)
+        return INTERRUPTED
+    except BrokenPipeError:  # the reader of a pipe, such as head, has seen enough
+        return 1
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="softvote",
+        description="From raw competition files to a checked submission with an honest score.",
+    )
+    parser.add_argument(
+        "--root", type=Path, default=Path(), help="the folder of pipelines/, input/, models/ and submissions/"
+    )
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    _add_data(commands)
+    _add_pipeline(commands)
+    _add_stages(commands)
+    _add_pictures(commands)
+    return parser
+
+
+def _add_data(commands: Commands) -> None:
+    data = _command(commands, "data", _data, "unpack a competition's zip into input/")
+    data.add_argument("zip", type=Path)
+    data.add_argument("--name", help="the competition; the zip's name if left out")
+    init = _command(
+        commands, "init", _init, "look at a folder of competition files and write a pipeline for them"
+    )
+    init.add_argument("folder", type=Path)
+    init.add_argument("--name", help="the pipeline; the folder's name if left out")
+    init.add_argument(
+        "--image", type=_image_size, metavar="HxW", help="image size, where pixels are no square"
+    )
+
+
+def _add_pipeline(commands: Commands) -> None:
+    _on_pipeline(commands, "check", _check, "say what a pipeline would run, without running it")
+    _command(commands, "schema", _schema, "print the JSON Schema of pipeline files, for editors")
+
+
+def _add_stages(commands: Commands) -> None:
+    _on_pipeline(commands, "folds", _folds, "split the training rows into folds, once")
+    train = _on_pipeline(commands, "train", _train, "train every member on every fold that is due")
+    train.add_argument(
+        "--member", action="append", default=[], metavar="NAME", help="only this one (repeatable)"
+    )
+    train.add_argument(
+        "--fold", action="append", default=[], type=int, metavar="K", help="only this one (repeatable)"
+    )
+    _on_pipeline(commands, "ensemble", _ensemble, "compare the rules of the vote and let the members vote")
+    submit = _on_pipeline(
+        commands, "submit", _submit, "write and check the submission, enter it in the ledger"
+    )
+    submit.add_argument("--of", metavar="NAME", help="a member instead of the ensemble")
+
+
+def _add_pictures(commands: Commands) -> None:
+    augmentation = _on_pipeline(
+        commands, "augmentation", _augmentation, "draw what augmentation does to sixteen training images"
+    )
+    augmentation.add_argument("--member", metavar="NAME", help="whose; the first that has any if left out")
+    mistakes = _on_pipeline(
+        commands, "mistakes", _mistakes, "draw the out-of-fold images that are named wrong"
+    )
+    mistakes.add_argument("--of", metavar="NAME", help="a member instead of the ensemble")
+
+
+def _command(commands: Commands, name: str, run: object, text: str) -> argparse.ArgumentParser:
+    command = commands.add_parser(name, help=text, description=text)
+    command.set_defaults(run=run)
+    return command
+
+
+def _on_pipeline(commands: Commands, name: str, run: object, text: str) -> argparse.ArgumentParser:
+    command = _command(commands, name, run, text)
+    command.add_argument("pipeline", help="a name in pipelines/, or the path of a .yaml file")
+    command.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="override, such as members.cnn.epochs=2",
+    )
+    return command
+
+
+def _image_size(text: str) -> tuple[int, int]:
+    height, _, width = text.lower().partition("x")
+    if not (height.isdecimal() and width.isdecimal() and int(height) and int(width)):
+        raise argparse.ArgumentTypeError(f"{text!r} is no HxW, such as 28x28")
+    return int(height), int(width)
+
+
+# ---------------------------------------------------------------- from words to calls
+
+
+def _open(parsed: argparse.Namespace) -> Run:
+    from softvote.stages import open_run
+
+    return open_run(parsed.root, parsed.pipeline, parsed.set)
+
+
+def _data(parsed: argparse.Namespace) -> None:
+    from softvote.stages import data
+
+    data.run(parsed.root, parsed.zip, parsed.name)
+
+
+def _init(parsed: argparse.Namespace) -> None:
+    from softvote.stages import init
+
+    init.run(parsed.root, parsed.folder, parsed.name, parsed.image)
+
+
+def _check(parsed: argparse.Namespace) -> None:
+    from softvote.stages import check
+
+    check.run(_open(parsed))
+
+
+def _schema(parsed: argparse.Namespace) -> None:
+    import json
+
+    from softvote.pipeline import json_schema
+
+    print(json.dumps(json_schema(), indent=2))
+
+
+def _folds(parsed: argparse.Namespace) -> None:
+    from softvote.stages import folds
+
+    folds.run(_open(parsed))
+
+
+def _train(parsed: argparse.Namespace) -> None:
+    from softvote.stages import train
+
+    train.run(_open(parsed), parsed.member, parsed.fold)
+
+
+def _ensemble(parsed: argparse.Namespace) -> None:
+    from softvote.stages import ensemble
+
+    ensemble.run(_open(parsed))
+
+
+def _submit(parsed: argparse.Namespace) -> None:
+    from softvote.stages import submit
+
+    submit.run(_open(parsed), parsed.of)
+
+
+def _augmentation(parsed: argparse.Namespace) -> None:
+    from softvote.stages import augmentation
+
+    augmentation.run(_open(parsed), parsed.member)
+
+
+def _mistakes(parsed: argparse.Namespace) -> None:
+    from softvote.stages import mistakes
+
+    mistakes.run(_open(parsed), parsed.of)

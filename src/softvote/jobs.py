@@ -1,0 +1,192 @@
+"""Jobs: one member on one fold. What is due, why, and doing it.
+
+A training is identified by everything that decides its weights, a prediction by the training and
+what is predicted; a job whose identity is the one on disk is done. So a changed recipe retrains the
+folds of that member alone, and changed test images are only predicted again.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from softvote import __version__
+from softvote.artifacts import (
+    FoldFolder,
+    PipelineFolder,
+    key_of,
+    read_json,
+    sha256_of,
+    write_json,
+    write_text,
+    written_whole,
+)
+from softvote.dataset import Dataset
+from softvote.folds import FoldTable
+from softvote.pipeline import Member, Pipeline
+from softvote.predictions import Predictions, write_predictions
+from softvote.seeds import derive_seed
+
+State = Literal["train", "predict", "done"]
+
+
+@dataclass(frozen=True)
+class Job:
+    """One member on one fold.
+
+    Attributes:
+        identity: everything that decides the weights.
+        test_digest: of the test images.
+    """
+
+    member_name: str
+    member: Member
+    fold: int
+    folder: FoldFolder
+    identity: dict[str, Any]
+    test_digest: str
+
+    @property
+    def label(self) -> str:
+        return f"{self.member_name} fold {self.fold}"
+
+    @property
+    def training_key(self) -> str:
+        return key_of(self.identity)
+
+    @property
+    def prediction_key(self) -> str:
+        return key_of([self.training_key, self.member.tta.model_dump(), self.test_digest])
+
+    def state(self) -> State:
+        """What is left to do, by what is on disk."""
+        recipe = read_json(self.folder.recipe)
+        if recipe.get("key") != self.training_key or not self.folder.weights.is_file():
+            return "train"
+        scores = read_json(self.folder.scores)
+        predicted = self.folder.oof.is_file() and self.folder.test.is_file()
+        return "done" if predicted and scores.get("key") == self.prediction_key else "predict"
+
+    def reason(self) -> str:
+        """Why the job is not done, in words."""
+        recipe = read_json(self.folder.recipe)
+        if not recipe:
+            return "new"
+        changed = sorted(_changed(recipe.get("identity"), self.identity))
+        if changed:
+            return "changed: " + "; ".join(changed)
+        return "test rows or test-time augmentation changed" if self.state() == "predict" else "unfinished"
+
+
+def _changed(before: Any, now: Any, name: str = "") -> list[str]:
+    """The leaves of two nested mappings that differ, as `key old -> new`."""
+    if isinstance(before, dict) and isinstance(now, dict):
+        keys = before.keys() | now.keys()
+        parts = [_changed(before.get(key), now.get(key), f"{name}.{key}".strip(".")) for key in keys]
+        return [leaf for part in parts for leaf in part]
+    if before == now:
+        return []
+    texts = [json.dumps(value) for value in (before, now)]
+    return [f"{name} {' -> '.join(texts)}" if max(map(len, texts)) < 30 else name]
+
+
+def plan(pipeline: Pipeline, folder: PipelineFolder, dataset: Dataset, table: FoldTable) -> list[Job]:
+    """Every job of a pipeline, fold by fold, so that whole folds are there early."""
+    shared = {
+        "folds": table.key,
+        "data": dataset.train_digest,
+        "classes": pipeline.competition.classes,
+        "image": list(dataset.train_pixels.shape[1:]),
+        "pipeline_seed": pipeline.seed,
+    }
+    return [
+        Job(
+            name, member, fold, folder.voter(name).fold(fold),
+            {"member": member.model_dump(mode="json", exclude={"tta"}), "name": name, "fold": fold} | shared,
+            dataset.test_digest,
+        )
+        for fold in pipeline.folds.trained
+        for name, member in pipeline.members.items()
+    ]  # fmt: skip
+
+
+def voter_key(pipeline: Pipeline, jobs: Sequence[Job], name: str) -> str:
+    """What a member's or the ensemble's predictions depend on, all of it, in one key."""
+    if name in pipeline.members:
+        return key_of([job.prediction_key for job in jobs if job.member_name == name])
+    voters = [[voter, voter_key(pipeline, jobs, voter)] for voter in pipeline.voters]
+    return key_of([pipeline.ensemble.rule, voters])
+
+
+def run_job(job: Job, dataset: Dataset, folds: NDArray[np.int64]) -> None:
+    """Train the job if that is due, then predict; each leaves its files whole before the next begins."""
+    if job.state() == "train":
+        _train(job, dataset, folds)
+    _predict(job, dataset, folds)
+
+
+def _train(job: Job, dataset: Dataset, folds: NDArray[np.int64]) -> None:
+    import torch
+    from safetensors.torch import save_file
+
+    from softvote.training import TrainingRows, train
+
+    rows = np.flatnonzero(folds != job.fold)
+    data = TrainingRows(
+        torch.from_numpy(dataset.train_pixels[rows]), torch.from_numpy(dataset.train_labels[rows]), rows
+    )
+    seed = derive_seed(job.identity["pipeline_seed"], job.member_name, job.fold)
+    started = time.perf_counter()
+    trained = train(job.member, data, len(job.identity["classes"]), seed, job.label)
+    seconds = time.perf_counter() - started
+    for stale in (job.folder.scores, job.folder.recipe):
+        stale.unlink(missing_ok=True)
+    weights = {name: value.detach().cpu().contiguous() for name, value in trained.model.state_dict().items()}
+    with written_whole(job.folder.weights) as temporary:
+        save_file(weights, temporary)
+    write_text(job.folder.log, _log_csv(trained.log))
+    write_json(
+        job.folder.recipe,
+        {
+            "key": job.training_key,
+            "member": job.member.model_dump(mode="json"),
+            "classes": job.identity["classes"],
+            "image": job.identity["image"],
+            "mean": trained.normalisation.mean,
+            "std": trained.normalisation.std,
+            "execution": trained.execution.facts(),
+            "parameters": sum(value.numel() for value in trained.model.parameters()),
+            "rows": len(rows),
+            "seed": seed,
+            "seconds": round(seconds, 2),
+            "threads": torch.get_num_threads(),
+            "versions": {"softvote": __version__, "torch": str(torch.__version__)},
+            "weights_sha256": sha256_of(job.folder.weights),
+            "identity": job.identity,
+        },
+    )
+
+
+def _log_csv(log: list[dict[str, Any]]) -> str:
+    lines = [",".join(log[0])]
+    lines += [",".join(f"{v:.6g}" if isinstance(v, float) else str(v) for v in row.values()) for row in log]
+    return "\n".join(lines) + "\n"
+
+
+def _predict(job: Job, dataset: Dataset, folds: NDArray[np.int64]) -> None:
+    from softvote.inference import load_predictor
+
+    rows = np.flatnonzero(folds == job.fold)
+    predictor = load_predictor(job.folder, job.member.tta.shift)
+    predictions = Predictions(
+        rows,
+        predictor.probabilities(dataset.train_pixels[rows]),
+        predictor.probabilities(dataset.test_pixels),
+    )
+    write_predictions(job.folder, predictions, dataset.train_labels, {"key": job.prediction_key})

@@ -1,0 +1,85 @@
+"""The one currency: probabilities over the label range, of out-of-fold rows and of test rows."""
+
+from __future__ import annotations
+
+import zipfile
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from softvote.artifacts import VoterFolder, write_json, written_whole
+from softvote.errors import UserError
+from softvote.scores import Score, accuracy, log_loss
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """What a voter says.
+
+    Attributes:
+        rows: int64 (n,), ascending row numbers of the train file.
+        oof: float32 (n, K), probabilities of those rows by networks that were not trained on them.
+        test: float32 (T, K), probabilities of the test rows.
+    """
+
+    rows: NDArray[np.int64]
+    oof: NDArray[np.float32]
+    test: NDArray[np.float32]
+
+
+def joined(parts: list[Predictions]) -> Predictions:
+    """A member from its folds: out-of-fold rows put together, test probabilities averaged."""
+    rows = np.concatenate([part.rows for part in parts])
+    order = np.argsort(rows, kind="stable")
+    test = np.asarray(np.mean([part.test for part in parts], axis=0, dtype=np.float64), dtype=np.float32)
+    return Predictions(rows[order], np.concatenate([part.oof for part in parts])[order], test)
+
+
+def write_predictions(
+    folder: VoterFolder, predictions: Predictions, labels: NDArray[np.int64], facts: dict[str, Any]
+) -> None:
+    """Write probabilities and then, last, their scores, which mark the folder as done.
+
+    Args:
+        labels: int64 (N,), of every row of the train file.
+        facts: put before the scores; `key` among them says which work this was.
+    """
+    folder.scores.unlink(missing_ok=True)
+    with written_whole(folder.oof) as temporary:
+        np.savez(temporary, rows=predictions.rows, probabilities=predictions.oof)
+    with written_whole(folder.test) as temporary:
+        np.save(temporary, predictions.test)
+    truth = labels[predictions.rows]
+    right, loss = accuracy(predictions.oof, truth), log_loss(predictions.oof, truth)
+    write_json(folder.scores, facts | {"accuracy": _facts(right), "log_loss": _facts(loss)})
+
+
+def read_predictions(folder: VoterFolder) -> Predictions:
+    """Read what `write_predictions` wrote.
+
+    Raises:
+        UserError: a file is missing or damaged.
+    """
+    try:
+        with np.load(folder.oof) as oof:
+            return Predictions(oof["rows"], oof["probabilities"], np.load(folder.test))
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        raise UserError(
+            f"{folder.path}: probabilities cannot be read ({error}); delete it and run again"
+        ) from None
+
+
+def score_from(facts: dict[str, Any]) -> Score:
+    """The score that `write_predictions` put into scores.json under its name."""
+    return Score(facts["value"], facts["standard_error"], facts["rows"], facts["percent"])
+
+
+def _facts(score: Score) -> dict[str, Any]:
+    return {
+        "value": score.value,
+        "standard_error": score.standard_error,
+        "rows": score.rows,
+        "percent": score.percent,
+    }

@@ -1,0 +1,52 @@
+"""Augmentation: a picture of what a member's augmentation does to sixteen training images."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from softvote.dataset import load_dataset
+from softvote.errors import UserError, one_of
+from softvote.pictures import image_grid
+from softvote.seeds import derive_seed
+from softvote.stages import Run
+
+_IMAGES = 16
+_EPOCHS = 4
+
+
+def run(run: Run, member_name: str | None = None) -> None:
+    """Draw sixteen training images as they are and as four epochs would see them.
+
+    Raises:
+        UserError: no such member, or one without augmentation.
+    """
+    import torch
+
+    from softvote.augment import create_augmenter
+
+    members = run.pipeline.members
+    name = member_name or next((name for name in members if members[name].augment), next(iter(members)))
+    if name not in members:
+        raise UserError(f"--member: no member '{name}'; {one_of(list(members), name)}")
+    augment = members[name].augment
+    if augment is None:
+        raise UserError(
+            f"members.{name}: has no augmentation to show; add augment: {{rotate: 10}} or choose another"
+        )
+    dataset = load_dataset(run.pipeline.competition, run.workspace)
+    rows = np.linspace(0, len(dataset.train_labels) - 1, _IMAGES).astype(np.int64)
+    images = torch.from_numpy(np.ascontiguousarray(dataset.train_pixels[rows]))
+    change = create_augmenter(augment)
+    shown = [images.numpy()]
+    for epoch in range(_EPOCHS):
+        seed = derive_seed(run.pipeline.seed, name, 0, "augment", epoch)
+        shown.append(change(images, rows, seed).round().clamp(0, 255).byte().numpy())
+    titles = [[f"row {row}" for row in rows], *([f"epoch {epoch + 1}"] * _IMAGES for epoch in range(_EPOCHS))]
+    path = run.folder.voter(name).augmentation
+    image_grid(path, shown, titles, f"{run.name}, {name}: {augment.engine} {_amounts(augment)}")
+    print(f"wrote {path}")
+
+
+def _amounts(augment: object) -> str:
+    amounts = augment.model_dump(exclude={"engine"}, exclude_defaults=True)  # type: ignore[attr-defined]
+    return ", ".join(f"{name} {amount:g}" for name, amount in amounts.items())

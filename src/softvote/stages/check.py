@@ -1,0 +1,63 @@
+"""Check: what a pipeline would run, without running it."""
+
+from __future__ import annotations
+
+from softvote.errors import UserError
+from softvote.jobs import Job
+from softvote.networks import count_parameters
+from softvote.pipeline import Member
+from softvote.stages import Run
+from softvote.stages.train import planned
+from softvote.tables import render
+
+
+def run(run: Run) -> None:
+    """Build every network, look for what is done already, and show both as a table.
+
+    Raises:
+        UserError: every network that cannot be built or cannot take the images.
+    """
+    competition, spec = run.pipeline.competition, run.pipeline.folds
+    parameters = count_parameters(run.pipeline, list(run.pipeline.members))
+    jobs, missing = _jobs(run)
+    image, classes = competition.image, competition.classes
+    print(
+        f"{run.name}: {competition.name}, images {image.height} x {image.width} x {image.channels}, "
+        f"{len(classes)} classes {classes[0]}..{classes[-1]}, {competition.metric}"
+    )
+    lines = [
+        [
+            name,
+            member.model,
+            f"{parameters[name]:,}",
+            str(member.epochs),
+            f"{member.optimizer.name}, {member.schedule.name}",
+            _augmentation(member),
+            f"{sum(job.state() != 'done' for job in jobs if job.member_name == name)}" if jobs else "",
+            str(len(spec.trained)),
+        ]
+        for name, member in run.pipeline.members.items()
+    ]
+    header = ["member", "model", "parameters", "epochs", "trained with", "augmentation", "due", "of"]
+    print(render(header, lines), end="")
+    trainings = len(lines) * len(spec.trained)
+    epochs = sum(member.epochs for member in run.pipeline.members.values()) * len(spec.trained)
+    print(f"{trainings} trainings on {len(spec.trained)} of {spec.count} folds, {epochs} epochs in all")
+    print(f"then a vote of {len(run.pipeline.voters)}, rule: {run.pipeline.ensemble.rule}")
+    if missing:
+        print(f"before training: {missing}")
+
+
+def _jobs(run: Run) -> tuple[list[Job], str]:
+    """The jobs, and what is missing before they can be planned: data or folds."""
+    try:
+        return planned(run)[1], ""
+    except UserError as error:
+        return [], str(error).splitlines()[0]
+
+
+def _augmentation(member: Member) -> str:
+    if member.augment is None:
+        return "none"
+    amounts = member.augment.model_dump(exclude={"engine"}, exclude_defaults=True)
+    return " ".join(f"{name} {amount:g}" for name, amount in amounts.items()) or "none"

@@ -1,0 +1,28 @@
+"""Init: from a folder of competition files to a pipeline file that reads them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from softvote.artifacts import Workspace, write_text
+from softvote.errors import UserError
+from softvote.recognise import recognise
+
+
+def run(root: Path, folder: Path, name: str | None, image: tuple[int, int] | None) -> None:
+    """Recognise the files and write `pipelines/<name>.yaml`.
+
+    Raises:
+        UserError: files that are not recognised, a folder outside input/, or a pipeline that is there.
+    """
+    workspace = Workspace(root)
+    competition = folder.resolve().name
+    if folder.resolve() != workspace.input(competition).resolve():
+        raise UserError(f"{folder}: put it under {workspace.input('')} first; the stages read from there")
+    path = workspace.pipelines / f"{name or competition}.yaml"
+    if path.exists():
+        raise UserError(f"{path}: is there already; remove it or pass --name")
+    text = recognise(folder, competition, image)
+    write_text(path, text)
+    print(text, end="")
+    print(f"wrote {path}; next: softvote check {path.stem}")

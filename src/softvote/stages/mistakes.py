@@ -1,0 +1,46 @@
+"""Mistakes: a picture of the out-of-fold images that a voter gets wrong, the surest first."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from softvote.dataset import load_dataset
+from softvote.errors import UserError, one_of
+from softvote.pictures import image_grid
+from softvote.predictions import read_predictions
+from softvote.stages import Run
+
+_COLUMNS = 12
+_MOST = 60
+
+
+def run(run: Run, voter: str | None = None) -> None:
+    """Draw them, each with its row, what it was taken for, and its true label.
+
+    Raises:
+        UserError: no such voter, or one without predictions.
+    """
+    name = voter or run.pipeline.ensemble.name
+    known = [run.pipeline.ensemble.name, *run.pipeline.members]
+    if name not in known:
+        raise UserError(f"--of: neither ensemble nor member '{name}'; {one_of(known, name)}")
+    folder, classes = run.folder.voter(name), run.pipeline.competition.classes
+    predictions = read_predictions(folder)
+    dataset = load_dataset(run.pipeline.competition, run.workspace)
+    labels, guesses = dataset.train_labels[predictions.rows], predictions.oof.argmax(axis=1)
+    wrong = np.flatnonzero(guesses != labels)
+    if len(wrong) == 0:
+        print(f"{name}: no mistakes in {len(labels):,} rows")
+        return
+    surest = wrong[np.argsort(-predictions.oof[wrong, guesses[wrong]], kind="stable")][:_MOST]
+    lines = [surest[start : start + _COLUMNS] for start in range(0, len(surest), _COLUMNS)]
+    pixels = [dataset.train_pixels[predictions.rows[line]] for line in lines]
+    titles = [
+        [f"{predictions.rows[i]}: {classes[guesses[i]]}, not {classes[labels[i]]}" for i in line]
+        for line in lines
+    ]
+    heading = (
+        f"{run.name}, {name}: {len(surest)} of {len(wrong)} mistakes in {len(labels):,} rows, surest first"
+    )
+    image_grid(folder.mistakes, pixels, titles, heading)
+    print(f"wrote {folder.mistakes}")

@@ -1,0 +1,83 @@
+"""Submit: from probabilities of the test rows to a checked submission file and a row in the ledger."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from softvote.artifacts import read_json, sha256_of
+from softvote.dataset import Dataset, read_solution
+from softvote.errors import UserError, one_of
+from softvote.jobs import voter_key
+from softvote.ledger import Entry, append_entry, git_state
+from softvote.predictions import Predictions, read_predictions, score_from
+from softvote.scores import Score, accuracy
+from softvote.stages import Run
+from softvote.stages.ensemble import is_current
+from softvote.stages.train import planned
+from softvote.submission import submission_text, write_submission
+from softvote.tables import render
+
+
+def run(run: Run, voter: str | None = None) -> None:
+    """Write the submission of the ensemble, or of one member, and enter it in the ledger.
+
+    Raises:
+        UserError: no such voter, predictions that are not this pipeline's, a damaged ledger, or a
+            submission that would not have the form of sample_submission.
+    """
+    name = voter or run.pipeline.ensemble.name
+    known = [run.pipeline.ensemble.name, *run.pipeline.members]
+    if name not in known:
+        raise UserError(f"--of: neither ensemble nor member '{name}'; {one_of(known, name)}")
+    dataset, jobs = planned(run)
+    if not is_current(run, name, voter_key(run.pipeline, jobs, name)):
+        stage = "train" if name in run.pipeline.members else "ensemble"
+        raise UserError(
+            f"{run.folder.voter(name).path}: is not what the pipeline says now; run the {stage} stage"
+        )
+    predictions = read_predictions(run.folder.voter(name))
+    truth = read_solution(run.pipeline.competition, run.workspace)
+    solution = None if truth is None else accuracy(predictions.test, truth)
+    path = _write(run, dataset, predictions)
+    entry = _entry(run, name, solution, path)
+    added = append_entry(run.workspace.ledger, entry)
+    _show(run, entry, solution)
+    print(f"wrote {path}")
+    print(f"{'added a row to' if added else 'already in'} {run.workspace.ledger}")
+
+
+def _write(run: Run, dataset: Dataset, predictions: Predictions) -> Path:
+    classes = run.pipeline.competition.classes
+    labels = [classes[index] for index in predictions.test.argmax(axis=1)]
+    text = submission_text(dataset.sample_header, dataset.test_ids, labels)
+    return write_submission(run.workspace, run.name, text, dataset.sample_header, dataset.test_ids, classes)
+
+
+def _entry(run: Run, name: str, solution: Score | None, path: Path) -> Entry:
+    folder = run.folder.voter(name)
+    cv = score_from(read_json(folder.scores)["accuracy"])
+    chosen = read_json(folder.vote) if name == run.pipeline.ensemble.name else {}
+    commit, clean = git_state(run.workspace.root)
+    return Entry(
+        pipeline=run.name,
+        ensemble=f"{name}: {chosen['rule']}" if chosen else name,
+        members=tuple(chosen["weights"]) if chosen else (name,),
+        folds=f"{len(run.pipeline.folds.trained)}/{run.pipeline.folds.count}",
+        cv_score=cv.value,
+        cv_standard_error=cv.standard_error,
+        rows=cv.rows,
+        solution_score=None if solution is None else solution.value,
+        file=path.name,
+        sha256=sha256_of(path),
+        commit=commit,
+        clean=clean,
+    )
+
+
+def _show(run: Run, entry: Entry, solution: Score | None) -> None:
+    cv = Score(entry.cv_score, entry.cv_standard_error, entry.rows)
+    lines = [["cross-validation", str(cv), f"{entry.rows:,}", f"{entry.folds} folds"]]
+    if solution is not None:
+        lines.append(["solution.csv", str(solution), f"{solution.rows:,}", "test rows"])
+    print(f"{run.name}, {entry.ensemble} ({', '.join(entry.members)})")
+    print(render(["accuracy on", "score", "rows", "of"], lines), end="")
