@@ -1,0 +1,69 @@
+# From raw competition files to a checked submission: make folds train ensemble submit
+PIPELINE ?= digit-recognizer
+SET ?=
+
+PYTHON ?= python3
+BIN := .venv/bin
+SOFTVOTE := $(BIN)/softvote
+OVERRIDES := $(foreach setting,$(SET),--set $(setting))
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo data init check folds train ensemble submit augmentation mistakes test lint clean
+
+help: ## Show what can be made
+	@echo "make TARGET [PIPELINE=$(PIPELINE)] [SET='members.cnn.epochs=2 ...']"
+	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+install: $(BIN)/.installed ## Create .venv and install everything into it (the other targets do so too)
+
+$(BIN)/.installed: setup.cfg pyproject.toml
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --editable '.[test,lint]'
+	@touch $@
+
+demo: install ## The whole way on digits that come with scikit-learn, in the folder demo/
+	$(BIN)/python scripts/demo_data.py demo/input/demo-digits
+	$(SOFTVOTE) --root demo folds pipelines/demo.yaml
+	$(SOFTVOTE) --root demo train pipelines/demo.yaml
+	$(SOFTVOTE) --root demo ensemble pipelines/demo.yaml
+	$(SOFTVOTE) --root demo submit pipelines/demo.yaml
+
+data: install ## Unpack a competition: make data ZIP=path/to/digit-recognizer.zip
+	@test -n "$(ZIP)" || { echo "make data: say which zip: make data ZIP=path/to/digit-recognizer.zip"; exit 1; }
+	$(SOFTVOTE) data $(ZIP) $(if $(NAME),--name $(NAME))
+
+init: install ## Write a pipeline for other files: make init FOLDER=input/my-contest
+	@test -n "$(FOLDER)" || { echo "make init: say which folder: make init FOLDER=input/my-contest"; exit 1; }
+	$(SOFTVOTE) init $(FOLDER) $(if $(NAME),--name $(NAME))
+
+check: install ## Say what the pipeline would run
+	$(SOFTVOTE) check $(PIPELINE) $(OVERRIDES)
+
+folds: install ## Split the training rows, once
+	$(SOFTVOTE) folds $(PIPELINE) $(OVERRIDES)
+
+train: install ## Train every member on every fold that is due
+	$(SOFTVOTE) train $(PIPELINE) $(OVERRIDES)
+
+ensemble: install ## Compare the rules and let the members vote
+	$(SOFTVOTE) ensemble $(PIPELINE) $(OVERRIDES)
+
+submit: install ## Write and check the submission, enter it in the ledger
+	$(SOFTVOTE) submit $(PIPELINE) $(OVERRIDES)
+
+augmentation: install ## Draw what augmentation does to sixteen training images
+	$(SOFTVOTE) augmentation $(PIPELINE) $(OVERRIDES)
+
+mistakes: install ## Draw the out-of-fold images the vote gets wrong
+	$(SOFTVOTE) mistakes $(PIPELINE) $(OVERRIDES)
+
+test: install ## Run the tests
+	$(BIN)/python -m pytest
+
+lint: install ## ruff and mypy
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+clean: ## Remove .venv and the demo; input, models and submissions stay
+	rm -rf .venv demo
