@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import os
+
+# Tiny networks gain nothing from threads, and lose a lot of time where other programs run beside them.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 from pathlib import Path
 
 import numpy as np

@@ -1,4 +1,4 @@
-"""Progress of long work: a bar for people at a terminal, a line an epoch for log files."""
+"""Progress of long work: a bar for people at a terminal, a line now and then for log files."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ import time
 from typing import Any
 
 from tqdm import tqdm
+
+_SECONDS_A_LINE = 10.0
 
 
 class TrainingProgress:
@@ -20,7 +22,7 @@ class TrainingProgress:
 
     def __init__(self, label: str, epochs: int, images: int) -> None:
         self.label, self.epochs, self.images = label, epochs, images
-        self.started = time.perf_counter()
+        self.started = self.told = time.perf_counter()
         self.bar: Any = tqdm(
             total=epochs * images, desc=label, unit="img", unit_scale=True, leave=False,
             disable=not sys.stderr.isatty(), dynamic_ncols=True,
@@ -38,10 +40,12 @@ class TrainingProgress:
         self.bar.update(images)
 
     def epoch_ended(self, epoch: int, loss: float, accuracy: float, images_per_second: float) -> None:
-        """Without a terminal, say how the epoch went and how long the rest will take."""
-        if not self.bar.disable:
+        """Without a terminal, say every ten seconds and at the end how the epoch went and what is left."""
+        now = time.perf_counter()
+        last = epoch + 1 == self.epochs
+        if not self.bar.disable or (now - self.told < _SECONDS_A_LINE and not last):
             return
-        spent = time.perf_counter() - self.started
+        self.told, spent = now, now - self.started
         left = spent / (epoch + 1) * (self.epochs - epoch - 1)
         print(
             f"{self.label}: epoch {epoch + 1}/{self.epochs}  loss {loss:.4f}  accuracy {accuracy:.2%}  "
