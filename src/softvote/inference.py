@@ -18,7 +18,7 @@ from softvote.heads import Head, create_head
 from softvote.models import create_model
 from softvote.normalise import Normalisation
 
-_PIXELS_A_BATCH = 1 << 20  # bounds the memory of a forward pass, whatever the image size
+_PIXELS_A_BATCH = 1 << 19  # bounds the memory of a forward pass, whatever the image size
 
 
 @dataclass(frozen=True)

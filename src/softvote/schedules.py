@@ -64,11 +64,13 @@ class LearningRate:
 def _one_cycle(spec: pipeline.OneCycle, optimizer: Optimizer, steps: int) -> LRScheduler:
     group = optimizer.param_groups[0]
     has_momentum = "betas" in group or group.get("momentum", 0) > 0
-    # torch wants one step more than a training of very few steps has.
+    # torch wants one step more than a training of very few steps has, and fails where the climb would
+    # end on the first of them.
+    total = max(steps, 2) + 1
+    total += spec.warmup * total == 1
     return OneCycleLR(
-        optimizer, max_lr=group["lr"], total_steps=max(steps, 2) + 1, pct_start=spec.warmup,
-        cycle_momentum=has_momentum,
-    )  # fmt: skip
+        optimizer, max_lr=group["lr"], total_steps=total, pct_start=spec.warmup, cycle_momentum=has_momentum
+    )
 
 
 def cosine_share(spec: pipeline.Cosine, steps: int) -> Callable[[int], float]:

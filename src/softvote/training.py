@@ -178,7 +178,7 @@ class Training:
     ) -> tuple[float, float]:
         """Feed every row once, in batches of sizes that differ by one at most; mean loss and accuracy."""
         order = np.random.default_rng(derive_seed(self.seed, "order", epoch)).permutation(len(data.rows))
-        totals = torch.zeros(2, device=data.images.device, dtype=torch.float64)
+        totals = torch.zeros(2, device=data.images.device)
         seen, look_every = 0, max(1, batches // _FIGURES_AN_EPOCH)
         for number, which in enumerate(np.array_split(order, batches)):
             totals += self._step(epoch, number, data, which)
@@ -192,7 +192,7 @@ class Training:
         return loss, accuracy
 
     def _step(self, epoch: int, number: int, data: TrainingRows, which: NDArray[np.int64]) -> Tensor:
-        """One optimiser step; float64 (2,): loss and right answers, summed over the batch."""
+        """One optimiser step; float32 (2,): loss and right answers, summed over the batch."""
         chosen = torch.from_numpy(which).to(data.images.device)
         images, labels = self._batch(epoch, data.images[chosen], data.rows[which]), data.labels[chosen]
         share = self._mixing_share(epoch, number)
@@ -211,7 +211,7 @@ class Training:
         if self.average is not None:
             self.average.update(self.model, step=self.steps)
         right = (self.head.probabilities(outputs.detach()).argmax(1) == labels).sum()
-        return torch.stack([loss.detach().double() * len(which), right.double()])
+        return torch.stack([loss.detach() * len(which), right.float()])
 
     def _augmented(self, epoch: int) -> bool:
         return epoch < self.member.epochs - self.member.plain_epochs

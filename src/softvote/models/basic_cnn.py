@@ -47,4 +47,4 @@ class BasicCNN(nn.Module):
 @register_model
 def basic_cnn(pretrained: bool = False, **kwargs: Any) -> BasicCNN:
     """44,426 parameters at 1 x 28 x 28 and 10 classes."""
-    return BasicCNN(**without_weights("basic_cnn", pretrained, kwargs))
+    return BasicCNN(**without_weights(pretrained, kwargs))

@@ -42,4 +42,4 @@ class BigKernelCNN(nn.Module):
 @register_model
 def big_kernel_cnn(pretrained: bool = False, **kwargs: Any) -> BigKernelCNN:
     """857,930 parameters at 1 x 28 x 28 and 10 classes."""
-    return BigKernelCNN(**without_weights("big_kernel_cnn", pretrained, kwargs))
+    return BigKernelCNN(**without_weights(pretrained, kwargs))

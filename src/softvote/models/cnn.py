@@ -47,4 +47,4 @@ class CNN(nn.Module):
 @register_model
 def cnn(pretrained: bool = False, **kwargs: Any) -> CNN:
     """871,530 parameters at 1 x 28 x 28 and 10 classes."""
-    return CNN(**without_weights("cnn", pretrained, kwargs))
+    return CNN(**without_weights(pretrained, kwargs))

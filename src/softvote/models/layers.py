@@ -19,14 +19,14 @@ ImageSize = tuple[int, int]
 _TIMM_EXTRAS = ("pretrained_cfg", "pretrained_cfg_overlay", "cache_dir")
 
 
-def without_weights(name: str, pretrained: bool, kwargs: dict[str, Any]) -> dict[str, Any]:
+def without_weights(pretrained: bool, kwargs: dict[str, Any]) -> dict[str, Any]:
     """The arguments of a network that has no published weights.
 
     Raises:
         UserError: pretrained weights were asked for.
     """
     if pretrained:
-        raise UserError(f"model {name}: has no pretrained weights; leave pretrained out")
+        raise UserError("has no pretrained weights; leave pretrained out")
     return {key: value for key, value in kwargs.items() if key not in _TIMM_EXTRAS}
 
 

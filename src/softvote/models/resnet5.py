@@ -64,4 +64,4 @@ class ResNet5(nn.Module):
 @register_model
 def resnet5(pretrained: bool = False, **kwargs: Any) -> ResNet5:
     """202,314 parameters at 1 x 28 x 28 and 10 classes."""
-    return ResNet5(**without_weights("resnet5", pretrained, kwargs))
+    return ResNet5(**without_weights(pretrained, kwargs))

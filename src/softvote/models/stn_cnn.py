@@ -82,4 +82,4 @@ class STNCNN(nn.Module):
 @register_model
 def stn_cnn(pretrained: bool = False, **kwargs: Any) -> STNCNN:
     """436,762 parameters at 1 x 28 x 28 and 10 classes."""
-    return STNCNN(**without_weights("stn_cnn", pretrained, kwargs))
+    return STNCNN(**without_weights(pretrained, kwargs))
