@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, field_validator, model_validator
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 
@@ -88,6 +88,16 @@ class LabelRange(Strict):
         return self
 
 
+def _kind_of_labels(labels: Any) -> str:
+    return "names" if isinstance(labels, list) else "range"
+
+
+Labels = Annotated[
+    Annotated[LabelRange, Tag("range")] | Annotated[list[str], Field(min_length=2), Tag("names")],
+    Discriminator(_kind_of_labels),
+]
+
+
 class Competition(Strict):
     """The facts of a competition; nothing else in the program asks which one it is in."""
 
@@ -95,7 +105,7 @@ class Competition(Strict):
     """Also its folder under input/."""
     files: Files
     image: Image
-    labels: LabelRange | Annotated[list[str], Field(min_length=2)]
+    labels: Labels
     """A range of integers, or the names of the classes."""
     metric: Literal["accuracy"] = "accuracy"
     sample_submission: str = "sample_submission.csv"

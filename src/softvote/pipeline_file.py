@@ -135,6 +135,7 @@ def _problems_of(error: ValidationError, facts: dict[str, Any], places: Places, 
     problems = Problems()
     for problem in error.errors():
         key, known = _key_in_file(problem["loc"], facts)
+        key = _key_as_written(key, places)
         where = _place(key, places, path)
         dotted = ".".join(str(part) for part in key)
         problems.add(
@@ -158,6 +159,8 @@ def _in_words(problem: Any, known: list[str], key: Key) -> str:
     if kind == "literal_error":
         expected = [word.strip("' ") for word in problem["ctx"]["expected"].replace(" or ", ",").split(",")]
         return f"'{problem['input']}' is not one of them; {one_of(expected, str(problem['input']))}"
+    if kind in ("dict_type", "model_type", "model_attributes_type"):
+        return f"must hold keys and values, not {problem['input']!r}"
     if kind == "value_error":
         return message.removeprefix("Value error, ")
     return f"{message[0].lower()}{message[1:]}, not {problem['input']!r}"
@@ -196,20 +199,22 @@ def _resolved(schema: Any, definitions: dict[str, Any], inside: Any) -> dict[str
     if mapping and isinstance(inside, dict):
         chosen = inside.get(schema["discriminator"]["propertyName"])
         return dict(definitions[mapping[chosen].rsplit("/", 1)[1]]) if chosen in mapping else {}
-    references = [kind for kind in schema.get("anyOf", []) if "$ref" in kind]
+    kinds = [*schema.get("anyOf", []), *schema.get("oneOf", [])]
+    references = [kind for kind in kinds if "$ref" in kind]
     if isinstance(inside, dict) and references:
         return _resolved(references[0], definitions, inside)
     return schema
 
 
+def _key_as_written(key: Key, places: Places) -> Key:
+    """The key, or the default's where a member has it from there, so that its mistake is told once."""
+    default = ("defaults", *key[2:])
+    from_default = len(key) > 2 and key[0] == "members" and key not in places and default in places
+    return default if from_default else key
+
+
 def _place(key: Key, places: Places, path: Path) -> str:
-    """Where a key stands; a member's key that it does not have itself comes from the defaults."""
-    candidates = [key]
-    if len(key) > 2 and key[0] == "members":
-        candidates.append(("defaults", *key[2:]))
-    for candidate in candidates:
-        if candidate in places:
-            return places[candidate]
+    """Where a key stands, or what it is missing from."""
     while key and key not in places:
         key = key[:-1]
     return places.get(key, str(path))
