@@ -122,6 +122,7 @@ def _albumentations_pipeline(spec: Augment) -> Any:
         A.Affine(
             rotate=(-spec.rotate, spec.rotate),
             scale=(1 - spec.scale, 1 + spec.scale),
+            keep_ratio=True,
             shear={"x": (-spec.shear, spec.shear), "y": (0, 0)},
             translate_px=None if not spec.shift else (-round(spec.shift), round(spec.shift)),
             p=1.0,

@@ -153,9 +153,11 @@ def _init(parsed: argparse.Namespace) -> None:
 
 
 def _check(parsed: argparse.Namespace) -> None:
+    run = _open(parsed)  # a typing error shall not wait for torch
+
     from softvote.stages import check
 
-    check.run(_open(parsed))
+    check.run(run)
 
 
 def _schema(parsed: argparse.Namespace) -> None:

@@ -8,6 +8,8 @@ folds of that member alone, and changed test images are only predicted again.
 from __future__ import annotations
 
 import json
+import resource
+import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -166,11 +168,18 @@ def _train(job: Job, dataset: Dataset, folds: NDArray[np.int64]) -> None:
             "seed": seed,
             "seconds": round(seconds, 2),
             "threads": torch.get_num_threads(),
+            "peak_memory_mib": _peak_memory_mib(),
             "versions": {"softvote": __version__, "torch": str(torch.__version__)},
             "weights_sha256": sha256_of(job.folder.weights),
             "identity": job.identity,
         },
     )
+
+
+def _peak_memory_mib() -> int:
+    """The most memory this process has held so far."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak // (1 << 20 if sys.platform == "darwin" else 1 << 10)
 
 
 def _log_csv(log: list[dict[str, Any]]) -> str:

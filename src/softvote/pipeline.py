@@ -14,8 +14,8 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 BelowOne = Annotated[float, Field(ge=0, lt=1)]
-Positive = Annotated[float, Field(gt=0)]
-NonNegative = Annotated[float, Field(ge=0)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
 class Strict(BaseModel):
@@ -299,6 +299,18 @@ class Ensemble(Strict):
     """Left out, every member votes."""
     rule: Literal["auto", "mean", "mean_logits", "log_loss", "greedy"] = "auto"
     """auto keeps the mean unless a fitted rule is better by more than two standard errors."""
+
+    @field_validator("name")
+    @classmethod
+    def _is_a_name(cls, name: str) -> str:
+        return checked_name(name)
+
+    @field_validator("members")
+    @classmethod
+    def _once_each(cls, members: list[str] | None) -> list[str] | None:
+        if members and len(set(members)) < len(members):
+            raise ValueError("a member is named twice")
+        return members
 
 
 class Pipeline(Strict):

@@ -15,7 +15,9 @@ from softvote.pipeline import Pipeline, json_schema
 Key = tuple[str | int, ...]
 Places = dict[Key, str]
 
-_CHOOSERS = ("name", "format")  # the keys that say which kind of optimizer, schedule or file it is
+# The keys that say which kind of optimizer, schedule or files it is.
+_CHOOSERS = {"optimizer": "name", "schedule": "name", "files": "format"}
+_DEEPEST = 20  # no pipeline needs more levels; an alias of itself has no end
 
 
 def load_pipeline(path: Path, settings: Sequence[str] = ()) -> Pipeline:
@@ -81,11 +83,16 @@ def _read_yaml(path: Path) -> tuple[dict[str, Any], Places]:
 def _construct(node: yaml.Node, key: Key, path: Path, places: Places, problems: Problems) -> Any:
     """The node's value; notes in `places` the line of every key, and in `problems` each key given twice."""
     places[key] = f"{path}, line {node.start_mark.line + 1}"
+    if len(key) > _DEEPEST:
+        raise UserError(f"{places[key]}: is nested too deep; has an alias got itself inside?")
     if isinstance(node, yaml.SequenceNode):
         return [_construct(item, (*key, i), path, places, problems) for i, item in enumerate(node.value)]
     if not isinstance(node, yaml.MappingNode):
-        loader = yaml.SafeLoader("")
-        return loader.construct_object(node)
+        try:
+            return yaml.SafeLoader("").construct_object(node)
+        except (yaml.YAMLError, ValueError):
+            problems.add(places[key], f"{node.value!r} is no {node.tag.rsplit(':', 1)[-1]}; put it in quotes")
+            return None
     facts: dict[str, Any] = {}
     for key_node, value_node in node.value:
         name = str(key_node.value)
@@ -96,17 +103,18 @@ def _construct(node: yaml.Node, key: Key, path: Path, places: Places, problems: 
     return facts
 
 
-def _merged(base: Any, over: Any) -> Any:
+def _merged(base: Any, over: Any, of: str = "") -> Any:
     """`over` laid on `base`: mappings key by key, anything else replaced, null taking the key out.
 
-    A mapping of another kind (another optimizer, say) replaces the base's whole.
+    A mapping of another kind (another optimizer, say) replaces the base's whole. `of` is the key they
+    stand under.
     """
     if not (isinstance(base, dict) and isinstance(over, dict)):
         return over
-    for chooser in _CHOOSERS:
-        if chooser in over and chooser in base and over[chooser] != base[chooser]:
-            return over
-    both = base | {key: _merged(base.get(key), value) for key, value in over.items()}
+    chooser = _CHOOSERS.get(of)
+    if chooser in over and chooser in base and over[chooser] != base[chooser]:
+        return over
+    both = base | {key: _merged(base.get(key), value, key) for key, value in over.items()}
     return {key: value for key, value in both.items() if not (value is None and key in over)}
 
 
@@ -117,10 +125,13 @@ def _apply_setting(facts: dict[str, Any], places: Places, setting: str) -> None:
         raise UserError(f"--set {setting}: write KEY=VALUE, such as members.cnn.epochs=2")
     try:
         value = yaml.safe_load(text)
-    except yaml.YAMLError:
+    except (yaml.YAMLError, ValueError):
         raise UserError(f"--set {setting}: the value is not YAML") from None
-    if keys[0] == "members" and keys[1:2] and keys[1] not in facts.get("members", {}):
-        known = list(facts.get("members", {}))
+    if keys[0] == "extends":
+        raise UserError(f"--set {setting}: write it into the pipeline file")
+    members = facts.get("members")
+    known = list(members) if isinstance(members, dict) else []
+    if keys[0] == "members" and keys[1:2] and keys[1] not in known:
         raise UserError(f"--set {setting}: no member '{keys[1]}'; {one_of(known, keys[1])}")
     inside = facts
     for depth, key in enumerate(keys[:-1], start=1):
@@ -132,15 +143,17 @@ def _apply_setting(facts: dict[str, Any], places: Places, setting: str) -> None:
 
 
 def _problems_of(error: ValidationError, facts: dict[str, Any], places: Places, path: Path) -> Problems:
-    problems = Problems()
+    problems, seen = Problems(), set[Key]()
     for problem in error.errors():
         key, known = _key_in_file(problem["loc"], facts)
         key = _key_as_written(key, places)
-        where = _place(key, places, path)
-        dotted = ".".join(str(part) for part in key)
-        problems.add(
-            where, f"{dotted}: {_in_words(problem, known, key)}" if dotted else _in_words(problem, known, key)
-        )
+        words = _in_words(problem, known, key)
+        if not key:  # the whole file is at odds with itself; the text begins with the key to mend
+            named, _, words = words.partition(": ")
+            key = tuple(named.split("."))
+        if key not in seen:  # the defaults' mistakes come back with every member
+            problems.add(_place(key, places, path), f"{'.'.join(str(part) for part in key)}: {words}")
+        seen.add(key)
     return problems
 
 
@@ -179,9 +192,9 @@ def _key_in_file(loc: tuple[str | int, ...], facts: dict[str, Any]) -> tuple[Key
         schema = _resolved(schema, definitions, inside)
         known = list(schema.get("properties", {}))
         present = (isinstance(inside, dict) and part in inside) or (
-            isinstance(inside, list) and isinstance(part, int)
+            isinstance(inside, list) and isinstance(part, int) and part < len(inside)
         )
-        if not present and part not in known:
+        if not present and part not in known and not isinstance(part, int):
             continue
         key.append(part)
         schema = schema.get("properties", {}).get(part) or schema.get("additionalProperties") or {}

@@ -17,4 +17,4 @@ def run(root: Path, zip_path: Path, name: str | None) -> None:
     folder = unpack(zip_path, Workspace(root), name)
     for path in sorted(folder.rglob("*"))[:20]:
         if path.is_file():
-            print(f"{path}  {path.stat().st_size / 1e6:,.1f} MB")
+            print(f"{path}  {path.stat().st_size:,} bytes")
