@@ -5,9 +5,10 @@ SET ?=
 PYTHON ?= python3
 BIN := .venv/bin
 SOFTVOTE := $(BIN)/softvote
-OVERRIDES := $(foreach setting,$(SET),--set $(setting))
+OVERRIDES := $(foreach setting,$(SET),--set '$(setting)')
 
 .DEFAULT_GOAL := help
+.NOTPARALLEL:
 .PHONY: help install demo data init check folds train ensemble submit augmentation mistakes test lint clean
 
 help: ## Show what can be made
@@ -30,11 +31,11 @@ demo: install ## The whole way on digits that come with scikit-learn, in the fol
 
 data: install ## Unpack a competition: make data ZIP=path/to/digit-recognizer.zip
 	@test -n "$(ZIP)" || { echo "make data: say which zip: make data ZIP=path/to/digit-recognizer.zip"; exit 1; }
-	$(SOFTVOTE) data $(ZIP) $(if $(NAME),--name $(NAME))
+	$(SOFTVOTE) data '$(ZIP)' $(if $(NAME),--name '$(NAME)')
 
 init: install ## Write a pipeline for other files: make init FOLDER=input/my-contest
 	@test -n "$(FOLDER)" || { echo "make init: say which folder: make init FOLDER=input/my-contest"; exit 1; }
-	$(SOFTVOTE) init $(FOLDER) $(if $(NAME),--name $(NAME))
+	$(SOFTVOTE) init '$(FOLDER)' $(if $(NAME),--name '$(NAME)')
 
 check: install ## Say what the pipeline would run
 	$(SOFTVOTE) check $(PIPELINE) $(OVERRIDES)

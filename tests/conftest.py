@@ -6,6 +6,8 @@ import os
 
 # Tiny networks gain nothing from threads, and lose a lot of time where other programs run beside them.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# Bits are compared; an accelerator is tested where this names one.
+os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
 
 from pathlib import Path
 

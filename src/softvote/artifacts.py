@@ -193,7 +193,17 @@ def read_json(path: Path) -> dict[str, Any]:
         facts = json.loads(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError, ValueError):
         return {}
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror})") from None
     return facts if isinstance(facts, dict) else {}
+
+
+def forget(path: Path) -> None:
+    """Remove a file that marks work as done, if it is there, before the work is done again."""
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be removed ({error.strerror})") from None
 
 
 @contextlib.contextmanager

@@ -98,7 +98,8 @@ def image_by_image(spec: Augment) -> Augmenter:
     """The same specification through albumentations, each image with a seed of its own.
 
     Its pipelines draw the same parameters in every worker and every epoch unless they are seeded
-    for each image, so that is what happens here.
+    for each image, so that is what happens here. It shifts by whole pixels, and
+    its elastic grid moves by whole pixels, at least one.
     """
     transform = _albumentations_pipeline(spec)
 
@@ -124,7 +125,7 @@ def _albumentations_pipeline(spec: Augment) -> Any:
             scale=(1 - spec.scale, 1 + spec.scale),
             keep_ratio=True,
             shear={"x": (-spec.shear, spec.shear), "y": (0, 0)},
-            translate_px=None if not spec.shift else (-round(spec.shift), round(spec.shift)),
+            translate_px=(-round(spec.shift), round(spec.shift)),  # a share is cut to whole pixels as well
             p=1.0,
         )
     ]

@@ -28,18 +28,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # Threads that spin while they wait starve each other as soon as a second program wants the cores:
     # measured, a training beside another one took forty times as long. Alone, sleeping costs nothing.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    os.environ.setdefault("PYTORCH_ENABLE_MPS_FALLBACK", "1")  # not every layer has a Metal kernel
     parsed = _parser().parse_args(arguments)
     try:
         parsed.run(parsed)
+    except BrokenPipeError:  # the reader of a pipe, such as head, has seen enough
+        return 1
     except UserError as error:
         for line in str(error).splitlines():
             print(f"softvote: {line}", file=sys.stderr)
         return 1
+    except OSError as error:  # what no room below had words for: a full disk, a folder gone meanwhile
+        where = f"{error.filename}: " if error.filename else ""
+        print(f"softvote: {where}{error.strerror or error}", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         print("softvote: stopped; what was finished is kept, run the same command to go on", file=sys.stderr)
         return INTERRUPTED
-    except BrokenPipeError:  # the reader of a pipe, such as head, has seen enough
-        return 1
     return 0
 
 

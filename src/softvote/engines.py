@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from softvote.artifacts import claimed
 from softvote.dataset import Dataset
+from softvote.errors import UserError
 from softvote.jobs import Job, run_job
 
 
@@ -22,13 +23,29 @@ def run_here(jobs: Sequence[Job], dataset: Dataset, folds: NDArray[np.int64]) ->
     Returns:
         the jobs that another process was busy with.
     """
-    busy = []
-    for job in jobs:
-        if job.state() == "done":  # another process may have come first
-            continue
-        with claimed(job.folder.lock) as mine:
-            if not mine:
-                busy.append(job)
-            elif job.state() != "done":
-                run_job(job, dataset, folds)
-    return busy
+    left = list(jobs)
+    while left:
+        busy = [job for job in left if not _done_here(job, dataset, folds)]
+        if len(busy) == len(left):  # nothing was free to take, so only waiting would be left
+            return busy
+        left = busy
+    return []
+
+
+def _done_here(job: Job, dataset: Dataset, folds: NDArray[np.int64]) -> bool:
+    """Do a job unless it is done; False where another process is busy with it."""
+    with claimed(job.folder.lock) as mine:
+        if mine and job.state() != "done":
+            _run(job, dataset, folds)
+        return mine
+
+
+def _run(job: Job, dataset: Dataset, folds: NDArray[np.int64]) -> None:
+    import torch
+
+    try:
+        run_job(job, dataset, folds)
+    except torch.OutOfMemoryError:
+        raise UserError(
+            f"{job.label}: the device's memory is too small; lower members.{job.member_name}.batch_size"
+        ) from None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ from softvote.pipeline import Folds
 
 _COARSE = 16  # side of the grid that large images are averaged to before neighbours are sought
 _COMPONENTS = 12  # dimensions in which neighbours are sought
+_CROWD = 100  # neighbours an image has on average where the distance no longer tells twins
 _SLACK = 1e-3  # rounding in the projection, as a share of the distance
 
 
@@ -44,18 +46,28 @@ def near_identical_groups(images: NDArray[np.uint8], distance: float) -> NDArray
 
     Returns:
         int64 (N,), group numbers in the order of their first image.
+
+    Raises:
+        UserError: so many images are that close that the distance says nothing.
     """
     from scipy.sparse import coo_matrix
     from scipy.sparse.csgraph import connected_components
 
-    count = len(images)
-    pairs = _near_identical_pairs(images, distance)
-    ones = np.ones(len(pairs), dtype=np.int8)
+    different, copy_of = _without_exact_copies(images)
+    pairs = _near_identical_pairs(images[different], distance)
+    ones, count = np.ones(len(pairs), dtype=np.int8), len(different)
     graph = coo_matrix((ones, (pairs[:, 0], pairs[:, 1])), shape=(count, count))
     _, component = connected_components(graph, directed=False)
-    _, first, inverse = np.unique(component, return_index=True, return_inverse=True)
+    _, first, groups = np.unique(component[copy_of], return_index=True, return_inverse=True)
     rank: NDArray[np.int64] = np.argsort(np.argsort(first)).astype(np.int64)
-    return rank[inverse]
+    return rank[groups]
+
+
+def _without_exact_copies(images: NDArray[np.uint8]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The first row of each different image, and for every row which of those it shows."""
+    digests = [hashlib.blake2b(image.tobytes(), digest_size=16).digest() for image in images]
+    _, first, copy_of = np.unique(np.array(digests), return_index=True, return_inverse=True)
+    return first, copy_of
 
 
 def _near_identical_pairs(images: NDArray[np.uint8], distance: float) -> NDArray[np.int64]:
@@ -67,8 +79,13 @@ def _near_identical_pairs(images: NDArray[np.uint8], distance: float) -> NDArray
     projected = centred @ vectors[:, -_COMPONENTS:]
     # The mean of p pixels moves by at most 1/sqrt(p) of what the pixels together moved.
     radius = distance * np.sqrt(images[0].size / pixels_a_value)
+    radius = radius * (1 + _SLACK) + _SLACK
     tree = cKDTree(projected)
-    pairs: NDArray[np.int64] = tree.query_pairs(radius * (1 + _SLACK) + _SLACK, output_type="ndarray")
+    if tree.count_neighbors(tree, radius) > _CROWD * len(images):
+        raise UserError(
+            f"folds.near_identical: {distance:g} grey levels join most of these images; set it lower, or to 0"
+        )
+    pairs: NDArray[np.int64] = tree.query_pairs(radius, output_type="ndarray")
     pairs = pairs[np.lexsort((pairs[:, 1], pairs[:, 0]))]
     near = [_root_mean_square(images[pairs[i : i + 4096]]) <= distance for i in range(0, len(pairs), 4096)]
     return pairs[np.concatenate(near)] if near else pairs
@@ -152,13 +169,16 @@ def up_to_date(folder: PipelineFolder, made_from: dict[str, Any]) -> bool:
     """Whether the finished table on disk is the one that would be made now.
 
     Raises:
-        UserError: it belongs to other data, so that making it anew would orphan what was trained on it.
+        UserError: it belongs to other data, or to another recipe while trainings rest on it.
     """
     written = _written_origin(folder)
     if not written:
         return False
     _refuse_other_data(folder.folds, written, made_from)
-    return all(written.get(name) == fact for name, fact in made_from.items()) and _is_whole(folder, written)
+    if all(written.get(name) == fact for name, fact in made_from.items()) and _is_whole(folder, written):
+        return True
+    _refuse_orphans(folder)
+    return False
 
 
 def read_folds(folder: PipelineFolder, made_from: dict[str, Any]) -> FoldTable:
@@ -190,6 +210,15 @@ def _written_origin(folder: PipelineFolder) -> dict[str, Any]:
 
 def _is_whole(folder: PipelineFolder, written: dict[str, Any]) -> bool:
     return sha256_of(folder.folds) == written.get("sha256")
+
+
+def _refuse_orphans(folder: PipelineFolder) -> None:
+    trained = len(list(folder.path.glob("*/fold*/recipe.json")))
+    if trained:
+        raise UserError(
+            f"{folder.folds}: is not what would be made now, and {trained} trainings rest on it; put the "
+            f"pipeline's folds and seed back, name another pipeline, or delete {folder.path} to start anew"
+        )
 
 
 def _refuse_other_data(path: Path, written: dict[str, Any], made_from: dict[str, Any]) -> None:

@@ -14,9 +14,10 @@ from softvote.artifacts import FoldFolder, read_json, sha256_of
 from softvote.augment import shifted_views
 from softvote.errors import UserError
 from softvote.execution import Execution, find_device
-from softvote.heads import Head, create_head
-from softvote.models import create_model
+from softvote.heads import Head
+from softvote.networks import create_network
 from softvote.normalise import Normalisation
+from softvote.pipeline import Member
 
 _PIXELS_A_BATCH = 1 << 19  # bounds the memory of a forward pass, whatever the image size
 
@@ -69,16 +70,13 @@ def load_predictor(folder: FoldFolder, shift: int | None = None) -> Predictor:
     recipe = read_json(folder.recipe)
     if not recipe:
         raise UserError(f"{folder.path}: holds no finished training; run the train stage")
-    member = recipe["member"]
-    head = create_head(member["head"], len(recipe["classes"]))
-    channels, height, width = recipe["image"]
-    args = member["model_args"] | {"pretrained": False}  # the weights come from the folder
-    model = create_model(member["model"], head.num_outputs, channels, (height, width), args)
+    member, image = Member.model_validate(recipe["member"]), tuple(recipe["image"])
+    model, head = create_network(member, len(recipe["classes"]), image, with_weights=False)
     _load_weights(model, folder, recipe["weights_sha256"])
     ran = recipe["execution"]
     execution = Execution(find_device(), ran["precision"], ran["memory_format"])
     normalisation = Normalisation(tuple(recipe["mean"]), tuple(recipe["std"]))
-    shift = member["tta"]["shift"] if shift is None else shift
+    shift = member.tta.shift if shift is None else shift
     return Predictor(execution.place(model), head, normalisation, execution, shift)
 
 

@@ -7,13 +7,15 @@ folds of that member alone, and changed test images are only predicted again.
 
 from __future__ import annotations
 
+import functools
 import json
 import resource
 import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +24,7 @@ from softvote import __version__
 from softvote.artifacts import (
     FoldFolder,
     PipelineFolder,
+    forget,
     key_of,
     read_json,
     sha256_of,
@@ -31,11 +34,18 @@ from softvote.artifacts import (
 )
 from softvote.dataset import Dataset
 from softvote.folds import FoldTable
+from softvote.ledger import git_state
 from softvote.pipeline import Member, Pipeline
 from softvote.predictions import Predictions, write_predictions
-from softvote.seeds import derive_seed
+from softvote.seeds import training_seed
+
+if TYPE_CHECKING:
+    from softvote.training import Trained
 
 State = Literal["train", "predict", "done"]
+
+TRAINING_VERSION = 1
+"""Raised whenever the same recipe trains to other weights; trainings of another version are done again."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +93,10 @@ class Job:
         changed = sorted(_changed(recipe.get("identity"), self.identity))
         if changed:
             return "changed: " + "; ".join(changed)
-        return "test rows or test-time augmentation changed" if self.state() == "predict" else "unfinished"
+        if self.state() == "train":
+            return "its weights are gone"
+        scores = read_json(self.folder.scores)
+        return "test rows or test-time augmentation changed" if scores else "not predicted yet"
 
 
 def _changed(before: Any, now: Any, name: str = "") -> list[str]:
@@ -101,6 +114,7 @@ def _changed(before: Any, now: Any, name: str = "") -> list[str]:
 def plan(pipeline: Pipeline, folder: PipelineFolder, dataset: Dataset, table: FoldTable) -> list[Job]:
     """Every job of a pipeline, fold by fold, so that whole folds are there early."""
     shared = {
+        "training_version": TRAINING_VERSION,
         "folds": table.key,
         "data": dataset.train_digest,
         "classes": pipeline.competition.classes,
@@ -119,9 +133,14 @@ def plan(pipeline: Pipeline, folder: PipelineFolder, dataset: Dataset, table: Fo
 
 
 def voter_key(pipeline: Pipeline, jobs: Sequence[Job], name: str) -> str:
-    """What a member's or the ensemble's predictions depend on, all of it, in one key."""
+    """What a member's or the ensemble's predictions depend on, all of it, in one key.
+
+    The content of the folds' predictions is part of it, so a fold that was trained again counts as new
+    even where its recipe is the same.
+    """
     if name in pipeline.members:
-        return key_of([job.prediction_key for job in jobs if job.member_name == name])
+        parts = [job for job in jobs if job.member_name == name]
+        return key_of([[job.prediction_key, read_json(job.folder.scores).get("content")] for job in parts])
     voters = [[voter, voter_key(pipeline, jobs, voter)] for voter in pipeline.voters]
     return key_of([pipeline.ensemble.rule, voters])
 
@@ -143,37 +162,48 @@ def _train(job: Job, dataset: Dataset, folds: NDArray[np.int64]) -> None:
     data = TrainingRows(
         torch.from_numpy(dataset.train_pixels[rows]), torch.from_numpy(dataset.train_labels[rows]), rows
     )
-    seed = derive_seed(job.identity["pipeline_seed"], job.member_name, job.fold)
+    seed = training_seed(job.identity["pipeline_seed"], job.member_name, job.fold)
     started = time.perf_counter()
     trained = train(job.member, data, len(job.identity["classes"]), seed, job.label)
     seconds = time.perf_counter() - started
     for stale in (job.folder.scores, job.folder.recipe):
-        stale.unlink(missing_ok=True)
-    weights = {name: value.detach().cpu().contiguous() for name, value in trained.model.state_dict().items()}
+        forget(stale)
+    # Cloned, because tied weights share memory and the format refuses that.
+    weights = {name: value.detach().cpu().contiguous().clone() for name, value in trained.weights().items()}
     with written_whole(job.folder.weights) as temporary:
         save_file(weights, temporary)
     write_text(job.folder.log, _log_csv(trained.log))
-    write_json(
-        job.folder.recipe,
-        {
-            "key": job.training_key,
-            "member": job.member.model_dump(mode="json"),
-            "classes": job.identity["classes"],
-            "image": job.identity["image"],
-            "mean": trained.normalisation.mean,
-            "std": trained.normalisation.std,
-            "execution": trained.execution.facts(),
-            "parameters": sum(value.numel() for value in trained.model.parameters()),
-            "rows": len(rows),
-            "seed": seed,
-            "seconds": round(seconds, 2),
-            "threads": torch.get_num_threads(),
-            "peak_memory_mib": _peak_memory_mib(),
-            "versions": {"softvote": __version__, "torch": str(torch.__version__)},
-            "weights_sha256": sha256_of(job.folder.weights),
-            "identity": job.identity,
-        },
-    )
+    write_json(job.folder.recipe, _recipe(job, trained, seed, seconds))
+
+
+def _recipe(job: Job, trained: Trained, seed: int, seconds: float) -> dict[str, Any]:
+    """All that prediction needs, and all that the next reader wants to know."""
+    import torch
+
+    return {
+        "key": job.training_key,
+        "member": job.member.model_dump(mode="json"),
+        "classes": job.identity["classes"],
+        "image": job.identity["image"],
+        "mean": trained.normalisation.mean,
+        "std": trained.normalisation.std,
+        "execution": trained.execution.facts(),
+        "seed": seed,
+        "images_an_epoch": trained.images_an_epoch,
+        "seconds": round(seconds, 2),
+        "threads": torch.get_num_threads(),
+        "peak_memory_mib": _peak_memory_mib(),
+        "versions": {"softvote": __version__, "torch": str(torch.__version__), "commit": _commit()},
+        "weights_sha256": sha256_of(job.folder.weights),
+        "identity": job.identity,
+    }
+
+
+@functools.cache
+def _commit() -> str:
+    """The commit of the work tree the command runs in, marked where it has changes."""
+    name, clean = git_state(Path())
+    return name if clean or not name else f"{name}, changed"
 
 
 def _peak_memory_mib() -> int:

@@ -34,6 +34,8 @@ class Entry:
     members: tuple[str, ...]
     folds: str
     """Trained of all, such as `5/5`."""
+    settings: tuple[str, ...] = ()
+    """What `--set` laid over the pipeline file."""
     cv_score: float
     cv_standard_error: float
     rows: int
@@ -203,6 +205,7 @@ def _finite(text: str) -> float:
 
 _READ: dict[str, Callable[[str], Any]] = {
     "members": lambda text: tuple(text.split()),
+    "settings": lambda text: tuple(text.split()),
     "cv_score": _finite,
     "cv_standard_error": _finite,
     "rows": int,

@@ -26,7 +26,7 @@ class Normalisation:
             mean = float((share * levels).sum())
             variance = float((share * (levels - mean) ** 2).sum())
             means.append(mean)
-            stds.append(max(variance**0.5, 1.0))  # blank images must not divide by nothing
+            stds.append(variance**0.5 or 1.0)  # blank images must not divide by nothing
         return cls(tuple(means), tuple(stds))
 
     def __call__(self, images: Tensor) -> Tensor:

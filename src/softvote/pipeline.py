@@ -220,7 +220,10 @@ class Cosine(Strict):
 
 
 class OneCycle(Strict):
-    """Cosine up from 1/25, cosine down to almost nothing (Smith and Topin 2018)."""
+    """Cosine up from 1/25, cosine down to almost nothing (Smith and Topin 2018).
+
+    Momentum, or the first beta, runs against it between 0.95 and 0.85, whatever the optimizer says.
+    """
 
     name: Literal["one_cycle"]
     warmup: Annotated[float, Field(gt=0, lt=1)] = 0.2
@@ -234,6 +237,7 @@ class Augment(Strict):
     """Random changes to training images; every amount is the most in either direction."""
 
     engine: Literal["batched", "albumentations"] = "batched"
+    """batched for whole batches on the device; albumentations image by image, elastic in whole pixels."""
     rotate: Annotated[float, Field(ge=0, le=180)] = 0.0
     """Degrees."""
     scale: BelowOne = 0.0
@@ -246,6 +250,11 @@ class Augment(Strict):
     """Pixels that the points of a 4 x 4 grid move."""
     horizontal_flip: Fraction = 0.0
     """Probability."""
+
+    def amounts(self) -> str:
+        """The amounts that are not zero, for people."""
+        given = self.model_dump(exclude={"engine"}, exclude_defaults=True)
+        return " ".join(f"{name} {amount:g}" for name, amount in given.items()) or "none"
 
 
 class TestTime(Strict):
@@ -298,7 +307,7 @@ class Ensemble(Strict):
     members: Annotated[list[str], Field(min_length=1)] | None = None
     """Left out, every member votes."""
     rule: Literal["auto", "mean", "mean_logits", "log_loss", "greedy"] = "auto"
-    """auto keeps the mean unless a fitted rule is better by more than two standard errors."""
+    """auto keeps the mean unless another rule is better by more than two standard errors."""
 
     @field_validator("name")
     @classmethod

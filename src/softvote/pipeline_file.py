@@ -138,8 +138,12 @@ def _apply_setting(facts: dict[str, Any], places: Places, setting: str) -> None:
         inside = inside.setdefault(key, {})
         if not isinstance(inside, dict):
             raise UserError(f"--set {setting}: {'.'.join(keys[:depth])} holds no keys")
-    inside[keys[-1]] = value
+        places[tuple(keys[:depth])] = f"--set {setting}"
     places[tuple(keys)] = f"--set {setting}"
+    if value is None:
+        inside.pop(keys[-1], None)
+    else:
+        inside[keys[-1]] = value
 
 
 def _problems_of(error: ValidationError, facts: dict[str, Any], places: Places, path: Path) -> Problems:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from softvote.artifacts import VoterFolder, write_json, written_whole
+from softvote.artifacts import VoterFolder, forget, sha256_of, write_json, written_whole
 from softvote.errors import UserError
 from softvote.scores import Score, accuracy, log_loss
 
@@ -40,20 +40,21 @@ def joined(parts: list[Predictions]) -> Predictions:
 def write_predictions(
     folder: VoterFolder, predictions: Predictions, labels: NDArray[np.int64], facts: dict[str, Any]
 ) -> None:
-    """Write probabilities and then, last, their scores, which mark the folder as done.
+    """Write probabilities and then, last, their scores and checksums, which mark the folder as done.
 
     Args:
         labels: int64 (N,), of every row of the train file.
         facts: put before the scores; `key` among them says which work this was.
     """
-    folder.scores.unlink(missing_ok=True)
+    forget(folder.scores)
     with written_whole(folder.oof) as temporary:
         np.savez(temporary, rows=predictions.rows, probabilities=predictions.oof)
     with written_whole(folder.test) as temporary:
         np.save(temporary, predictions.test)
     truth = labels[predictions.rows]
     right, loss = accuracy(predictions.oof, truth), log_loss(predictions.oof, truth)
-    write_json(folder.scores, facts | {"accuracy": _facts(right), "log_loss": _facts(loss)})
+    scores = {"accuracy": _facts(right), "log_loss": _facts(loss)}
+    write_json(folder.scores, facts | scores | {"content": [sha256_of(folder.oof), sha256_of(folder.test)]})
 
 
 def read_predictions(folder: VoterFolder) -> Predictions:

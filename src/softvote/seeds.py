@@ -19,6 +19,16 @@ def derive_seed(*parts: object) -> int:
     return int.from_bytes(digest[:8], "big") >> 1
 
 
+def training_seed(pipeline_seed: int, member: str, fold: int) -> int:
+    """The seed of one training."""
+    return derive_seed(pipeline_seed, member, fold)
+
+
+def augmentation_seed(training_seed: int, epoch: int) -> int:
+    """The seed of all that augmentation does in one epoch (counted from 0)."""
+    return derive_seed(training_seed, "augment", epoch)
+
+
 def uniforms(seed: int, rows: NDArray[np.int64], columns: int) -> NDArray[np.float32]:
     """Uniform numbers in [0, 1), one line a row, that depend on `seed` and the row's number alone.
 

@@ -20,13 +20,13 @@ from torch import Tensor, nn
 from softvote.augment import create_augmenter
 from softvote.errors import UserError
 from softvote.execution import Execution, choose_execution
-from softvote.heads import Head, create_head
-from softvote.models import create_model
+from softvote.heads import Head
+from softvote.networks import create_network
 from softvote.normalise import Normalisation
 from softvote.pipeline import Member, Plateau
 from softvote.progress import TrainingProgress
 from softvote.schedules import LearningRate, create_optimizer
-from softvote.seeds import derive_seed
+from softvote.seeds import augmentation_seed, derive_seed
 
 _FIGURES_AN_EPOCH = 20  # how often loss and accuracy are fetched from the device for the bar
 
@@ -59,10 +59,16 @@ class TrainingRows:
 class Trained:
     """What a training leaves: the network that predicts, how it ran, and a log row an epoch."""
 
+    images_an_epoch: int
+
     model: nn.Module
     normalisation: Normalisation
     execution: Execution
     log: list[dict[str, Any]]
+
+    def weights(self) -> dict[str, Tensor]:
+        """Parameters and buffers by name."""
+        return self.model.state_dict()
 
 
 def train(member: Member, data: TrainingRows, num_classes: int, seed: int, label: str) -> Trained:
@@ -72,17 +78,16 @@ def train(member: Member, data: TrainingRows, num_classes: int, seed: int, label
         member: network and recipe.
         data: the rows of the training folds.
         num_classes: K.
-        seed: of this training; equal seeds on one machine give equal weights.
+        seed: of this training; on a CPU, equal seeds, threads and precision give equal weights.
         label: what the progress display calls it.
 
     Raises:
         UserError: no such network, or a loss that is no number.
     """
     torch.set_flush_denormal(True)
-    head = create_head(member.head, num_classes, member.label_smoothing)
     _, channels, height, width = data.images.shape
     torch.manual_seed(derive_seed(seed, "weights"))
-    model = create_model(member.model, head.num_outputs, channels, (height, width), member.model_args)
+    model, head = create_network(member, num_classes, (channels, height, width))
     execution = choose_execution(
         model, (min(member.batch_size, len(data.rows)), channels, height, width),
         member.precision, member.memory_format, (member.model, repr(member.model_args)),
@@ -90,7 +95,7 @@ def train(member: Member, data: TrainingRows, num_classes: int, seed: int, label
     fed, watched = _hold_out(member, data, seed)
     training = Training(member, execution.place(model), head, execution, Normalisation.of(fed.images), seed)
     training.run(fed.to(execution.device), None if watched is None else watched.to(execution.device), label)
-    return Trained(training.predictor, training.normalisation, execution, training.log)
+    return Trained(len(fed.rows), training.predictor, training.normalisation, execution, training.log)
 
 
 def _hold_out(member: Member, data: TrainingRows, seed: int) -> tuple[TrainingRows, TrainingRows | None]:
@@ -131,7 +136,8 @@ class Training:
 
     def run(self, data: TrainingRows, watched: TrainingRows | None, label: str) -> None:
         """All epochs."""
-        batches = math.ceil(len(data.rows) / self.member.batch_size)
+        # Batch norm cannot learn from a batch of one row.
+        batches = max(1, min(math.ceil(len(data.rows) / self.member.batch_size), len(data.rows) // 2))
         self.rate = LearningRate(self.member.schedule, self.optimizer, self.member.epochs * batches)
         progress = TrainingProgress(label, self.member.epochs, len(data.rows))
         try:
@@ -219,14 +225,17 @@ class Training:
     def _batch(self, epoch: int, images: Tensor, rows: NDArray[np.int64]) -> Tensor:
         """uint8 (B, C, H, W) -> float32, augmented where this epoch is, normalised."""
         augment = self.augment if self._augmented(epoch) else self.as_they_are
-        return self.normalisation(augment(images, rows, derive_seed(self.seed, "augment", epoch)))
+        return self.normalisation(augment(images, rows, augmentation_seed(self.seed, epoch)))
 
     def _mixing_share(self, epoch: int, number: int) -> float:
-        """How much of each image stays itself under mixup; 1 mixes nothing."""
+        """How much of each image stays itself under mixup, at least half; 1 mixes nothing."""
         if not (self.member.mixup and self._augmented(epoch)):
             return 1.0
         random = np.random.default_rng(derive_seed(self.seed, "mixup", epoch, number))
-        return float(random.beta(self.member.mixup, self.member.mixup))
+        share = float(random.beta(self.member.mixup, self.member.mixup))
+        return max(
+            share, 1 - share
+        )  # the same mixtures, with the larger part's label as the one to get right
 
     @torch.no_grad()
     def _loss_on(self, data: TrainingRows) -> float:

@@ -23,10 +23,12 @@ SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp")
 
 
 def sources(competition: Competition, folder: Path) -> list[Path]:
-    """The table, the sample submission and every file under the image folders."""
+    """The table, the sample submission and every image file under the image folders."""
     files = _files(competition)
     paths = existing(competition, folder, [files.train, files.train_images, files.test_images])
-    inside = (Path(top, name) for path in paths for top, _, names in os.walk(path) for name in names)
+    walks = (walk for path in paths for walk in os.walk(path))
+    # Other files, such as those a file manager leaves behind, must not make the cache look stale.
+    inside = (Path(top, name) for top, _, names in walks for name in names if name.lower().endswith(SUFFIXES))
     return sorted({path for path in paths if path.is_file()} | set(inside))
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from softvote.artifacts import PipelineFolder, Workspace
+from softvote.errors import UserError, one_of
 from softvote.pipeline import Pipeline
 from softvote.pipeline_file import load_pipeline
 
@@ -18,10 +19,22 @@ class Run:
     workspace: Workspace
     name: str
     pipeline: Pipeline
+    settings: tuple[str, ...] = ()
 
     @property
     def folder(self) -> PipelineFolder:
         return self.workspace.pipeline(self.name)
+
+    def voter(self, name: str | None) -> str:
+        """The member or ensemble of that name; without one, the ensemble.
+
+        Raises:
+            UserError: there is none.
+        """
+        known = [self.pipeline.ensemble.name, *self.pipeline.members]
+        if name is None or name in known:
+            return name or known[0]
+        raise UserError(f"--of: neither ensemble nor member '{name}'; {one_of(known, name)}")
 
 
 def open_run(root: Path, pipeline: str, settings: Sequence[str] = ()) -> Run:
@@ -37,4 +50,4 @@ def open_run(root: Path, pipeline: str, settings: Sequence[str] = ()) -> Run:
     """
     workspace = Workspace(root)
     path = Path(pipeline) if pipeline.endswith(".yaml") else workspace.pipelines / f"{pipeline}.yaml"
-    return Run(workspace, path.stem, load_pipeline(path, settings))
+    return Run(workspace, path.stem, load_pipeline(path, settings), tuple(settings))

@@ -7,11 +7,12 @@ import numpy as np
 from softvote.dataset import load_dataset
 from softvote.errors import UserError, one_of
 from softvote.pictures import image_grid
-from softvote.seeds import derive_seed
+from softvote.seeds import augmentation_seed, training_seed
 from softvote.stages import Run
 
 _IMAGES = 16
 _EPOCHS = 4
+_FOLD = 0  # the training whose epochs are shown
 
 
 def run(run: Run, member_name: str | None = None) -> None:
@@ -39,14 +40,9 @@ def run(run: Run, member_name: str | None = None) -> None:
     change = create_augmenter(augment)
     shown = [images.numpy()]
     for epoch in range(_EPOCHS):
-        seed = derive_seed(run.pipeline.seed, name, 0, "augment", epoch)
+        seed = augmentation_seed(training_seed(run.pipeline.seed, name, _FOLD), epoch)
         shown.append(change(images, rows, seed).round().clamp(0, 255).byte().numpy())
     titles = [[f"row {row}" for row in rows], *([f"epoch {epoch + 1}"] * _IMAGES for epoch in range(_EPOCHS))]
     path = run.folder.voter(name).augmentation
-    image_grid(path, shown, titles, f"{run.name}, {name}: {augment.engine} {_amounts(augment)}")
+    image_grid(path, shown, titles, f"{run.name}, {name}: {augment.engine} {augment.amounts()}")
     print(f"wrote {path}")
-
-
-def _amounts(augment: object) -> str:
-    amounts = augment.model_dump(exclude={"engine"}, exclude_defaults=True)  # type: ignore[attr-defined]
-    return ", ".join(f"{name} {amount:g}" for name, amount in amounts.items())

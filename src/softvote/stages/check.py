@@ -5,9 +5,8 @@ from __future__ import annotations
 from softvote.errors import UserError
 from softvote.jobs import Job
 from softvote.networks import count_parameters
-from softvote.pipeline import Member
 from softvote.stages import Run
-from softvote.stages.train import planned
+from softvote.stages.plan import make_plan
 from softvote.tables import render
 
 
@@ -32,7 +31,7 @@ def run(run: Run) -> None:
             f"{parameters[name]:,}",
             str(member.epochs),
             f"{member.optimizer.name}, {member.schedule.name}",
-            _augmentation(member),
+            member.augment.amounts() if member.augment else "none",
             f"{sum(job.state() != 'done' for job in jobs if job.member_name == name)}" if jobs else "",
             str(len(spec.trained)),
         ]
@@ -51,13 +50,6 @@ def run(run: Run) -> None:
 def _jobs(run: Run) -> tuple[list[Job], str]:
     """The jobs, and what is missing before they can be planned: data or folds."""
     try:
-        return planned(run)[1], ""
+        return make_plan(run).jobs, ""
     except UserError as error:
         return [], str(error).splitlines()[0]
-
-
-def _augmentation(member: Member) -> str:
-    if member.augment is None:
-        return "none"
-    amounts = member.augment.model_dump(exclude={"engine"}, exclude_defaults=True)
-    return " ".join(f"{name} {amount:g}" for name, amount in amounts.items()) or "none"

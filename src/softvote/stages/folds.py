@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from softvote import folds
 from softvote.dataset import load_dataset
 from softvote.stages import Run
+from softvote.stages.plan import fold_origin
 
 
 def run(run: Run) -> None:
@@ -18,7 +19,7 @@ def run(run: Run) -> None:
     """
     competition, spec = run.pipeline.competition, run.pipeline.folds
     dataset = load_dataset(competition, run.workspace)
-    made_from = folds.origin(dataset.train_labels, dataset.train_digest, spec, run.pipeline.seed)
+    made_from = fold_origin(run, dataset)
     if folds.up_to_date(run.folder, made_from):
         print(f"folds: {run.folder.folds} is there and unchanged")
         return

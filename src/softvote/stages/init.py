@@ -6,6 +6,7 @@ from pathlib import Path
 
 from softvote.artifacts import Workspace, write_text
 from softvote.errors import UserError
+from softvote.pipeline import NAME
 from softvote.recognise import recognise
 
 
@@ -16,6 +17,8 @@ def run(root: Path, folder: Path, name: str | None, image: tuple[int, int] | Non
         UserError: files that are not recognised, a folder outside input/, or a pipeline that is there.
     """
     workspace = Workspace(root)
+    if name and not NAME.fullmatch(name):
+        raise UserError(f"--name: '{name}' is no name: use letters, digits, - and _")
     competition = folder.resolve().name
     if folder.resolve() != workspace.input(competition).resolve():
         raise UserError(f"{folder}: put it under {workspace.input('')} first; the stages read from there")

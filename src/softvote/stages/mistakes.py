@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from softvote.dataset import load_dataset
-from softvote.errors import UserError, one_of
 from softvote.pictures import image_grid
-from softvote.predictions import read_predictions
 from softvote.stages import Run
+from softvote.stages.plan import make_plan
 
 _COLUMNS = 12
 _MOST = 60
@@ -20,13 +18,10 @@ def run(run: Run, voter: str | None = None) -> None:
     Raises:
         UserError: no such voter, or one without predictions.
     """
-    name = voter or run.pipeline.ensemble.name
-    known = [run.pipeline.ensemble.name, *run.pipeline.members]
-    if name not in known:
-        raise UserError(f"--of: neither ensemble nor member '{name}'; {one_of(known, name)}")
+    name = run.voter(voter)
+    plan = make_plan(run)
+    predictions, dataset = plan.predictions(name), plan.dataset
     folder, classes = run.folder.voter(name), run.pipeline.competition.classes
-    predictions = read_predictions(folder)
-    dataset = load_dataset(run.pipeline.competition, run.workspace)
     labels, guesses = dataset.train_labels[predictions.rows], predictions.oof.argmax(axis=1)
     wrong = np.flatnonzero(guesses != labels)
     if len(wrong) == 0:

@@ -6,14 +6,11 @@ from pathlib import Path
 
 from softvote.artifacts import read_json, sha256_of
 from softvote.dataset import Dataset, read_solution
-from softvote.errors import UserError, one_of
-from softvote.jobs import voter_key
 from softvote.ledger import Entry, append_entry, git_state
-from softvote.predictions import Predictions, read_predictions, score_from
+from softvote.predictions import Predictions, score_from
 from softvote.scores import Score, accuracy
 from softvote.stages import Run
-from softvote.stages.ensemble import is_current
-from softvote.stages.train import planned
+from softvote.stages.plan import make_plan
 from softvote.submission import submission_text, write_submission
 from softvote.tables import render
 
@@ -25,20 +22,12 @@ def run(run: Run, voter: str | None = None) -> None:
         UserError: no such voter, predictions that are not this pipeline's, a damaged ledger, or a
             submission that would not have the form of sample_submission.
     """
-    name = voter or run.pipeline.ensemble.name
-    known = [run.pipeline.ensemble.name, *run.pipeline.members]
-    if name not in known:
-        raise UserError(f"--of: neither ensemble nor member '{name}'; {one_of(known, name)}")
-    dataset, jobs = planned(run)
-    if not is_current(run, name, voter_key(run.pipeline, jobs, name)):
-        stage = "train" if name in run.pipeline.members else "ensemble"
-        raise UserError(
-            f"{run.folder.voter(name).path}: is not what the pipeline says now; run the {stage} stage"
-        )
-    predictions = read_predictions(run.folder.voter(name))
+    name = run.voter(voter)
+    plan = make_plan(run)
+    predictions = plan.predictions(name)
     truth = read_solution(run.pipeline.competition, run.workspace)
     solution = None if truth is None else accuracy(predictions.test, truth)
-    path = _write(run, dataset, predictions)
+    path = _write(run, plan.dataset, predictions)
     entry = _entry(run, name, solution, path)
     added = append_entry(run.workspace.ledger, entry)
     _show(run, entry, solution)
@@ -63,6 +52,7 @@ def _entry(run: Run, name: str, solution: Score | None, path: Path) -> Entry:
         ensemble=f"{name}: {chosen['rule']}" if chosen else name,
         members=tuple(chosen["weights"]) if chosen else (name,),
         folds=f"{len(run.pipeline.folds.trained)}/{run.pipeline.folds.count}",
+        settings=run.settings,
         cv_score=cv.value,
         cv_standard_error=cv.standard_error,
         rows=cv.rows,

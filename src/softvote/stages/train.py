@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import groupby
 
-from softvote import folds
 from softvote.artifacts import read_json
-from softvote.dataset import Dataset, load_dataset
 from softvote.engines import run_here
 from softvote.errors import Problems, one_of
-from softvote.jobs import Job, plan, voter_key
+from softvote.jobs import Job
 from softvote.predictions import joined, read_predictions, score_from, write_predictions
 from softvote.stages import Run
+from softvote.stages.plan import Plan, make_plan
 from softvote.tables import render
 
 
@@ -26,37 +25,22 @@ def run(run: Run, members: Sequence[str] = (), only_folds: Sequence[int] = ()) -
     Raises:
         UserError: no folds, folds of other data, a network that cannot be built, a loss that is no number.
     """
-    dataset, jobs = planned(run)
-    chosen = _chosen(run, jobs, members, only_folds)
+    plan = make_plan(run)
+    chosen = _chosen(plan, members, only_folds)
     due = [job for job in chosen if job.state() != "done"]
     _tell(chosen, due)
-    busy: list[Job] = []
     if due:
         # Every network is built once before the first hour of training is spent.
         from softvote.networks import count_parameters
 
         count_parameters(run.pipeline, sorted({job.member_name for job in due}))
-        table = folds.read_folds(run.folder, fold_origin(run, dataset))
-        busy = run_here(due, dataset, table.folds)
-    for job in busy:
-        print(f"{job.label}: another run is busy with it")
-    _finish_members(run, jobs, dataset)
+        for job in run_here(due, plan.dataset, plan.folds):
+            print(f"{job.label}: another run is busy with it")
+    _finish_members(plan)
 
 
-def planned(run: Run) -> tuple[Dataset, list[Job]]:
-    """The data and every job of the pipeline."""
-    dataset = load_dataset(run.pipeline.competition, run.workspace)
-    table = folds.read_folds(run.folder, fold_origin(run, dataset))
-    return dataset, plan(run.pipeline, run.folder, dataset, table)
-
-
-def fold_origin(run: Run, dataset: Dataset) -> dict[str, object]:
-    """What the pipeline's fold table must have been made from."""
-    return folds.origin(dataset.train_labels, dataset.train_digest, run.pipeline.folds, run.pipeline.seed)
-
-
-def _chosen(run: Run, jobs: list[Job], members: Sequence[str], only_folds: Sequence[int]) -> list[Job]:
-    problems = Problems()
+def _chosen(plan: Plan, members: Sequence[str], only_folds: Sequence[int]) -> list[Job]:
+    run, problems = plan.run, Problems()
     for name in members:
         if name not in run.pipeline.members:
             problems.add("--member", f"no member '{name}'; {one_of(list(run.pipeline.members), name)}")
@@ -66,7 +50,7 @@ def _chosen(run: Run, jobs: list[Job], members: Sequence[str], only_folds: Seque
     problems.raise_any()
     return [
         job
-        for job in jobs
+        for job in plan.jobs
         if (not members or job.member_name in members) and (not only_folds or job.fold in only_folds)
     ]
 
@@ -81,26 +65,25 @@ def _tell(chosen: list[Job], due: list[Job]) -> None:
         print(f"{what} fold {', '.join(str(fold) for _, fold, _ in group)} ({why})")
 
 
-def _finish_members(run: Run, jobs: list[Job], dataset: Dataset) -> None:
+def _finish_members(plan: Plan) -> None:
     """Put the folds of each finished member together, and show what the members score."""
     rows = []
-    for name in run.pipeline.members:
-        of_member = [job for job in jobs if job.member_name == name]
-        finished = [job for job in of_member if job.state() == "done"]
-        if len(finished) == len(of_member):
-            rows.append(_finish_member(run, name, of_member, dataset))
+    for name in plan.run.pipeline.members:
+        jobs = plan.jobs_of(name)
+        finished = [job for job in jobs if job.state() == "done"]
+        if len(finished) == len(jobs):
+            rows.append(_finish_member(plan, name, jobs))
         else:
-            rows.append([name, f"{len(finished)}/{len(of_member)}", "", "", "unfinished"])
+            rows.append([name, f"{len(finished)}/{len(jobs)}", "", "", "unfinished"])
     print(render(["member", "folds", "accuracy", "log loss", "trained in"], rows), end="")
 
 
-def _finish_member(run: Run, name: str, jobs: list[Job], dataset: Dataset) -> list[str]:
-    folder, key = run.folder.voter(name), voter_key(run.pipeline, jobs, name)
-    scores = read_json(folder.scores)
-    if not (scores.get("key") == key and folder.oof.is_file() and folder.test.is_file()):
+def _finish_member(plan: Plan, name: str, jobs: list[Job]) -> list[str]:
+    folder = plan.run.folder.voter(name)
+    if not plan.is_current(name):
         predictions = joined([read_predictions(job.folder) for job in jobs])
-        write_predictions(folder, predictions, dataset.train_labels, {"key": key})
-        scores = read_json(folder.scores)
+        write_predictions(folder, predictions, plan.dataset.train_labels, {"key": plan.key(name)})
+    scores = read_json(folder.scores)
     seconds = sum(read_json(job.folder.recipe)["seconds"] for job in jobs)
     accuracy, loss = (score_from(scores[name]) for name in ("accuracy", "log_loss"))
     return [name, f"{len(jobs)}/{len(jobs)}", str(accuracy), str(loss), f"{seconds / 60:.1f} min"]

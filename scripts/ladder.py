@@ -1,0 +1,85 @@
+"""Print the README's ladder from the ledger, beside the reference scores, and draw it.
+
+    python scripts/ladder.py docs/ladder.png
+
+The newest row of each step counts. Reference scores are leaderboard accuracies on Kaggle's 28,000 test
+images, ours are cross-validated on another split of the same images.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+from pathlib import Path
+
+from matplotlib.figure import Figure
+
+from softvote.artifacts import Workspace, written_whole
+from softvote.ledger import Entry, read_ledger
+from softvote.scores import Score
+
+REFERENCE_ROWS = 28_000
+STEPS = {
+    "step1-basic-cnn-sgd": ("`basic_cnn`, SGD", 97.928),
+    "step2-basic-cnn-adam": ("`basic_cnn`, Adam, plateau", 98.757),
+    "step3-cnn": ("`cnn`, 10 epochs", 99.207),
+    "step4-cnn-x5": ("five `cnn`, augmented, 30 epochs", 99.571),
+    "digit-recognizer": ("two `cnn`, `big_kernel_cnn`, `resnet5`, `stn_cnn`", 99.610),
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("picture", type=Path, help="the PNG to write")
+    entries = read_ledger(Workspace(Path()).ledger)
+    # A member alone, or a trial with --set, is no step of the ladder.
+    newest = {entry.pipeline: entry for entry in entries if ":" in entry.ensemble and not entry.settings}
+    done = {name: newest[name] for name in STEPS if name in newest}
+    print(markdown(done))
+    draw(parser.parse_args().picture, done)
+
+
+def markdown(done: dict[str, Entry]) -> str:
+    """The table, one step a line."""
+    lines = [
+        "| step | networks | reference | CV | rows | folds | `make folds train ensemble submit ...` |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for number, (name, (what, reference)) in enumerate(STEPS.items(), start=1):
+        if name in done:
+            entry = done[name]
+            cv = Score(entry.cv_score, entry.cv_standard_error, entry.rows)
+            lines.append(
+                f"| {number} | {what} | {reference:.3f} % | {cv} | {entry.rows:,} | {entry.folds} "
+                f"| `PIPELINE={name}` |"
+            )
+    return "\n".join(lines)
+
+
+def draw(path: Path, done: dict[str, Entry]) -> None:
+    """Errors a step, ours and the reference's, on a logarithmic axis with one standard error each."""
+    figure = Figure(figsize=(7, 3.2), dpi=110)
+    axis = figure.subplots()
+    numbers = [list(STEPS).index(name) + 1 for name in done]
+    references = [1 - STEPS[name][1] / 100 for name in done]
+    spread = [math.sqrt(error * (1 - error) / REFERENCE_ROWS) for error in references]
+    ours = [1 - entry.cv_score for entry in done.values()]
+    errors = [entry.cv_standard_error for entry in done.values()]
+    for label, shift, values, bars in (("reference", -0.06, references, spread), ("CV", 0.06, ours, errors)):
+        axis.errorbar(
+            [n + shift for n in numbers], [100 * v for v in values], [100 * b for b in bars],
+            fmt="o", capsize=3, label=f"{label}, ± one standard error",
+        )  # fmt: skip
+    axis.set_yscale("log")
+    axis.set_yticks([0.25, 0.5, 1, 2], labels=["0.25", "0.5", "1", "2"])
+    axis.set_xticks(numbers, labels=[f"step {n}" for n in numbers])
+    axis.set_ylabel("wrong, %")
+    axis.minorticks_off()
+    axis.legend()
+    figure.tight_layout()
+    with written_whole(path) as temporary:
+        figure.savefig(temporary)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,76 @@
+"""Plan: the data, the folds and every job of a pipeline, and which predictions on disk are theirs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from softvote import folds
+from softvote.artifacts import read_json
+from softvote.dataset import Dataset, load_dataset
+from softvote.errors import UserError
+from softvote.jobs import Job, plan, voter_key
+from softvote.predictions import Predictions, read_predictions
+from softvote.stages import Run
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What the stages after folds work on.
+
+    Attributes:
+        folds: int64 (N,), the fold of each training row.
+    """
+
+    run: Run
+    dataset: Dataset
+    folds: NDArray[np.int64]
+    jobs: list[Job]
+
+    def jobs_of(self, member: str) -> list[Job]:
+        """One job a trained fold."""
+        return [job for job in self.jobs if job.member_name == member]
+
+    def key(self, voter: str) -> str:
+        """What the voter's predictions must have been made from."""
+        return voter_key(self.run.pipeline, self.jobs, voter)
+
+    def is_current(self, voter: str) -> bool:
+        """Whether a member's or the ensemble's predictions on disk are whole and of this pipeline."""
+        folder = self.run.folder.voter(voter)
+        files = [folder.oof, folder.test]
+        if voter not in self.run.pipeline.members:
+            files += [folder.vote, folder.comparison]
+        written = read_json(folder.scores).get("key")
+        return written == self.key(voter) and all(path.is_file() for path in files)
+
+    def predictions(self, voter: str) -> Predictions:
+        """A voter's predictions.
+
+        Raises:
+            UserError: what lies there is not what the pipeline says now.
+        """
+        folder = self.run.folder.voter(voter)
+        if not self.is_current(voter):
+            stage = "train" if voter in self.run.pipeline.members else "ensemble"
+            raise UserError(f"{folder.path}: is not what the pipeline says now; run the {stage} stage")
+        return read_predictions(folder)
+
+
+def make_plan(run: Run) -> Plan:
+    """Read data and folds, and list the jobs.
+
+    Raises:
+        UserError: no data, damaged data, no folds, or folds of other data.
+    """
+    dataset = load_dataset(run.pipeline.competition, run.workspace)
+    table = folds.read_folds(run.folder, fold_origin(run, dataset))
+    return Plan(run, dataset, table.folds, plan(run.pipeline, run.folder, dataset, table))
+
+
+def fold_origin(run: Run, dataset: Dataset) -> dict[str, Any]:
+    """What the pipeline's fold table is made from."""
+    return folds.origin(dataset.train_labels, dataset.train_digest, run.pipeline.folds, run.pipeline.seed)

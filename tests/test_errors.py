@@ -1,0 +1,53 @@
+"""softvote.errors: problems collected, each once, and names that are nearly right."""
+
+from __future__ import annotations
+
+import pytest
+
+from softvote.errors import Problems, UserError, cell, one_of
+
+
+def test_no_problems_raise_nothing() -> None:
+    problems = Problems()
+    assert not problems
+    problems.raise_any()
+
+
+def test_every_problem_is_a_line_in_order_and_once() -> None:
+    problems = Problems()
+    for where, what in [("b", "1"), ("a", "2"), ("b", "1")]:
+        problems.add(where, what)
+    assert problems
+    with pytest.raises(UserError) as caught:
+        problems.raise_any()
+    assert str(caught.value) == "b: 1\na: 2"
+
+
+@pytest.mark.parametrize(
+    ("count", "last"), [(3, "p2: x"), (4, "... and 1 more like these"), (9, "... and 6 more like these")]
+)
+def test_what_is_too_much_is_counted(count: int, last: str) -> None:
+    problems = Problems(shown=3)
+    for number in range(count):
+        problems.add(f"p{number}", "x")
+    with pytest.raises(UserError) as caught:
+        problems.raise_any()
+    lines = str(caught.value).splitlines()
+    assert lines[:3] == ["p0: x", "p1: x", "p2: x"] and lines[-1] == last
+
+
+def test_cell() -> None:
+    assert cell("train.csv", 7, "label") == "train.csv, row 7, column label"
+
+
+@pytest.mark.parametrize(
+    ("unknown", "text"),
+    [
+        ("ccn", "did you mean 'cnn'? known: cnn, resnet5"),
+        ("resnet", "did you mean 'resnet5'? known: cnn, resnet5"),
+        ("xyz", "known: cnn, resnet5"),
+        ("", "known: cnn, resnet5"),
+    ],
+)
+def test_an_unknown_name_lists_the_known(unknown: str, text: str) -> None:
+    assert one_of(["cnn", "resnet5"], unknown) == text

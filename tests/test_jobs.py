@@ -1,0 +1,281 @@
+"""softvote.jobs and softvote.engines: what is due, why, and doing it once."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import projects
+import pytest
+from conftest import Digits
+from safetensors.numpy import load_file
+
+from softvote import jobs as jobs_module
+from softvote import stages
+from softvote.artifacts import read_json
+from softvote.dataset import Dataset
+from softvote.engines import run_here
+from softvote.folds import FoldTable, read_folds
+from softvote.jobs import Job, plan, run_job, voter_key
+from softvote.pipeline import Pipeline
+from softvote.predictions import read_predictions, write_predictions
+from softvote.stages.plan import fold_origin, make_plan
+
+ROWS = 60
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory, digits: Digits) -> tuple[stages.Run, Dataset]:
+    """A project whose jobs are all done; no test changes its files."""
+    root = projects.write_project(tmp_path_factory.mktemp("jobs"), digits, ROWS, 20)
+    for stage in ("folds", "train"):
+        assert projects.softvote(root, stage, "tiny", *SHORT) == 0
+    run = stages.open_run(root, "tiny", SHORT[1::2])
+    return run, make_plan(run).dataset
+
+
+SHORT = ["--set", "defaults.epochs=1"]
+
+
+def planned(finished: tuple[stages.Run, Dataset], settings: list[str], **changed: Any) -> list[Job]:
+    """The jobs with further settings, and perhaps another data set."""
+    run = stages.open_run(finished[0].workspace.root, "tiny", [*SHORT[1::2], *settings])
+    table = read_folds(finished[0].folder, fold_origin(finished[0], finished[1]))
+    return plan(run.pipeline, run.folder, replace(finished[1], **changed), table)
+
+
+def due(jobs: list[Job]) -> dict[str, str]:
+    """What is due, by job."""
+    return {job.label: job.state() for job in jobs if job.state() != "done"}
+
+
+def test_jobs_come_fold_by_fold(finished: tuple[stages.Run, Dataset]) -> None:
+    jobs = planned(finished, [])
+    assert [job.label for job in jobs] == ["cnn fold 0", "resnet5 fold 0", "cnn fold 1", "resnet5 fold 1"]
+    assert len({job.training_key for job in jobs}) == 4
+
+
+def test_finished_jobs_are_done(finished: tuple[stages.Run, Dataset]) -> None:
+    assert due(planned(finished, [])) == {}
+
+
+CNN = {"cnn fold 0", "cnn fold 1"}
+ALL = CNN | {"resnet5 fold 0", "resnet5 fold 1"}
+
+
+@pytest.mark.parametrize(
+    ("setting", "which", "reason"),
+    [
+        ("members.cnn.epochs=2", CNN, "changed: member.epochs 1 -> 2"),
+        ("members.cnn.model=basic_cnn", CNN, 'changed: member.model "cnn" -> "basic_cnn"'),
+        ("members.cnn.optimizer.lr=0.5", CNN, "changed: member.optimizer.lr 0.004 -> 0.5"),
+        ("members.cnn.augment={rotate: 5}", CNN, "changed: member.augment"),
+        ("members.cnn.label_smoothing=0.1", CNN, "changed: member.label_smoothing 0.0 -> 0.1"),
+        ("members.cnn.precision=bf16", CNN, 'changed: member.precision "fp32" -> "bf16"'),
+        ("defaults.batch_size=16", ALL, "changed: member.batch_size 32 -> 16"),
+        ("seed=5", ALL, "changed: pipeline_seed 0 -> 5"),
+        ("competition.labels.last=10", ALL, "changed: classes"),
+    ],
+)
+def test_a_changed_recipe_is_trained_again(
+    finished: tuple[stages.Run, Dataset], setting: str, which: set[str], reason: str
+) -> None:
+    jobs = planned(finished, [setting])
+    assert due(jobs) == dict.fromkeys(which, "train")
+    assert {job.reason() for job in jobs if job.label in which} == {reason}
+
+
+def test_several_changes_are_all_named(finished: tuple[stages.Run, Dataset]) -> None:
+    jobs = planned(finished, ["members.cnn.epochs=2", "members.cnn.mixup=0.5"])
+    assert jobs[0].reason() == "changed: member.epochs 1 -> 2; member.mixup 0.0 -> 0.5"
+
+
+def test_changed_training_rows_are_trained_again(finished: tuple[stages.Run, Dataset]) -> None:
+    jobs = planned(finished, [], train_digest="other")
+    assert due(jobs) == dict.fromkeys(ALL, "train")
+    assert jobs[0].reason() == "changed: data"
+
+
+def test_another_fold_table_is_trained_again(finished: tuple[stages.Run, Dataset]) -> None:
+    run, dataset = finished
+    jobs = plan(run.pipeline, run.folder, dataset, FoldTable(np.zeros(ROWS, np.int64), "other"))
+    assert due(jobs) == dict.fromkeys(ALL, "train") and "folds" in jobs[0].reason()
+
+
+@pytest.mark.parametrize(
+    ("settings", "changed", "which"),
+    [
+        (["members.cnn.tta.shift=1"], {}, CNN),
+        ([], {"test_digest": "other"}, ALL),
+    ],
+)
+def test_what_does_not_touch_the_weights_is_only_predicted_again(
+    finished: tuple[stages.Run, Dataset], settings: list[str], changed: dict[str, Any], which: set[str]
+) -> None:
+    jobs = planned(finished, settings, **changed)
+    assert due(jobs) == dict.fromkeys(which, "predict")
+    reasons = {job.reason() for job in jobs if job.label in which}
+    assert reasons == {"test rows or test-time augmentation changed"}
+
+
+@pytest.mark.parametrize("setting", ["ensemble.rule=mean", "competition.solution=null", "folds.train=1"])
+def test_what_does_not_touch_a_training_is_not_due(
+    finished: tuple[stages.Run, Dataset], setting: str
+) -> None:
+    assert due(planned(finished, [setting])) == {}
+
+
+def test_a_new_member_is_new(finished: tuple[stages.Run, Dataset]) -> None:
+    jobs = planned(finished, ["members={cnn: {model: cnn}, third: {model: cnn}}"])
+    assert due(jobs) == {"third fold 0": "train", "third fold 1": "train"}
+    assert {job.reason() for job in jobs if job.state() == "train"} == {"new"}
+
+
+# ---------------------------------------------------------------- the states of one job
+
+
+def test_a_job_goes_from_new_to_done_and_back(finished: tuple[stages.Run, Dataset], tmp_path: Path) -> None:
+    run, dataset = finished
+    folder = replace(run.folder, path=tmp_path)
+    table = read_folds(run.folder, fold_origin(run, dataset))
+    (job,) = (job for job in plan(run.pipeline, folder, dataset, table) if job.label == "resnet5 fold 0")
+    assert (job.state(), job.reason()) == ("train", "new")
+    run_job(job, dataset, table.folds)
+    assert job.state() == "done"
+
+    recipe = read_json(job.folder.recipe)
+    assert recipe["images_an_epoch"] == (table.folds != 0).sum()
+    assert recipe["execution"]["precision"] == "fp32" and recipe["identity"] == job.identity
+    assert (
+        Pipeline.model_validate(run.pipeline.model_dump()).members["resnet5"].model_dump(mode="json")
+        == recipe["member"]
+    )
+
+    for lost in (job.folder.oof, job.folder.test, job.folder.scores):
+        content = lost.read_bytes()
+        lost.unlink()
+        assert job.state() == "predict", lost
+        lost.write_bytes(content)
+    assert job.state() == "done"
+    for lost, why in ((job.folder.weights, "its weights are gone"), (job.folder.recipe, "new")):
+        content = lost.read_bytes()
+        lost.unlink()
+        assert (job.state(), job.reason()) == ("train", why)
+        lost.write_bytes(content)
+    for file, state in ((job.folder.scores, "predict"), (job.folder.recipe, "train")):
+        for damaged in ("", "{", "[]", "null"):
+            file.write_text(damaged)
+            assert job.state() == state, damaged
+
+
+def test_the_same_job_gives_the_same_weights(finished: tuple[stages.Run, Dataset], tmp_path: Path) -> None:
+    run, dataset = finished
+    table = read_folds(run.folder, fold_origin(run, dataset))
+    (job,) = (
+        job
+        for job in plan(run.pipeline, replace(run.folder, path=tmp_path), dataset, table)
+        if job.label == "cnn fold 1"
+    )
+    run_job(job, dataset, table.folds)
+    weights = load_file(job.folder.weights)
+    before = load_file(run.folder.voter("cnn").fold(1).weights)
+    assert all(np.array_equal(weights[name], before[name]) for name in weights)
+
+
+def test_members_of_one_recipe_differ_by_name_and_fold(finished: tuple[stages.Run, Dataset]) -> None:
+    jobs = planned(finished, ["members={a: {model: cnn}, b: {model: cnn}}"])
+    assert len({job.training_key for job in jobs}) == len(jobs) == 4
+
+
+# ---------------------------------------------------------------- keys of voters
+
+
+def test_a_voter_changes_with_what_it_depends_on(finished: tuple[stages.Run, Dataset]) -> None:
+    def keys(*settings: str) -> dict[str, str]:
+        pipeline = stages.open_run(finished[0].workspace.root, "tiny", [*SHORT[1::2], *settings]).pipeline
+        jobs = planned(finished, list(settings))
+        return {name: voter_key(pipeline, jobs, name) for name in ("cnn", "resnet5", "vote")}
+
+    def changed(*settings: str) -> set[str]:
+        return {name for name, key in keys(*settings).items() if key != before[name]}
+
+    before = keys()
+    assert changed() == set()
+    assert changed("members.cnn.epochs=2") == {"cnn", "vote"}
+    assert changed("members.cnn.tta.shift=1") == {"cnn", "vote"}
+    assert changed("ensemble.rule=greedy") == {"vote"}
+    assert changed("ensemble.members=[cnn]") == {"vote"}
+    assert changed("folds.train=1") == {"cnn", "resnet5", "vote"}
+
+
+def test_a_voter_changes_with_the_predictions_of_its_folds(
+    finished: tuple[stages.Run, Dataset], tmp_path: Path
+) -> None:
+    """A fold that was trained again counts as new, even where its recipe is the same."""
+    run, dataset = finished
+    shutil.copytree(run.folder.path, tmp_path, dirs_exist_ok=True)
+    table = read_folds(run.folder, fold_origin(run, dataset))
+    jobs = plan(run.pipeline, replace(run.folder, path=tmp_path), dataset, table)
+    before = {name: voter_key(run.pipeline, jobs, name) for name in ("cnn", "resnet5", "vote")}
+    folder = jobs[0].folder
+    found = read_predictions(folder)
+    other = replace(found, test=found.test[::-1].copy())
+    write_predictions(folder, other, dataset.train_labels, {"key": jobs[0].prediction_key})
+    assert jobs[0].state() == "done"
+    changed = {name for name, key in before.items() if voter_key(run.pipeline, jobs, name) != key}
+    assert changed == {"cnn", "vote"}
+    write_predictions(folder, found, dataset.train_labels, {"key": jobs[0].prediction_key})
+    assert {name: voter_key(run.pipeline, jobs, name) for name in before} == before
+
+
+def test_another_way_of_training_is_trained_again(
+    finished: tuple[stages.Run, Dataset], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(jobs_module, "TRAINING_VERSION", jobs_module.TRAINING_VERSION + 1)
+    jobs = planned(finished, [])
+    assert due(jobs) == dict.fromkeys(ALL, "train") and "training_version" in jobs[0].reason()
+
+
+# ---------------------------------------------------------------- engines
+
+HOLD = """
+import sys
+from pathlib import Path
+from softvote.artifacts import claimed
+with claimed(Path(sys.argv[1])) as mine:
+    print(mine, flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_a_job_that_another_process_claims_is_left_and_told(
+    tmp_path: Path, digits: Digits, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = projects.write_project(tmp_path, digits, ROWS, 20)
+    assert projects.softvote(root, "folds", "tiny", *SHORT) == 0
+    lock = root / "models" / "tiny" / "cnn" / "fold1" / ".lock"
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(lock)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as other:
+        assert other.stdout and other.stdout.readline() == "True\n"
+        assert projects.softvote(root, "train", "tiny", *SHORT) == 0
+        told = capsys.readouterr().out
+        other.communicate("")
+    assert "cnn fold 1: another run is busy with it" in told and "unfinished" in told
+    assert not (lock.parent / "weights.safetensors").exists()
+    assert (root / "models" / "tiny" / "resnet5" / "scores.json").is_file()
+    assert not (root / "models" / "tiny" / "cnn" / "scores.json").exists()
+    assert projects.softvote(root, "train", "tiny", *SHORT) == 0
+    told = capsys.readouterr().out
+    assert "3 of 4 trainings are there and unchanged" in told and "cnn: train fold 1 (new)" in told
+
+
+def test_finished_jobs_are_not_run_again(finished: tuple[stages.Run, Dataset]) -> None:
+    before = projects.times(finished[0].folder.path)
+    assert run_here(planned(finished, []), finished[1], np.zeros(ROWS, np.int64)) == []
+    assert projects.times(finished[0].folder.path) == before

@@ -1,0 +1,114 @@
+"""softvote.pipeline: limits, defaults and names of the schema."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from softvote.pipeline import Competition, Folds, Pipeline, Recipe, checked_name, json_schema
+
+COMPETITION: dict[str, Any] = {
+    "name": "digits",
+    "files": {"format": "pixel_csv"},
+    "image": {"height": 8, "width": 8},
+    "labels": {"first": 0, "last": 9},
+}
+
+
+def pipeline(**facts: Any) -> Pipeline:
+    return Pipeline.model_validate({"competition": COMPETITION, "members": {"cnn": {"model": "cnn"}}} | facts)
+
+
+@pytest.mark.parametrize("name", ["a", "A-1_b", "0", "digit-recognizer"])
+def test_names(name: str) -> None:
+    assert checked_name(name) == name
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", "a/b", "-a", "_a", "a b", "a.b", "ä", "a\n", "CON:"])
+def test_what_is_no_name(name: str) -> None:
+    with pytest.raises(ValueError, match="is no name"):
+        checked_name(name)
+    with pytest.raises(ValidationError):
+        pipeline(members={name: {"model": "cnn"}})
+    with pytest.raises(ValidationError):
+        pipeline(ensemble={"name": name})
+    with pytest.raises(ValidationError):
+        Competition.model_validate(COMPETITION | {"name": name})
+
+
+@pytest.mark.parametrize(
+    ("labels", "classes"),
+    [
+        ({"first": 0, "last": 3}, ["0", "1", "2", "3"]),
+        ({"first": -1, "last": 1}, ["-1", "0", "1"]),
+        (["cat", "dog"], ["cat", "dog"]),
+        ([0, 1], ["0", "1"]),
+    ],
+)
+def test_classes(labels: Any, classes: list[str]) -> None:
+    assert Competition.model_validate(COMPETITION | {"labels": labels}).classes == classes
+
+
+@pytest.mark.parametrize(
+    ("count", "train", "trained"), [(5, None, [0, 1, 2, 3, 4]), (5, 2, [0, 1]), (2, 9, [0, 1])]
+)
+def test_trained_folds(count: int, train: int | None, trained: list[int]) -> None:
+    assert Folds(count=count, train=train).trained == trained
+
+
+def test_everybody_votes_unless_some_are_named() -> None:
+    members = {"a": {"model": "cnn"}, "b": {"model": "cnn"}}
+    assert pipeline(members=members).voters == ["a", "b"]
+    assert pipeline(members=members, ensemble={"members": ["b"]}).voters == ["b"]
+
+
+@pytest.mark.parametrize(
+    "facts",
+    [
+        {"epochs": 0}, {"batch_size": 1}, {"label_smoothing": 1.0}, {"label_smoothing": -0.1}, {"mixup": -1},
+        {"mixup": float("inf")}, {"ema": 1.0}, {"plain_epochs": -1}, {"head": "hard"}, {"precision": "fp16"},
+        {"memory_format": "nhwc"}, {"tta": {"shift": -1}}, {"augment": {"rotate": 181}},
+        {"augment": {"scale": 1}},
+        {"augment": {"shear": 61}}, {"augment": {"shift": -1}}, {"augment": {"elastic": float("inf")}},
+        {"augment": {"horizontal_flip": 1.1}}, {"augment": {"engine": "none"}},
+        {"optimizer": {"name": "adam", "lr": 0}}, {"optimizer": {"name": "adam", "betas": [0.9, 1.0]}},
+        {"optimizer": {"name": "sgd", "momentum": 1.0}}, {"optimizer": {"name": "sgd", "momentum": 0}},
+        {"schedule": {"name": "plateau", "factor": 1}}, {"schedule": {"name": "plateau", "held_out": 0.6}},
+        {"schedule": {"name": "cosine", "warmup": 1}}, {"schedule": {"name": "one_cycle", "warmup": 0}},
+        {"nonsense": 1},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_limits_of_a_recipe(facts: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError):
+        Recipe.model_validate(facts)
+
+
+def test_nothing_can_be_changed_afterwards() -> None:
+    found = pipeline()
+    with pytest.raises(ValidationError):
+        found.seed = 3  # type: ignore[misc]
+    with pytest.raises(ValidationError):
+        found.members["cnn"].epochs = 3  # type: ignore[misc]
+
+
+def test_a_recipe_goes_through_json_unchanged() -> None:
+    recipe = Recipe.model_validate(
+        {
+            "augment": {"rotate": 3},
+            "optimizer": {"name": "sgd"},
+            "schedule": {"name": "cosine"},
+            "tta": {"shift": 1},
+        }
+    )
+    assert Recipe.model_validate(recipe.model_dump(mode="json")) == recipe
+
+
+def test_the_schema_requires_nothing_and_explains_itself() -> None:
+    schema = json_schema()
+    parts = [schema, *schema["$defs"].values()]
+    assert not any("required" in part for part in parts)
+    described = schema["$defs"]["Augment"]["properties"]
+    assert all(described[name]["description"] for name in ("rotate", "scale", "shear", "shift", "elastic"))
