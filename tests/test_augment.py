@@ -13,7 +13,7 @@ from torch import Tensor
 
 from softvote.augment import ENGINES, create_augmenter, shifted_views
 from softvote.errors import UserError
-from softvote.pipeline import Augment
+from softvote.recipe import Augment
 from softvote.seeds import derive_seed
 
 engines = pytest.mark.parametrize("engine", ENGINES)

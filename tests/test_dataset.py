@@ -13,9 +13,9 @@ from conftest import Digits
 
 import softvote.dataset
 from softvote.artifacts import Workspace
+from softvote.competition import Competition
 from softvote.dataset import Dataset, load_dataset, read_solution
 from softvote.errors import UserError
-from softvote.pipeline import Competition
 from softvote.readers import READERS
 
 
@@ -148,7 +148,7 @@ def test_second_reading_imports_nothing_heavy(workspace: Workspace, competition:
     load_dataset(competition, workspace)
     program = (
         "import sys; from pathlib import Path; from softvote.artifacts import Workspace\n"
-        "from softvote.dataset import load_dataset; from softvote.pipeline import Competition\n"
+        "from softvote.dataset import load_dataset; from softvote.competition import Competition\n"
         "load_dataset(Competition.model_validate_json(sys.argv[2]), Workspace(Path(sys.argv[1])))\n"
         "print({'pandas', 'torch', 'PIL'} & set(sys.modules))"
     )

@@ -12,7 +12,8 @@ from projects import pipeline as facts_of
 from softvote.errors import UserError
 from softvote.heads import create_head
 from softvote.networks import count_parameters, create_network
-from softvote.pipeline import Member, Pipeline
+from softvote.pipeline import Pipeline
+from softvote.recipe import Member
 
 
 def pipeline(members: dict[str, Any], **facts: Any) -> Pipeline:

@@ -7,7 +7,10 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from softvote.pipeline import Competition, Folds, Pipeline, Recipe, checked_name, json_schema
+from softvote.competition import Competition
+from softvote.pipeline import Folds, Pipeline, json_schema
+from softvote.recipe import Recipe
+from softvote.schema import checked_name
 
 COMPETITION: dict[str, Any] = {
     "name": "digits",

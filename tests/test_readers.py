@@ -12,8 +12,8 @@ import pytest
 from conftest import Digits
 from PIL import Image
 
+from softvote.competition import Competition
 from softvote.errors import UserError
-from softvote.pipeline import Competition
 from softvote.readers import READERS
 
 Edit = Callable[[list[str]], list[str]]

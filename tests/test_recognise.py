@@ -7,9 +7,10 @@ from conftest import Digits
 from PIL import Image
 
 from softvote.artifacts import Workspace
+from softvote.competition import LabelRange
 from softvote.dataset import load_dataset, read_solution
 from softvote.errors import UserError
-from softvote.pipeline import LabelRange, Pipeline
+from softvote.pipeline import Pipeline
 from softvote.pipeline_file import load_pipeline
 from softvote.readers import READERS
 from softvote.recognise import recognise

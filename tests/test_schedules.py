@@ -11,7 +11,7 @@ from pydantic import TypeAdapter
 from torch import nn
 from torch.optim import SGD, Adam, AdamW
 
-from softvote import pipeline
+from softvote import recipe
 from softvote.schedules import LearningRate, cosine_share, create_optimizer
 
 
@@ -23,8 +23,8 @@ def spec_of(kind: type[Any], **facts: Any) -> Any:
     return kind(name=get_args(kind.model_fields["name"].annotation)[0], **facts)
 
 
-OPTIMIZERS = {spec_of(kind).name: spec_of(kind) for kind in kinds(pipeline.Optimizer)}
-SCHEDULES = {spec_of(kind).name: spec_of(kind) for kind in kinds(pipeline.Schedule)}
+OPTIMIZERS = {spec_of(kind).name: spec_of(kind) for kind in kinds(recipe.Optimizer)}
+SCHEDULES = {spec_of(kind).name: spec_of(kind) for kind in kinds(recipe.Schedule)}
 
 every_optimizer = pytest.mark.parametrize("optimizer", OPTIMIZERS.values(), ids=OPTIMIZERS)
 every_schedule = pytest.mark.parametrize("schedule", SCHEDULES.values(), ids=SCHEDULES)
@@ -79,7 +79,7 @@ def test_a_training_of_few_steps(optimizer: Any, schedule: Any, steps: int) -> N
 @pytest.mark.parametrize("warmup", [0.05, 0.1, 0.2, 0.25, 0.5, 0.9])
 @pytest.mark.parametrize("steps", [1, 2, 3, 4, 9, 10, 19, 20])
 def test_one_cycle_of_few_steps_and_any_warmup(warmup: float, steps: int) -> None:
-    assert len(rates(pipeline.OneCycle(name="one_cycle", warmup=warmup), steps)) == steps
+    assert len(rates(recipe.OneCycle(name="one_cycle", warmup=warmup), steps)) == steps
 
 
 # ---------------------------------------------------------------- optimizers
@@ -91,7 +91,7 @@ def test_the_kind_is_the_one_named(name: str, kind: type[Any]) -> None:
 
 
 def test_every_fact_of_sgd_arrives() -> None:
-    spec = read(pipeline.Optimizer, name="sgd", lr=0.3, momentum=0.7, nesterov=False, weight_decay=0.02)
+    spec = read(recipe.Optimizer, name="sgd", lr=0.3, momentum=0.7, nesterov=False, weight_decay=0.02)
     group = create_optimizer(spec, line(), "cpu").param_groups[0]
     found = {key: group[key] for key in ("lr", "momentum", "nesterov", "weight_decay")}
     assert found == {"lr": 0.3, "momentum": 0.7, "nesterov": False, "weight_decay": 0.02}
@@ -99,7 +99,7 @@ def test_every_fact_of_sgd_arrives() -> None:
 
 @pytest.mark.parametrize("name", ["adam", "adamw"])
 def test_every_fact_of_adam_arrives(name: str) -> None:
-    spec = read(pipeline.Optimizer, name=name, lr=0.3, betas=[0.5, 0.6], weight_decay=0.02)
+    spec = read(recipe.Optimizer, name=name, lr=0.3, betas=[0.5, 0.6], weight_decay=0.02)
     group = create_optimizer(spec, line(), "cpu").param_groups[0]
     assert (group["lr"], tuple(group["betas"]), group["weight_decay"]) == (0.3, (0.5, 0.6), 0.02)
 
@@ -107,7 +107,7 @@ def test_every_fact_of_adam_arrives(name: str) -> None:
 def test_sgd_without_momentum_is_the_plain_step() -> None:
     network = line()
     before = network.weight.detach().clone()
-    spec = read(pipeline.Optimizer, name="sgd", lr=0.5, momentum=0.0, nesterov=False)
+    spec = read(recipe.Optimizer, name="sgd", lr=0.5, momentum=0.0, nesterov=False)
     optimizer = create_optimizer(spec, network, "cpu")
     for _ in range(2):
         network.weight.grad = torch.ones_like(network.weight)
@@ -116,7 +116,7 @@ def test_sgd_without_momentum_is_the_plain_step() -> None:
 
 
 def test_one_cycle_leaves_sgd_without_momentum_without_it() -> None:
-    spec = read(pipeline.Optimizer, name="sgd", lr=0.5, momentum=0.0, nesterov=False)
+    spec = read(recipe.Optimizer, name="sgd", lr=0.5, momentum=0.0, nesterov=False)
     optimizer = create_optimizer(spec, line(), "cpu")
     rate = LearningRate(SCHEDULES["one_cycle"], optimizer, 20)
     for _ in range(20):
@@ -135,7 +135,7 @@ def test_constant_stays(optimizer: Any) -> None:
 
 @every_optimizer
 def test_one_cycle_peaks_at_the_learning_rate(optimizer: Any) -> None:
-    found = rates(pipeline.OneCycle(name="one_cycle", warmup=0.3), 200, optimizer)
+    found = rates(recipe.OneCycle(name="one_cycle", warmup=0.3), 200, optimizer)
     peak = found.index(max(found))
     assert max(found) == pytest.approx(optimizer.lr, rel=1e-3)
     assert abs(peak - 0.3 * 200) <= 2
@@ -149,7 +149,7 @@ def test_one_cycle_peaks_at_the_learning_rate(optimizer: Any) -> None:
 @pytest.mark.parametrize("warmup", [0.0, 0.25])
 @pytest.mark.parametrize("final", [0.0, 0.1])
 def test_cosine_ends(warmup: float, final: float) -> None:
-    share = cosine_share(pipeline.Cosine(name="cosine", warmup=warmup, final=final), 100)
+    share = cosine_share(recipe.Cosine(name="cosine", warmup=warmup, final=final), 100)
     top = round(warmup * 100)
     assert share(top) == 1
     assert share(100) == pytest.approx(final)
@@ -160,7 +160,7 @@ def test_cosine_ends(warmup: float, final: float) -> None:
 
 
 def test_cosine_moves_the_rate_by_its_share() -> None:
-    spec = pipeline.Cosine(name="cosine", warmup=0.1, final=0.2)
+    spec = recipe.Cosine(name="cosine", warmup=0.1, final=0.2)
     share = cosine_share(spec, 30)
     expected = [OPTIMIZERS["adamw"].lr * share(step) for step in range(30)]
     assert rates(spec, 30) == pytest.approx(expected)
@@ -168,8 +168,8 @@ def test_cosine_moves_the_rate_by_its_share() -> None:
 
 def watched(losses: list[float], **facts: Any) -> list[float]:
     """The learning rate after each of these epochs."""
-    optimizer = create_optimizer(read(pipeline.Optimizer, name="sgd", lr=1.0), line(), "cpu")
-    rate, found = LearningRate(read(pipeline.Schedule, name="plateau", **facts), optimizer, 100), []
+    optimizer = create_optimizer(read(recipe.Optimizer, name="sgd", lr=1.0), line(), "cpu")
+    rate, found = LearningRate(read(recipe.Schedule, name="plateau", **facts), optimizer, 100), []
     for loss in losses:
         rate.step_ended()
         rate.epoch_ended(loss)

@@ -17,7 +17,7 @@ from softvote.augment import Augmenter, create_augmenter
 from softvote.errors import UserError
 from softvote.heads import Head, create_head
 from softvote.inference import Predictor
-from softvote.pipeline import Augment, Member
+from softvote.recipe import Augment, Member
 from softvote.training import Trained, TrainingRows, train
 
 ROWS = 300

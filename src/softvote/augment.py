@@ -23,7 +23,7 @@ from softvote.errors import UserError
 from softvote.seeds import derive_seed, uniforms
 
 if TYPE_CHECKING:
-    from softvote.pipeline import Augment
+    from softvote.recipe import Augment
 
 # (images uint8 (B, C, H, W), rows int64 (B,), seed) -> float32 (B, C, H, W) in 0..255
 Augmenter = Callable[[Tensor, NDArray[np.int64], int], Tensor]

@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from softvote.artifacts import Workspace, folder_written_whole, key_of, read_json, sha256_of, write_json
+from softvote.competition import Competition
 from softvote.errors import Problems, UserError
-from softvote.pipeline import Competition
 from softvote.readers import READERS, Images
 from softvote.readers.base import MOST, class_indices, shown
 from softvote.readers.forms import Form, read_form

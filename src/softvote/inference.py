@@ -17,7 +17,7 @@ from softvote.execution import Execution, find_device
 from softvote.heads import Head
 from softvote.networks import create_network
 from softvote.normalise import Normalisation
-from softvote.pipeline import Member
+from softvote.recipe import Member
 
 _PIXELS_A_BATCH = 1 << 19  # bounds the memory of a forward pass, whatever the image size
 

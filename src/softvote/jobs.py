@@ -35,8 +35,9 @@ from softvote.artifacts import (
 from softvote.dataset import Dataset
 from softvote.folds import FoldTable
 from softvote.ledger import git_state
-from softvote.pipeline import Member, Pipeline
+from softvote.pipeline import Pipeline
 from softvote.predictions import Predictions, write_predictions
+from softvote.recipe import Member
 from softvote.seeds import training_seed
 
 if TYPE_CHECKING:

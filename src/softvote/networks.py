@@ -9,7 +9,8 @@ from torch import nn
 from softvote import models
 from softvote.errors import Problems, UserError
 from softvote.heads import Head, create_head
-from softvote.pipeline import Member, Pipeline
+from softvote.pipeline import Pipeline
+from softvote.recipe import Member
 
 
 def create_network(

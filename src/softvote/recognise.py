@@ -17,11 +17,11 @@ import numpy as np
 import yaml
 
 from softvote.errors import Problems, UserError
-from softvote.pipeline import checked_name
 from softvote.readers.forms import read_form
 from softvote.readers.image_folder import SUFFIXES, path_of
 from softvote.readers.npy import load_array
 from softvote.readers.table import Table, open_table
+from softvote.schema import checked_name
 
 LABEL_NAMES = ("label", "labels", "class", "target", "category", "digit", "sum", "y")
 ID_NAMES = ("id", "image_id", "imageid", "img_id", "filename", "file_name", "file", "image", "index")

@@ -9,19 +9,19 @@ from torch import nn
 from torch.optim import SGD, Adam, AdamW, Optimizer
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler, OneCycleLR, ReduceLROnPlateau
 
-from softvote import pipeline
+from softvote import recipe
 
 
-def create_optimizer(spec: pipeline.Optimizer, model: nn.Module, device: str) -> Optimizer:
+def create_optimizer(spec: recipe.Optimizer, model: nn.Module, device: str) -> Optimizer:
     """The optimiser over all parameters of the network, fused where the device has it."""
     fused = device in ("cpu", "cuda")
     parameters = model.parameters()
-    if isinstance(spec, pipeline.Sgd):
+    if isinstance(spec, recipe.Sgd):
         return SGD(
             parameters, spec.lr, momentum=spec.momentum, nesterov=spec.nesterov,
             weight_decay=spec.weight_decay, fused=fused,
         )  # fmt: skip
-    kind = Adam if isinstance(spec, pipeline.Adam) else AdamW
+    kind = Adam if isinstance(spec, recipe.Adam) else AdamW
     return kind(parameters, spec.lr, betas=spec.betas, weight_decay=spec.weight_decay, fused=fused)
 
 
@@ -34,15 +34,15 @@ class LearningRate:
         steps: optimiser steps in the whole training.
     """
 
-    def __init__(self, spec: pipeline.Schedule, optimizer: Optimizer, steps: int) -> None:
+    def __init__(self, spec: recipe.Schedule, optimizer: Optimizer, steps: int) -> None:
         self.optimizer = optimizer
         self._by_step: LRScheduler | None = None
         self._by_epoch: ReduceLROnPlateau | None = None
-        if isinstance(spec, pipeline.Plateau):
+        if isinstance(spec, recipe.Plateau):
             self._by_epoch = ReduceLROnPlateau(optimizer, factor=spec.factor, patience=spec.patience)
-        elif isinstance(spec, pipeline.OneCycle):
+        elif isinstance(spec, recipe.OneCycle):
             self._by_step = _one_cycle(spec, optimizer, steps)
-        elif isinstance(spec, pipeline.Cosine):
+        elif isinstance(spec, recipe.Cosine):
             self._by_step = LambdaLR(optimizer, cosine_share(spec, steps))
 
     @property
@@ -61,7 +61,7 @@ class LearningRate:
             self._by_epoch.step(watched_loss)
 
 
-def _one_cycle(spec: pipeline.OneCycle, optimizer: Optimizer, steps: int) -> LRScheduler:
+def _one_cycle(spec: recipe.OneCycle, optimizer: Optimizer, steps: int) -> LRScheduler:
     group = optimizer.param_groups[0]
     has_momentum = "betas" in group or group.get("momentum", 0) > 0
     # torch wants one step more than a training of very few steps has, and fails where the climb would
@@ -73,7 +73,7 @@ def _one_cycle(spec: pipeline.OneCycle, optimizer: Optimizer, steps: int) -> LRS
     )
 
 
-def cosine_share(spec: pipeline.Cosine, steps: int) -> Callable[[int], float]:
+def cosine_share(spec: recipe.Cosine, steps: int) -> Callable[[int], float]:
     """The share of the highest learning rate at each step of `steps`."""
     warmup = round(spec.warmup * steps)
 

@@ -23,8 +23,8 @@ from softvote.execution import Execution, choose_execution
 from softvote.heads import Head
 from softvote.networks import create_network
 from softvote.normalise import Normalisation
-from softvote.pipeline import Member, Plateau
 from softvote.progress import TrainingProgress
+from softvote.recipe import Member, Plateau
 from softvote.schedules import LearningRate, create_optimizer
 from softvote.seeds import augmentation_seed, derive_seed
 

@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 
 from softvote.artifacts import Workspace, folder_written_whole
 from softvote.errors import UserError
-from softvote.pipeline import checked_name
+from softvote.schema import checked_name
 
 _DAMAGED = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError)
 Members = dict[PurePosixPath, zipfile.ZipInfo]

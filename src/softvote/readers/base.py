@@ -11,8 +11,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from softvote.competition import Competition
 from softvote.errors import Problems, UserError, one_of
-from softvote.pipeline import Competition
 
 MOST = 100
 """So many bad cells of one column are looked at; a wholly wrong file needs no line for each."""

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from softvote.competition import Competition, ImageFolder
+from softvote.competition import Image as ImageFacts
 from softvote.errors import Problems
-from softvote.pipeline import Competition, ImageFolder
-from softvote.pipeline import Image as ImageFacts
 from softvote.readers.base import MOST, Images, class_indices, existing, note_duplicates
 from softvote.readers.forms import read_form
 from softvote.readers.table import Table, open_table

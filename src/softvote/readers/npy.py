@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from softvote.competition import Competition, NpyArrays
+from softvote.competition import Image as ImageFacts
 from softvote.errors import Problems
-from softvote.pipeline import Competition, NpyArrays
-from softvote.pipeline import Image as ImageFacts
 from softvote.readers.base import Images, class_indices, existing
 
 Arrays = list[NDArray[Any]]

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from softvote.competition import Competition, PixelCsv
+from softvote.competition import Image as ImageFacts
 from softvote.errors import Problems
-from softvote.pipeline import Competition, PixelCsv
-from softvote.pipeline import Image as ImageFacts
 from softvote.readers.base import MOST, Images, class_indices, existing, note_duplicates, shown
 from softvote.readers.table import Table, open_table
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from softvote.artifacts import Workspace, write_text
 from softvote.errors import UserError
-from softvote.pipeline import NAME
 from softvote.recognise import recognise
+from softvote.schema import NAME
 
 
 def run(root: Path, folder: Path, name: str | None, image: tuple[int, int] | None) -> None:

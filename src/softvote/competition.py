@@ -1,0 +1,124 @@
+"""The facts of a competition: its files, its images, its labels."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Discriminator, Field, Tag, field_validator, model_validator
+
+from softvote.schema import Strict, checked_name
+
+
+class PixelCsv(Strict):
+    """One line an image: pixels row by row, a label column anywhere, perhaps an id column."""
+
+    format: Literal["pixel_csv"]
+    train: str = "train.csv"
+    test: str = "test.csv"
+    label: str = "label"
+    """The label's column in the train file."""
+    id: str | None = None
+    """The id's column, where both files have one; else test rows are in sample_submission's order."""
+
+
+class ImageFolder(Strict):
+    """A CSV of ids and labels beside folders of image files."""
+
+    format: Literal["image_folder"]
+    train: str = "train.csv"
+    train_images: str = "train"
+    test_images: str = "test"
+    id: str = "id"
+    """The column that names the image file, with or without its suffix."""
+    label: str = "label"
+    suffix: str = ""
+    """Added to ids that are written without it, such as .png."""
+
+
+class NpyArrays(Strict):
+    """uint8 arrays (N, H, W) or (N, H, W, C) and integer labels (N,); several files are joined."""
+
+    format: Literal["npy"]
+    train: list[str] = ["train.npy"]
+    train_labels: list[str] = ["train_labels.npy"]
+    test: list[str] = ["test.npy"]
+
+
+Files = Annotated[PixelCsv | ImageFolder | NpyArrays, Field(discriminator="format")]
+
+
+class Image(Strict):
+    """What one image looks like."""
+
+    height: Annotated[int, Field(ge=1)]
+    width: Annotated[int, Field(ge=1)]
+    channels: Literal[1, 3] = 1
+    resize: bool = False
+    """Image files of other sizes are brought to this one instead of refused."""
+
+
+class LabelRange(Strict):
+    """Integer labels from first to last, both included."""
+
+    first: int
+    last: int
+
+    @model_validator(mode="after")
+    def _ascending(self) -> LabelRange:
+        if self.last <= self.first:
+            raise ValueError(f"last ({self.last}) must be above first ({self.first})")
+        return self
+
+
+def _kind_of_labels(labels: Any) -> str:
+    return "names" if isinstance(labels, list) else "range"
+
+
+Labels = Annotated[
+    Annotated[LabelRange, Tag("range")] | Annotated[list[str], Field(min_length=2), Tag("names")],
+    Discriminator(_kind_of_labels),
+]
+
+
+class Competition(Strict):
+    """The facts of a competition; nothing else in the program asks which one it is in."""
+
+    name: str
+    """Also its folder under input/."""
+    files: Files
+    image: Image
+    labels: Labels
+    """A range of integers, or the names of the classes."""
+    metric: Literal["accuracy"] = "accuracy"
+    sample_submission: str = "sample_submission.csv"
+    """Its header, ids and their order are what a submission must have."""
+    solution: str | None = None
+    """The true labels of the test rows in the same form, where they are known (a demo)."""
+
+    @property
+    def classes(self) -> list[str]:
+        """Every label as it is written in files, in the order of the probabilities' columns."""
+        if isinstance(self.labels, list):
+            return self.labels
+        return [str(label) for label in range(self.labels.first, self.labels.last + 1)]
+
+    @field_validator("name")
+    @classmethod
+    def _is_a_name(cls, name: str) -> str:
+        return checked_name(name)
+
+    @field_validator("labels", mode="before")
+    @classmethod
+    def _class_names_are_text(cls, labels: Any) -> Any:
+        # YAML reads [0, 1] as integers and [yes, no] as booleans; the first is harmless.
+        if not isinstance(labels, list):
+            return labels
+        for label in labels:
+            if isinstance(label, bool):
+                raise ValueError(
+                    "YAML reads yes, no, on and off as true and false: write class names in quotes"
+                )
+        names = [str(label) for label in labels]
+        if len(set(names)) < len(names):
+            raise ValueError("a class is named twice")
+        return names
