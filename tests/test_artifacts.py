@@ -53,6 +53,15 @@ def test_an_exception_in_the_middle_leaves_the_old_file(tmp_path: Path, error: t
     assert [file.name for file in tmp_path.iterdir()] == ["file.txt"]
 
 
+def test_a_reader_never_sees_half_of_it(tmp_path: Path) -> None:
+    """The new file takes the old one's name; whoever has the old one open reads it to its end."""
+    path = tmp_path / "file.txt"
+    write_text(path, "old")
+    with path.open() as old:
+        write_text(path, "new")
+        assert old.read() == "old" and path.read_text() == "new"
+
+
 def test_without_an_old_file_none_is_left(tmp_path: Path) -> None:
     with pytest.raises(InterruptedWritingError), written_whole(tmp_path / "file.txt") as temporary:
         temporary.write_text("half")

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from softvote import training
 from softvote.augment import Augmenter, create_augmenter
 from softvote.errors import UserError
-from softvote.heads import Head, create_head
+from softvote.heads import Head, Softmax, create_head
 from softvote.inference import Predictor
 from softvote.recipe import Augment, Member
 from softvote.training import Trained, TrainingRows, train
@@ -122,6 +122,15 @@ def test_the_same_seed_gives_the_same_weights_to_the_last_bit(
     torch.manual_seed(12345)  # whatever was drawn in between
     np.random.seed(1)
     assert torch.equal(weights(first), weights(run(data, **(extra | {"epochs": 1}))))
+
+
+def test_an_epoch_draws_the_same_whatever_was_drawn_before(
+    data: TrainingRows, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Dropout, too, is seeded by its epoch."""
+    first = run(data, model="cnn")
+    monkeypatch.setattr(training.TrainingProgress, "epoch_ended", lambda *arguments: torch.rand(99))
+    assert torch.equal(weights(first), weights(run(data, model="cnn")))
 
 
 def test_another_seed_gives_other_weights(data: TrainingRows) -> None:
@@ -262,19 +271,41 @@ def test_each_epoch_is_augmented_by_its_own_seed(data: TrainingRows, calls: list
     assert seeds[0] == seeds[1] and len(set(seeds)) == 3
 
 
-def test_mixup_mixes_pairs_of_the_batch(data: TrainingRows, feeds: Feeds) -> None:
-    run(data, epochs=1, mixup=1.0)
-    mixed = torch.cat([batch for _, batch in feeds.batches])
-    plainly = (mixed.flatten(1) * 0).sum()  # every value is finite
-    assert plainly == 0
-    # A batch of mixed pairs reads the same backwards when the two shares change places.
-    _, batch = feeds.batches[0]
-    rows = torch.tensor(feeds.rows[0][0])
-    original = data.images[rows].float()
-    numbers = original.flatten(1).mean(1)
-    shares = (batch.flatten(1).mean(1) - batch.flatten(1).mean(1).flip(0)) / (numbers - numbers.flip(0))
-    finite = shares[shares.isfinite()]
-    assert finite.std() < 1e-2 * finite.abs().mean()
+def test_mixup_mixes_images_and_losses_alike(
+    data: TrainingRows, feeds: Feeds, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Three quarters of each image and of its label's loss, one quarter of its partner's."""
+    losses: list[tuple[list[int], float]] = []
+
+    def noted(this: Softmax, outputs: Tensor, labels: Tensor) -> Tensor:
+        value = loss(this, outputs, labels)
+        losses.append((labels.tolist(), value.item()))
+        return value
+
+    loss = Softmax.loss
+    monkeypatch.setattr(Softmax, "loss", noted)
+    monkeypatch.setattr(training.Training, "_mixing_share", lambda *arguments: 0.75)
+    trained = run(data, epochs=1, mixup=1.0)
+    total = 0.0
+    for step, rows in enumerate(feeds.rows[0]):
+        plainly = trained.normalisation(data.images[torch.tensor(rows)].float())
+        torch.testing.assert_close(feeds.batches[step][1], 0.75 * plainly + 0.25 * plainly.flip(0))
+        (own, own_loss), (other, other_loss) = losses[2 * step : 2 * step + 2]
+        assert own == data.labels[torch.tensor(rows)].tolist() == other[::-1]
+        total += len(rows) * (0.75 * own_loss + 0.25 * other_loss)
+    assert trained.log[0]["loss"] == pytest.approx(total / ROWS, rel=1e-5)
+
+
+@pytest.mark.parametrize("alpha", [0.2, 1.0])
+def test_the_share_of_mixup_is_drawn_for_each_batch(data: TrainingRows, alpha: float) -> None:
+    state = training.Training.__new__(training.Training)
+    state.member, state.seed = member(mixup=alpha, epochs=5, plain_epochs=1), 0
+    shares = [[state._mixing_share(epoch, number) for number in range(200)] for epoch in range(5)]
+    assert shares[4] == [1.0] * 200
+    assert len({share for epoch in shares[:4] for share in epoch}) == 800
+    assert all(0 <= share <= 1 for epoch in shares for share in epoch)
+    state.seed = 0
+    assert shares[2] == [state._mixing_share(2, number) for number in range(200)]
 
 
 # ---------------------------------------------------------------- the log, and what goes wrong

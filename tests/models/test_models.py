@@ -158,6 +158,10 @@ def test_basic_cnn_is_lenet() -> None:
 def test_conv_bn_relu(kernel: int, pool: bool) -> None:
     block, batch = conv_bn_relu(3, 8, kernel, pool), images(2, 3, 12, 10)
     found = block(batch)
+    conv = block[0]
+    expected = functional.conv2d(batch, conv.weight, conv.bias, padding=kernel // 2)
+    expected = functional.relu(functional.batch_norm(expected, None, None, training=True))
+    torch.testing.assert_close(found, functional.max_pool2d(expected, 2) if pool else expected)
     assert found.shape == ((2, 8, 6, 5) if pool else (2, 8, 12, 10))
     assert (found >= 0).all() and (found > 0).any()
     assert len([layer for layer in block if isinstance(layer, nn.BatchNorm2d)]) == 1
