@@ -40,7 +40,7 @@ class SpatialTransformer(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """float (B, C, H, W) -> the same shape, resampled bilinearly with aligned corners."""
         theta = self.regressor(self.localisation(images)).float().view(-1, 2, 3)
-        # Coordinates need more digits than bfloat16 has: half a pixel would be lost at the border.
+        # The grid is made in float32: bfloat16 cannot tell neighbouring pixels apart at the border.
         with torch.autocast(images.device.type, enabled=False):
             grid = functional.affine_grid(theta, list(images.shape), align_corners=True)
             return functional.grid_sample(images.float(), grid, align_corners=True)
