@@ -35,7 +35,7 @@ data: install ## Unpack a competition: make data ZIP=path/to/digit-recognizer.zi
 
 init: install ## Write a pipeline for other files: make init FOLDER=input/my-contest
 	@test -n "$(FOLDER)" || { echo "make init: say which folder: make init FOLDER=input/my-contest"; exit 1; }
-	$(SOFTVOTE) init '$(FOLDER)' $(if $(NAME),--name '$(NAME)')
+	$(SOFTVOTE) init '$(FOLDER)' $(if $(NAME),--name '$(NAME)') $(if $(IMAGE),--image $(IMAGE))
 
 check: install ## Say what the pipeline would run
 	$(SOFTVOTE) check $(PIPELINE) $(OVERRIDES)

@@ -155,7 +155,7 @@ def test_mistakes_after_the_folds(fresh: Path, capsys: pytest.CaptureFixture[str
     assert softvote(fresh, "folds", "tiny") == 0
     for words, says in [
         (["train", "tiny", "--member", "ccn"], "--member: no member 'ccn'; did you mean 'cnn'?"),
-        (["train", "tiny", "--fold", "7"], "--fold: no fold 7 to train; known: [0, 1]"),
+        (["train", "tiny", "--fold", "7"], "--fold: no fold 7 to train; known: 0, 1"),
         (["train", "tiny", "--set", "members.cnn.model_args={nonsense: 1}"], "cannot be built"),
         (["train", "tiny", "--set", "members.cnn.model=stn_cnn"], "8 x 8 are too small"),
         (["ensemble", "tiny"], "members.cnn: fold 0, 1 is due (new); run the train stage"),

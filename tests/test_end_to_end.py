@@ -253,6 +253,52 @@ def test_a_lost_vote_is_voted_again(project: Path) -> None:
     np.testing.assert_array_equal(probabilities(vote), expected)
 
 
+@pytest.mark.parametrize("file", ["cnn/oof.npz", "cnn/test.npy", "cnn/fold0/oof.npz", "cnn/fold1/test.npy"])
+def test_damaged_probabilities_are_made_again(project: Path, file: str) -> None:
+    path = models(project) / file
+    whole = np.load(path)["probabilities"] if path.suffix == ".npz" else np.load(path)
+    path.write_bytes(path.read_bytes()[:200])
+    assert softvote(project, "ensemble", "tiny") == 1
+    assert softvote(project, "submit", "tiny", "--of", "cnn") == int("fold" not in file)
+    assert softvote(project, "train", "tiny") == 0
+    again = np.load(path)["probabilities"] if path.suffix == ".npz" else np.load(path)
+    np.testing.assert_array_equal(again, whole)
+    assert softvote(project, "ensemble", "tiny") == 0
+
+
+@pytest.mark.parametrize("file", ["vote.json", "comparison.txt", "oof.npz", "test.npy", "scores.json"])
+def test_a_damaged_vote_is_refused_and_voted_again(
+    project: Path, file: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = models(project) / "vote" / file
+    whole = path.read_bytes()
+    if file == "comparison.txt":
+        path.unlink()
+    else:
+        path.write_bytes(b"{")
+    rows = table(project / "submissions" / "ledger.csv")
+    assert softvote(project, "submit", "tiny") == 1
+    assert "run the ensemble stage" in capsys.readouterr().err
+    assert table(project / "submissions" / "ledger.csv") == rows
+    assert softvote(project, "ensemble", "tiny") == 0
+    assert path.read_bytes() == whole or file.endswith(".npz")
+    assert softvote(project, "submit", "tiny") == 0
+
+
+@pytest.mark.parametrize("damaged", [True, False])
+def test_check_fails_on_damaged_data_and_not_on_missing_folds(
+    project: Path, damaged: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.rmtree(models(project))
+    train = project / "input" / "digits" / "train.csv"
+    if damaged:
+        train.write_bytes(train.read_bytes()[:-5])
+    assert softvote(project, "check", "tiny") == int(damaged)
+    printed = capsys.readouterr()
+    assert ("train.csv, row 301" in printed.err) == damaged
+    assert ("before training: make folds" in printed.out) != damaged
+
+
 def test_trained_alone_a_fold_gives_the_same_numbers(finished: Path, tmp_path: Path) -> None:
     """No random number depends on what was trained before in the same process."""
     fresh = tmp_path / "fresh"

@@ -207,7 +207,9 @@ def test_how_many_folds_are_trained_does_not_matter(folder: PipelineFolder) -> N
 def test_another_recipe_is_told_and_made_anew(folder: PipelineFolder, now: dict[str, Any], says: str) -> None:
     folds.write_folds(folder, LABELS, ASSIGNED, origin())
     assert not folds.up_to_date(folder, now)
-    with pytest.raises(UserError, match=rf"folds.csv: was made with {says}; run the folds stage again$"):
+    with pytest.raises(
+        UserError, match=rf"folds.csv: was made with {says}; run the folds stage again, or give"
+    ):
         folds.read_folds(folder, now)
 
 
@@ -221,6 +223,18 @@ def test_a_table_that_trainings_rest_on_is_not_made_anew(folder: PipelineFolder)
         folds.up_to_date(folder, origin(seed=5))
 
 
+def test_a_damaged_table_is_made_again_under_its_trainings(folder: PipelineFolder) -> None:
+    folds.write_folds(folder, LABELS, ASSIGNED, origin())
+    recipe = folder.voter("cnn").fold(0).recipe
+    recipe.parent.mkdir(parents=True)
+    recipe.write_text("{}")
+    whole = folder.folds.read_bytes()
+    folder.folds.write_bytes(whole[:-2])
+    assert not folds.up_to_date(folder, origin())
+    folds.write_folds(folder, LABELS, ASSIGNED, origin())
+    assert folder.folds.read_bytes() == whole
+
+
 def test_other_data_is_refused_by_both(folder: PipelineFolder) -> None:
     folds.write_folds(folder, LABELS, ASSIGNED, origin())
     for use in (folds.up_to_date, folds.read_folds):
@@ -232,7 +246,9 @@ def test_a_table_changed_by_hand(folder: PipelineFolder) -> None:
     folds.write_folds(folder, LABELS, ASSIGNED, origin())
     folder.folds.write_text(folder.folds.read_text().replace("0,3,0", "0,3,1"))
     assert not folds.up_to_date(folder, origin())
-    with pytest.raises(UserError, match=r"folds.csv: was changed after it was written; run the folds stage"):
+    with pytest.raises(
+        UserError, match=r"folds.csv: is missing or was changed after it was written; run the folds stage"
+    ):
         folds.read_folds(folder, origin())
 
 
@@ -241,7 +257,7 @@ def test_half_a_table_is_none(folder: PipelineFolder, lost: str) -> None:
     folds.write_folds(folder, LABELS, ASSIGNED, origin())
     (folder.path / lost).unlink()
     assert not folds.up_to_date(folder, origin())
-    with pytest.raises(UserError, match=r"folds.csv: missing or unfinished; run the folds stage first"):
+    with pytest.raises(UserError, match=r"folds.csv: (is )?missing or .*; run the folds stage"):
         folds.read_folds(folder, origin())
 
 

@@ -162,11 +162,22 @@ def test_a_job_goes_from_new_to_done_and_back(finished: tuple[stages.Run, Datase
         assert job.state() == "predict", lost
         lost.write_bytes(content)
     assert job.state() == "done"
-    for lost, why in ((job.folder.weights, "its weights are gone"), (job.folder.recipe, "new")):
+    for lost, why in ((job.folder.weights, "its weights are damaged or gone"), (job.folder.recipe, "new")):
         content = lost.read_bytes()
         lost.unlink()
         assert (job.state(), job.reason()) == ("train", why)
         lost.write_bytes(content)
+    for file, state in (
+        (job.folder.oof, "predict"),
+        (job.folder.test, "predict"),
+        (job.folder.weights, "train"),
+    ):
+        content = file.read_bytes()
+        for damaged in (b"", content[:-100], content[:-1] + bytes([content[-1] ^ 1])):
+            file.write_bytes(damaged)
+            assert job.state() == state, file
+            assert "damaged" in job.reason()
+        file.write_bytes(content)
     for file, state in ((job.folder.scores, "predict"), (job.folder.recipe, "train")):
         for damaged in ("", "{", "[]", "null"):
             file.write_text(damaged)

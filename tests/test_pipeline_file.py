@@ -262,6 +262,12 @@ def test_extending_lays_over_key_by_key(tmp_path: Path) -> None:
     assert found.competition.files.test == ["x.npy"]
 
 
+def test_null_for_a_member_that_is_not_there_is_a_mistake(tmp_path: Path) -> None:
+    (tmp_path / "base.yaml").write_text(GOOD)
+    with pytest.raises(UserError, match=r"members.secnd: must hold keys and values, not None"):
+        load(tmp_path, "extends: base\nmembers: {secnd: null}\n")
+
+
 def test_null_drops_what_is_extended(tmp_path: Path) -> None:
     write(tmp_path, base=GOOD + "  second: {model: cnn}\nseed: 3\n")
     found = load(tmp_path, "extends: base\nseed: null\nmembers: {second: null}\n")

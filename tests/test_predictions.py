@@ -90,7 +90,7 @@ def test_damaged_files_are_one_line(folder: VoterFolder, name: str, damage: str)
             {"empty": b"", "cut": content[: len(content) // 2], "text": b"nonsense"}.get(damage, b"PK")
         )
     with pytest.raises(
-        UserError, match=r"cnn: probabilities cannot be read .*delete it and run again$"
+        UserError, match=r"cnn: probabilities cannot be read .*run the train and ensemble stages again$"
     ) as caught:
         read_predictions(folder)
     assert "\n" not in str(caught.value)

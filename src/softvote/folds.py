@@ -175,8 +175,8 @@ def up_to_date(folder: PipelineFolder, made_from: dict[str, Any]) -> bool:
     if not written:
         return False
     _refuse_other_data(folder.folds, written, made_from)
-    if all(written.get(name) == fact for name, fact in made_from.items()) and _is_whole(folder, written):
-        return True
+    if all(written.get(name) == fact for name, fact in made_from.items()):
+        return _is_whole(folder, written)  # a damaged table is made again, byte for byte
     _refuse_orphans(folder)
     return False
 
@@ -197,19 +197,24 @@ def read_folds(folder: PipelineFolder, made_from: dict[str, Any]) -> FoldTable:
     changed = [name for name, fact in made_from.items() if written.get(name) != fact]
     if changed:
         was = ", ".join(f"{name} {written.get(name)}, now {made_from[name]}" for name in changed)
-        raise UserError(f"{folder.folds}: was made with {was}; run the folds stage again")
+        raise UserError(
+            f"{folder.folds}: was made with {was}; run the folds stage again, or give this stage "
+            "the --set that folds had"
+        )
     if not _is_whole(folder, written):
-        raise UserError(f"{folder.folds}: was changed after it was written; run the folds stage again")
+        raise UserError(
+            f"{folder.folds}: is missing or was changed after it was written; run the folds stage again"
+        )
     folds = np.loadtxt(folder.folds, delimiter=",", skiprows=1, usecols=2, dtype=np.int64, ndmin=1)
     return FoldTable(folds, key_of(written["sha256"]))
 
 
 def _written_origin(folder: PipelineFolder) -> dict[str, Any]:
-    return read_json(folder.folds_origin) if folder.folds.is_file() else {}
+    return read_json(folder.folds_origin)
 
 
 def _is_whole(folder: PipelineFolder, written: dict[str, Any]) -> bool:
-    return sha256_of(folder.folds) == written.get("sha256")
+    return folder.folds.is_file() and sha256_of(folder.folds) == written.get("sha256")
 
 
 def _refuse_orphans(folder: PipelineFolder) -> None:

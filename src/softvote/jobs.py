@@ -36,7 +36,7 @@ from softvote.dataset import Dataset
 from softvote.folds import FoldTable
 from softvote.ledger import git_state
 from softvote.pipeline import Pipeline
-from softvote.predictions import Predictions, write_predictions
+from softvote.predictions import Predictions, are_whole, write_predictions
 from softvote.recipe import Member
 from softvote.seeds import training_seed
 
@@ -79,12 +79,14 @@ class Job:
 
     def state(self) -> State:
         """What is left to do, by what is on disk."""
-        recipe = read_json(self.folder.recipe)
-        if recipe.get("key") != self.training_key or not self.folder.weights.is_file():
+        if read_json(self.folder.recipe).get("key") != self.training_key or not self._weights_are_whole():
             return "train"
-        scores = read_json(self.folder.scores)
-        predicted = self.folder.oof.is_file() and self.folder.test.is_file()
-        return "done" if predicted and scores.get("key") == self.prediction_key else "predict"
+        predicted = read_json(self.folder.scores).get("key") == self.prediction_key
+        return "done" if predicted and are_whole(self.folder) else "predict"
+
+    def _weights_are_whole(self) -> bool:
+        weights, recorded = self.folder.weights, read_json(self.folder.recipe).get("weights_sha256")
+        return weights.is_file() and sha256_of(weights) == recorded
 
     def reason(self) -> str:
         """Why the job is not done, in words."""
@@ -95,9 +97,11 @@ class Job:
         if changed:
             return "changed: " + "; ".join(changed)
         if self.state() == "train":
-            return "its weights are gone"
-        scores = read_json(self.folder.scores)
-        return "test rows or test-time augmentation changed" if scores else "not predicted yet"
+            return "its weights are damaged or gone"
+        predicted = read_json(self.folder.scores).get("key")
+        if predicted and predicted != self.prediction_key:
+            return "test rows or test-time augmentation changed"
+        return "its probabilities are damaged or gone" if predicted else "not predicted yet"
 
 
 def _changed(before: Any, now: Any, name: str = "") -> list[str]:

@@ -32,8 +32,8 @@ def create_network(
     return models.create_model(member.model, head.num_outputs, channels, (height, width), args), head
 
 
-def count_parameters(pipeline: Pipeline, names: Sequence[str]) -> dict[str, int]:
-    """How many trainable values each member's network has.
+def count_parameters(pipeline: Pipeline, names: Sequence[str], with_weights: bool) -> dict[str, int]:
+    """How many trainable values each member's network has; `with_weights` as for `create_network`.
 
     Raises:
         UserError: every network that cannot be built, one line each.
@@ -43,7 +43,7 @@ def count_parameters(pipeline: Pipeline, names: Sequence[str]) -> dict[str, int]
     for name in names:
         try:
             shape = (image.channels, image.height, image.width)
-            network, _ = create_network(pipeline.members[name], len(classes), shape)
+            network, _ = create_network(pipeline.members[name], len(classes), shape, with_weights)
             counts[name] = models.count_parameters(network)
         except UserError as error:
             problems.add(f"members.{name}", str(error))

@@ -55,7 +55,9 @@ def _read_extended(path: Path, above: tuple[Path, ...]) -> tuple[dict[str, Any],
         return facts, places
     parent_path = path.parent / f"{parent}.yaml"
     if not parent_path.is_file():
-        raise UserError(f"{places[('extends',)]}: extends: there is no {parent_path}")
+        known = sorted(file.stem for file in parent_path.parent.glob("*.yaml") if file != path)
+        what = f"there is no {parent_path}; {one_of(known, parent_path.stem)}"
+        raise UserError(f"{places[('extends',)]}: extends: {what}")
     base, base_places = _read_extended(parent_path, (*above, path.resolve()))
     return _merged(base, facts), base_places | places
 
@@ -115,7 +117,7 @@ def _merged(base: Any, over: Any, of: str = "") -> Any:
     if chooser in over and chooser in base and over[chooser] != base[chooser]:
         return over
     both = base | {key: _merged(base.get(key), value, key) for key, value in over.items()}
-    return {key: value for key, value in both.items() if not (value is None and key in over)}
+    return {key: value for key, value in both.items() if not (value is None and key in over and key in base)}
 
 
 def _apply_setting(facts: dict[str, Any], places: Places, setting: str) -> None:
@@ -166,6 +168,10 @@ def _in_words(problem: Any, known: list[str], key: Key) -> str:
     kind, message = problem["type"], str(problem["msg"])
     if kind == "extra_forbidden":
         return f"unknown key; {one_of(known, str(key[-1]))}"
+    if kind == "too_short":
+        return (
+            "needs at least one; add it" if not problem["input"] else f"needs more than {problem['input']!r}"
+        )
     if kind == "missing":
         return "is missing; add it"
     if kind == "union_tag_not_found":

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from softvote.artifacts import VoterFolder, forget, sha256_of, write_json, written_whole
+from softvote.artifacts import VoterFolder, forget, read_json, sha256_of, write_json, written_whole
 from softvote.errors import UserError
 from softvote.scores import Score, accuracy, log_loss
 
@@ -57,6 +57,14 @@ def write_predictions(
     write_json(folder.scores, facts | scores | {"content": [sha256_of(folder.oof), sha256_of(folder.test)]})
 
 
+def are_whole(folder: VoterFolder) -> bool:
+    """Whether the probabilities are there as they were written."""
+    files = [folder.oof, folder.test]
+    return all(file.is_file() for file in files) and read_json(folder.scores).get("content") == [
+        sha256_of(file) for file in files
+    ]
+
+
 def read_predictions(folder: VoterFolder) -> Predictions:
     """Read what `write_predictions` wrote.
 
@@ -68,7 +76,7 @@ def read_predictions(folder: VoterFolder) -> Predictions:
             return Predictions(oof["rows"], oof["probabilities"], np.load(folder.test))
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise UserError(
-            f"{folder.path}: probabilities cannot be read ({error}); delete it and run again"
+            f"{folder.path}: probabilities cannot be read ({error}); run the train and ensemble stages again"
         ) from None
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from softvote.errors import UserError
+from softvote.dataset import load_dataset
 from softvote.jobs import Job
 from softvote.networks import count_parameters
 from softvote.stages import Run
@@ -17,7 +17,7 @@ def run(run: Run) -> None:
         UserError: every network that cannot be built or cannot take the images.
     """
     competition, spec = run.pipeline.competition, run.pipeline.folds
-    parameters = count_parameters(run.pipeline, list(run.pipeline.members))
+    parameters = count_parameters(run.pipeline, list(run.pipeline.members), with_weights=False)
     jobs, missing = _jobs(run)
     image, classes = competition.image, competition.classes
     print(
@@ -32,7 +32,11 @@ def run(run: Run) -> None:
             str(member.epochs),
             f"{member.optimizer.name}, {member.schedule.name}",
             member.augment.amounts() if member.augment else "none",
-            f"{sum(job.state() != 'done' for job in jobs if job.member_name == name)}" if jobs else "",
+            str(
+                sum(job.state() != "done" for job in jobs if job.member_name == name)
+                if jobs
+                else len(spec.trained)
+            ),
             str(len(spec.trained)),
         ]
         for name, member in run.pipeline.members.items()
@@ -48,8 +52,15 @@ def run(run: Run) -> None:
 
 
 def _jobs(run: Run) -> tuple[list[Job], str]:
-    """The jobs, and what is missing before they can be planned: data or folds."""
-    try:
-        return make_plan(run).jobs, ""
-    except UserError as error:
-        return [], str(error).splitlines()[0]
+    """The jobs, and what is missing before they can be planned: data or folds.
+
+    Raises:
+        UserError: data that cannot be read, or folds that cannot be used.
+    """
+    folder = run.workspace.input(run.pipeline.competition.name)
+    if not folder.is_dir():
+        return [], f"put the competition's files into {folder}: make data ZIP=path/to/the.zip"
+    if not run.folder.folds.is_file():
+        load_dataset(run.pipeline.competition, run.workspace)
+        return [], "make folds"
+    return make_plan(run).jobs, ""

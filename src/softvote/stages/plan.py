@@ -13,7 +13,7 @@ from softvote.artifacts import read_json
 from softvote.dataset import Dataset, load_dataset
 from softvote.errors import UserError
 from softvote.jobs import Job, plan, voter_key
-from softvote.predictions import Predictions, read_predictions
+from softvote.predictions import Predictions, are_whole, read_predictions
 from softvote.stages import Run
 
 
@@ -41,11 +41,11 @@ class Plan:
     def is_current(self, voter: str) -> bool:
         """Whether a member's or the ensemble's predictions on disk are whole and of this pipeline."""
         folder = self.run.folder.voter(voter)
-        files = [folder.oof, folder.test]
-        if voter not in self.run.pipeline.members:
-            files += [folder.vote, folder.comparison]
-        written = read_json(folder.scores).get("key")
-        return written == self.key(voter) and all(path.is_file() for path in files)
+        if read_json(folder.scores).get("key") != self.key(voter) or not are_whole(folder):
+            return False
+        if voter in self.run.pipeline.members:
+            return True
+        return "weights" in read_json(folder.vote) and folder.comparison.is_file()
 
     def predictions(self, voter: str) -> Predictions:
         """A voter's predictions.
@@ -56,7 +56,9 @@ class Plan:
         folder = self.run.folder.voter(voter)
         if not self.is_current(voter):
             stage = "train" if voter in self.run.pipeline.members else "ensemble"
-            raise UserError(f"{folder.path}: is not what the pipeline says now; run the {stage} stage")
+            raise UserError(
+                f"{folder.path}: is missing, damaged or not what the pipeline says now; run the {stage} stage"
+            )
         return read_predictions(folder)
 
 

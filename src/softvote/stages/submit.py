@@ -52,7 +52,7 @@ def _entry(run: Run, name: str, solution: Score | None, path: Path) -> Entry:
         ensemble=f"{name}: {chosen['rule']}" if chosen else name,
         members=tuple(chosen["weights"]) if chosen else (name,),
         folds=f"{len(run.pipeline.folds.trained)}/{run.pipeline.folds.count}",
-        settings=run.settings,
+        settings=tuple(sorted(run.settings)),
         cv_score=cv.value,
         cv_standard_error=cv.standard_error,
         rows=cv.rows,

@@ -33,7 +33,7 @@ def run(run: Run, members: Sequence[str] = (), only_folds: Sequence[int] = ()) -
         # Every network is built once before the first hour of training is spent.
         from softvote.networks import count_parameters
 
-        count_parameters(run.pipeline, sorted({job.member_name for job in due}))
+        count_parameters(run.pipeline, sorted({job.member_name for job in due}), with_weights=True)
         for job in run_here(due, plan.dataset, plan.folds):
             print(f"{job.label}: another run is busy with it")
     _finish_members(plan)
@@ -46,7 +46,9 @@ def _chosen(plan: Plan, members: Sequence[str], only_folds: Sequence[int]) -> li
             problems.add("--member", f"no member '{name}'; {one_of(list(run.pipeline.members), name)}")
     for fold in only_folds:
         if fold not in run.pipeline.folds.trained:
-            problems.add("--fold", f"no fold {fold} to train; known: {run.pipeline.folds.trained}")
+            problems.add(
+                "--fold", f"no fold {fold} to train; known: {', '.join(map(str, run.pipeline.folds.trained))}"
+            )
     problems.raise_any()
     return [
         job
