@@ -262,6 +262,16 @@ def test_extending_lays_over_key_by_key(tmp_path: Path) -> None:
     assert found.competition.files.test == ["x.npy"]
 
 
+def test_all_mistakes_of_the_command_line_are_told(tmp_path: Path) -> None:
+    with pytest.raises(UserError) as caught:
+        load(tmp_path, GOOD, "nonsense", "members.frist.epochs=2", "extends=base")
+    assert [line.split(":")[0] for line in str(caught.value).splitlines()] == [
+        "--set nonsense",
+        "--set members.frist.epochs=2",
+        "--set extends=base",
+    ]
+
+
 def test_null_for_a_member_that_is_not_there_is_a_mistake(tmp_path: Path) -> None:
     (tmp_path / "base.yaml").write_text(GOOD)
     with pytest.raises(UserError, match=r"members.secnd: must hold keys and values, not None"):

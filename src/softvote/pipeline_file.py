@@ -31,8 +31,13 @@ def load_pipeline(path: Path, settings: Sequence[str] = ()) -> Pipeline:
         UserError: every problem found, one line each, with file, line, key and what to write instead.
     """
     facts, places = _read_extended(path, ())
+    problems = Problems()
     for setting in settings:
-        _apply_setting(facts, places, setting)
+        try:
+            _apply_setting(facts, places, setting)
+        except UserError as error:
+            problems.add(*str(error).split(": ", 1))
+    problems.raise_any()
     members = facts.get("members")
     if isinstance(members, dict) and isinstance(facts.get("defaults"), dict):
         facts["members"] = {name: _merged(facts["defaults"], member) for name, member in members.items()}
