@@ -15,8 +15,9 @@ from sklearn.neighbors import KNeighborsClassifier
 from sklearn.tree import DecisionTreeClassifier
 
 from softvote import ensemble, scores
-from softvote.ensemble import RULES
+from softvote.ensemble import RULES, Row
 from softvote.errors import UserError
+from softvote.scores import Difference, Score
 
 NAMES = ["logistic", "bayes", "neighbours", "tree"]
 
@@ -340,3 +341,21 @@ def test_the_table_is_aligned_and_narrow() -> None:
     body = lines[2 : 2 + len(NAMES) + len(RULES)]
     assert len({line.index("%") for line in body}) == 1
     assert body[4].startswith("= mean ")
+
+
+def test_words_say_what_each_rule_is_worth_against_the_best_member() -> None:
+    same, better = Difference(0.0, 0.001, 100), Difference(0.01, 0.001, 100)
+    score = Score(0.9, 0.01, 100)
+    table = [
+        Row("cnn", "member", score, score, same, None),
+        Row("resnet5", "member", score, score, same, same),
+        Row("mean", "rule", score, score, None, better),
+        Row("mean_logits", "rule", score, score, same, same),
+        Row("greedy", "rule"),
+    ]
+    *_, legend, first, second = ensemble.render_table(table).splitlines()
+    assert legend.startswith("±")
+    assert [first, second] == [
+        "mean against the best member alone: better by more than two standard errors",
+        "mean_logits against the best member alone: noise, not more than two standard errors",
+    ]

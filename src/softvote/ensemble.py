@@ -332,7 +332,7 @@ def choose_rule(requested: str, table: Sequence[Row]) -> str:
 
 
 def render_table(table: Sequence[Row]) -> str:
-    """What `compare` returned, as aligned plain text with a line that says how to read it.
+    """What `compare` returned, as aligned plain text, with words on how to read it and on each rule.
 
     Differences are in points of accuracy. 98 columns while names have at most 14 letters.
     """
@@ -343,7 +343,12 @@ def render_table(table: Sequence[Row]) -> str:
         + [row.words]
         for row in table
     ]
-    return tables.render(header, lines) + (
-        "= is a vote of all members; weights that are fitted are scored on folds they have not seen.\n"
-        "± one standard error; noise is a difference of at most two, to mean and to best member in points.\n"
-    )
+    explanation = [
+        "= is a vote of all members; weights that are fitted are scored on folds they have not seen.",
+        "± one standard error; noise is a difference of at most two, to mean and to best member in points.",
+    ]
+    for row in table:
+        if row.kind == "rule" and row.to_best is not None:
+            words = scores.in_words(row.to_best.value, row.to_best.standard_error)
+            explanation.append(f"{row.name} against the best member alone: {words}")
+    return tables.render(header, lines) + "\n".join(explanation) + "\n"

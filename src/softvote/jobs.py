@@ -34,7 +34,7 @@ from softvote.artifacts import (
 )
 from softvote.dataset import Dataset
 from softvote.folds import FoldTable
-from softvote.ledger import git_state
+from softvote.git import git_state
 from softvote.pipeline import Pipeline
 from softvote.predictions import Predictions, are_whole, write_predictions
 from softvote.recipe import Member
@@ -174,7 +174,8 @@ def _train(job: Job, dataset: Dataset, folds: NDArray[np.int64]) -> None:
     for stale in (job.folder.scores, job.folder.recipe):
         forget(stale)
     # Cloned, because tied weights share memory and the format refuses that.
-    weights = {name: value.detach().cpu().contiguous().clone() for name, value in trained.weights().items()}
+    state = trained.model.state_dict()
+    weights = {name: value.detach().cpu().contiguous().clone() for name, value in state.items()}
     with written_whole(job.folder.weights) as temporary:
         save_file(weights, temporary)
     write_text(job.folder.log, _log_csv(trained.log))

@@ -7,7 +7,6 @@ import csv
 import fcntl
 import io
 import math
-import subprocess
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
@@ -86,27 +85,6 @@ def append_entry(path: Path, entry: Entry) -> bool:
 def _facts(record: dict[str, str]) -> dict[str, str]:
     """What an entry says of the submission itself, whenever and at whatever commit it was said."""
     return {column: text for column, text in record.items() if column not in ("time", "commit", "clean")}
-
-
-def git_state(root: Path) -> tuple[str, bool]:
-    """The short commit of the repository `root` is in, and whether the work tree is clean.
-
-    Files git does not know count as changes. `submissions/` under `root` does not count, because the
-    ledger itself changes there. Without git or a repository with a commit: `("", False)`.
-    """
-    commit = _git(root, "rev-parse", "--short", "HEAD")
-    changes = _git(root, "status", "--porcelain", "--", ":/", ":(exclude)submissions")
-    if commit is None or changes is None:
-        return "", False
-    return commit.strip(), not changes
-
-
-def _git(root: Path, *arguments: str) -> str | None:
-    command = ["git", "--no-optional-locks", "-C", str(root), *arguments]
-    try:
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    except (OSError, subprocess.CalledProcessError):
-        return None
 
 
 # ---------------------------------------------------------------- the file

@@ -60,15 +60,10 @@ class Trained:
     """What a training leaves: the network that predicts, how it ran, and a log row an epoch."""
 
     images_an_epoch: int
-
     model: nn.Module
     normalisation: Normalisation
     execution: Execution
     log: list[dict[str, Any]]
-
-    def weights(self) -> dict[str, Tensor]:
-        """Parameters and buffers by name."""
-        return self.model.state_dict()
 
 
 def train(member: Member, data: TrainingRows, num_classes: int, seed: int, label: str) -> Trained:
@@ -233,9 +228,8 @@ class Training:
             return 1.0
         random = np.random.default_rng(derive_seed(self.seed, "mixup", epoch, number))
         share = float(random.beta(self.member.mixup, self.member.mixup))
-        return max(
-            share, 1 - share
-        )  # the same mixtures, with the larger part's label as the one to get right
+        # The same mixtures, with the label of the larger part as the one to get right.
+        return max(share, 1 - share)
 
     @torch.no_grad()
     def _loss_on(self, data: TrainingRows) -> float:

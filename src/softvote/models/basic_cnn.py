@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from timm.models import register_model
-from torch import Tensor, nn
+from torch import nn
 
-from softvote.models.layers import ImageSize, flat_features, without_weights
+from softvote.models.layers import FeaturesThenClassifier, ImageSize, flat_features, without_weights
 
 
-class BasicCNN(nn.Module):
+class BasicCNN(FeaturesThenClassifier):
     """Two unpadded 5 x 5 convolutions and three linear layers.
 
     Args:
@@ -37,11 +37,6 @@ class BasicCNN(nn.Module):
             nn.ReLU(inplace=True),
             nn.Linear(84, num_classes),
         )
-
-    def forward(self, images: Tensor) -> Tensor:
-        """float (B, in_chans, H, W) -> float (B, num_classes)."""
-        logits: Tensor = self.classifier(self.features(images))
-        return logits
 
 
 @register_model

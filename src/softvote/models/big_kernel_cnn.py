@@ -5,12 +5,18 @@ from __future__ import annotations
 from typing import Any
 
 from timm.models import register_model
-from torch import Tensor, nn
+from torch import nn
 
-from softvote.models.layers import ImageSize, conv_bn_relu, flat_features, without_weights
+from softvote.models.layers import (
+    FeaturesThenClassifier,
+    ImageSize,
+    conv_bn_relu,
+    flat_features,
+    without_weights,
+)
 
 
-class BigKernelCNN(nn.Module):
+class BigKernelCNN(FeaturesThenClassifier):
     """Two padded 5 x 5 convolutions, each pooled, and two linear layers.
 
     Args:
@@ -32,11 +38,6 @@ class BigKernelCNN(nn.Module):
             nn.Dropout(0.5),
             nn.Linear(256, num_classes),
         )
-
-    def forward(self, images: Tensor) -> Tensor:
-        """float (B, in_chans, H, W) -> float (B, num_classes)."""
-        logits: Tensor = self.classifier(self.features(images))
-        return logits
 
 
 @register_model

@@ -5,12 +5,18 @@ from __future__ import annotations
 from typing import Any
 
 from timm.models import register_model
-from torch import Tensor, nn
+from torch import nn
 
-from softvote.models.layers import ImageSize, conv_bn_relu, flat_features, without_weights
+from softvote.models.layers import (
+    FeaturesThenClassifier,
+    ImageSize,
+    conv_bn_relu,
+    flat_features,
+    without_weights,
+)
 
 
-class CNN(nn.Module):
+class CNN(FeaturesThenClassifier):
     """Two pairs of 3 x 3 convolutions, each pooled and dropped out by channel; two linear layers.
 
     Args:
@@ -37,11 +43,6 @@ class CNN(nn.Module):
             nn.Dropout(0.5),
             nn.Linear(256, num_classes),
         )
-
-    def forward(self, images: Tensor) -> Tensor:
-        """float (B, in_chans, H, W) -> float (B, num_classes)."""
-        logits: Tensor = self.classifier(self.features(images))
-        return logits
 
 
 @register_model

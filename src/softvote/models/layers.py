@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from softvote.errors import UserError
 
@@ -45,6 +45,18 @@ def flat_features(features: nn.Module, in_chans: int, img_size: ImageSize) -> in
         raise UserError(f"images of {height} x {width} are too small for this network") from None
     finally:
         features.train(training)
+
+
+class FeaturesThenClassifier(nn.Module):
+    """Features that end flattened, and a classifier on them."""
+
+    features: nn.Module
+    classifier: nn.Module
+
+    def forward(self, images: Tensor) -> Tensor:
+        """float (B, in_chans, H, W) -> float (B, num_classes)."""
+        logits: Tensor = self.classifier(self.features(images))
+        return logits
 
 
 def conv_bn_relu(in_chans: int, out_chans: int, kernel: int, pool: bool = False) -> nn.Sequential:

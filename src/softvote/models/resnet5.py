@@ -8,7 +8,7 @@ from timm.models import register_model
 from torch import Tensor, nn
 from torch.nn import functional
 
-from softvote.models.layers import ImageSize, flat_features, without_weights
+from softvote.models.layers import FeaturesThenClassifier, ImageSize, flat_features, without_weights
 
 
 class ResidualBlock(nn.Module):
@@ -35,7 +35,7 @@ class ResidualBlock(nn.Module):
         return functional.relu(self.body(features) + self.shortcut(features), inplace=True)
 
 
-class ResNet5(nn.Module):
+class ResNet5(FeaturesThenClassifier):
     """A convolution, two residual blocks and one linear layer.
 
     Args:
@@ -54,11 +54,6 @@ class ResNet5(nn.Module):
             nn.Flatten(),
         )
         self.classifier = nn.Linear(flat_features(self.features, in_chans, img_size), num_classes)
-
-    def forward(self, images: Tensor) -> Tensor:
-        """float (B, in_chans, H, W) -> float (B, num_classes)."""
-        logits: Tensor = self.classifier(self.features(images))
-        return logits
 
 
 @register_model

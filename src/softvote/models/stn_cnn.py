@@ -9,7 +9,7 @@ from timm.models import register_model
 from torch import Tensor, nn
 from torch.nn import functional
 
-from softvote.models.layers import ImageSize, flat_features, without_weights
+from softvote.models.layers import FeaturesThenClassifier, ImageSize, flat_features, without_weights
 
 
 class SpatialTransformer(nn.Module):
@@ -46,7 +46,7 @@ class SpatialTransformer(nn.Module):
             return functional.grid_sample(images.float(), grid, align_corners=True)
 
 
-class STNCNN(nn.Module):
+class STNCNN(FeaturesThenClassifier):
     """A spatial transformer, two unpadded 3 x 3 convolutions and two linear layers.
 
     Args:
@@ -75,8 +75,7 @@ class STNCNN(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """float (B, in_chans, H, W) -> float (B, num_classes)."""
-        logits: Tensor = self.classifier(self.features(self.transformer(images)))
-        return logits
+        return super().forward(self.transformer(images))
 
 
 @register_model

@@ -13,8 +13,6 @@ from softvote.competition import Image as ImageFacts
 from softvote.errors import Problems
 from softvote.readers.base import Images, class_indices, existing
 
-Arrays = list[NDArray[Any]]
-
 
 def sources(competition: Competition, folder: Path) -> list[Path]:
     """Every array and the sample submission."""

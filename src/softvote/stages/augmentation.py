@@ -16,7 +16,7 @@ _FOLD = 0  # the training whose epochs are shown
 
 
 def run(run: Run, member_name: str | None = None) -> None:
-    """Draw sixteen training images as they are and as four epochs would see them.
+    """Draw sixteen training images as they are and as the first four epochs of fold 0 change them.
 
     Raises:
         UserError: no such member, or one without augmentation.

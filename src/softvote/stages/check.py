@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 from softvote.dataset import load_dataset
 from softvote.jobs import Job
 from softvote.networks import count_parameters
@@ -19,6 +21,7 @@ def run(run: Run) -> None:
     competition, spec = run.pipeline.competition, run.pipeline.folds
     parameters = count_parameters(run.pipeline, list(run.pipeline.members), with_weights=False)
     jobs, missing = _jobs(run)
+    done = Counter(job.member_name for job in jobs if job.state() == "done")
     image, classes = competition.image, competition.classes
     print(
         f"{run.name}: {competition.name}, images {image.height} x {image.width} x {image.channels}, "
@@ -32,11 +35,7 @@ def run(run: Run) -> None:
             str(member.epochs),
             f"{member.optimizer.name}, {member.schedule.name}",
             member.augment.amounts() if member.augment else "none",
-            str(
-                sum(job.state() != "done" for job in jobs if job.member_name == name)
-                if jobs
-                else len(spec.trained)
-            ),
+            str(len(spec.trained) - done[name]),
             str(len(spec.trained)),
         ]
         for name, member in run.pipeline.members.items()

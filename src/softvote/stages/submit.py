@@ -6,7 +6,8 @@ from pathlib import Path
 
 from softvote.artifacts import read_json, sha256_of
 from softvote.dataset import Dataset, read_solution
-from softvote.ledger import Entry, append_entry, git_state
+from softvote.git import git_state
+from softvote.ledger import Entry, append_entry
 from softvote.predictions import Predictions, score_from
 from softvote.scores import Score, accuracy
 from softvote.stages import Run

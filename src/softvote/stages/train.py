@@ -87,5 +87,5 @@ def _finish_member(plan: Plan, name: str, jobs: list[Job]) -> list[str]:
         write_predictions(folder, predictions, plan.dataset.train_labels, {"key": plan.key(name)})
     scores = read_json(folder.scores)
     seconds = sum(read_json(job.folder.recipe)["seconds"] for job in jobs)
-    accuracy, loss = (score_from(scores[name]) for name in ("accuracy", "log_loss"))
+    accuracy, loss = (score_from(scores[metric]) for metric in ("accuracy", "log_loss"))
     return [name, f"{len(jobs)}/{len(jobs)}", str(accuracy), str(loss), f"{seconds / 60:.1f} min"]
