@@ -31,6 +31,13 @@ def competition_of(files: dict[str, Any], **facts: Any) -> Competition:
     return Competition.model_validate(usual | {"files": files} | facts)
 
 
+def side_by_side(digits: tuple[Pixels, Labels], rows: int, seed: int = 0) -> tuple[Pixels, Labels]:
+    """Pairs of digits drawn at random: images (rows, H, 2 W), and the two digits (rows, 2) of each."""
+    images, labels = digits
+    pairs = np.random.default_rng(seed).integers(len(labels), size=(rows, 2))
+    return np.concatenate([images[pairs[:, 0]], images[pairs[:, 1]]], axis=2), labels[pairs]
+
+
 def write_pixel_csv(folder: Path, images: Pixels, labels: Labels) -> dict[str, Any]:
     names = [f"pixel{index}" for index in range(images[0].size)]
     flat = images.reshape(len(images), -1).tolist()

@@ -48,15 +48,20 @@ def pipeline(**facts: Any) -> dict[str, Any]:
     } | facts
 
 
-def write_digits(root: Path, digits: Digits, train: int, test: int) -> None:
+def write_digits(
+    root: Path, digits: Digits, train: int, test: int, addends: NDArray[np.int64] | None = None
+) -> None:
     """Real digits as the competition 'digits': `train` rows, then `test` rows with their solution."""
     folder = root / "input" / "digits"
     folder.mkdir(parents=True, exist_ok=True)
     images, labels = digits[0].reshape(len(digits[0]), -1), digits[1]
     names = [f"pixel{index}" for index in range(images.shape[1])]
-    rows = [[label, *row] for label, row in zip(labels[:train], images[:train].tolist(), strict=True)]
+    cells = images.tolist()
+    if addends is not None:
+        names, cells = ["addend", *names], [[a, *row] for a, row in zip(addends.tolist(), cells, strict=True)]
+    rows = [[label, *row] for label, row in zip(labels[:train], cells[:train], strict=True)]
     write_csv(folder / "train.csv", ["label", *names], rows)
-    write_csv(folder / "test.csv", names, images[train : train + test].tolist())
+    write_csv(folder / "test.csv", names, cells[train : train + test])
     ids = range(1, test + 1)
     write_csv(folder / "sample_submission.csv", ["ImageId", "Label"], [[i, 0] for i in ids])
     truth = labels[train : train + test].tolist()

@@ -258,3 +258,86 @@ def test_solution_that_is_missing(workspace: Workspace, competition: Competition
 def test_dataset_is_frozen(workspace: Workspace, competition: Competition) -> None:
     with pytest.raises(dataclasses.FrozenInstanceError):
         load_dataset(competition, workspace).test_ids = []  # type: ignore[misc]
+
+
+# ---------------------------------------------------------------- addends
+
+
+@pytest.fixture
+def adder(workspace: Workspace, digits: Digits) -> Competition:
+    """Digits with ids and addends; the test file holds them backwards."""
+    folder, addends = workspace.input("digits"), np.arange(42) * 7 % 10
+    sums = digits[1][:42] + addends
+    competition = data.write_competition(
+        folder, "pixel_csv", (digits[0][:42], sums), labels={"first": 0, "last": 18}
+    )
+    for name, ids, part in (
+        ("train.csv", [f"t{row}" for row in range(30)], addends[:30]),
+        ("test.csv", data.TEST_IDS, addends[30:]),
+    ):
+        header, *rows = (folder / name).read_text().splitlines()
+        rows = [f"{key},{addend},{row}" for key, addend, row in zip(ids, part, rows, strict=True)]
+        rows = rows if name == "train.csv" else rows[::-1]
+        (folder / name).write_text("\n".join([f"key,addend,{header}", *rows]))
+    files = {"format": "pixel_csv", "id": "key"}
+    facts = competition.model_dump() | {"files": files, "hidden_digits": 1, "addend": True}
+    return Competition.model_validate(facts)
+
+
+def test_values_are_labels_less_addends(workspace: Workspace, adder: Competition, digits: Digits) -> None:
+    dataset = load_dataset(adder, workspace)
+    assert dataset.train_addends is not None
+    assert np.array_equal(dataset.train_addends, np.arange(30) * 7 % 10)
+    assert np.array_equal(dataset.train_values, digits[1][:30])
+    assert np.array_equal(dataset.train_labels, dataset.train_values + dataset.train_addends)
+
+
+def test_without_addends_values_are_the_labels(workspace: Workspace, competition: Competition) -> None:
+    dataset = load_dataset(competition, workspace)
+    assert dataset.train_addends is None and dataset.test_addends is None
+    assert dataset.train_values is dataset.train_labels
+
+
+def test_addends_follow_the_sample_submission_with_their_images(
+    workspace: Workspace, adder: Competition, digits: Digits
+) -> None:
+    order = ["3", "1", "2", *data.TEST_IDS[3:]]
+    write_sample(workspace, order)
+    dataset = load_dataset(adder, workspace)
+    rows = np.array([30 + int(name) - 1 for name in order])
+    assert np.array_equal(dataset.test_pixels[:, 0], digits[0][rows])
+    assert dataset.test_addends is not None and np.array_equal(dataset.test_addends, rows * 7 % 10)
+
+
+def test_addends_are_kept_and_digests_tell_them_apart(
+    workspace: Workspace, adder: Competition, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = load_dataset(adder, workspace)
+    for name, changed in (("train.csv", "train_digest"), ("test.csv", "test_digest")):
+        path = workspace.input("digits") / name
+        before = path.read_text()
+        line = before.splitlines()[2]
+        key, addend, rest = line.split(",", 2)
+        path.write_text(before.replace(line, f"{key},{int(addend) + 1},{rest}"))
+        other = load_dataset(adder, workspace)
+        for digest in ("train_digest", "test_digest"):
+            assert (getattr(other, digest) != getattr(first, digest)) == (digest == changed)
+        path.write_text(before)
+    forbid_parsing(monkeypatch)
+    assert same(first, load_dataset(adder, workspace))
+
+
+@pytest.mark.parametrize("name", ["train_addends.npy", "test_addends.npy"])
+@pytest.mark.parametrize("damage", ["gone", "cut off", "one bit"])
+def test_damaged_addends_are_read_anew(
+    name: str, damage: str, workspace: Workspace, adder: Competition
+) -> None:
+    whole = load_dataset(adder, workspace)
+    (cache,) = workspace.cache.iterdir()
+    path = cache / name
+    content = bytearray(path.read_bytes())
+    path.unlink()
+    if damage != "gone":
+        content[-1] ^= 1
+        path.write_bytes(content if damage == "one bit" else content[: len(content) // 2])
+    assert same(whole, load_dataset(adder, workspace))

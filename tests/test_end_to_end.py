@@ -165,13 +165,18 @@ def test_a_changed_recipe_retrains_what_it_touches(project: Path, capsys: pytest
 
 def test_changed_test_time_augmentation_only_predicts_again(project: Path) -> None:
     before, old = times(models(project)), probabilities(models(project) / "resnet5")
+    recipe = models(project) / "resnet5" / "fold0" / "recipe.json"
+    trained = json.loads(recipe.read_text())
     assert softvote(project, "train", "tiny", "--set", "members.resnet5.tta.shift=1") == 0
     after = times(models(project))
     changed = {name for name in before if before[name] != after[name]}
     predicted = {"oof.npz", "scores.json", "test.npy"}
     assert {f"resnet5/fold{k}/{name}" for k in (0, 1) for name in predicted} <= changed
-    assert not {name for name in changed if name.endswith(("safetensors", "recipe.json", "log.csv"))}
+    assert not {name for name in changed if name.endswith(("safetensors", "log.csv"))}
     assert not np.array_equal(probabilities(models(project) / "resnet5"), old)
+    # The folder alone predicts as the pipeline says now.
+    trained["member"]["tta"]["shift"] = 1
+    assert json.loads(recipe.read_text()) == trained
 
 
 def test_only_one_member_or_fold(project: Path) -> None:

@@ -17,9 +17,15 @@ from numpy.typing import NDArray
 from projects import softvote, write_project
 
 from softvote import inference
-from softvote.artifacts import FoldFolder
+from softvote.artifacts import FoldFolder, read_json
+from softvote.competition import Task
 from softvote.errors import UserError
-from softvote.inference import load_predictor
+from softvote.execution import Execution
+from softvote.heads import HEADS, HeadSpec, create_head
+from softvote.inference import Predictor, load_predictor
+from softvote.networks import create_network
+from softvote.normalise import Normalisation
+from softvote.recipe import Member
 
 TRAIN, TEST = 120, 30
 
@@ -97,7 +103,7 @@ def test_shift_zero_is_the_plain_prediction(trained: FoldFolder, digits: Digits)
     images = digits[0][:50][:, None]
     plain = load_predictor(trained, shift=0)
     assert plain.shift == 0 and load_predictor(trained).shift == 1
-    model = plain.model.eval()
+    model = plain.network.model.eval()
     with torch.no_grad():
         expected = torch.softmax(model(plain.normalisation(torch.from_numpy(images).float())), 1).numpy()
     np.testing.assert_allclose(plain.probabilities(images), expected, atol=1e-6)
@@ -153,3 +159,102 @@ def test_weights_of_another_network(fold: FoldFolder) -> None:
     with pytest.raises(UserError, match=r"weights.safetensors: ") as caught:
         load_predictor(fold)
     assert "\n" not in str(caught.value)
+
+
+# ---------------------------------------------------------------- what is measured out of fold
+
+ADDER = Task(19, 1, addend=True)
+Rows = tuple[NDArray[np.uint8], NDArray[np.int64], NDArray[np.int64]]
+
+
+def predictor(head: str, task: Task, shift: int = 0) -> Predictor:
+    """An untrained network with outputs that differ from image to image."""
+    torch.manual_seed(0)
+    network = create_network(Member(model="cnn", head=head), task, (1, 8, 8))
+    return Predictor(network, Normalisation((78.0,), (96.0,)), Execution("cpu", "fp32", "contiguous"), shift)
+
+
+@pytest.fixture
+def rows(digits: Digits) -> Rows:
+    """Images, addends and labels of a fold."""
+    addends = np.arange(61) * 7 % 10
+    return digits[0][:61][:, None], addends, digits[1][:61] + addends
+
+
+@pytest.mark.parametrize("shift", [0, 1])
+@pytest.mark.parametrize("head", HEADS)
+def test_a_row_has_no_part_in_its_own_probabilities(head: str, shift: int, rows: Rows) -> None:
+    images, addends, labels = rows
+    trained = predictor(head, ADDER, shift)
+    before = trained.out_of_fold(images, addends, labels)
+    for row in (0, 1, 30, 60):
+        other = labels.copy()
+        other[row] = addends[row] + (labels[row] - addends[row] + 5) % 10
+        after = trained.out_of_fold(images, addends, other)
+        np.testing.assert_array_equal(after[row], before[row])
+        changed = (after != before).any(axis=1)
+        # Only a head that measures looks at labels at all, and at every other row's.
+        assert changed.any() == trained.network.head.measures
+        assert not changed[row % 2 :: 2].any()
+
+
+@pytest.mark.parametrize("head", [head for head in HEADS if head != "regression"])
+def test_heads_without_anything_to_measure_predict_plainly(head: str, rows: Rows) -> None:
+    trained = predictor(head, ADDER)
+    np.testing.assert_array_equal(trained.out_of_fold(*rows), trained.probabilities(*rows[:2]))
+
+
+def test_each_half_is_measured_on_the_other(
+    rows: Rows,
+) -> None:
+    images, addends, labels = rows
+    trained, found = predictor("regression", ADDER), np.zeros((61, 19), np.float32)
+    for half, other in ((slice(0, None, 2), slice(1, None, 2)), (slice(1, None, 2), slice(0, None, 2))):
+        outputs = torch.from_numpy(trained.outputs(images[other], addends[other]))
+        values = torch.from_numpy(labels[other] - addends[other])
+        measured = trained.network.head.fitted(outputs, values)
+        network = replace(trained.network, head=measured)
+        found[half] = replace(trained, network=network).probabilities(images[half], addends[half])
+    np.testing.assert_array_equal(trained.out_of_fold(images, addends, labels), found)
+    assert not np.allclose(found, trained.probabilities(images, addends), atol=1e-3)
+
+
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_a_fold_of_few_rows(count: int, rows: Rows) -> None:
+    found = predictor("regression", ADDER).out_of_fold(*(part[:count] for part in rows))
+    assert found.shape == (count, 19)
+    np.testing.assert_allclose(found.sum(axis=1), 1, atol=1e-5)
+
+
+def test_without_addends(digits: Digits) -> None:
+    trained = predictor("regression", Task(10))
+    found = trained.out_of_fold(digits[0][:40][:, None], None, digits[1][:40])
+    fitted = trained.fitted(digits[0][:40][:, None], None, digits[1][:40])
+    assert found.shape == (40, 10) and fitted.network.head.facts()["width"] > 1
+
+
+def test_addends_go_with_their_images(rows: Rows, monkeypatch: pytest.MonkeyPatch) -> None:
+    images, addends, _ = rows
+    trained = predictor("softmax", ADDER)
+    monkeypatch.setattr(inference, "_PIXELS_A_BATCH", 7 * 64)
+    found = trained.probabilities(images, addends)
+    for row in (0, 8, 60):
+        alone = trained.probabilities(images[row : row + 1], addends[row : row + 1])[0]
+        np.testing.assert_allclose(found[row], alone, atol=1e-6)
+
+
+def test_a_regression_keeps_what_all_of_its_fold_measured(tmp_path: Path, digits: Digits) -> None:
+    root = write_project(tmp_path, digits, TRAIN, TEST)
+    words = ["tiny", "--set", "members={number: {model: cnn, head: regression}}", "--set", "folds.train=1"]
+    assert softvote(root, "folds", *words) == softvote(root, "train", *words) == 0
+    folder = FoldFolder(root / "models" / "tiny" / "number" / "fold0")
+    where, found = oof(folder)
+    images, labels, trained = digits[0][where][:, None], digits[1][where], load_predictor(folder)
+    unmeasured = create_head("regression", HeadSpec(10))
+    plain = replace(trained, network=replace(trained.network, head=unmeasured))
+    measured = plain.fitted(images, None, labels).network.head.facts()
+    assert read_json(folder.recipe)["head"] == pytest.approx(measured)
+    np.testing.assert_array_equal(found, plain.out_of_fold(images, None, labels))
+    test_images = digits[0][TRAIN : TRAIN + TEST][:, None]
+    np.testing.assert_array_equal(np.load(folder.test), trained.probabilities(test_images))
+    assert not np.allclose(np.load(folder.test), plain.probabilities(test_images), atol=1e-4)

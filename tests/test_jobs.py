@@ -46,7 +46,7 @@ def planned(finished: tuple[stages.Run, Dataset], settings: list[str], **changed
     """The jobs with further settings, and perhaps another data set."""
     run = stages.open_run(finished[0].workspace.root, "tiny", [*SHORT[1::2], *settings])
     table = read_folds(finished[0].folder, fold_origin(finished[0], finished[1]))
-    return plan(run.pipeline, run.folder, replace(finished[1], **changed), table)
+    return plan(run.pipeline, run.workspace, run.folder, replace(finished[1], **changed), table)
 
 
 def due(jobs: list[Job]) -> dict[str, str]:
@@ -74,8 +74,8 @@ ALL = CNN | {"resnet5 fold 0", "resnet5 fold 1"}
         ("members.cnn.epochs=2", CNN, "changed: member.epochs 1 -> 2"),
         ("members.cnn.model=basic_cnn", CNN, 'changed: member.model "cnn" -> "basic_cnn"'),
         ("members.cnn.optimizer.lr=0.5", CNN, "changed: member.optimizer.lr 0.004 -> 0.5"),
-        ("members.cnn.augment={rotate: 5}", CNN, "changed: member.augment"),
-        ("members.cnn.label_smoothing=0.1", CNN, "changed: member.label_smoothing 0.0 -> 0.1"),
+        ("members.cnn.augment={rotate: 5}", CNN, 'changed: member.augment default -> {"rotate": 5.0}'),
+        ("members.cnn.label_smoothing=0.1", CNN, "changed: member.label_smoothing default -> 0.1"),
         ("members.cnn.precision=bf16", CNN, 'changed: member.precision "fp32" -> "bf16"'),
         ("defaults.batch_size=16", ALL, "changed: member.batch_size 32 -> 16"),
         ("seed=5", ALL, "changed: pipeline_seed 0 -> 5"),
@@ -92,7 +92,7 @@ def test_a_changed_recipe_is_trained_again(
 
 def test_several_changes_are_all_named(finished: tuple[stages.Run, Dataset]) -> None:
     jobs = planned(finished, ["members.cnn.epochs=2", "members.cnn.mixup=0.5"])
-    assert jobs[0].reason() == "changed: member.epochs 1 -> 2; member.mixup 0.0 -> 0.5"
+    assert jobs[0].reason() == "changed: member.epochs 1 -> 2; member.mixup default -> 0.5"
 
 
 def test_changed_training_rows_are_trained_again(finished: tuple[stages.Run, Dataset]) -> None:
@@ -103,7 +103,9 @@ def test_changed_training_rows_are_trained_again(finished: tuple[stages.Run, Dat
 
 def test_another_fold_table_is_trained_again(finished: tuple[stages.Run, Dataset]) -> None:
     run, dataset = finished
-    jobs = plan(run.pipeline, run.folder, dataset, FoldTable(np.zeros(ROWS, np.int64), "other"))
+    jobs = plan(
+        run.pipeline, run.workspace, run.folder, dataset, FoldTable(np.zeros(ROWS, np.int64), "other")
+    )
     assert due(jobs) == dict.fromkeys(ALL, "train") and "folds" in jobs[0].reason()
 
 
@@ -136,6 +138,64 @@ def test_a_new_member_is_new(finished: tuple[stages.Run, Dataset]) -> None:
     assert {job.reason() for job in jobs if job.state() == "train"} == {"new"}
 
 
+@pytest.mark.parametrize(
+    "setting",
+    [
+        "members.cnn.mixup=0.0",
+        "members.cnn.head=softmax",
+        "members.cnn.freeze=false",
+        "members.cnn.schedule={name: one_cycle, warmup: 0.2}",
+        "members.cnn.optimizer={name: adamw, lr: 0.004, weight_decay: 0.01}",
+        "members.cnn.model_args={}",
+    ],
+)
+def test_a_default_that_is_written_out_changes_nothing(
+    finished: tuple[stages.Run, Dataset], setting: str
+) -> None:
+    assert due(planned(finished, [setting])) == {}
+
+
+def test_an_identity_knows_nothing_of_what_a_recipe_leaves_as_it_is(
+    finished: tuple[stages.Run, Dataset],
+) -> None:
+    """So that a recipe can learn new words, and trainings of before stay done."""
+    job = planned(finished, [])[0]
+    assert set(job.identity["member"]) == {*projects.RECIPE, "model"}
+    assert job.identity["member"]["epochs"] == 1 and "init_from" not in job.identity
+    # A default of the recipe is not the default of its part: this optimizer differs from both.
+    other = planned(finished, ["members.cnn.optimizer={name: adamw, lr: 0.001}"])[0]
+    plain = planned(finished, ["members.cnn.optimizer={name: adamw, lr: 0.002}"])[0]
+    assert len({job.training_key, other.training_key, plain.training_key}) == 3
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ("optimizer={name: adamw}", "optimizer={name: adamw, lr: 0.002}"),
+        ("optimizer={name: adam}", "optimizer={name: adamw}"),
+        ("optimizer={name: sgd}", "optimizer={name: adamw}"),
+        ("schedule={name: constant}", "schedule={name: cosine}"),
+        ("schedule={name: one_cycle}", "schedule={name: cosine}"),
+        ("augment={}", "augment={rotate: 1}"),
+        ("augment={}", "model_args={}"),
+        ("head=regression", "head=digits"),
+    ],
+)
+def test_recipes_that_differ_have_other_identities(
+    finished: tuple[stages.Run, Dataset], first: str, second: str
+) -> None:
+    words = ["competition.hidden_digits=1", "members.cnn.optimizer={lr: 0.001}"]
+    keys = {planned(finished, [*words, f"members.cnn.{facts}"])[0].training_key for facts in (first, second)}
+    assert len(keys) == 2
+
+
+@pytest.mark.parametrize("setting", ["competition.hidden_digits=1"])
+def test_what_the_labels_mean_decides_the_weights(finished: tuple[stages.Run, Dataset], setting: str) -> None:
+    jobs = planned(finished, [setting])
+    assert due(jobs) == dict.fromkeys(ALL, "train")
+    assert jobs[0].reason() == "changed: hidden_digits null -> 1"
+
+
 # ---------------------------------------------------------------- the states of one job
 
 
@@ -143,7 +203,11 @@ def test_a_job_goes_from_new_to_done_and_back(finished: tuple[stages.Run, Datase
     run, dataset = finished
     folder = replace(run.folder, path=tmp_path)
     table = read_folds(run.folder, fold_origin(run, dataset))
-    (job,) = (job for job in plan(run.pipeline, folder, dataset, table) if job.label == "resnet5 fold 0")
+    (job,) = (
+        job
+        for job in plan(run.pipeline, run.workspace, folder, dataset, table)
+        if job.label == "resnet5 fold 0"
+    )
     assert (job.state(), job.reason()) == ("train", "new")
     run_job(job, dataset, table.folds)
     assert job.state() == "done"
@@ -189,7 +253,7 @@ def test_the_same_job_gives_the_same_weights(finished: tuple[stages.Run, Dataset
     table = read_folds(run.folder, fold_origin(run, dataset))
     (job,) = (
         job
-        for job in plan(run.pipeline, replace(run.folder, path=tmp_path), dataset, table)
+        for job in plan(run.pipeline, run.workspace, replace(run.folder, path=tmp_path), dataset, table)
         if job.label == "cnn fold 1"
     )
     run_job(job, dataset, table.folds)
@@ -201,6 +265,129 @@ def test_the_same_job_gives_the_same_weights(finished: tuple[stages.Run, Dataset
 def test_members_of_one_recipe_differ_by_name_and_fold(finished: tuple[stages.Run, Dataset]) -> None:
     jobs = planned(finished, ["members={a: {model: cnn}, b: {model: cnn}}"])
     assert len({job.training_key for job in jobs}) == len(jobs) == 4
+
+
+# ---------------------------------------------------------------- starting from another member
+
+CHAIN = [
+    "members={last: {model: resnet5, init_from: middle, freeze: true}, "
+    "middle: {model: resnet5, init_from: first}, first: {model: resnet5}}"
+]
+
+
+@pytest.fixture(scope="module")
+def chain(tmp_path_factory: pytest.TempPathFactory, digits: Digits) -> stages.Run:
+    """Three members, each of which starts from the next; no test changes its files."""
+    root = projects.write_project(tmp_path_factory.mktemp("chain"), digits, ROWS, 20)
+    settings = [word for setting in [*SHORT[1::2], *CHAIN] for word in ("--set", setting)]
+    for stage in ("folds", "train"):
+        assert projects.softvote(root, stage, "tiny", *settings) == 0
+    return stages.open_run(root, "tiny", settings[1::2])
+
+
+def chained(run: stages.Run, *settings: str) -> dict[str, Job]:
+    """The jobs by name, with further settings."""
+    run = stages.open_run(run.workspace.root, "tiny", [*run.settings, *settings])
+    return {job.label: job for job in make_plan(run).jobs}
+
+
+def test_a_job_starts_from_the_same_fold(chain: stages.Run) -> None:
+    jobs = chained(chain)
+    assert all(job.state() == "done" for job in jobs.values())
+    for fold in (0, 1):
+        for name, source in (("last", "middle"), ("middle", "first")):
+            job = jobs[f"{name} fold {fold}"]
+            assert job.source is jobs[f"{source} fold {fold}"]
+            assert job.identity["init_from"] == job.source.training_key
+        first = load_file(jobs[f"middle fold {fold}"].folder.weights)
+        last = load_file(jobs[f"last fold {fold}"].folder.weights)
+        for name, value in last.items():
+            assert np.array_equal(value, first[name]) != name.startswith("classifier."), name
+
+
+@pytest.mark.parametrize(
+    ("setting", "retrained"),
+    [
+        ("members.first.epochs=2", {"first", "middle", "last"}),
+        ("members.middle.epochs=2", {"middle", "last"}),
+        ("members.last.epochs=2", {"last"}),
+        ("members.last.freeze=false", {"last"}),
+        ("members.last.init_from=first", {"last"}),
+        ("members.first.tta.shift=1", set()),
+    ],
+)
+def test_what_starts_from_a_changed_training_is_due(
+    chain: stages.Run, setting: str, retrained: set[str]
+) -> None:
+    jobs = chained(chain, setting)
+    found = {job.member_name for job in jobs.values() if job.state() == "train"}
+    assert found == retrained
+    if "middle" in retrained and "first" in retrained:
+        assert jobs["middle fold 0"].reason().startswith("changed: init_from")
+
+
+def test_a_job_waits_for_its_source(chain: stages.Run, tmp_path: Path) -> None:
+    run = stages.open_run(shutil.copytree(chain.workspace.root, tmp_path / "copy"), "tiny", chain.settings)
+    jobs = chained(run)
+    last, middle = jobs["last fold 0"], jobs["middle fold 0"]
+    assert last.is_ready() and middle.is_ready()
+    middle.folder.weights.unlink()
+    assert last.state() == "done" and last.is_ready()  # it is trained, and so no longer needs its source
+    last.folder.weights.unlink()
+    assert not last.is_ready() and middle.is_ready()
+    before = projects.times(last.folder.path)
+    plan = make_plan(run)
+    assert run_here([last], plan.dataset, plan.folds) == [last]
+    assert projects.times(last.folder.path) == before
+    assert run_here([last, middle], plan.dataset, plan.folds) == []  # the source is made in between
+    assert last.state() == middle.state() == "done"
+    for job in (last, middle):
+        kept = load_file(chain.folder.voter(job.member_name).fold(0).weights)
+        again = load_file(job.folder.weights)
+        assert all(np.array_equal(again[name], kept[name]) for name in kept)
+
+
+def test_a_job_without_its_source_is_refused(
+    chain: stages.Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = shutil.copytree(chain.workspace.root, tmp_path / "copy")
+    settings = [word for setting in chain.settings for word in ("--set", setting)]
+    shutil.rmtree(root / "models" / "tiny" / "middle" / "fold1")
+    shutil.rmtree(root / "models" / "tiny" / "last")
+    words = ["train", "tiny", *settings, "--member", "last"]
+    assert projects.softvote(root, *words) == 1
+    out, err = capsys.readouterr()
+    assert err == (
+        "softvote: members.last: starts from middle fold 1, which is not trained; add --member middle\n"
+    )
+    assert not (root / "models" / "tiny" / "last").exists() and "Traceback" not in out
+    assert projects.softvote(root, *words, "--fold", "0") == 0
+    assert projects.softvote(root, *words, "--member", "middle") == 0
+    told = capsys.readouterr().out
+    assert "middle: train fold 1 (new)" in told and "last: train fold 1 (new)" in told
+
+
+def test_what_needs_no_training_needs_no_source(chain: stages.Run, tmp_path: Path) -> None:
+    root = shutil.copytree(chain.workspace.root, tmp_path / "copy")
+    settings = [word for setting in chain.settings for word in ("--set", setting)]
+    shutil.rmtree(root / "models" / "tiny" / "middle")
+    oof = root / "models" / "tiny" / "last" / "fold0" / "oof.npz"
+    oof.unlink()
+    assert projects.softvote(root, "train", "tiny", *settings, "--member", "last") == 0
+    assert oof.exists()
+
+
+def test_weights_that_do_not_fit_end_the_training_in_one_line(
+    tmp_path: Path, digits: Digits, capsys: pytest.CaptureFixture[str]
+) -> None:
+    members = {"cnn": {"model": "cnn", "init_from": "resnet5"}, "resnet5": {"model": "resnet5"}}
+    root = projects.write_project(tmp_path, digits, ROWS, 20, members=members)
+    assert projects.softvote(root, "folds", "tiny", *SHORT) == 0
+    assert projects.softvote(root, "train", "tiny", *SHORT, "--fold", "0") == 1
+    line = capsys.readouterr().err.splitlines()[-1]
+    assert line.startswith("softvote: cnn fold 0: init_from: its weights do not fit: features.0.0.weight")
+    assert (root / "models" / "tiny" / "resnet5" / "fold0" / "scores.json").is_file()
+    assert projects.times(root / "models" / "tiny" / "cnn") == {}
 
 
 # ---------------------------------------------------------------- keys of voters
@@ -231,16 +418,16 @@ def test_a_voter_changes_with_the_predictions_of_its_folds(
     run, dataset = finished
     shutil.copytree(run.folder.path, tmp_path, dirs_exist_ok=True)
     table = read_folds(run.folder, fold_origin(run, dataset))
-    jobs = plan(run.pipeline, replace(run.folder, path=tmp_path), dataset, table)
+    jobs = plan(run.pipeline, run.workspace, replace(run.folder, path=tmp_path), dataset, table)
     before = {name: voter_key(run.pipeline, jobs, name) for name in ("cnn", "resnet5", "vote")}
     folder = jobs[0].folder
     found = read_predictions(folder)
     other = replace(found, test=found.test[::-1].copy())
-    write_predictions(folder, other, dataset.train_labels, {"key": jobs[0].prediction_key})
+    write_predictions(folder, other, dataset.train_labels, jobs[0].task, {"key": jobs[0].prediction_key})
     assert jobs[0].state() == "done"
     changed = {name for name, key in before.items() if voter_key(run.pipeline, jobs, name) != key}
     assert changed == {"cnn", "vote"}
-    write_predictions(folder, found, dataset.train_labels, {"key": jobs[0].prediction_key})
+    write_predictions(folder, found, dataset.train_labels, jobs[0].task, {"key": jobs[0].prediction_key})
     assert {name: voter_key(run.pipeline, jobs, name) for name in before} == before
 
 

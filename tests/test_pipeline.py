@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from softvote.competition import Competition
+from softvote.competition import Competition, Task
 from softvote.pipeline import Folds, Pipeline, json_schema
 from softvote.recipe import Recipe
 from softvote.schema import checked_name
@@ -52,6 +52,30 @@ def test_what_is_no_name(name: str) -> None:
 )
 def test_classes(labels: Any, classes: list[str]) -> None:
     assert Competition.model_validate(COMPETITION | {"labels": labels}).classes == classes
+
+
+@pytest.mark.parametrize(
+    ("last", "facts", "values", "sums"),
+    [
+        (9, {}, 10, False),
+        (9, {"hidden_digits": 1}, 10, False),
+        (18, {"hidden_digits": 1, "addend": True}, 10, True),
+        (18, {"hidden_digits": 2}, 19, True),
+        (36, {"hidden_digits": 4}, 37, True),
+        (45, {"hidden_digits": 4, "addend": True}, 37, True),
+    ],
+)
+def test_the_task_of_a_competition(last: int, facts: dict[str, Any], values: int, sums: bool) -> None:
+    labels = {"first": 0, "last": last}
+    found = Competition.model_validate(COMPETITION | {"labels": labels} | facts)
+    assert found.task == Task(last + 1, facts.get("hidden_digits"), facts.get("addend", False))
+    assert found.task.num_values == values and found.task.is_of_sums == sums
+
+
+@pytest.mark.parametrize("hidden", [0, -1, 11, 1.5])
+def test_numbers_of_hidden_digits_there_cannot_be(hidden: float) -> None:
+    with pytest.raises(ValidationError, match="hidden_digits"):
+        Competition.model_validate(COMPETITION | {"hidden_digits": hidden})
 
 
 @pytest.mark.parametrize(

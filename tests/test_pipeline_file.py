@@ -142,6 +142,168 @@ def test_a_mistake_in_the_fourth_line_or_under_it(tmp_path: Path, text: str, lin
     assert first.startswith(f"p.yaml, line {line}: ") and says in first
 
 
+# ---------------------------------------------------------------- members that start from members
+
+
+def starting(**sources: str) -> str:
+    """Members in lines 3 and following, each with what it starts from."""
+    lines = [f"  {name}: {{model: cnn, init_from: {source}}}" for name, source in sources.items()]
+    return "\n".join([GOOD.splitlines()[0], "members:", *lines, ""])
+
+
+def test_members_that_start_from_members(tmp_path: Path) -> None:
+    members = load(tmp_path, f"{starting(a='b', b='c')}  c: {{model: cnn}}\n").members
+    assert [members[name].init_from for name in "abc"] == ["b", "c", None]
+    assert not members["a"].freeze
+
+
+def test_every_member_of_a_circle_is_named_with_the_way_round(tmp_path: Path) -> None:
+    assert problems(tmp_path, starting(a="b", b="c", c="a", before="a")) == [
+        "p.yaml, line 3: members.a.init_from: goes in a circle: a <- b <- c <- a; break it",
+        "p.yaml, line 4: members.b.init_from: goes in a circle: b <- c <- a <- b; break it",
+        "p.yaml, line 5: members.c.init_from: goes in a circle: c <- a <- b <- c; break it",
+    ]
+
+
+def test_a_member_cannot_start_from_itself(tmp_path: Path) -> None:
+    (line,) = problems(tmp_path, starting(a="a"))
+    assert line == "p.yaml, line 3: members.a.init_from: goes in a circle: a <- a; break it"
+
+
+def test_circles_and_unknown_names_are_told_at_once(tmp_path: Path) -> None:
+    text = starting(first="frist", a="b", b="a", second="thrid", third="first")
+    assert problems(tmp_path, text) == [
+        "p.yaml, line 3: members.first.init_from: no member 'frist'; "
+        "did you mean 'first'? known: first, a, b, second, third",
+        "p.yaml, line 4: members.a.init_from: goes in a circle: a <- b <- a; break it",
+        "p.yaml, line 5: members.b.init_from: goes in a circle: b <- a <- b; break it",
+        "p.yaml, line 6: members.second.init_from: no member 'thrid'; "
+        "did you mean 'third'? known: first, a, b, second, third",
+    ]
+
+
+def test_a_setting_that_makes_a_circle(tmp_path: Path) -> None:
+    lines = problems(tmp_path, f"{starting(a='b')}  b: {{model: cnn}}\n", "members.b.init_from=a")
+    assert [line.split(": ")[0] for line in lines] == ["p.yaml, line 3", "--set members.b.init_from=a"]
+
+
+def test_a_mistake_stands_in_the_file_that_is_extended(tmp_path: Path) -> None:
+    write(tmp_path, base=starting(cnn="ccn"))
+    lines = problems(tmp_path, "extends: base\nmembers:\n  other: {model: cnn, init_from: othr}\n")
+    assert [line.split(": ")[0] for line in lines] == ["base.yaml, line 3", "p.yaml, line 3"]
+
+
+def test_freezing_needs_weights_to_keep(tmp_path: Path) -> None:
+    (line,) = problems(tmp_path, f"{GOOD}  second: {{model: cnn, freeze: true}}\n")
+    assert line == (
+        "p.yaml, line 4: members.second: freeze keeps the weights of init_from; "
+        "name a member there or leave freeze out"
+    )
+
+
+# ---------------------------------------------------------------- heads and labels
+
+ROWS = "{images: i.npy, labels: l.npy}"
+ROWS_WITH_DIGITS = "{images: i.npy, labels: l.npy, digits: d.npy}"
+
+
+def summing(labels: str, more: str, *members: str) -> str:
+    """A competition in line 1, members in lines 3 and following."""
+    first = GOOD.splitlines()[0].replace("[a, b]", labels).replace("digits,", f"digits, {more}", 1)
+    return "\n".join(
+        [first, "members:", *[f"  m{i}: {{model: cnn, {m}}}" for i, m in enumerate(members)], ""]
+    )
+
+
+def test_heads_that_fit(tmp_path: Path) -> None:
+    heads = ["softmax", "regression", "digits"]
+    members = [f"head: {head}" for head in heads]
+    members.append(f"head: multilabel, extra_train: {ROWS_WITH_DIGITS}")
+    found = load(tmp_path, summing("{first: 0, last: 18}", "hidden_digits: 2, ", *members))
+    assert [member.head for member in found.members.values()] == [*heads, "multilabel"]
+    assert load(tmp_path, summing("{first: 0, last: 9}", "hidden_digits: 1, ", "head: multilabel")).members
+    assert load(tmp_path, summing("{first: 3, last: 9}", "", "head: regression")).members
+
+
+def test_every_head_that_does_not_fit_named_classes(tmp_path: Path) -> None:
+    members = [
+        "head: softmax", "head: regression", "head: digits", "head: multilabel",
+        f"extra_train: {ROWS}", f"extra_train: {ROWS_WITH_DIGITS}",
+    ]  # fmt: skip
+    assert problems(tmp_path, summing("[a, b]", "", *members)) == [
+        "p.yaml, line 4: members.m1.head: regression needs labels that are numbers, not names; use softmax",
+        "p.yaml, line 5: members.m2.head: digits needs to know how many digits hide; "
+        "say competition.hidden_digits",
+        "p.yaml, line 6: members.m3.head: multilabel needs to know how many digits hide; "
+        "say competition.hidden_digits",
+        "p.yaml, line 8: members.m5.extra_train.digits: mean nothing here; "
+        "say competition.hidden_digits, or leave them out",
+    ]
+
+
+@pytest.mark.parametrize("extra", ["", f", extra_train: {ROWS}"])
+def test_multilabel_needs_rows_whose_digits_are_known(tmp_path: Path, extra: str) -> None:
+    text = summing("{first: 0, last: 18}", "hidden_digits: 2, ", f"head: multilabel{extra}")
+    assert problems(tmp_path, text) == [
+        "p.yaml, line 3: members.m0.head: multilabel learns from rows whose digits are known; "
+        "give extra_train with digits"
+    ]
+
+
+def test_a_head_of_the_defaults_is_told_once(tmp_path: Path) -> None:
+    text = f"{GOOD}  second: {{model: cnn}}\n  third: {{model: cnn}}\ndefaults:\n  head: digits\n"
+    (line,) = problems(tmp_path, text)
+    assert line.startswith("p.yaml, line 7: defaults.head: digits needs to know how many digits hide")
+
+
+@pytest.mark.parametrize("head", ["regression", "digits", "multilabel"])
+def test_label_smoothing_is_for_classes(tmp_path: Path, head: str) -> None:
+    text = summing("{first: 0, last: 9}", "hidden_digits: 1, ", f"head: {head}, label_smoothing: 0.1")
+    (line,) = problems(tmp_path, text)
+    assert line == (
+        f"p.yaml, line 3: members.m0: label_smoothing is for head: softmax; head: {head} has no use for it"
+    )
+
+
+@pytest.mark.parametrize(
+    ("labels", "more", "says"),
+    [
+        ("{first: 0, last: 17}", "hidden_digits: 2, ", "of 2 hidden digits are labels: {first: 0, last: 18}"),
+        ("{first: 1, last: 18}", "hidden_digits: 2, ", "of 2 hidden digits are labels: {first: 0, last: 18}"),
+        ("[a, b]", "hidden_digits: 1, ", "sums of 1 hidden digits are labels: {first: 0, last: 9}"),
+        (
+            "{first: 0, last: 9}", "hidden_digits: 1, addend: true, ",
+            "sums of 1 hidden digits and an addend are labels: {first: 0, last: 18}",
+        ),
+        ("{first: 0, last: 9}", "addend: true, ", "addend: is added to hidden digits; say how many"),
+    ],
+)  # fmt: skip
+def test_labels_that_are_no_sums(tmp_path: Path, labels: str, more: str, says: str) -> None:
+    (line,) = problems(tmp_path, summing(labels, more, "head: softmax"))
+    assert line.startswith("p.yaml, line 1: competition: ") and says in line
+
+
+@pytest.mark.parametrize(
+    ("files", "addend", "says"),
+    [
+        (
+            "{format: image_folder}",
+            "true",
+            "image_folder have no place for addends; use pixel_csv or npy",
+        ),
+        ("{format: npy}", "true", "train_addends and files.test_addends belong together"),
+        ("{format: npy, train_addends: [a.npy]}", "true", "belong together"),
+        ("{format: npy, test_addends: [a.npy]}", "true", "belong together"),
+        ("{format: npy, train_addends: [a.npy], test_addends: [b.npy]}", "false", "belong together"),
+    ],
+)
+def test_addends_that_are_nowhere(tmp_path: Path, files: str, addend: str, says: str) -> None:
+    last = 18 if addend == "true" else 9
+    text = summing(f"{{first: 0, last: {last}}}", f"hidden_digits: 1, addend: {addend}, ", "head: softmax")
+    (line,) = problems(tmp_path, text.replace("{format: pixel_csv}", files))
+    assert line.startswith("p.yaml, line 1: competition: ") and says in line
+
+
 @pytest.mark.parametrize(
     ("members", "says"),
     [

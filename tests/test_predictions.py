@@ -9,6 +9,7 @@ import pytest
 from conftest import Digits
 
 from softvote.artifacts import VoterFolder, read_json
+from softvote.competition import Task
 from softvote.errors import UserError
 from softvote.predictions import Predictions, joined, read_predictions, score_from, write_predictions
 
@@ -44,7 +45,7 @@ def test_test_rows_are_averaged() -> None:
 
 def test_written_and_read(folder: VoterFolder) -> None:
     written = predictions([3, 8, 20])
-    write_predictions(folder, written, LABELS, {"key": "abc"})
+    write_predictions(folder, written, LABELS, Task(10), {"key": "abc"})
     read = read_predictions(folder)
     for name in ("rows", "oof", "test"):
         np.testing.assert_array_equal(getattr(read, name), getattr(written, name))
@@ -53,7 +54,7 @@ def test_written_and_read(folder: VoterFolder) -> None:
 
 def test_scores_are_of_the_rows_that_are_there(folder: VoterFolder) -> None:
     written = predictions(list(range(5, 35)))
-    write_predictions(folder, written, LABELS, {"key": "abc"})
+    write_predictions(folder, written, LABELS, Task(10), {"key": "abc"})
     facts = read_json(folder.scores)
     truth = LABELS[5:35]
     assert list(facts)[:3] == ["key", "accuracy", "log_loss"] and facts["key"] == "abc"
@@ -65,21 +66,21 @@ def test_scores_are_of_the_rows_that_are_there(folder: VoterFolder) -> None:
 
 def test_the_scores_mark_what_is_done(folder: VoterFolder, monkeypatch: pytest.MonkeyPatch) -> None:
     """Stopped in between, no old scores stand beside new probabilities."""
-    write_predictions(folder, predictions([1, 2]), LABELS, {"key": "old"})
+    write_predictions(folder, predictions([1, 2]), LABELS, Task(10), {"key": "old"})
 
     def stopped(*arguments: object) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(np, "save", stopped)
     with pytest.raises(KeyboardInterrupt):
-        write_predictions(folder, predictions([1, 2], 9), LABELS, {"key": "new"})
+        write_predictions(folder, predictions([1, 2], 9), LABELS, Task(10), {"key": "new"})
     assert read_json(folder.scores) == {}
 
 
 @pytest.mark.parametrize("name", ["oof.npz", "test.npy"])
 @pytest.mark.parametrize("damage", ["missing", "empty", "cut", "text", "other"])
 def test_damaged_files_are_one_line(folder: VoterFolder, name: str, damage: str) -> None:
-    write_predictions(folder, predictions([1, 2]), LABELS, {"key": "abc"})
+    write_predictions(folder, predictions([1, 2]), LABELS, Task(10), {"key": "abc"})
     path = folder.path / name
     content = path.read_bytes()
     path.unlink()
@@ -100,6 +101,6 @@ def test_real_labels_score_as_they_should(folder: VoterFolder, digits: Digits) -
     """Certain and right is accuracy 1 and log loss 0."""
     oof = np.eye(10, dtype=np.float32)[digits[1]]
     rows = np.arange(len(oof))
-    write_predictions(folder, Predictions(rows, oof, oof[:3]), digits[1], {"key": "abc"})
+    write_predictions(folder, Predictions(rows, oof, oof[:3]), digits[1], Task(10), {"key": "abc"})
     facts = read_json(folder.scores)
     assert facts["accuracy"]["value"] == 1 and facts["log_loss"]["value"] == pytest.approx(0, abs=1e-6)

@@ -76,7 +76,7 @@ def test_all_missing_files_are_named_at_once(file_format: str, folder: Path, dig
     empty.mkdir()
     with pytest.raises(UserError) as error:
         READERS[file_format].sources(competition, empty)
-    named = competition.files.model_dump(exclude={"format", "label", "id", "suffix"}).values()
+    named = competition.files.model_dump(exclude={"format", "label", "id", "addend", "suffix"}).values()
     wanted = [name for value in named for name in ([value] if isinstance(value, str) else value)]
     for name in [*wanted, "sample_submission.csv"]:
         assert f"{empty / name}: is missing" in str(error.value)
@@ -425,3 +425,162 @@ def test_npy_labels_in_one_file(folder: Path, digits: Digits) -> None:
     assert problems_of(competition, folder) == [
         "labels.npy: has 29 labels for the 30 images of data0.npy, data1.npy; pair the files"
     ]
+
+
+# ---------------------------------------------------------------- addends
+
+ADDER: dict[str, Any] = {"labels": {"first": 0, "last": 18}, "hidden_digits": 1, "addend": True}
+ADDENDS = np.arange(42) * 7 % 10
+
+
+def write_sums(folder: Path, file_format: str, digits: Digits) -> Competition:
+    """30 train and 12 test digits, each with an addend that is part of its label."""
+    labels = digits[1][:42] + ADDENDS
+    data.write_competition(folder, file_format, (digits[0][:42], labels), labels=ADDER["labels"])
+    if file_format == "npy":
+        for name, part in (("add0", slice(15)), ("add1", slice(15, 30)), ("add_test", slice(30, 42))):
+            save(folder / f"{name}.npy", ADDENDS[part])
+        more = {"train_addends": ["add0.npy", "add1.npy"], "test_addends": ["add_test.npy"]}
+        names = {"train": ["data0.npy", "data1.npy"], "train_labels": ["lab0.npy", "lab1.npy"]}
+        return data.competition_of({"format": "npy", **names, **more}, **ADDER)
+    for name, part in (("train.csv", ADDENDS[:30]), ("test.csv", ADDENDS[30:])):
+        lines = (folder / name).read_text().splitlines()
+        cells = ["plus", *part.tolist()]
+        text = [f"{line},{cell}\n" for line, cell in zip(lines, cells, strict=True)]
+        (folder / name).write_text("".join(text))
+    return data.competition_of({"format": "pixel_csv", "addend": "plus"}, **ADDER)
+
+
+sums = pytest.mark.parametrize("file_format", ["pixel_csv", "npy"])
+
+
+@sums
+def test_addends_come_with_their_images(file_format: str, folder: Path, digits: Digits) -> None:
+    competition = write_sums(folder, file_format, digits)
+    train, test = read(competition, folder)
+    assert np.array_equal(train.pixels[:, 0], digits[0][:30])
+    assert np.array_equal(test.pixels[:, 0], digits[0][30:42])
+    assert train.addends.dtype == test.addends.dtype == np.int64
+    assert np.array_equal(train.addends, ADDENDS[:30]) and np.array_equal(test.addends, ADDENDS[30:])
+    assert np.array_equal(train.labels - train.addends, digits[1][:30])
+
+
+@sums
+def test_files_of_addends_are_sources(file_format: str, folder: Path, digits: Digits) -> None:
+    competition = write_sums(folder, file_format, digits)
+    written = {path for path in folder.rglob("*") if path.is_file()}
+    assert set(READERS[file_format].sources(competition, folder)) == written - {folder / "solution.csv"}
+
+
+@pytest.mark.parametrize("file_format", READERS)
+def test_without_addends_there_are_none(file_format: str, folder: Path, digits: Digits) -> None:
+    competition = data.write_competition(folder, file_format, digits)
+    assert [images.addends for images in read(competition, folder)] == [None, None]
+
+
+TRAIN_COLUMN, TEST_COLUMN = 65, 64  # of addends, after the label, where there is one, and the pixels
+BAD_ADDENDS: dict[str, tuple[str, Edit, str]] = {
+    "no column": ("test.csv", with_cell(1, 64, "add"), "test.csv, row 1: no column 'plus'; "),
+    "empty": ("train.csv", with_cell(4, 65, ""), "train.csv, row 4, column plus: the addend is empty"),
+    "ten": (
+        "train.csv", with_cell(4, TRAIN_COLUMN, "10"),
+        "train.csv, row 4, column plus: addend '10' is no integer 0..9; mend it",
+    ),
+    "negative": (
+        "test.csv", with_cell(13, TEST_COLUMN, "-1"),
+        "test.csv, row 13, column plus: addend '-1' is no integer 0..9; mend it",
+    ),
+    "fraction": (
+        "test.csv", with_cell(2, TEST_COLUMN, "3.0"),
+        "test.csv, row 2, column plus: addend '3.0' is no integer 0..9; mend it",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", BAD_ADDENDS)
+def test_pixel_csv_bad_addends(case: str, folder: Path, digits: Digits) -> None:
+    competition = write_sums(folder, "pixel_csv", digits)
+    name, edit, expected = BAD_ADDENDS[case]
+    edit_file(folder / name, edit)
+    (line,) = problems_of(competition, folder)
+    assert line.startswith(expected)
+
+
+@pytest.mark.parametrize(
+    ("label", "addend", "shows"), [("3", "4", -1), ("0", "9", -9), ("18", "8", 10), ("10", "0", 10)]
+)
+def test_pixel_csv_a_label_that_the_addend_rules_out(
+    label: str, addend: str, shows: int, folder: Path, digits: Digits
+) -> None:
+    competition = write_sums(folder, "pixel_csv", digits)
+    edit_file(folder / "train.csv", with_cell(6, 0, label))
+    edit_file(folder / "train.csv", with_cell(6, TRAIN_COLUMN, addend))
+    assert problems_of(competition, folder) == [
+        f"train.csv, row 6, column label: label {label} less addend {addend} is {shows}, "
+        "and hidden digits give 0..9; mend one of them"
+    ]
+
+
+def test_pixel_csv_every_addend_there_can_be(folder: Path, digits: Digits) -> None:
+    competition = write_sums(folder, "pixel_csv", digits)
+    for row, (label, addend) in enumerate([(0, 0), (9, 0), (9, 9), (18, 9)], start=2):
+        edit_file(folder / "train.csv", with_cell(row, 0, str(label)))
+        edit_file(folder / "train.csv", with_cell(row, TRAIN_COLUMN, str(addend)))
+    train, _ = read(competition, folder)
+    assert (train.labels - train.addends)[:4].tolist() == [0, 9, 0, 9]
+
+
+def test_pixel_csv_bad_addends_of_both_files_at_once(folder: Path, digits: Digits) -> None:
+    competition = write_sums(folder, "pixel_csv", digits)
+    edit_file(folder / "train.csv", with_cell(4, TRAIN_COLUMN, "x"))
+    edit_file(folder / "train.csv", with_cell(8, 3, "y"))
+    edit_file(folder / "test.csv", with_cell(5, TEST_COLUMN, ""))
+    assert [line.split(":")[0] for line in problems_of(competition, folder)] == [
+        "train.csv, row 4, column plus", "train.csv, row 8, column pixel2", "test.csv, row 5, column plus",
+    ]  # fmt: skip
+
+
+BAD_ADDEND_ARRAYS: dict[str, tuple[Callable[[Path], None], str]] = {
+    "missing": (lambda f: (f / "add1.npy").unlink(), "add1.npy: is missing; add it"),
+    "floats": (
+        lambda f: save(f / "add1.npy", np.zeros(15)),
+        "add1.npy: holds float64 of shape (15,); addends are integers (N,)",
+    ),
+    "rank 2": (
+        lambda f: save(f / "add_test.npy", np.zeros((12, 1), int)),
+        "add_test.npy: holds int64 of shape (12, 1); addends are integers (N,)",
+    ),
+    "too few": (
+        lambda f: save(f / "add_test.npy", np.zeros(11, int)),
+        "add_test.npy: has 11 addends for the 12 images of test.npy; pair the files",
+    ),
+    "ten": (
+        lambda f: save(f / "add1.npy", 10 * (np.arange(15) == 6)),
+        "add1.npy, index 6: addend '10' is no integer 0..9; mend it",
+    ),
+    "damaged": (lambda f: cut(f / "add0.npy", 60), "add0.npy: is cut off or damaged"),
+}
+
+
+@pytest.mark.parametrize("case", BAD_ADDEND_ARRAYS)
+def test_npy_bad_addends(case: str, folder: Path, digits: Digits) -> None:
+    competition = write_sums(folder, "npy", digits)
+    damage, expected = BAD_ADDEND_ARRAYS[case]
+    damage(folder)
+    with pytest.raises(UserError) as error:
+        READERS["npy"].sources(competition, folder)
+        read(competition, folder)
+    (line,) = str(error.value).replace(f"{folder}/", "").splitlines()
+    assert line.startswith(expected)
+
+
+@pytest.mark.parametrize(("file", "index", "row"), [("0", 14, 14), ("1", 0, 15), ("1", 11, 26)])
+def test_npy_a_label_that_the_addend_rules_out_is_named_in_its_own_file(
+    file: str, index: int, row: int, folder: Path, digits: Digits
+) -> None:
+    competition = write_sums(folder, "npy", digits)
+    labels, addend = np.load(folder / f"lab{file}.npy"), ADDENDS[row]
+    labels[index] = addend + 10 if addend < 9 else 0
+    save(folder / f"lab{file}.npy", labels)
+    (line,) = problems_of(competition, folder)
+    assert line.startswith(f"lab{file}.npy, index {index}: label {labels[index]} less addend {addend} is ")

@@ -70,6 +70,14 @@ def test_a_zero_for_the_truth_costs_a_finite_loss() -> None:
     assert loss[0] == pytest.approx(-math.log(scores.FLOOR))
 
 
+def test_squared_error_is_of_the_expected_label() -> None:
+    probabilities = np.array([[0.5, 0, 0.5], [0, 0, 1], [1, 0, 0]], np.float32)
+    found = scores.squared_error(probabilities, np.array([1, 2, 2]))
+    assert found.value == pytest.approx(4 / 3)
+    assert found.standard_error == pytest.approx(np.std([0, 0, 4], ddof=1) / math.sqrt(3))
+    assert found.rows == 3 and not found.percent
+
+
 def test_paired_difference_counts_only_rows_where_the_voters_differ() -> None:
     right = np.array([True] * 30 + [False] * 10 + [True] * 960)
     other = np.array([False] * 30 + [True] * 10 + [True] * 960)

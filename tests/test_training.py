@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from conftest import Digits
+from data_fixtures import side_by_side
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from softvote import training
 from softvote.augment import Augmenter, create_augmenter
+from softvote.competition import Task
 from softvote.errors import UserError
-from softvote.heads import Head, Softmax, create_head
+from softvote.heads import HEADS, HeadSpec, Softmax, create_head
+from softvote.heads import Digits as DigitsHead
 from softvote.inference import Predictor
+from softvote.models.layers import FeaturesThenClassifier
+from softvote.networks import Network, create_network
 from softvote.recipe import Augment, Member
 from softvote.training import Trained, TrainingRows, train
 
@@ -43,15 +49,15 @@ def data(digits: Digits) -> TrainingRows:
 
 
 def run(data: TrainingRows, seed: int = 0, **facts: Any) -> Trained:
-    return train(member(**facts), data, 10, seed, "tiny fold 0")
+    return train(member(**facts), data, Task(10), seed, "tiny fold 0")
 
 
 def weights(trained: Trained) -> Tensor:
-    return torch.cat([value.double().reshape(-1) for value in trained.model.state_dict().values()])
+    return torch.cat([value.double().reshape(-1) for value in trained.network.model.state_dict().values()])
 
 
 def accuracy(trained: Trained, digits: Digits, rows: NDArray[np.int64]) -> float:
-    predictor = Predictor(trained.model, create_head("softmax", 10), trained.normalisation, trained.execution)
+    predictor = Predictor(trained.network, trained.normalisation, trained.execution)
     found = predictor.probabilities(digits[0][rows][:, None]).argmax(axis=1)
     return float((found == digits[1][rows]).mean())
 
@@ -156,12 +162,12 @@ class Feeds:
             self.rows.setdefault(epoch, []).append(rows.tolist())
             return batch(this, epoch, images, rows)
 
-        def noted_network(*arguments: Any) -> tuple[nn.Module, Head]:
-            model, head = create(*arguments)
-            model.register_forward_pre_hook(
+        def noted_network(*arguments: Any) -> Network:
+            network = create(*arguments)
+            network.model.register_forward_pre_hook(
                 lambda module, inputs: self.batches.append((module.training, inputs[0].clone()))
             )
-            return model, head
+            return network
 
         monkeypatch.setattr(training.Training, "_batch", noted_batch)
         monkeypatch.setattr(training, "create_network", noted_network)
@@ -277,9 +283,9 @@ def test_mixup_mixes_images_and_losses_alike(
     """Three quarters of each image and of its label's loss, one quarter of its partner's."""
     losses: list[tuple[list[int], float]] = []
 
-    def noted(this: Softmax, outputs: Tensor, labels: Tensor) -> Tensor:
-        value = loss(this, outputs, labels)
-        losses.append((labels.tolist(), value.item()))
+    def noted(this: Softmax, outputs: Tensor, values: Tensor, digits: Tensor | None = None) -> Tensor:
+        value = loss(this, outputs, values, digits)
+        losses.append((values.tolist(), value.item()))
         return value
 
     loss = Softmax.loss
@@ -291,7 +297,7 @@ def test_mixup_mixes_images_and_losses_alike(
         plainly = trained.normalisation(data.images[torch.tensor(rows)].float())
         torch.testing.assert_close(feeds.batches[step][1], 0.75 * plainly + 0.25 * plainly.flip(0))
         (own, own_loss), (other, other_loss) = losses[2 * step : 2 * step + 2]
-        assert own == data.labels[torch.tensor(rows)].tolist() == other[::-1]
+        assert own == data.values[torch.tensor(rows)].tolist() == other[::-1]
         total += len(rows) * (0.75 * own_loss + 0.25 * other_loss)
     assert trained.log[0]["loss"] == pytest.approx(total / ROWS, rel=1e-5)
 
@@ -318,7 +324,7 @@ def test_the_log_names_everything(plain: Trained) -> None:
     ]  # fmt: skip
 
 
-def nan_after(steps: int) -> Callable[..., tuple[nn.Module, Head]]:
+def nan_after(steps: int) -> Callable[..., Network]:
     """A network whose output is no number from that step on."""
 
     class Broken(nn.Module):
@@ -331,7 +337,7 @@ def nan_after(steps: int) -> Callable[..., tuple[nn.Module, Head]]:
             found: Tensor = self.linear(images.flatten(1))
             return found * (float("nan") if self.calls > steps else 1)
 
-    return lambda *arguments: (Broken(), create_head("softmax", 10))
+    return lambda *arguments: Network(Broken(), create_head("softmax", HeadSpec(10)), Task(10))
 
 
 @pytest.mark.parametrize("epoch", [1, 2])
@@ -361,3 +367,348 @@ def test_no_batch_of_a_single_row(digits: Digits, feeds: Feeds, rows: int, batch
 
 def test_a_single_batch_smaller_than_the_batch_size(digits: Digits) -> None:
     assert len(run(rows_of(digits, np.arange(3)), epochs=1).log) == 1
+
+
+# ---------------------------------------------------------------- sums
+
+
+def predictor_of(trained: Trained) -> Predictor:
+    return Predictor(trained.network, trained.normalisation, trained.execution)
+
+
+@pytest.fixture(scope="module")
+def pairs(digits: Digits) -> TrainingRows:
+    """Two digits side by side, with the sum and the digits."""
+    images, hidden = side_by_side((digits[0][:1000], digits[1][:1000]), 800)
+    return TrainingRows(
+        torch.from_numpy(images[:, None]), torch.from_numpy(hidden.sum(1)), np.arange(800),
+        torch.from_numpy(hidden),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("head", HEADS)
+def test_every_head_learns_sums_of_two_digits(pairs: TrainingRows, digits: Digits, head: str) -> None:
+    """From sums alone, but for the one that needs to be told the digits. Always saying 9 is right 10 %."""
+    data = pairs if head == "multilabel" else replace(pairs, digits=None)
+    trained = train(member(head=head, epochs=4), data, Task(19, 2), 0, "pairs")
+    images, hidden = side_by_side((digits[0][UNSEEN], digits[1][UNSEEN]), 300, seed=1)
+    sums = hidden.sum(axis=1)
+    found = predictor_of(trained).out_of_fold(images[:, None], None, sums)
+    likely = np.bincount(pairs.values.numpy(), minlength=19) / len(pairs.rows)
+    guessed = -np.log(likely[sums]).mean()
+    assert (found.argmax(axis=1) == sums).mean() > 0.2
+    assert -np.log(found[np.arange(300), sums]).mean() < guessed - 0.25
+    assert trained.log[-1]["loss"] < trained.log[0]["loss"]
+
+
+def test_known_digits_teach_more_than_their_sum(pairs: TrainingRows) -> None:
+    """The accuracy is that of the sum in either case."""
+    alone, told = (
+        train(member(head="digits", epochs=2), data, Task(19, 2), 0, "pairs").log[-1]["accuracy"]
+        for data in (replace(pairs, digits=None), pairs)
+    )
+    assert told > alone + 0.2
+
+
+@pytest.mark.parametrize("head", ["digits", "multilabel"])
+def test_held_out_rows_are_watched_with_their_digits(pairs: TrainingRows, head: str) -> None:
+    trained = train(member(head=head, schedule=PLATEAU, epochs=1), pairs, Task(19, 2), 0, "pairs")
+    row = trained.log[0]
+    assert np.isfinite(row["watched_loss"]) and row["watched_loss"] != row["loss"]
+
+
+def test_mixup_mixes_the_losses_of_digits_too(
+    pairs: TrainingRows, feeds: Feeds, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    losses: list[tuple[Tensor, Tensor]] = []
+
+    def noted(this: DigitsHead, outputs: Tensor, values: Tensor, digits: Tensor | None = None) -> Tensor:
+        assert digits is not None
+        losses.append((values, digits))
+        return loss(this, outputs, values, digits)
+
+    loss = DigitsHead.loss
+    monkeypatch.setattr(DigitsHead, "loss", noted)
+    monkeypatch.setattr(training.Training, "_mixing_share", lambda *arguments: 0.75)
+    train(member(head="digits", epochs=1, mixup=1.0), pairs, Task(19, 2), 0, "pairs")
+    for step, rows in enumerate(feeds.rows[0]):
+        (own, own_digits), (other, other_digits) = losses[2 * step : 2 * step + 2]
+        assert pairs.digits is not None and torch.equal(own_digits, pairs.digits[torch.tensor(rows)])
+        assert torch.equal(other_digits, own_digits.flip(0)) and torch.equal(other, own.flip(0))
+        assert torch.equal(own, own_digits.sum(1))
+
+
+# ---------------------------------------------------------------- image plus integer
+
+ADDER_TASK = Task(19, 1, addend=True)
+
+
+class Adder(FeaturesThenClassifier):
+    """A small network that takes an integer with each image."""
+
+    takes_addend = True
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.features = nn.Sequential(nn.Flatten(), nn.Linear(64, 64), nn.ReLU())
+        self.classifier = nn.Sequential(nn.Linear(74, 128), nn.ReLU(), nn.Linear(128, 19))
+        self.given: list[tuple[Tensor, Tensor]] = []
+
+    def forward(self, images: Tensor, addends: Tensor) -> Tensor:  # type: ignore[override]
+        self.given.append((images, addends))
+        found: Tensor = self.classifier(torch.cat([self.features(images), torch.eye(10)[addends]], 1))
+        return found
+
+
+@pytest.fixture
+def adder(monkeypatch: pytest.MonkeyPatch) -> Adder:
+    """Every training trains this network."""
+    torch.manual_seed(0)
+    model = Adder()
+
+    def create(member: Member, task: Task, image: tuple[int, int, int]) -> Network:
+        return Network(model, create_head(member.head, HeadSpec(task.num_classes)), task)
+
+    monkeypatch.setattr(training, "create_network", create)
+    return model
+
+
+@pytest.mark.parametrize("head", ["digits", "softmax", "regression"])
+def test_a_network_of_images_adds_the_addend_it_never_saw(
+    data: TrainingRows, digits: Digits, head: str
+) -> None:
+    trained = train(member(head=head, epochs=4), data, ADDER_TASK, 0, "adder")
+    addends = np.arange(len(UNSEEN)) % 10
+    images, labels = digits[0][UNSEEN][:, None], digits[1][UNSEEN] + addends
+    found = predictor_of(trained).out_of_fold(images, addends, labels)
+    assert found.shape == (len(UNSEEN), 19)
+    assert (found.argmax(axis=1) == labels).mean() > (0.3 if head == "regression" else 0.7)
+
+
+@pytest.mark.parametrize("head", ["softmax", "regression"])
+def test_a_network_that_takes_the_addend_learns_to_add(digits: Digits, adder: Adder, head: str) -> None:
+    adder.classifier[-1] = nn.Linear(128, 19 if head == "softmax" else 1)
+    trained = train(member(head=head, epochs=15), rows_of(digits, np.arange(1000)), ADDER_TASK, 0, "adder")
+    addends = np.arange(len(UNSEEN)) % 10
+    images, labels = digits[0][UNSEEN][:, None], digits[1][UNSEEN] + addends
+    found = predictor_of(trained).out_of_fold(images, addends, labels)
+    assert (found.argmax(axis=1) == labels).mean() > 0.25
+    others = predictor_of(trained).probabilities(images, (addends + 5) % 10)
+    assert (others.argmax(axis=1) == labels).mean() < 0.15
+
+
+def test_addends_are_drawn_anew_in_every_epoch_and_the_label_goes_with_them(
+    data: TrainingRows, adder: Adder, feeds: Feeds, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    targets: list[Tensor] = []
+
+    def noted(this: Softmax, outputs: Tensor, values: Tensor, digits: Tensor | None = None) -> Tensor:
+        targets.append(values)
+        return loss(this, outputs, values, digits)
+
+    loss = Softmax.loss
+    monkeypatch.setattr(Softmax, "loss", noted)
+    train(member(epochs=3), data, ADDER_TASK, 0, "adder")
+    steps = len(feeds.rows[0])
+    drawn: list[dict[int, int]] = []
+    for epoch, batches in feeds.rows.items():
+        given = [addends for _, addends in adder.given[epoch * steps : (epoch + 1) * steps]]
+        rows = torch.tensor(flat(batches))
+        assert torch.equal(
+            torch.cat(targets[epoch * steps : (epoch + 1) * steps]), data.values[rows] + torch.cat(given)
+        )
+        drawn.append(dict(zip(rows.tolist(), torch.cat(given).tolist(), strict=True)))
+    for one, other in ((0, 1), (1, 2), (0, 2)):
+        assert 0.8 < np.mean([drawn[one][row] != drawn[other][row] for row in range(ROWS)]) < 0.98
+    counts = np.bincount([addend for epoch in drawn for addend in epoch.values()], minlength=10)
+    assert len(counts) == 10 and (counts > 0.06 * 3 * ROWS).all()
+
+
+# ---------------------------------------------------------------- starting from another network
+
+
+def state(network: Network) -> dict[str, Tensor]:
+    return {name: value.clone() for name, value in network.model.state_dict().items()}
+
+
+def fresh(**facts: Any) -> dict[str, Tensor]:
+    """The weights a training starts from."""
+    torch.manual_seed(99)
+    return state(create_network(member(**facts), Task(10), (1, 8, 8)))
+
+
+class Starts:
+    """Notes the weights with which the first step of a training is taken."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.first: list[dict[str, Tensor]] = []
+        execute = training.Training.run
+
+        def noted(this: training.Training, *arguments: Any) -> None:
+            whole = getattr(this, "whole", this.network.model)
+            self.first.append({name: value.clone() for name, value in whole.state_dict().items()})
+            execute(this, *arguments)
+
+        monkeypatch.setattr(training.Training, "run", noted)
+
+
+@pytest.fixture
+def starts(monkeypatch: pytest.MonkeyPatch) -> Starts:
+    return Starts(monkeypatch)
+
+
+def start(data: TrainingRows, weights: dict[str, Tensor], classes: int = 10, **facts: Any) -> Trained:
+    return train(member(init_from="other", **facts), data, Task(classes), 0, "tiny fold 0", weights)
+
+
+@pytest.mark.parametrize("freeze", [False, True])
+def test_a_like_network_starts_from_all_weights(data: TrainingRows, starts: Starts, freeze: bool) -> None:
+    source = fresh()
+    trained = start(data, source, epochs=1, freeze=freeze)
+    assert all(torch.equal(value, source[name]) for name, value in starts.first[0].items())
+    assert not all(torch.equal(value, source[name]) for name, value in state(trained.network).items())
+
+
+@pytest.mark.parametrize("classes", [4, 19])
+def test_another_classifier_starts_afresh_on_the_same_backbone(
+    digits: Digits, starts: Starts, classes: int
+) -> None:
+    source = fresh()
+    few = np.flatnonzero(digits[1] < 4)[:60]
+    trained = start(rows_of(digits, few), source, classes, epochs=1, freeze=True)
+    for weights in (starts.first[0], state(trained.network)):
+        for name, value in weights.items():
+            if name.startswith("classifier."):
+                assert value.shape[0] == classes
+            else:
+                assert torch.equal(value, source[name]), name
+
+
+@pytest.mark.parametrize("cached", [True, False])
+def test_what_is_frozen_stays_and_the_classifier_learns(
+    plain: Trained, data: TrainingRows, digits: Digits, cached: bool
+) -> None:
+    """Statistics of batch norm, too, whether features are computed once or each time."""
+    before = state(plain.network)
+    for name in before:
+        if name.startswith("classifier."):
+            before[name] = torch.zeros_like(before[name])
+    extra = {} if cached else {"augment": {"shift": 1}, "plain_epochs": 3}
+    trained = start(data, before, freeze=True, epochs=4, **extra)
+    after = state(trained.network)
+    assert any("running_mean" in name for name in after)
+    for name, value in after.items():
+        assert torch.equal(value, before[name]) != name.startswith("classifier."), name
+    assert trained.log[-1]["accuracy"] > 0.8 and accuracy(trained, digits, UNSEEN) > 0.7
+
+
+def test_what_is_not_frozen_learns_as_a_whole(plain: Trained, data: TrainingRows) -> None:
+    before = state(plain.network)
+    after = state(start(data, before, epochs=1).network)
+    assert not any(torch.equal(before[name], after[name]) for name in before)
+
+
+SAME = {"plain": {}, "ema": {"ema": 0.5}, "plateau": {"schedule": PLATEAU}, "sgd": EXTRAS["sgd"]}
+
+
+@pytest.mark.parametrize("extra", SAME.values(), ids=SAME)
+def test_features_computed_once_train_the_classifier_just_the_same(
+    plain: Trained, data: TrainingRows, monkeypatch: pytest.MonkeyPatch, extra: dict[str, Any]
+) -> None:
+    before = state(plain.network)
+    once = start(data, before, freeze=True, **extra)
+    monkeypatch.setattr(training, "_create_training", training.Training)
+    always = start(data, before, freeze=True, **extra)
+    expected = state(always.network)
+    for name, value in state(once.network).items():
+        torch.testing.assert_close(value, expected[name], rtol=1e-3, atol=1e-5)
+    for one, other in zip(once.log, always.log, strict=True):
+        assert one["loss"] == pytest.approx(other["loss"], rel=1e-3)
+        assert one["watched_loss"] == pytest.approx(other["watched_loss"], rel=1e-3)
+        assert one["accuracy"] == pytest.approx(other["accuracy"], abs=0.01)
+        assert one["learning_rate"] == other["learning_rate"]
+
+
+def backbone_calls(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many images go through the features, call by call."""
+    noted: list[int] = []
+
+    def create(*arguments: Any) -> Network:
+        network = create_network(*arguments)
+        features: Any = network.model.features
+        features.register_forward_hook(lambda module, inputs, outputs: noted.append(len(inputs[0])))
+        return network
+
+    monkeypatch.setattr(training, "create_network", create)
+    return noted
+
+
+@pytest.mark.parametrize(
+    ("facts", "once"),
+    [
+        ({"freeze": True}, True),
+        ({"freeze": True, "schedule": PLATEAU}, True),
+        ({"freeze": True, "augment": {"shift": 1}}, False),
+        ({"freeze": True, "mixup": 0.5}, False),
+        ({}, False),
+    ],
+    ids=str,
+)
+def test_a_frozen_backbone_sees_every_image_once_unless_it_changes(
+    data: TrainingRows, monkeypatch: pytest.MonkeyPatch, facts: dict[str, Any], once: bool
+) -> None:
+    source = fresh()
+    noted = backbone_calls(monkeypatch)
+    start(data, source, epochs=3, **facts)
+    assert (sum(noted) == ROWS) == once and sum(noted) >= ROWS
+
+
+def test_a_frozen_network_that_takes_addends_still_gets_them(data: TrainingRows, adder: Adder) -> None:
+    before = {name: value.clone() for name, value in adder.state_dict().items()}
+    train(member(init_from="other", freeze=True), data, ADDER_TASK, 0, "adder", before)
+    after = adder.state_dict()
+    for name, value in after.items():
+        assert torch.equal(value, before[name]) != name.startswith("classifier."), name
+    assert len({addend for _, addends in adder.given for addend in addends.tolist()}) == 10
+
+
+def test_a_backbone_can_be_another_network_as_a_whole(
+    data: TrainingRows, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = fresh()
+
+    class Whole(FeaturesThenClassifier):
+        def __init__(self) -> None:
+            super().__init__()
+            self.features = create_network(member(), Task(10), (1, 8, 8)).model
+            self.classifier = nn.Linear(10, 10)
+
+    def create(*arguments: Any) -> Network:
+        return Network(Whole(), create_head("softmax", HeadSpec(10)), Task(10))
+
+    monkeypatch.setattr(training, "create_network", create)
+    after = state(start(data, source, freeze=True, epochs=1).network)
+    assert all(torch.equal(after[f"features.{name}"], value) for name, value in source.items())
+
+
+@pytest.mark.parametrize(
+    ("model", "source", "first"),
+    [("cnn", "resnet5", "features.0.0.weight"), ("resnet5", "cnn", "features.0.weight")],
+)
+def test_weights_that_do_not_fit_name_the_first_layers_in_one_line(
+    data: TrainingRows, model: str, source: str, first: str
+) -> None:
+    with pytest.raises(UserError) as caught:
+        start(data, fresh(model=source), model=model)
+    text = str(caught.value)
+    assert text.startswith(f"tiny fold 0: init_from: its weights do not fit: {first} is not there; ")
+    assert text.endswith("; take a like network")
+    assert "\n" not in text and text.count("is not there") == 3
+
+
+def test_weights_of_another_size_name_both_sizes(data: TrainingRows) -> None:
+    source = fresh()
+    source["features.0.weight"] = torch.zeros(16, 1, 3, 3)
+    says = r"features\.0\.weight is \(16, 1, 3, 3\), needed is \(32, 1, 3, 3\); take a like network$"
+    with pytest.raises(UserError, match=says):
+        start(data, source)

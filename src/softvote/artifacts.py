@@ -114,11 +114,24 @@ class VoterFolder:
         return self.path / "augmentation.png"
 
     @property
+    def digits(self) -> Path:
+        return self.path / "digits.png"
+
+    @property
     def mistakes(self) -> Path:
         return self.path / "mistakes.png"
 
+    @property
+    def export(self) -> ExportFolder:
+        return ExportFolder(self.path / "export")
+
     def fold(self, fold: int) -> FoldFolder:
         return FoldFolder(self.path / f"fold{fold}")
+
+    def folds(self) -> list[FoldFolder]:
+        """The folders of folds that are there, in their order."""
+        numbers = [path.name.removeprefix("fold") for path in self.path.glob("fold*") if path.is_dir()]
+        return [self.fold(number) for number in sorted(int(text) for text in numbers if text.isdecimal())]
 
 
 @dataclass(frozen=True)
@@ -142,6 +155,26 @@ class FoldFolder(VoterFolder):
     @property
     def lock(self) -> Path:
         return self.path / ".lock"
+
+
+@dataclass(frozen=True)
+class ExportFolder:
+    """`models/<pipeline>/<voter>/export/`, or elsewhere: a voter as one program, in two formats."""
+
+    path: Path
+
+    @property
+    def torch(self) -> Path:
+        return self.path / "program.pt2"
+
+    @property
+    def onnx(self) -> Path:
+        return self.path / "program.onnx"
+
+    @property
+    def facts(self) -> Path:
+        """What the program takes and gives, what it was made from, and how to call it; written last."""
+        return self.path / "program.json"
 
 
 def sha256_of(path: Path) -> str:

@@ -108,6 +108,8 @@ def _add_pictures(commands: Commands) -> None:
         commands, "mistakes", _mistakes, "draw the out-of-fold images that are named wrong"
     )
     mistakes.add_argument("--of", metavar="NAME", help="a member instead of the ensemble")
+    digits = _on_pipeline(commands, "digits", _digits, "draw the hidden digits that a member found in images")
+    digits.add_argument("--member", metavar="NAME", help="whose; the first with head: digits if left out")
 
 
 def _command(commands: Commands, name: str, run: object, text: str) -> argparse.ArgumentParser:
@@ -201,6 +203,12 @@ def _augmentation(parsed: argparse.Namespace) -> None:
     from softvote.stages import augmentation
 
     augmentation.run(_open(parsed), parsed.member)
+
+
+def _digits(parsed: argparse.Namespace) -> None:
+    from softvote.stages import digits
+
+    digits.run(_open(parsed), parsed.member)
 
 
 def _mistakes(parsed: argparse.Namespace) -> None:

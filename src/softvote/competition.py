@@ -2,11 +2,40 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 
 from softvote.schema import Strict, checked_name
+
+LARGEST_DIGIT = 9
+LARGEST_ADDEND = 9
+
+
+@dataclass(frozen=True)
+class Task:
+    """What is to be named.
+
+    Attributes:
+        num_classes: K, of the label.
+        hidden_digits: S, where the label is a sum of digits 0..9 that hide in the image.
+        addend: whether a known integer 0..9 comes with the image and is part of the sum.
+    """
+
+    num_classes: int
+    hidden_digits: int | None = None
+    addend: bool = False
+
+    @property
+    def num_values(self) -> int:
+        """How many values an image can show: the classes, less what the addend puts on top."""
+        return self.num_classes - (LARGEST_ADDEND if self.addend else 0)
+
+    @property
+    def is_of_sums(self) -> bool:
+        """Whether labels are sums of several numbers, so that how far off a guess is means something."""
+        return (self.hidden_digits or 0) + self.addend > 1
 
 
 class PixelCsv(Strict):
@@ -19,6 +48,8 @@ class PixelCsv(Strict):
     """The label's column in the train file."""
     id: str | None = None
     """The id's column, where both files have one; else test rows are in sample_submission's order."""
+    addend: str = "addend"
+    """The addend's column in both files, where competition.addend says that there is one."""
 
 
 class ImageFolder(Strict):
@@ -42,6 +73,9 @@ class NpyArrays(Strict):
     train: list[str] = ["train.npy"]
     train_labels: list[str] = ["train_labels.npy"]
     test: list[str] = ["test.npy"]
+    train_addends: list[str] = []
+    """Integers 0..9 (N,), where competition.addend says that there are some."""
+    test_addends: list[str] = []
 
 
 Files = Annotated[PixelCsv | ImageFolder | NpyArrays, Field(discriminator="format")]
@@ -89,6 +123,10 @@ class Competition(Strict):
     image: Image
     labels: Labels
     """A range of integers, or the names of the classes."""
+    hidden_digits: Annotated[int, Field(ge=1, le=10)] | None = None
+    """So many digits 0..9 hide in an image, and the label is their sum; left out, classes are classes."""
+    addend: bool = False
+    """A known integer 0..9 comes with each image and is part of the sum."""
     metric: Literal["accuracy"] = "accuracy"
     sample_submission: str = "sample_submission.csv"
     """Its header, ids and their order are what a submission must have."""
@@ -101,6 +139,33 @@ class Competition(Strict):
         if isinstance(self.labels, list):
             return self.labels
         return [str(label) for label in range(self.labels.first, self.labels.last + 1)]
+
+    @property
+    def task(self) -> Task:
+        return Task(len(self.classes), self.hidden_digits, self.addend)
+
+    @model_validator(mode="after")
+    def _labels_are_the_sums(self) -> Competition:
+        if self.hidden_digits is None:
+            if self.addend:
+                raise ValueError("addend: is added to hidden digits; say how many: hidden_digits: 1")
+            return self
+        last = LARGEST_DIGIT * self.hidden_digits + (LARGEST_ADDEND if self.addend else 0)
+        if self.classes != [str(label) for label in range(last + 1)]:
+            what = f"{self.hidden_digits} hidden digits{' and an addend' if self.addend else ''}"
+            raise ValueError(
+                f"sums of {what} are labels: {{first: 0, last: {last}}}; mend labels or hidden_digits"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _addends_are_somewhere(self) -> Competition:
+        files = self.files
+        if self.addend and isinstance(files, ImageFolder):
+            raise ValueError("files of format image_folder have no place for addends; use pixel_csv or npy")
+        if isinstance(files, NpyArrays) and self.addend != bool(files.train_addends and files.test_addends):
+            raise ValueError("addend: true, files.train_addends and files.test_addends belong together")
+        return self
 
     @field_validator("name")
     @classmethod

@@ -24,6 +24,7 @@ CACHE_VERSION = 1
 """Raised whenever the readers give other arrays for the same files."""
 
 _ARRAYS = ("train_pixels", "train_labels", "test_pixels")
+_ADDENDS = ("train_addends", "test_addends")
 
 
 @dataclass(frozen=True)
@@ -35,8 +36,10 @@ class Dataset:
     test_pixels: uint8 (T, C, H, W), in the sample submission's order.
     test_ids: T ids as the sample submission writes them, in its order.
     sample_header: the sample submission's two column names.
-    train_digest: sha256 of train pixels and labels.
-    test_digest: sha256 of test pixels and ids.
+    train_digest: sha256 of train pixels, labels and addends.
+    test_digest: sha256 of test pixels, ids and addends.
+    train_addends: int64 (N,), 0..9, fixed for when a row validates; None where none come along.
+    test_addends: int64 (T,), 0..9.
     """
 
     train_pixels: NDArray[np.uint8]
@@ -46,6 +49,13 @@ class Dataset:
     sample_header: tuple[str, str]
     train_digest: str
     test_digest: str
+    train_addends: NDArray[np.int64] | None = None
+    test_addends: NDArray[np.int64] | None = None
+
+    @property
+    def train_values(self) -> NDArray[np.int64]:
+        """What each training image shows, int64 (N,): its class index, less the addend."""
+        return self.train_labels if self.train_addends is None else self.train_labels - self.train_addends
 
 
 def load_dataset(competition: Competition, workspace: Workspace) -> Dataset:
@@ -108,7 +118,9 @@ def _cache_key(competition: Competition, folder: Path) -> str:
         raise UserError(
             f"{error.filename}: cannot be read ({error.strerror}); mend it or its rights"
         ) from None
-    facts = competition.model_dump(include={"files", "image", "labels", "sample_submission"})
+    facts = competition.model_dump(
+        include={"files", "image", "labels", "hidden_digits", "addend", "sample_submission"}
+    )
     return key_of([CACHE_VERSION, facts, digests])
 
 
@@ -119,30 +131,33 @@ def _parse(competition: Competition, folder: Path) -> Dataset:
     train, test = READERS[competition.files.format].read(competition, folder)
     assert train.labels is not None, "readers give labels with train images"
     sample = read_form(folder / competition.sample_submission)
-    pixels = _in_order_of(sample, test, competition)
+    test = _in_order_of(sample, test, competition)
     return Dataset(
         train.pixels,
         train.labels,
-        pixels,
+        test.pixels,
         sample.ids,
         sample.header,
-        _digest(train.pixels, train.labels),
-        _digest(pixels, sample.ids),
+        _digest(train.pixels, train.labels, train.addends),
+        _digest(test.pixels, sample.ids, test.addends),
+        train.addends,
+        test.addends,
     )
 
 
-def _in_order_of(sample: Form, test: Images, competition: Competition) -> NDArray[np.uint8]:
-    """Test pixels in the sample submission's order: by id where the images have ids, else as they stand."""
+def _in_order_of(sample: Form, test: Images, competition: Competition) -> Images:
+    """Test images in the sample submission's order: by id where they have ids, else as they stand."""
     source = _test_source(competition)
     if test.ids is not None:
         problems = Problems()
         order = _order(sample, test.ids, source, lambda row: f"{source}, image {row + 1}", problems)
         problems.raise_any()
-        return test.pixels[order]
+        addends = None if test.addends is None else test.addends[order]
+        return Images(test.pixels[order], ids=sample.ids, addends=addends)
     if len(sample.ids) != len(test.pixels):
         what = f"has {len(sample.ids)} rows for the {len(test.pixels)} test images of {source}"
         raise UserError(f"{sample.table.path}: {what}; take both from one download")
-    return test.pixels
+    return test
 
 
 def _test_source(competition: Competition) -> str:
@@ -175,10 +190,14 @@ def _order(
     return order
 
 
-def _digest(pixels: NDArray[np.uint8], rest: NDArray[np.int64] | list[str]) -> str:
+def _digest(
+    pixels: NDArray[np.uint8], rest: NDArray[np.int64] | list[str], addends: NDArray[np.int64] | None
+) -> str:
     digest = hashlib.sha256(repr(pixels.shape).encode())
     digest.update(np.ascontiguousarray(pixels).data)
     digest.update("\n".join(rest).encode() if isinstance(rest, list) else rest.data)
+    if addends is not None:
+        digest.update(addends.data)
     return digest.hexdigest()
 
 
@@ -189,11 +208,13 @@ def _load_cached(cache: Path) -> Dataset | None:
     """What an earlier reading kept; None where it is missing or no longer what was written."""
     facts: Any = read_json(cache / "facts.json")
     try:
-        arrays = {name: np.load(cache / f"{name}.npy", allow_pickle=False) for name in _ARRAYS}
+        with_addends = _ADDENDS if (cache / f"{_ADDENDS[0]}.npy").exists() else ()
+        names = (*_ARRAYS, *with_addends)
+        arrays = {name: np.load(cache / f"{name}.npy", allow_pickle=False) for name in names}
         dataset = Dataset(**arrays, **{**facts, "sample_header": tuple(facts["sample_header"])})
         found = (
-            _digest(dataset.train_pixels, dataset.train_labels),
-            _digest(dataset.test_pixels, dataset.test_ids),
+            _digest(dataset.train_pixels, dataset.train_labels, dataset.train_addends),
+            _digest(dataset.test_pixels, dataset.test_ids, dataset.test_addends),
         )
     except (OSError, ValueError, TypeError, KeyError, EOFError):
         return None
@@ -207,9 +228,11 @@ def _save_cached(dataset: Dataset, cache: Path) -> None:
     shutil.rmtree(cache, ignore_errors=True)
     try:
         with folder_written_whole(cache) as temporary:
-            for name in _ARRAYS:
-                np.save(temporary / f"{name}.npy", getattr(dataset, name), allow_pickle=False)
-            facts = {name: value for name, value in vars(dataset).items() if name not in _ARRAYS}
+            arrays = {name: getattr(dataset, name) for name in (*_ARRAYS, *_ADDENDS)}
+            for name, array in arrays.items():
+                if array is not None:
+                    np.save(temporary / f"{name}.npy", array, allow_pickle=False)
+            facts = {name: value for name, value in vars(dataset).items() if name not in arrays}
             write_json(temporary / "facts.json", facts)
     except OSError as error:
         raise UserError(f"{cache}: cannot be written ({error.strerror}); free it or pass --root") from None

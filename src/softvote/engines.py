@@ -33,11 +33,13 @@ def run_here(jobs: Sequence[Job], dataset: Dataset, folds: NDArray[np.int64]) ->
 
 
 def _done_here(job: Job, dataset: Dataset, folds: NDArray[np.int64]) -> bool:
-    """Do a job unless it is done; False where another process is busy with it."""
+    """Do a job unless it is done; False where another process is busy with it or with what it starts from."""
     with claimed(job.folder.lock) as mine:
-        if mine and job.state() != "done":
+        if not mine or not job.is_ready():
+            return False
+        if job.state() != "done":
             _run(job, dataset, folds)
-        return mine
+        return True
 
 
 def _run(job: Job, dataset: Dataset, folds: NDArray[np.int64]) -> None:

@@ -40,7 +40,9 @@ class Execution:
         return model.to(self.device).to(memory_format=self._torch_format)
 
     def lay_out(self, images: Tensor) -> Tensor:
-        """float (B, C, H, W) in the memory format."""
+        """float (B, C, H, W) in the memory format; features (B, F) as they are."""
+        if images.ndim != 4:
+            return images
         return images.contiguous(memory_format=self._torch_format)
 
     def autocast(self) -> AbstractContextManager[Any]:

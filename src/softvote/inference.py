@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from safetensors.torch import load_file
-from torch import Tensor, nn
+from torch import Tensor
 
+from softvote import models
 from softvote.artifacts import FoldFolder, read_json, sha256_of
 from softvote.augment import shifted_views
+from softvote.competition import Task
 from softvote.errors import UserError
 from softvote.execution import Execution, find_device
-from softvote.heads import Head
-from softvote.networks import create_network
+from softvote.networks import Network, create_network
 from softvote.normalise import Normalisation
 from softvote.recipe import Member
 
@@ -26,35 +28,124 @@ _PIXELS_A_BATCH = 1 << 19  # bounds the memory of a forward pass, whatever the i
 class Predictor:
     """A trained network with all it needs to turn raw images into probabilities."""
 
-    model: nn.Module
-    head: Head
+    network: Network
     normalisation: Normalisation
     execution: Execution
     shift: int = 0
 
-    def probabilities(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+    def probabilities(
+        self, images: NDArray[np.uint8], addends: NDArray[np.int64] | None = None
+    ) -> NDArray[np.float32]:
         """Predict.
 
         Args:
             images: uint8 (N, C, H, W).
+            addends: int64 (N,), where the task has them.
 
         Returns:
             float32 (N, K), rows that sum to 1; the mean over the shifted views where there are any.
         """
-        self.model.eval()
-        batch = max(1, _PIXELS_A_BATCH // int(np.prod(images.shape[1:])))
-        parts = [self._batch(torch.from_numpy(images[i : i + batch])) for i in range(0, len(images), batch)]
-        return torch.cat(parts).numpy() if parts else np.zeros((0, self.head.num_outputs), np.float32)
+        return self._in_batches(self.of_batch, images, addends)
+
+    def outputs(
+        self, images: NDArray[np.uint8], addends: NDArray[np.int64] | None = None
+    ) -> NDArray[np.float32]:
+        """What the network gives for the images as they are, float32 (N, num_outputs)."""
+        return self._in_batches(self._outputs, images, addends)
+
+    def attention(self, images: NDArray[np.uint8]) -> NDArray[np.float32] | None:
+        """Where the network looks for each digit, float32 (N, S, columns); None where it cannot say."""
+        look = getattr(self.network.model, "attention", None)
+        if look is None:
+            return None
+        return self._in_batches(lambda batch, _: look(self._prepared(batch)).float(), images, None)
+
+    def out_of_fold(
+        self,
+        images: NDArray[np.uint8],
+        addends: NDArray[np.int64] | None,
+        labels: NDArray[np.int64],
+    ) -> NDArray[np.float32]:
+        """Probabilities of rows the network was not trained on, for scoring.
+
+        What the head measures on such rows is measured on every other row for the rows between, so no
+        row has a part in its own probabilities.
+
+        Args:
+            images: uint8 (N, C, H, W).
+            addends: int64 (N,), where the task has them.
+            labels: int64 (N,), class indices.
+        """
+        if not self.network.head.measures:
+            return self.probabilities(images, addends)
+        found = np.zeros((len(images), self.network.task.num_classes), np.float32)
+        for half, other in ((slice(0, None, 2), slice(1, None, 2)), (slice(1, None, 2), slice(0, None, 2))):
+            if len(found[half]) and len(found[other]):
+                fitted = self.fitted(images[other], _some(addends, other), labels[other])
+                found[half] = fitted.probabilities(images[half], _some(addends, half))
+            else:  # a single row has no other
+                found[half] = self.probabilities(images[half], _some(addends, half))
+        return found
+
+    def fitted(
+        self, images: NDArray[np.uint8], addends: NDArray[np.int64] | None, labels: NDArray[np.int64]
+    ) -> Predictor:
+        """The predictor whose head was fitted on rows its network was not trained on.
+
+        Arguments are those of `out_of_fold`.
+        """
+        values = labels if addends is None or self.network.takes_addend else labels - addends
+        outputs = torch.from_numpy(self.outputs(images, addends))
+        head = self.network.head.fitted(outputs, torch.from_numpy(values))
+        return replace(self, network=replace(self.network, head=head))
 
     @torch.inference_mode()
-    def _batch(self, images: Tensor) -> Tensor:
-        views = shifted_views(images.to(self.execution.device), self.shift)
-        return torch.stack([self._view(view) for view in views]).mean(0).cpu()
+    def _in_batches(
+        self,
+        function: Callable[[Tensor, Tensor | None], Tensor],
+        images: NDArray[np.uint8],
+        addends: NDArray[np.int64] | None,
+    ) -> NDArray[np.float32]:
+        self.network.model.eval()
+        size = max(1, _PIXELS_A_BATCH // int(np.prod(images.shape[1:])))
+        device = self.execution.device
+        parts = [
+            function(
+                torch.from_numpy(images[i : i + size]).to(device),
+                None if addends is None else torch.from_numpy(addends[i : i + size]).to(device),
+            ).cpu()
+            for i in range(0, len(images), size)
+        ]
+        if not parts:
+            return np.zeros((0, self.network.task.num_classes), np.float32)
+        found: NDArray[np.float32] = torch.cat(parts).numpy()
+        return found
 
-    def _view(self, images: Tensor) -> Tensor:
+    def of_batch(self, images: Tensor, addends: Tensor | None) -> Tensor:
+        """Probabilities of one batch, by tensors alone, so that it can be traced.
+
+        Args:
+            images: uint8 (B, C, H, W), on the network's device.
+            addends: int64 (B,), where the task has them.
+
+        Returns:
+            float32 (B, K), as `probabilities` gives them.
+        """
+        views = shifted_views(images, self.shift)
+        each = [self.network.probabilities(self._outputs(view, addends), addends) for view in views]
+        return torch.stack(each).mean(0)
+
+    def _outputs(self, images: Tensor, addends: Tensor | None) -> Tensor:
         with self.execution.autocast():
-            outputs = self.model(self.execution.lay_out(self.normalisation(images.float())))
-        return self.head.probabilities(outputs)
+            return self.network.outputs(self._prepared(images), addends).float()
+
+    def _prepared(self, images: Tensor) -> Tensor:
+        """uint8 (B, C, H, W) -> float32, normalised and in the network's memory format."""
+        return self.execution.lay_out(self.normalisation(images.float()))
+
+
+def _some(addends: NDArray[np.int64] | None, which: slice) -> NDArray[np.int64] | None:
+    return None if addends is None else addends[which]
 
 
 def load_predictor(folder: FoldFolder, shift: int | None = None) -> Predictor:
@@ -71,22 +162,37 @@ def load_predictor(folder: FoldFolder, shift: int | None = None) -> Predictor:
     if not recipe:
         raise UserError(f"{folder.path}: holds no finished training; run the train stage")
     member, image = Member.model_validate(recipe["member"]), tuple(recipe["image"])
-    model, head = create_network(member, len(recipe["classes"]), image, with_weights=False)
-    _load_weights(model, folder, recipe["weights_sha256"])
+    task = Task(len(recipe["classes"]), recipe.get("hidden_digits"), recipe.get("addend", False))
+    network = create_network(member, task, image, with_weights=False, facts=recipe.get("head"))
+    weights = load_weights(folder)
+    try:
+        models.load_whole(network.model, weights)
+    except UserError as error:
+        raise _unusable(folder, error) from None
     ran = recipe["execution"]
     execution = Execution(find_device(), ran["precision"], ran["memory_format"])
     normalisation = Normalisation(tuple(recipe["mean"]), tuple(recipe["std"]))
     shift = member.tta.shift if shift is None else shift
-    return Predictor(execution.place(model), head, normalisation, execution, shift)
+    execution.place(network.model)
+    return Predictor(network, normalisation, execution, shift)
 
 
-def _load_weights(model: nn.Module, folder: FoldFolder, sha256: str) -> None:
+def load_weights(folder: FoldFolder) -> dict[str, Tensor]:
+    """The state of a trained fold's network.
+
+    Raises:
+        UserError: the folder holds no finished training, or weights other than were written.
+    """
     try:
-        if sha256_of(folder.weights) != sha256:
+        if sha256_of(folder.weights) != read_json(folder.recipe).get("weights_sha256"):
             raise ValueError("not the file that was written")
-        model.load_state_dict(load_file(folder.weights))
+        return load_file(folder.weights)
     except Exception as error:  # whatever the file holds, the remedy is the same
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise UserError(
-            f"{folder.weights}: cannot be used ({reason}); delete {folder.path} and run the train stage"
-        ) from None
+        raise _unusable(folder, error) from None
+
+
+def _unusable(folder: FoldFolder, error: Exception) -> UserError:
+    reason = (str(error).splitlines() or [type(error).__name__])[0]
+    return UserError(
+        f"{folder.weights}: cannot be used ({reason}); delete {folder.path} and run the train stage"
+    )

@@ -12,7 +12,7 @@ import json
 import resource
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -24,6 +24,7 @@ from softvote import __version__
 from softvote.artifacts import (
     FoldFolder,
     PipelineFolder,
+    Workspace,
     forget,
     key_of,
     read_json,
@@ -32,7 +33,9 @@ from softvote.artifacts import (
     write_text,
     written_whole,
 )
+from softvote.competition import Task
 from softvote.dataset import Dataset
+from softvote.extra import ExtraRows, digest_of, load_extra
 from softvote.folds import FoldTable
 from softvote.git import git_state
 from softvote.pipeline import Pipeline
@@ -41,12 +44,14 @@ from softvote.recipe import Member
 from softvote.seeds import training_seed
 
 if TYPE_CHECKING:
-    from softvote.training import Trained
+    from softvote.training import Trained, TrainingRows
 
 State = Literal["train", "predict", "done"]
 
+_LEFT_OUT = object()  # a key that is not there
+
 TRAINING_VERSION = 1
-"""Raised whenever the same recipe trains to other weights; trainings of another version are done again."""
+"""Raised whenever the same recipe trains to other weights, as when a default of the recipe changes."""
 
 
 @dataclass(frozen=True)
@@ -54,8 +59,11 @@ class Job:
     """One member on one fold.
 
     Attributes:
-        identity: everything that decides the weights.
+        identity: everything that decides the weights; what the recipe leaves as it is stays out, so
+            that a recipe learns new words without being trained again.
         test_digest: of the test images.
+        source: the job whose weights this one starts from.
+        extra: reads the rows that are added to its training rows.
     """
 
     member_name: str
@@ -64,6 +72,9 @@ class Job:
     folder: FoldFolder
     identity: dict[str, Any]
     test_digest: str
+    task: Task
+    source: Job | None = None
+    extra: Callable[[], ExtraRows] | None = None
 
     @property
     def label(self) -> str:
@@ -76,6 +87,10 @@ class Job:
     @property
     def prediction_key(self) -> str:
         return key_of([self.training_key, self.member.tta.model_dump(), self.test_digest])
+
+    def is_ready(self) -> bool:
+        """Whether the training this one starts from is there, or no longer needed."""
+        return self.source is None or self.source.state() != "train" or self.state() != "train"
 
     def state(self) -> State:
         """What is left to do, by what is on disk."""
@@ -108,33 +123,87 @@ def _changed(before: Any, now: Any, name: str = "") -> list[str]:
     """The leaves of two nested mappings that differ, as `key old -> new`."""
     if isinstance(before, dict) and isinstance(now, dict):
         keys = before.keys() | now.keys()
-        parts = [_changed(before.get(key), now.get(key), f"{name}.{key}".strip(".")) for key in keys]
+        parts = [
+            _changed(before.get(key, _LEFT_OUT), now.get(key, _LEFT_OUT), f"{name}.{key}".strip("."))
+            for key in keys
+        ]
         return [leaf for part in parts for leaf in part]
     if before == now:
         return []
-    texts = [json.dumps(value) for value in (before, now)]
+    texts = ["default" if value is _LEFT_OUT else json.dumps(value) for value in (before, now)]
     return [f"{name} {' -> '.join(texts)}" if max(map(len, texts)) < 30 else name]
 
 
-def plan(pipeline: Pipeline, folder: PipelineFolder, dataset: Dataset, table: FoldTable) -> list[Job]:
-    """Every job of a pipeline, fold by fold, so that whole folds are there early."""
-    shared = {
-        "training_version": TRAINING_VERSION,
-        "folds": table.key,
-        "data": dataset.train_digest,
-        "classes": pipeline.competition.classes,
-        "image": list(dataset.train_pixels.shape[1:]),
-        "pipeline_seed": pipeline.seed,
-    }
-    return [
-        Job(
-            name, member, fold, folder.voter(name).fold(fold),
-            {"member": member.model_dump(mode="json", exclude={"tta"}), "name": name, "fold": fold} | shared,
-            dataset.test_digest,
-        )
-        for fold in pipeline.folds.trained
-        for name, member in pipeline.members.items()
-    ]  # fmt: skip
+def plan(
+    pipeline: Pipeline, workspace: Workspace, folder: PipelineFolder, dataset: Dataset, table: FoldTable
+) -> list[Job]:
+    """Every job of a pipeline, fold by fold, so that whole folds are there early.
+
+    Raises:
+        UserError: extra rows that are missing.
+    """
+    planner = _Planner(pipeline, workspace, folder, dataset, table)
+    return [planner.job(name, fold) for fold in pipeline.folds.trained for name in pipeline.members]
+
+
+class _Planner:
+    """Makes each job once, after the one it starts from."""
+
+    def __init__(
+        self,
+        pipeline: Pipeline,
+        workspace: Workspace,
+        folder: PipelineFolder,
+        dataset: Dataset,
+        table: FoldTable,
+    ) -> None:
+        self.pipeline, self.workspace, self.folder, self.dataset = pipeline, workspace, folder, dataset
+        self.task = pipeline.competition.task
+        self.shared: dict[str, Any] = {
+            "training_version": TRAINING_VERSION,
+            "folds": table.key,
+            "data": dataset.train_digest,
+            "classes": pipeline.competition.classes,
+            "hidden_digits": self.task.hidden_digits,
+            "addend": self.task.addend,
+            "image": list(dataset.train_pixels.shape[1:]),
+            "pipeline_seed": pipeline.seed,
+        }
+        self.jobs = dict[tuple[str, int], Job]()
+        self.extra_digests = dict[str, str]()
+
+    def job(self, name: str, fold: int) -> Job:
+        """The job of a member on a fold."""
+        if (name, fold) not in self.jobs:
+            member = self.pipeline.members[name]
+            source = self.job(member.init_from, fold) if member.init_from else None
+            identity = self._identity(name, member, fold, source)
+            folder, digest = self.folder.voter(name).fold(fold), self.dataset.test_digest
+            extra = None
+            if member.extra_train:
+                competition = self.pipeline.competition
+                extra = functools.partial(
+                    load_extra, member.extra_train, self.workspace, competition, self.dataset
+                )
+            self.jobs[name, fold] = Job(
+                name, member, fold, folder, identity, digest, self.task, source, extra
+            )
+        return self.jobs[name, fold]
+
+    def _identity(self, name: str, member: Member, fold: int, source: Job | None) -> dict[str, Any]:
+        recipe = member.model_dump(mode="json", exclude={"tta"}, exclude_defaults=True)
+        identity = {"member": recipe, "name": name, "fold": fold} | self.shared
+        weights = Path(str(member.model_args.get("weights")))
+        if weights.is_file():
+            identity["weights"] = sha256_of(weights)
+        if source:
+            identity["init_from"] = source.training_key
+        if member.extra_train:
+            files = member.extra_train.model_dump_json()
+            if files not in self.extra_digests:
+                self.extra_digests[files] = digest_of(member.extra_train, self.workspace)
+            identity["extra_train"] = self.extra_digests[files]
+        return identity
 
 
 def voter_key(pipeline: Pipeline, jobs: Sequence[Job], name: str) -> str:
@@ -158,31 +227,66 @@ def run_job(job: Job, dataset: Dataset, folds: NDArray[np.int64]) -> None:
 
 
 def _train(job: Job, dataset: Dataset, folds: NDArray[np.int64]) -> None:
-    import torch
     from safetensors.torch import save_file
 
-    from softvote.training import TrainingRows, train
+    from softvote.inference import Predictor, load_weights
+    from softvote.training import train
 
-    rows = np.flatnonzero(folds != job.fold)
-    data = TrainingRows(
-        torch.from_numpy(dataset.train_pixels[rows]), torch.from_numpy(dataset.train_labels[rows]), rows
-    )
+    data = _training_rows(job, dataset, folds)
     seed = training_seed(job.identity["pipeline_seed"], job.member_name, job.fold)
+    start = load_weights(job.source.folder) if job.source else None
     started = time.perf_counter()
-    trained = train(job.member, data, len(job.identity["classes"]), seed, job.label)
+    trained = train(job.member, data, job.task, seed, job.label, start)
     seconds = time.perf_counter() - started
+    predictor = Predictor(trained.network, trained.normalisation, trained.execution)
+    if trained.network.head.measures:
+        predictor = predictor.fitted(*_rows_of_fold(job, dataset, folds))
     for stale in (job.folder.scores, job.folder.recipe):
         forget(stale)
     # Cloned, because tied weights share memory and the format refuses that.
-    state = trained.model.state_dict()
+    state = trained.network.model.state_dict()
     weights = {name: value.detach().cpu().contiguous().clone() for name, value in state.items()}
     with written_whole(job.folder.weights) as temporary:
         save_file(weights, temporary)
     write_text(job.folder.log, _log_csv(trained.log))
-    write_json(job.folder.recipe, _recipe(job, trained, seed, seconds))
+    write_json(job.folder.recipe, _recipe(job, trained, predictor.network.head.facts(), seed, seconds))
 
 
-def _recipe(job: Job, trained: Trained, seed: int, seconds: float) -> dict[str, Any]:
+def _training_rows(job: Job, dataset: Dataset, folds: NDArray[np.int64]) -> TrainingRows:
+    """The rows of the training folds, and the extra ones after them."""
+    import torch
+
+    from softvote.training import TrainingRows
+
+    rows = np.flatnonzero(folds != job.fold)
+    extra = job.extra() if job.extra else None
+    if extra is None:
+        return TrainingRows(
+            torch.from_numpy(dataset.train_pixels[rows]), torch.from_numpy(dataset.train_values[rows]), rows
+        )
+    if job.member.extra_train and job.member.extra_train.alone:
+        rows = rows[:0]
+    more = np.arange(len(extra.values)) + len(folds)
+    unknown = np.full((len(rows), job.task.hidden_digits or 0), -1)
+    digits = None if extra.digits is None else np.concatenate([unknown, extra.digits])
+    return TrainingRows(
+        torch.from_numpy(np.concatenate([dataset.train_pixels[rows], extra.images])),
+        torch.from_numpy(np.concatenate([dataset.train_values[rows], extra.values])),
+        np.concatenate([rows, more]),
+        None if digits is None else torch.from_numpy(digits),
+    )
+
+
+def _rows_of_fold(
+    job: Job, dataset: Dataset, folds: NDArray[np.int64]
+) -> tuple[NDArray[np.uint8], NDArray[np.int64] | None, NDArray[np.int64]]:
+    """Pixels, addends and labels of the rows that validate."""
+    rows = np.flatnonzero(folds == job.fold)
+    addends = None if dataset.train_addends is None else dataset.train_addends[rows]
+    return dataset.train_pixels[rows], addends, dataset.train_labels[rows]
+
+
+def _recipe(job: Job, trained: Trained, head: dict[str, float], seed: int, seconds: float) -> dict[str, Any]:
     """All that prediction needs, and all that the next reader wants to know."""
     import torch
 
@@ -190,9 +294,12 @@ def _recipe(job: Job, trained: Trained, seed: int, seconds: float) -> dict[str, 
         "key": job.training_key,
         "member": job.member.model_dump(mode="json"),
         "classes": job.identity["classes"],
+        "hidden_digits": job.task.hidden_digits,
+        "addend": job.task.addend,
         "image": job.identity["image"],
         "mean": trained.normalisation.mean,
         "std": trained.normalisation.std,
+        "head": head,
         "execution": trained.execution.facts(),
         "seed": seed,
         "images_an_epoch": trained.images_an_epoch,
@@ -227,11 +334,14 @@ def _log_csv(log: list[dict[str, Any]]) -> str:
 def _predict(job: Job, dataset: Dataset, folds: NDArray[np.int64]) -> None:
     from softvote.inference import load_predictor
 
+    recipe, member = read_json(job.folder.recipe), job.member.model_dump(mode="json")
+    if recipe["member"] != member:  # test-time shifts are no part of the training, but of what predicts
+        write_json(job.folder.recipe, recipe | {"member": member})
     rows = np.flatnonzero(folds == job.fold)
-    predictor = load_predictor(job.folder, job.member.tta.shift)
+    predictor = load_predictor(job.folder)
     predictions = Predictions(
         rows,
-        predictor.probabilities(dataset.train_pixels[rows]),
-        predictor.probabilities(dataset.test_pixels),
+        predictor.out_of_fold(*_rows_of_fold(job, dataset, folds)),
+        predictor.probabilities(dataset.test_pixels, dataset.test_addends),
     )
-    write_predictions(job.folder, predictions, dataset.train_labels, {"key": job.prediction_key})
+    write_predictions(job.folder, predictions, dataset.train_labels, job.task, {"key": job.prediction_key})

@@ -39,6 +39,8 @@ class Entry:
     cv_standard_error: float
     rows: int
     """How many out-of-fold rows cv_score was taken over."""
+    cv_squared_error: float | None = None
+    """Of the expected label on the same rows, where labels are sums."""
     solution_score: float | None = None
     """Against the true labels of the test rows, where they are known."""
     file: str
@@ -187,6 +189,7 @@ _READ: dict[str, Callable[[str], Any]] = {
     "cv_score": _finite,
     "cv_standard_error": _finite,
     "rows": int,
+    "cv_squared_error": lambda text: _finite(text) if text else None,
     "solution_score": lambda text: _finite(text) if text else None,
     "clean": _truth,
 }

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
@@ -80,10 +81,58 @@ class Pipeline(Strict):
             raise ValueError(f"ensemble.name: '{self.ensemble.name}' is a member's name; choose another")
         return self
 
+    @model_validator(mode="after")
+    def _members_build_on_members(self) -> Pipeline:
+        problems = []
+        for name, member in self.members.items():
+            source = member.init_from
+            if source is not None and source not in self.members:
+                what = f"no member '{source}'; {one_of(list(self.members), source)}"
+                problems.append(f"members.{name}.init_from: {what}")
+            elif circle := self._circle_from(name):
+                what = f"goes in a circle: {' <- '.join(circle)}; break it"
+                problems.append(f"members.{name}.init_from: {what}")
+        if problems:
+            raise ValueError("\n".join(problems))
+        return self
+
+    def _circle_from(self, name: str) -> list[str]:
+        """The members from this one back to itself, each starting from the next; empty without a circle."""
+        path = [name]
+        while (member := self.members.get(path[-1])) and member.init_from not in (None, *path[1:]):
+            path.append(str(member.init_from))
+            if path[-1] == name:
+                return path
+        return []
+
+    @model_validator(mode="after")
+    def _heads_fit_the_labels(self) -> Pipeline:
+        problems = [
+            f"members.{name}.{key}: {what}"
+            for name, member in self.members.items()
+            for key, what in _misfits(member, self.competition)
+        ]
+        if problems:
+            raise ValueError("\n".join(problems))
+        return self
+
     @property
     def voters(self) -> list[str]:
         """Names of the members that vote, in their order."""
         return list(self.ensemble.members or self.members)
+
+
+def _misfits(member: Member, competition: Competition) -> Iterator[tuple[str, str]]:
+    """What a member asks of the labels that they do not give: key and text."""
+    hidden, extra = competition.hidden_digits, member.extra_train
+    if member.head == "regression" and isinstance(competition.labels, list):
+        yield "head", "regression needs labels that are numbers, not names; use softmax"
+    if member.head in ("digits", "multilabel") and hidden is None:
+        yield "head", f"{member.head} needs to know how many digits hide; say competition.hidden_digits"
+    elif member.head == "multilabel" and hidden != 1 and not (extra and extra.digits):
+        yield "head", "multilabel learns from rows whose digits are known; give extra_train with digits"
+    if extra and extra.digits and hidden is None:
+        yield "extra_train.digits", "mean nothing here; say competition.hidden_digits, or leave them out"
 
 
 def json_schema() -> dict[str, Any]:

@@ -157,15 +157,20 @@ def _problems_of(error: ValidationError, facts: dict[str, Any], places: Places, 
     problems, seen = Problems(), set[Key]()
     for problem in error.errors():
         key, known = _key_in_file(problem["loc"], facts)
-        key = _key_as_written(key, places)
         words = _in_words(problem, known, key)
-        if not key:  # the whole file is at odds with itself; the text begins with the key to mend
-            named, _, words = words.partition(": ")
-            key = tuple(named.split("."))
-        if key not in seen:  # the defaults' mistakes come back with every member
-            problems.add(_place(key, places, path), f"{'.'.join(str(part) for part in key)}: {words}")
-        seen.add(key)
+        # Where the whole file is at odds with itself, every line of the text begins with the key to mend.
+        found = [(key, words)] if key else [_key_and_words(line) for line in words.splitlines()]
+        for key, words in found:
+            written = _key_as_written(key, places)
+            if written not in seen:  # the defaults' mistakes come back with every member
+                problems.add(_place(written, places, path), f"{'.'.join(map(str, written))}: {words}")
+            seen.add(written)
     return problems
+
+
+def _key_and_words(line: str) -> tuple[Key, str]:
+    named, _, words = line.partition(": ")
+    return tuple(named.split(".")), words
 
 
 def _in_words(problem: Any, known: list[str], key: Key) -> str:

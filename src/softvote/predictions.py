@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from softvote.artifacts import VoterFolder, forget, read_json, sha256_of, write_json, written_whole
+from softvote.competition import Task
 from softvote.errors import UserError
-from softvote.scores import Score, accuracy, log_loss
+from softvote.scores import Score, accuracy, log_loss, squared_error
 
 
 @dataclass(frozen=True)
@@ -38,12 +39,17 @@ def joined(parts: list[Predictions]) -> Predictions:
 
 
 def write_predictions(
-    folder: VoterFolder, predictions: Predictions, labels: NDArray[np.int64], facts: dict[str, Any]
+    folder: VoterFolder,
+    predictions: Predictions,
+    labels: NDArray[np.int64],
+    task: Task,
+    facts: dict[str, Any],
 ) -> None:
     """Write probabilities and then, last, their scores and checksums, which mark the folder as done.
 
     Args:
         labels: int64 (N,), of every row of the train file.
+        task: says whether errors of sums are scored as well.
         facts: put before the scores; `key` among them says which work this was.
     """
     forget(folder.scores)
@@ -54,6 +60,8 @@ def write_predictions(
     truth = labels[predictions.rows]
     right, loss = accuracy(predictions.oof, truth), log_loss(predictions.oof, truth)
     scores = {"accuracy": _facts(right), "log_loss": _facts(loss)}
+    if task.is_of_sums:
+        scores["squared_error"] = _facts(squared_error(predictions.oof, truth))
     write_json(folder.scores, facts | scores | {"content": [sha256_of(folder.oof), sha256_of(folder.test)]})
 
 

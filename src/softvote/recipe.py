@@ -113,10 +113,24 @@ class TestTime(Strict):
     """Pixels; the image itself and four shifted copies are averaged."""
 
 
+class ExtraTrain(Strict):
+    """Rows added to the training folds only: uint8 (n, H, W) images and what they show, as .npy files."""
+
+    images: str
+    """A path under input/."""
+    labels: str
+    """Integers (n,): labels, or of named classes their places from 0; of sums without the addend."""
+    digits: str | None = None
+    """Integers 0..9 (n, S): the hidden digits, where they are known."""
+    alone: bool = False
+    """The member learns from these rows and from none of the competition's."""
+
+
 class Recipe(Strict):
     """How a member is trained; the last epoch counts."""
 
-    head: Literal["softmax"] = "softmax"
+    head: Literal["softmax", "regression", "digits", "multilabel"] = "softmax"
+    """What the network's output means: classes, a number, hidden digits, or which digits are present."""
     epochs: Annotated[int, Field(ge=1)] = 12
     batch_size: Annotated[int, Field(ge=2)] = 128
     optimizer: Optimizer = AdamW(name="adamw", lr=2e-3)
@@ -133,6 +147,13 @@ class Recipe(Strict):
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     """auto takes what a short probe on the machine finds fastest, and records it."""
     memory_format: Literal["auto", "contiguous", "channels_last"] = "auto"
+    extra_train: ExtraTrain | None = None
+
+    @model_validator(mode="after")
+    def _smoothing_has_classes(self) -> Recipe:
+        if self.label_smoothing and self.head != "softmax":
+            raise ValueError(f"label_smoothing is for head: softmax; head: {self.head} has no use for it")
+        return self
 
 
 class Member(Recipe):
@@ -142,3 +163,13 @@ class Member(Recipe):
     """A network of softvote.models or any timm backbone."""
     model_args: dict[str, Any] = {}
     """Further arguments of the network, as timm names them."""
+    init_from: str | None = None
+    """Another member, whose backbone's weights of the same fold this one starts from."""
+    freeze: bool = False
+    """The weights that init_from gives stay as they are; only the classifier learns."""
+
+    @model_validator(mode="after")
+    def _frozen_weights_come_from_somewhere(self) -> Member:
+        if self.freeze and not self.init_from:
+            raise ValueError("freeze keeps the weights of init_from; name a member there or leave freeze out")
+        return self

@@ -112,10 +112,17 @@ def log_loss(probabilities: NDArray[np.float32], labels: NDArray[np.integer]) ->
 
     Arguments and errors are those of `correct`.
     """
-    each = losses(probabilities, labels)
-    rows = len(each)
-    spread = float(each.std(ddof=1)) if rows > 1 else math.nan
-    return Score(float(each.mean()), spread / math.sqrt(rows), rows, percent=False)
+    return _mean(losses(probabilities, labels))
+
+
+def squared_error(probabilities: NDArray[np.float32], labels: NDArray[np.integer]) -> Score:
+    """Mean squared error of the expected label, for labels that are numbers, with its standard error.
+
+    Arguments and errors are those of `correct`.
+    """
+    _check_rows(probabilities, labels)
+    expected = probabilities.astype(np.float64) @ np.arange(probabilities.shape[1])
+    return _mean((expected - labels) ** 2)
 
 
 def paired_difference(right: NDArray[np.bool_], other: NDArray[np.bool_]) -> Difference:
@@ -160,6 +167,12 @@ def _plus_minus(value: float, error: float, least: int, sign: str = "-") -> str:
     needed = -math.floor(math.log10(error)) if error > 0 else 0
     digits = max(least, min(needed, 6))
     return f"{value:{sign}.{digits}f} ± {error:.{digits}f}"
+
+
+def _mean(each: NDArray[np.float64]) -> Score:
+    rows = len(each)
+    spread = float(each.std(ddof=1)) if rows > 1 else math.nan
+    return Score(float(each.mean()), spread / math.sqrt(rows), rows, percent=False)
 
 
 def _check_rows(probabilities: NDArray[np.float32], labels: NDArray[np.integer]) -> None:

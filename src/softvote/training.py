@@ -2,13 +2,14 @@
 
 The whole data set lies on the device as uint8; batches are gathered, augmented and normalised there.
 Every random choice of an epoch is seeded by that epoch, so any epoch can be run again alone.
+A frozen backbone without augmentation sees every image once; its features are then what is fed.
 """
 
 from __future__ import annotations
 
 import math
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -17,16 +18,18 @@ from numpy.typing import NDArray
 from timm.utils.model_ema import ModelEmaV3
 from torch import Tensor, nn
 
+from softvote import models
 from softvote.augment import create_augmenter
+from softvote.competition import LARGEST_ADDEND, Task
 from softvote.errors import UserError
 from softvote.execution import Execution, choose_execution
-from softvote.heads import Head
-from softvote.networks import create_network
+from softvote.models.layers import FeaturesThenClassifier
+from softvote.networks import Network, create_network
 from softvote.normalise import Normalisation
 from softvote.progress import TrainingProgress
 from softvote.recipe import Member, Plateau
 from softvote.schedules import LearningRate, create_optimizer
-from softvote.seeds import augmentation_seed, derive_seed
+from softvote.seeds import augmentation_seed, derive_seed, uniforms
 
 _FIGURES_AN_EPOCH = 20  # how often loss and accuracy are fetched from the device for the bar
 
@@ -37,22 +40,26 @@ class TrainingRows:
 
     Attributes:
         images: uint8 (n, C, H, W).
-        labels: int64 (n,), class indices.
+        values: int64 (n,), what each image shows: its class, less the addend where one comes along.
         rows: int64 (n,), row numbers in the train file; augmentation is drawn by them.
+        digits: int64 (n, S), the hidden digits; -1 throughout a row where they are not known.
     """
 
     images: Tensor
-    labels: Tensor
+    values: Tensor
     rows: NDArray[np.int64]
+    digits: Tensor | None = None
 
     def take(self, which: NDArray[np.int64]) -> TrainingRows:
         """Some of the rows, by position."""
-        chosen = torch.from_numpy(which)
-        return TrainingRows(self.images[chosen], self.labels[chosen], self.rows[which])
+        chosen = torch.from_numpy(which).to(self.images.device)
+        digits = None if self.digits is None else self.digits[chosen]
+        return TrainingRows(self.images[chosen], self.values[chosen], self.rows[which], digits)
 
     def to(self, device: str) -> TrainingRows:
         """The same rows on a device."""
-        return TrainingRows(self.images.to(device), self.labels.to(device), self.rows)
+        digits = None if self.digits is None else self.digits.to(device)
+        return TrainingRows(self.images.to(device), self.values.to(device), self.rows, digits)
 
 
 @dataclass(frozen=True)
@@ -60,37 +67,64 @@ class Trained:
     """What a training leaves: the network that predicts, how it ran, and a log row an epoch."""
 
     images_an_epoch: int
-    model: nn.Module
+    network: Network
     normalisation: Normalisation
     execution: Execution
     log: list[dict[str, Any]]
 
 
-def train(member: Member, data: TrainingRows, num_classes: int, seed: int, label: str) -> Trained:
+def train(
+    member: Member,
+    data: TrainingRows,
+    task: Task,
+    seed: int,
+    label: str,
+    start: dict[str, Tensor] | None = None,
+) -> Trained:
     """Train a member's network.
 
     Args:
         member: network and recipe.
         data: the rows of the training folds.
-        num_classes: K.
+        task: what is to be named.
         seed: of this training; on a CPU, equal seeds, threads and precision give equal weights.
         label: what the progress display calls it.
+        start: weights of the network that the member's `init_from` names.
 
     Raises:
-        UserError: no such network, or a loss that is no number.
+        UserError: no such network, weights that do not fit, or a loss that is no number.
     """
     torch.set_flush_denormal(True)
     _, channels, height, width = data.images.shape
     torch.manual_seed(derive_seed(seed, "weights"))
-    model, head = create_network(member, num_classes, (channels, height, width))
+    network = create_network(member, task, (channels, height, width))
+    if start is not None:
+        try:
+            models.take_over(network.model, start)
+        except UserError as error:
+            raise UserError(f"{label}: {error}") from None
     execution = choose_execution(
-        model, (min(member.batch_size, len(data.rows)), channels, height, width),
+        network.model, (min(member.batch_size, len(data.rows)), channels, height, width),
         member.precision, member.memory_format, (member.model, repr(member.model_args)),
     )  # fmt: skip
+    execution.place(network.model)
     fed, watched = _hold_out(member, data, seed)
-    training = Training(member, execution.place(model), head, execution, Normalisation.of(fed.images), seed)
-    training.run(fed.to(execution.device), None if watched is None else watched.to(execution.device), label)
-    return Trained(len(fed.rows), training.predictor, training.normalisation, execution, training.log)
+    normalisation = Normalisation.of(fed.images)
+    training = _create_training(member, network, execution, normalisation, seed)
+    training.run(fed, watched, label)
+    trained = replace(network, model=training.predictor)
+    return Trained(len(fed.rows), trained, normalisation, execution, training.log)
+
+
+def _create_training(
+    member: Member, network: Network, execution: Execution, normalisation: Normalisation, seed: int
+) -> Training:
+    same_each_time = member.freeze and member.augment is None and not member.mixup
+    # Features alone do not feed a classifier that takes an addend as well.
+    cached = same_each_time and not network.takes_addend
+    if cached and isinstance(network.model, FeaturesThenClassifier):
+        return FeatureTraining(member, network, network.model, execution, normalisation, seed)
+    return Training(member, network, execution, normalisation, seed)
 
 
 def _hold_out(member: Member, data: TrainingRows, seed: int) -> tuple[TrainingRows, TrainingRows | None]:
@@ -109,16 +143,16 @@ class Training:
     def __init__(
         self,
         member: Member,
-        model: nn.Module,
-        head: Head,
+        network: Network,
         execution: Execution,
         normalisation: Normalisation,
         seed: int,
     ) -> None:
-        self.member, self.model, self.head = member, model, head
+        self.member, self.network = member, network
         self.execution, self.normalisation, self.seed = execution, normalisation, seed
-        self.optimizer = create_optimizer(member.optimizer, model, execution.device)
-        self.average = ModelEmaV3(model, decay=member.ema, use_warmup=True) if member.ema else None
+        self._to_training_mode()
+        self.optimizer = create_optimizer(member.optimizer, network.model, execution.device)
+        self.average = ModelEmaV3(network.model, decay=member.ema, use_warmup=True) if member.ema else None
         self.augment = create_augmenter(member.augment)
         self.as_they_are = create_augmenter(None)
         self.steps = 0
@@ -127,10 +161,17 @@ class Training:
     @property
     def predictor(self) -> nn.Module:
         """The network that predicts: the moving average where there is one."""
-        return self.model if self.average is None else self.average.module
+        return self.network.model if self.average is None else self.average.module
+
+    def _to_training_mode(self) -> None:
+        self.network.model.train()
+        if self.member.freeze:  # statistics of batch norm are weights too, and dropout would waver
+            models.freeze_backbone(self.network.model)
 
     def run(self, data: TrainingRows, watched: TrainingRows | None, label: str) -> None:
         """All epochs."""
+        data = data.to(self.execution.device)
+        watched = None if watched is None else watched.to(self.execution.device)
         # Batch norm cannot learn from a batch of one row.
         batches = max(1, min(math.ceil(len(data.rows) / self.member.batch_size), len(data.rows) // 2))
         self.rate = LearningRate(self.member.schedule, self.optimizer, self.member.epochs * batches)
@@ -194,25 +235,40 @@ class Training:
 
     def _step(self, epoch: int, number: int, data: TrainingRows, which: NDArray[np.int64]) -> Tensor:
         """One optimiser step; float32 (2,): loss and right answers, summed over the batch."""
-        chosen = torch.from_numpy(which).to(data.images.device)
-        images, labels = self._batch(epoch, data.images[chosen], data.rows[which]), data.labels[chosen]
+        batch = data.take(which)
+        images, addends = self._batch(epoch, batch.images, batch.rows), self._addends(epoch, batch)
         share = self._mixing_share(epoch, number)
         if share < 1:
             images = share * images + (1 - share) * images.flip(0)
-        with self.execution.autocast():
-            outputs = self.model(self.execution.lay_out(images))
-        loss = self.head.loss(outputs, labels)
+        outputs = self._outputs(images, addends)
+        loss = self._loss(outputs, addends, batch.values, batch.digits)
         if share < 1:
-            loss = share * loss + (1 - share) * self.head.loss(outputs, labels.flip(0))
+            digits = None if batch.digits is None else batch.digits.flip(0)
+            loss = share * loss + (1 - share) * self._loss(outputs, addends, batch.values.flip(0), digits)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         self.optimizer.step()
         self.rate.step_ended()
         self.steps += 1
         if self.average is not None:
-            self.average.update(self.model, step=self.steps)
-        right = (self.head.probabilities(outputs.detach()).argmax(1) == labels).sum()
+            self.average.update(self.network.model, step=self.steps)
+        named = self.network.head.probabilities(outputs.detach()).argmax(1)
+        right = (named == _targets(batch.values, addends)).sum()
         return torch.stack([loss.detach() * len(which), right.float()])
+
+    def _outputs(self, images: Tensor, addends: Tensor | None) -> Tensor:
+        with self.execution.autocast():
+            return self.network.outputs(self.execution.lay_out(images), addends)
+
+    def _loss(self, outputs: Tensor, addends: Tensor | None, values: Tensor, digits: Tensor | None) -> Tensor:
+        return self.network.head.loss(outputs, _targets(values, addends), digits)
+
+    def _addends(self, epoch: int, data: TrainingRows) -> Tensor | None:
+        """Integers drawn anew for each image in each epoch, int64 (B,), where the network takes them."""
+        if not self.network.takes_addend:
+            return None
+        drawn = uniforms(derive_seed(self.seed, "addends", epoch), data.rows, 1)[:, 0]
+        return torch.from_numpy((drawn * (LARGEST_ADDEND + 1)).astype(np.int64)).to(data.images.device)
 
     def _augmented(self, epoch: int) -> bool:
         return epoch < self.member.epochs - self.member.plain_epochs
@@ -234,12 +290,66 @@ class Training:
     @torch.no_grad()
     def _loss_on(self, data: TrainingRows) -> float:
         """Mean loss on rows that are not fed, by the plain weights, without augmentation."""
-        self.model.eval()
+        self.network.model.eval()
         total = 0.0
         for which in np.array_split(np.arange(len(data.rows)), math.ceil(len(data.rows) / 1000)):
-            with self.execution.autocast():
-                images = self.normalisation(data.images[which].float())
-                outputs = self.model(self.execution.lay_out(images))
-            total += float(self.head.loss(outputs, data.labels[which])) * len(which)
-        self.model.train()
+            batch = data.take(which)
+            addends = self._addends(0, batch)  # the same each time
+            outputs = self._outputs(self._as_they_are(batch.images), addends)
+            total += float(self._loss(outputs, addends, batch.values, batch.digits)) * len(which)
+        self._to_training_mode()
         return total / len(data.rows)
+
+    def _as_they_are(self, images: Tensor) -> Tensor:
+        """uint8 (B, C, H, W) -> float32, normalised."""
+        return self.normalisation(images.float())
+
+
+class FeatureTraining(Training):
+    """The training of a classifier on features that never change: they are computed once."""
+
+    def __init__(
+        self,
+        member: Member,
+        network: Network,
+        whole: FeaturesThenClassifier,
+        execution: Execution,
+        normalisation: Normalisation,
+        seed: int,
+    ) -> None:
+        self.whole = whole
+        thawed = member.model_copy(update={"freeze": False})  # of the classifier nothing is frozen
+        super().__init__(thawed, replace(network, model=whole.classifier), execution, normalisation, seed)
+
+    @property
+    def predictor(self) -> nn.Module:
+        """The whole network with the classifier that was trained."""
+        self.whole.classifier = super().predictor
+        return self.whole
+
+    def run(self, data: TrainingRows, watched: TrainingRows | None, label: str) -> None:
+        """Compute the features, then all epochs."""
+        watched = None if watched is None else self._features(watched)
+        super().run(self._features(data), watched, label)
+
+    @torch.no_grad()
+    def _features(self, data: TrainingRows) -> TrainingRows:
+        """The rows with features float32 (n, F) in place of the images."""
+        self.whole.features.eval()
+        parts = []
+        for which in np.array_split(np.arange(len(data.rows)), math.ceil(len(data.rows) / 256)):
+            images = self._as_they_are(data.images[which].to(self.execution.device))
+            with self.execution.autocast():
+                parts.append(self.whole.features(self.execution.lay_out(images)).float())
+        return replace(data, images=torch.cat(parts))
+
+    def _batch(self, epoch: int, images: Tensor, rows: NDArray[np.int64]) -> Tensor:
+        return images
+
+    def _as_they_are(self, images: Tensor) -> Tensor:
+        return super()._as_they_are(images) if images.ndim == 4 else images
+
+
+def _targets(values: Tensor, addends: Tensor | None) -> Tensor:
+    """What the head is to name: the values, or the labels where the network was given addends."""
+    return values if addends is None else values + addends

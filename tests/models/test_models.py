@@ -2,63 +2,136 @@
 
 from __future__ import annotations
 
-from typing import Any
+import time
+from collections.abc import Iterator
+from copy import deepcopy
+from functools import cache
+from pathlib import Path
+from typing import Any, NamedTuple
 
+import huggingface_hub
 import pytest
+import timm
 import torch
+import torchvision
+from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional
 
 from softvote.errors import UserError
-from softvote.models import count_parameters, create_model, own_models
+from softvote.models import (
+    count_parameters,
+    create_model,
+    own_models,
+    resnet50_regressor,
+    takes_addend,
+    without_published_weights,
+)
+from softvote.models.adder_net import AdderNet
 from softvote.models.layers import conv_bn_relu
+from softvote.models.resnet5 import ResNet5
+from softvote.models.resnet50_regressor import ResNet50Regressor
 from softvote.models.stn_cnn import STNCNN
+from softvote.models.sum_decoder import SumDecoder
 
-PARAMETERS = {
-    "basic_cnn": 44_426,
-    "big_kernel_cnn": 857_930,
-    "cnn": 871_530,
-    "resnet5": 202_314,
-    "stn_cnn": 436_762,
-}
-"""At 1 x 28 x 28 and 10 classes."""
+Size = tuple[int, int]
+ANY_SIZE = [(10, 1, 28, 28), (37, 3, 40, 24), (2, 1, 33, 64)]
 
-# Sides at which each network still stands, and just does not; None where one pixel is enough.
-SMALLEST = {
-    "basic_cnn": (16, 15),
-    "big_kernel_cnn": (4, 3),
-    "cnn": (4, 3),
-    "resnet5": (1, None),
-    "stn_cnn": (18, 17),
+
+class Facts(NamedTuple):
+    """What a network is made for, and what else it takes."""
+
+    parameters: int
+    """At the size and outputs here and one channel."""
+    size: Size = (28, 28)
+    outputs: int = 10
+    smallest: tuple[Size, Size | None] = ((1, 1), None)
+    """The image at which it still stands, and one at which it just does not."""
+    others: list[tuple[int, int, int, int]] = ANY_SIZE
+    """Outputs, channels, height and width."""
+    batch: int = 16
+    """Images enough for a test; few where they cost much."""
+
+
+def sides(fits: int, too_small: int) -> tuple[Size, Size]:
+    return (fits, fits), (too_small, too_small)
+
+
+DIGITS = (40, 168)
+NETWORKS = {
+    "adder_net": Facts(
+        6_801_186, (28, 28), 19, sides(28, 27), [(20, 1, 28, 28), (19, 3, 31, 29), (2, 1, 30, 28)], batch=4
+    ),
+    "basic_cnn": Facts(44_426, smallest=sides(16, 15)),
+    "big_kernel_cnn": Facts(857_930, smallest=sides(4, 3)),
+    "cnn": Facts(871_530, smallest=sides(4, 3)),
+    "digit_encoder": Facts(
+        21_484_520, DIGITS, 40, sides(32, 31), [(20, 1, 32, 64), (40, 3, 33, 32)], batch=2
+    ),
+    "encoder_decoder": Facts(
+        21_503_785, DIGITS, 1, sides(32, 31), [(37, 1, 32, 64), (1, 3, 33, 32)], batch=2
+    ),
+    "multilabel_cnn": Facts(1_046_090, DIGITS, 10, sides(16, 15), batch=8),
+    "resnet50_regressor": Facts(23_764_161, DIGITS, 1, batch=2),
+    "resnet5": Facts(202_314),
+    "slot_cnn": Facts(519_510, DIGITS, 40, sides(3, 2), [(20, 1, 28, 28), (40, 3, 33, 64)], batch=4),
+    "slot_resnet5": Facts(811_878, DIGITS, 40, ((1, 1), None), [(20, 1, 28, 28), (40, 3, 33, 64)], batch=4),
+    "stn_cnn": Facts(436_762, smallest=sides(18, 17)),
+    "sum_cnn": Facts(2_645_157, DIGITS, 37, sides(10, 9), batch=8),
+    "sum_decoder": Facts(19_265, (4, 10), 1, ((1, 10), None), [(37, 1, 2, 10), (1, 3, 5, 10)]),
 }
 
 own = pytest.mark.parametrize("name", own_models())
 
 
-def built(name: str, outputs: int = 10, channels: int = 1, side: int = 28, **args: Any) -> Any:
+def built(
+    name: str, outputs: int | None = None, channels: int = 1, size: Size | None = None, **args: Any
+) -> Any:
+    """A network for what it is made for, or for something else."""
+    if (outputs, channels, size, args) == (None, 1, None, {}):
+        return deepcopy(as_made(name))  # quicker than building a large one again
     torch.manual_seed(0)
-    return create_model(name, outputs, channels, (side, side), args)
+    facts = NETWORKS[name]
+    return create_model(name, outputs or facts.outputs, channels, size or facts.size, args)
+
+
+@cache
+def as_made(name: str) -> nn.Module:
+    torch.manual_seed(0)
+    return create_model(name, NETWORKS[name].outputs, 1, NETWORKS[name].size)
 
 
 def images(count: int, channels: int = 1, height: int = 28, width: int = 28) -> Tensor:
     return torch.randn(count, channels, height, width, generator=torch.Generator().manual_seed(1))
 
 
-def test_the_tables_here_cover_every_network() -> None:
-    assert sorted(PARAMETERS) == own_models() == sorted(SMALLEST)
+def batch_for(name: str, count: int | None = None) -> Tensor:
+    """Images of the size the network is made for."""
+    facts = NETWORKS[name]
+    return images(count or facts.batch, 1, *facts.size)
+
+
+def test_the_table_here_covers_every_network() -> None:
+    assert sorted(NETWORKS) == own_models()
 
 
 @own
 def test_parameter_count_is_exact_and_documented(name: str) -> None:
-    import timm
+    parameters = NETWORKS[name].parameters
+    assert count_parameters(built(name)) == parameters
+    assert f"{parameters:,} parameters" in (timm.model_entrypoint(name).__doc__ or "")
 
-    assert count_parameters(built(name)) == PARAMETERS[name]
-    assert f"{PARAMETERS[name]:,} parameters" in (timm.model_entrypoint(name).__doc__ or "")
+
+@pytest.mark.parametrize(("name", "outputs", "parameters"), [
+    ("multilabel_cnn", 1, 1_044_929), ("adder_net", 20, 6_801_186), ("adder_net", 2, 6_801_186),
+])  # fmt: skip
+def test_parameter_count_at_other_outputs(name: str, outputs: int, parameters: int) -> None:
+    assert count_parameters(built(name, outputs)) == parameters
 
 
-@own
 @pytest.mark.parametrize(
-    ("outputs", "channels", "height", "width"), [(10, 1, 28, 28), (37, 3, 40, 24), (2, 1, 33, 64)]
+    ("name", "outputs", "channels", "height", "width"),
+    [(name, *other) for name, facts in NETWORKS.items() for other in facts.others],
 )
 def test_other_sizes_channels_and_outputs(
     name: str, outputs: int, channels: int, height: int, width: int
@@ -69,41 +142,63 @@ def test_other_sizes_channels_and_outputs(
     assert found.shape == (3, outputs) and found.dtype == torch.float32 and found.isfinite().all()
 
 
+def let_gradients_through(network: nn.Module) -> None:
+    """Some layers start at zero and let nothing through backwards until the first step."""
+    if isinstance(network, STNCNN):
+        nn.init.normal_(network.transformer.regressor[-1].weight, std=0.01)
+    if isinstance(network, ResNet50Regressor):
+        for name, parameter in network.named_parameters():
+            if name.endswith("bn3.weight"):
+                nn.init.ones_(parameter)
+
+
 @own
 def test_gradient_reaches_every_parameter(name: str) -> None:
     network = built(name)
-    if isinstance(network, STNCNN):  # its last layer starts at zero and lets nothing through backwards
-        nn.init.normal_(network.transformer.regressor[-1].weight, std=0.01)
-    functional.cross_entropy(network(images(16)), torch.arange(16) % 10).backward()
+    let_gradients_through(network)
+    outputs = network(batch_for(name))
+    (outputs * torch.randn(outputs.shape, generator=torch.Generator().manual_seed(2))).sum().backward()
     without = [key for key, p in network.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0]
     assert without == []
 
 
 @own
 def test_rows_of_a_batch_are_independent_in_evaluation(name: str) -> None:
-    network, batch = built(name).eval(), images(5)
+    network, batch = built(name).eval(), batch_for(name, 3)
     with torch.no_grad():
-        torch.testing.assert_close(network(batch)[3:4], network(batch[3:4]), rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(network(batch)[1:2], network(batch[1:2]), rtol=1e-4, atol=1e-5)
 
 
 @own
 def test_the_seed_decides_the_weights(name: str) -> None:
-    first, second = built(name).state_dict(), built(name).state_dict()
+    first, second = as_made(name).state_dict(), as_made.__wrapped__(name).state_dict()
     assert all(torch.equal(first[key], second[key]) for key in first)
 
 
 @own
-def test_smallest_image(name: str) -> None:
-    fits, too_small = SMALLEST[name]
-    assert built(name, side=fits)(images(2, 1, fits, fits)).shape == (2, 10)
-    if too_small is not None:
-        with pytest.raises(
-            UserError, match=rf"^model {name}: images of {too_small} x {too_small} are too small"
-        ):
-            built(name, side=too_small)
+def test_classifier_and_backbone_are_told_apart_by_name(name: str) -> None:
+    """What is not under `classifier` is the backbone; a sum decoder has no weights there."""
+    parts = {key.split(".")[0] for key, _ in built(name).named_parameters()}
+    backbone = {
+        "sum_decoder": set(),
+        "stn_cnn": {"transformer", "features"},
+        "slot_cnn": {"features", "finder"},
+        "slot_resnet5": {"features", "finder"},
+    }
+    assert parts == {"classifier"} | backbone.get(name, {"features"})
 
 
 @own
+def test_smallest_image(name: str) -> None:
+    fits, too_small = NETWORKS[name].smallest
+    assert built(name, size=fits)(images(2, 1, *fits)).shape == (2, NETWORKS[name].outputs)
+    if too_small is not None:
+        shown = f"{too_small[0]} x {too_small[1]}"
+        with pytest.raises(UserError, match=rf"^model {name}: images of {shown} are too small"):
+            built(name, size=too_small)
+
+
+@pytest.mark.parametrize("name", sorted(set(own_models()) - {"resnet50_regressor"}))
 def test_there_are_no_pretrained_weights_of_ours(name: str) -> None:
     with pytest.raises(UserError, match=rf"^model {name}: has no pretrained weights; leave pretrained out$"):
         built(name, pretrained=True)
@@ -130,9 +225,11 @@ def textbook(features: nn.Sequential, batch: Tensor) -> Tensor:
     return batch
 
 
-@pytest.mark.parametrize("name", ["basic_cnn", "big_kernel_cnn", "cnn"])
+@pytest.mark.parametrize(
+    "name", ["adder_net", "basic_cnn", "big_kernel_cnn", "cnn", "digit_encoder", "sum_cnn"]
+)
 def test_pooling_before_relu_is_the_textbook_order(name: str) -> None:
-    network, batch = built(name).eval(), images(4)
+    network, batch = built(name).eval(), batch_for(name, 2)
     with torch.no_grad():
         assert torch.equal(network.features(batch.clone()), textbook(network.features, batch.clone()))
 
@@ -196,7 +293,7 @@ def test_the_spatial_transformer_resamples_by_its_affine_map() -> None:
 
 
 def test_the_spatial_transformer_keeps_its_digits_under_autocast() -> None:
-    transformer = built("stn_cnn", side=64).transformer.eval()
+    transformer = built("stn_cnn", size=(64, 64)).transformer.eval()
     batch = images(2, 1, 64, 64)
     with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
         torch.testing.assert_close(transformer(batch), batch, rtol=0, atol=1e-3)
@@ -207,6 +304,316 @@ def test_the_spatial_transformer_keeps_its_digits_under_autocast() -> None:
 ])  # fmt: skip
 def test_dropout_rates(name: str, kind: type[nn.Dropout], rates: list[float]) -> None:
     assert [layer.p for layer in built(name).modules() if type(layer) is kind] == rates
+
+
+def published(module: nn.Module) -> str:
+    """Layers in the words of papers, with each max pooling moved behind the ReLU that follows it."""
+    layers = [layer for layer in module.modules() if not list(layer.children())]
+    words = [word for layer in layers if (word := in_a_word(layer))]
+    return " ".join(words).replace("MP2 ReLU", "ReLU MP2")
+
+
+def in_a_word(layer: nn.Module) -> str:
+    match layer:
+        case nn.Conv2d(stride=(1, 1)) if layer.bias is not None:
+            return f"C{layer.kernel_size[0]}:{layer.in_channels}>{layer.out_channels}:{layer.padding[0]}"
+        case nn.Linear():
+            return f"FC:{layer.in_features}>{layer.out_features}" + (
+                ":unbiased" if layer.bias is None else ""
+            )
+        case nn.MaxPool2d(kernel_size=2, stride=2, padding=0):
+            return "MP2"
+        case nn.BatchNorm2d():
+            return "BN"
+        case nn.Dropout():
+            return f"DO{layer.p}"
+        case nn.ReLU():
+            return "ReLU"
+        case nn.Flatten():
+            return ""
+    return str(layer)
+
+
+PUBLISHED = {
+    "multilabel_cnn": """
+        C5:1>32:2 ReLU BN MP2 C3:32>64:1 ReLU BN MP2 C3:64>128:1 ReLU BN MP2 C3:128>256:1 ReLU BN MP2
+        FC:5120>128 ReLU DO0.5 FC:128>10""",
+    "digit_encoder": """
+        C3:1>64:1 ReLU C3:64>64:1 ReLU MP2 DO0.1
+        C3:64>128:1 ReLU C3:128>128:1 ReLU MP2 DO0.1
+        C3:128>256:1 ReLU C3:256>256:1 ReLU MP2 DO0.1
+        C3:256>512:1 ReLU C3:512>512:1 ReLU MP2 DO0.1
+        C3:512>1024:1 ReLU C3:1024>1024:1 ReLU MP2 DO0.1
+        FC:5120>512 ReLU DO0.1 FC:512>40""",
+    "sum_decoder": "Distributions() FC:40>64 ReLU FC:64>128 ReLU FC:128>64 ReLU FC:64>1",
+    "sum_cnn": "C3:1>32:0 ReLU MP2 C3:32>64:0 ReLU MP2 FC:20480>128 ReLU FC:128>37",
+    "adder_net": """
+        C3:1>32:1 ReLU C3:32>64:1 ReLU MP2 C3:64>128:1 ReLU C3:128>256:1 ReLU MP2
+        C3:256>512:0 ReLU C3:512>1024:0 ReLU C3:1024>10:0
+        FC:20>200 ReLU FC:200>400 ReLU FC:400>800 ReLU FC:800>20:unbiased""",
+}
+"""Convolutions are kernel:in>out:padding."""
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_layers_are_the_published_ones(name: str) -> None:
+    assert published(built(name)) == " ".join(PUBLISHED[name].split())
+
+
+# ---------------------------------------------------------------- digits and their sums
+
+
+def test_the_digit_encoder_starts_with_he_weights() -> None:
+    network = built("digit_encoder", size=(32, 32))
+    for layer in (layer for layer in network.modules() if isinstance(layer, nn.Conv2d | nn.Linear)):
+        expected = (2 / layer.weight[0].numel()) ** 0.5
+        assert layer.weight.std().item() == pytest.approx(expected, rel=0.1)
+        assert not layer.bias.any()
+
+
+def test_the_digit_encoder_tells_images_apart_from_the_start() -> None:
+    network = built("digit_encoder", size=(32, 32)).eval()
+    with torch.no_grad():
+        assert network(images(4, 1, 32, 32)).std(0).mean() > 0.1
+
+
+def test_the_sum_decoder_sees_a_softmax_for_each_digit() -> None:
+    network, logits = built("sum_decoder").eval(), images(3, 1, 4, 10) * 3
+    with torch.no_grad():
+        expected = network.classifier(logits.softmax(-1).flatten(1))
+        torch.testing.assert_close(network(logits), expected)
+        torch.testing.assert_close(network(logits.flatten(1)), expected)
+        shifted = logits + torch.tensor([5.0, -3.0, 0.0, 7.0])[:, None]
+        torch.testing.assert_close(network(shifted), expected)
+        assert not torch.allclose(network(logits.flip(-1)), expected)
+
+
+def test_the_sum_decoder_takes_rows_of_ten_only() -> None:
+    with pytest.raises(UserError, match=r"^model sum_decoder: images of 10 x 4 are not rows of ten logits"):
+        built("sum_decoder", size=(10, 4))
+
+
+def test_encoder_and_decoder_fit_into_one_network() -> None:
+    encoder, decoder = (
+        built("digit_encoder", 20, size=(32, 48)).eval(),
+        built("sum_decoder", size=(2, 10)).eval(),
+    )
+    both, batch = built("encoder_decoder", size=(32, 48), digits=2).eval(), images(2, 1, 32, 48)
+    both.features.load_state_dict(encoder.state_dict())
+    both.classifier.load_state_dict(decoder.state_dict())
+    assert isinstance(both.classifier, SumDecoder)
+    with torch.no_grad():
+        logits = encoder(batch).view(2, 1, 2, 10)
+        torch.testing.assert_close(both(batch), decoder(logits))
+
+
+@pytest.mark.parametrize("digits", [0, -1])
+def test_there_is_a_digit_at_least(digits: int) -> None:
+    with pytest.raises(UserError, match=f"^model encoder_decoder: digits must be 1 or more, not {digits}$"):
+        built("encoder_decoder", digits=digits)
+
+
+# ---------------------------------------------------------------- image plus integer
+
+
+def test_the_adder_joins_image_and_one_hot_integer() -> None:
+    network, batch = built("adder_net").eval(), images(4)
+    addends = torch.tensor([0, 9, 3, 3])
+    with torch.no_grad():
+        expected = network.classifier(torch.cat([network.features(batch), torch.eye(10)[addends]], dim=1))
+        assert expected.shape == (4, 20)
+        torch.testing.assert_close(network(batch, addends), expected[:, :19])
+        assert torch.equal(network(batch), network(batch, torch.zeros(4, dtype=torch.int64)))
+        assert not torch.allclose(network(batch, addends)[1], network(batch)[1], rtol=1e-3)
+    assert network.features(batch).shape == (4, 10) and (network.features(batch) < 0).any()
+
+
+def test_the_adder_under_autocast() -> None:
+    network = built("adder_net").eval()
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        assert network(images(2), torch.tensor([1, 2])).shape == (2, 19)
+
+
+def test_only_the_adder_takes_an_integer() -> None:
+    assert AdderNet.takes_addend and takes_addend(built("adder_net")) and not takes_addend(built("resnet5"))
+    assert [name for name in own_models() if takes_addend(name)] == ["adder_net"]
+
+
+@pytest.mark.parametrize("size", [(32, 32), (28, 40)])
+def test_images_the_adder_cannot_bring_down_to_one_pixel(size: Size) -> None:
+    with pytest.raises(
+        UserError, match=f"^model adder_net: images of {size[0]} x {size[1]} are too large for this network$"
+    ):
+        built("adder_net", size=size)
+
+
+def test_the_adder_has_twenty_outputs() -> None:
+    with pytest.raises(UserError, match=r"^model adder_net: has 20 outputs and cannot tell 21 classes"):
+        built("adder_net", 21)
+
+
+# ---------------------------------------------------------------- ResNet50 and its weights
+
+
+@pytest.fixture(scope="module")
+def reference() -> Any:
+    """torchvision's ResNet50 with a colour stem, a classifier and statistics that are not all alike."""
+    torch.manual_seed(3)
+    network = torchvision.models.resnet50()
+    for name, buffer in network.named_buffers():
+        if name.endswith("running_mean"):
+            buffer.normal_(std=0.1)
+        elif name.endswith("running_var"):
+            buffer.uniform_(0.5, 1.5)
+    return network.eval()
+
+
+@pytest.fixture(scope="module", params=["safetensors", "pth"])
+def weights(
+    request: pytest.FixtureRequest, reference: nn.Module, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Path]:
+    """The reference's checkpoint as a file; removed afterwards, for it is large."""
+    file: Path = tmp_path_factory.mktemp("weights") / f"resnet50.{request.param}"
+    if request.param == "pth":
+        torch.save({"state_dict": reference.state_dict(), "epoch": 3}, file)
+    else:
+        save_file(reference.state_dict(), file)
+    yield file
+    file.unlink()
+
+
+def pooled(reference: Any, batch: Tensor) -> Tensor:
+    """What the reference gives before its classifier."""
+    x = reference.maxpool(reference.relu(reference.bn1(reference.conv1(batch))))
+    for layer in (reference.layer1, reference.layer2, reference.layer3, reference.layer4):
+        x = layer(x)
+    return x.mean((2, 3))
+
+
+def agrees_with(reference: Any, network: Any) -> bool:
+    """A grey image gives what the reference makes of the same image in three equal colours."""
+    batch = images(2, 1, 40, 56)
+    with torch.no_grad():
+        expected = pooled(reference, batch.expand(-1, 3, -1, -1))
+        assert expected.std(0).mean() > 0.1  # not silent, else all would agree
+        found = network.eval().features(batch)
+        return torch.allclose(found, expected, rtol=1e-3, atol=1e-4 * float(expected.abs().max()))
+
+
+def test_resnet50_on_one_channel() -> None:
+    network = built("resnet50_regressor")
+    stem = network.features.conv1
+    assert (stem.in_channels, stem.kernel_size, stem.stride, stem.padding) == (1, (7, 7), (2, 2), (3, 3))
+    assert stem.bias is None
+    assert published(network.classifier) == "FC:2048>128 ReLU FC:128>1"
+
+
+def test_a_file_of_weights_fits_and_its_stem_is_summed(reference: Any, weights: Path) -> None:
+    network = built("resnet50_regressor", weights=str(weights))
+    torch.testing.assert_close(network.features.conv1.weight, reference.conv1.weight.sum(1, keepdim=True))
+    assert agrees_with(reference, network)
+    assert not agrees_with(reference, built("resnet50_regressor"))
+
+
+def test_three_channels_keep_the_stem(reference: Any, weights: Path) -> None:
+    network = built("resnet50_regressor", channels=3, size=(28, 28), weights=str(weights), pretrained=True)
+    assert torch.equal(network.features.conv1.weight, reference.conv1.weight)
+
+
+def hollow(**changed: Tensor | None) -> dict[str, Tensor]:
+    """A ResNet50 checkpoint of zeros that takes no room as a file, but for what is changed or left out."""
+    with torch.device("meta"):
+        whole = timm.create_model("resnet50").state_dict()
+    state = {key: torch.zeros((), dtype=value.dtype).expand(value.shape) for key, value in whole.items()}
+    return {key: value for key, value in (state | changed).items() if value is not None}
+
+
+@pytest.mark.parametrize(("changed", "said"), [
+    ({"fc.weight": torch.zeros(3, 2048), "fc.bias": None}, None),  # the classifier is of no use here
+    ({"layer3.5.bn2.running_var": None}, r"Missing key\(s\) in state_dict: \"layer3.5.bn2.running_var\""),
+    ({"layer5.conv.weight": torch.zeros(2)}, r"Unexpected key\(s\) in state_dict: \"layer5.conv.weight\""),
+    ({"conv1.weight": torch.zeros(64, 3, 3, 3)}, "size mismatch for conv1.weight"),
+    ({"layer1.0.conv1.weight": torch.zeros(64, 64, 3, 3)}, "size mismatch for layer1.0.conv1.weight"),
+])  # fmt: skip
+def test_every_weight_of_the_file_must_fit(
+    changed: dict[str, Tensor | None], said: str | None, tmp_path: Path
+) -> None:
+    file = tmp_path / "resnet50.pth"
+    torch.save(hollow(**changed), file)
+    if said is None:
+        assert not built("resnet50_regressor", weights=str(file)).features.conv1.weight.any()
+        return
+    with pytest.raises(
+        UserError, match=rf"^model resnet50_regressor: weights {file}: do not fit a ResNet50 \(.*{said}"
+    ) as caught:
+        built("resnet50_regressor", weights=str(file))
+    one_line_with_a_remedy(caught.value)
+
+
+@pytest.mark.parametrize("content", [{}, ResNet5().state_dict()], ids=["nothing", "resnet5"])
+def test_weights_of_another_network(content: dict[str, Tensor], tmp_path: Path) -> None:
+    torch.save(content, tmp_path / "other.pth")
+    with pytest.raises(UserError, match=r"other\.pth: do not fit a ResNet50") as caught:
+        built("resnet50_regressor", weights=str(tmp_path / "other.pth"))
+    one_line_with_a_remedy(caught.value)
+
+
+@pytest.mark.parametrize("name", ["x.safetensors", "x.pth"])
+@pytest.mark.parametrize("content", [b"", b"no weights\n" * 100, b"PK\x03\x04"])
+def test_damaged_weights(name: str, content: bytes, tmp_path: Path) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(UserError, match=rf"weights {tmp_path / name}: cannot be read \(.+\); ") as caught:
+        built("resnet50_regressor", weights=str(tmp_path / name))
+    one_line_with_a_remedy(caught.value)
+
+
+@pytest.mark.parametrize("name", ["gone.pth", "."])
+def test_weights_that_are_no_file(name: str, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=rf"weights {tmp_path / name}: no such file; ") as caught:
+        built("resnet50_regressor", weights=str(tmp_path / name))
+    one_line_with_a_remedy(caught.value)
+
+
+def one_line_with_a_remedy(error: UserError) -> None:
+    assert "\n" not in str(error) and len(str(error)) < 500
+    assert "model_args: {weights: PATH}, or leave" in str(error)
+
+
+@pytest.fixture
+def no_hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """A hub where nobody answers, and its cache, which is empty."""
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr(resnet50_regressor, "hf_hub_url", lambda *names: "http://127.0.0.1:9/nobody")
+    return tmp_path
+
+
+@pytest.mark.parametrize("switched_off", [False, True])
+def test_a_hub_that_cannot_be_reached(
+    switched_off: bool, no_hub: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", switched_off)
+    began = time.monotonic()
+    with pytest.raises(
+        UserError, match=r"^model resnet50_regressor: no ImageNet weights from the hub \("
+    ) as caught:
+        built("resnet50_regressor", pretrained=True)
+    one_line_with_a_remedy(caught.value)
+    assert time.monotonic() - began < 15
+
+
+@pytest.mark.parametrize("weights", ["safetensors"], indirect=True)
+def test_weights_in_the_cache_need_no_hub(reference: Any, weights: Path, no_hub: Path) -> None:
+    folder = no_hub / "models--timm--resnet50.a1_in1k"
+    (folder / "refs").mkdir(parents=True)
+    (folder / "refs/main").write_text("0" * 40)
+    (folder / "snapshots" / ("0" * 40)).mkdir(parents=True)
+    (folder / "snapshots" / ("0" * 40) / "model.safetensors").symlink_to(weights)
+    assert agrees_with(reference, built("resnet50_regressor", pretrained=True))
+
+
+def test_what_comes_from_hub_or_file_is_left_out_of_a_trained_network(tmp_path: Path) -> None:
+    args = {"pretrained": True, "weights": str(tmp_path / "gone.pth")}
+    assert count_parameters(built("resnet50_regressor", **without_published_weights(args))) == 23_764_161
 
 
 # ---------------------------------------------------------------- networks of timm, and mistakes
@@ -227,7 +634,7 @@ def test_arguments_reach_the_network() -> None:
 )
 def test_an_unknown_name_lists_ours_and_suggests(name: str, suggested: str) -> None:
     with pytest.raises(UserError) as caught:
-        built(name)
+        create_model(name, 10, 1, (28, 28))
     message = str(caught.value)
     assert f"did you mean '{suggested}'?" in message and ", ".join(own_models()) in message
     assert "timm.list_models()" in message

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
-from typing import Any
+from typing import Any, get_type_hints
 
 import timm
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from softvote.errors import UserError, one_of
 
@@ -74,6 +74,87 @@ def _see_blank_images_through(
     if tuple(outputs.shape) != (2, num_outputs):
         raise UserError(f"model {name}: gives {tuple(outputs.shape)} for two images, not (2, {num_outputs})")
     model.train()
+
+
+def takes_addend(model: nn.Module | str) -> bool:
+    """Whether a network, or the one of that name, is called with images and addends int64 (B,)."""
+    kind = type(model) if isinstance(model, nn.Module) else _class_of(model)
+    return bool(getattr(kind, "takes_addend", False))
+
+
+def _class_of(name: str) -> type | None:
+    """The class that a network of ours is built as, by what its registered function says it returns."""
+    return get_type_hints(timm.model_entrypoint(name)).get("return") if name in own_models() else None
+
+
+def without_published_weights(args: dict[str, Any]) -> dict[str, Any]:
+    """A network's arguments without those that fetch weights from the hub or a file."""
+    return {key: value for key, value in args.items() if key != "weights"} | {"pretrained": False}
+
+
+def take_over(model: nn.Module, weights: dict[str, Tensor]) -> None:
+    """Start a network from another's weights: the backbone's, and the classifier's where all of it fits.
+
+    The backbone is all that is not the classifier. Another network may also be a backbone as a whole.
+
+    Args:
+        weights: the other network's state.
+
+    Raises:
+        UserError: the backbones differ; the first layers that do are named.
+    """
+    state, prefix = model.state_dict(), classifier_prefix(model)
+    backbone = {name: value for name, value in state.items() if not name.startswith(prefix)}
+    nested = {f"features.{name}": value for name, value in weights.items()}
+    source = nested if backbone and backbone.keys() <= nested.keys() else weights
+    differ = [_difference(name, value, source) for name, value in backbone.items()]
+    problems = [text for text in differ if text]
+    if problems:
+        raise UserError(f"init_from: its weights do not fit: {'; '.join(problems[:3])}; take a like network")
+    rest = state.keys() - backbone.keys()
+    whole = all(_difference(name, state[name], source) is None for name in rest)
+    names = state if whole else backbone
+    model.load_state_dict({name: source[name] for name in names}, strict=False)
+
+
+def load_whole(model: nn.Module, weights: dict[str, Tensor]) -> None:
+    """Give a network the state of one that is built alike.
+
+    Raises:
+        UserError: it is not; the first layers that differ are named.
+    """
+    state = model.state_dict()
+    differ = [_difference(name, value, weights) for name, value in state.items()]
+    problems = [text for text in differ if text]
+    problems += [f"{name} is one layer too many" for name in weights if name not in state]
+    if problems:
+        raise UserError("; ".join(problems[:3]))
+    model.load_state_dict(weights)
+
+
+def _difference(name: str, value: Tensor, source: dict[str, Tensor]) -> str | None:
+    """Why a layer's weights cannot be taken over."""
+    if name not in source:
+        return f"{name} is not there"
+    if source[name].shape != value.shape:
+        return f"{name} is {tuple(source[name].shape)}, needed is {tuple(value.shape)}"
+    return None
+
+
+def classifier_prefix(model: nn.Module) -> str:
+    """What the names of the classifier's weights begin with."""
+    facts = getattr(model, "default_cfg", None) or getattr(model, "pretrained_cfg", None) or {}
+    return f"{facts.get('classifier', 'classifier')}."
+
+
+def freeze_backbone(model: nn.Module) -> None:
+    """Let the classifier alone learn: the backbone takes no gradient and behaves as in evaluation."""
+    prefix = classifier_prefix(model)
+    for name, parameter in model.named_parameters():
+        parameter.requires_grad_(name.startswith(prefix))
+    for name, module in model.named_modules():
+        if not f"{name}.".startswith(prefix):
+            module.training = False
 
 
 def count_parameters(model: nn.Module) -> int:

@@ -1,7 +1,7 @@
 """What the networks share.
 
-Max pooling stands before the ReLU throughout: the two commute, so the function is the same, and the
-ReLU then works on a quarter of the values.
+Where max pooling and a ReLU are neighbours, pooling stands first: the two commute, so the function is the
+same, and the ReLU then works on a quarter of the values.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ def without_weights(pretrained: bool, kwargs: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in kwargs.items() if key not in _TIMM_EXTRAS}
 
 
-def flat_features(features: nn.Module, in_chans: int, img_size: ImageSize) -> int:
-    """How many values `features` (which ends flattened) gives for one image.
+def output_shape(features: nn.Module, in_chans: int, img_size: ImageSize) -> tuple[int, ...]:
+    """The shape of what `features` gives for one image, without the batch.
 
     Raises:
         UserError: the image is too small to come through the layers.
@@ -39,12 +39,18 @@ def flat_features(features: nn.Module, in_chans: int, img_size: ImageSize) -> in
     training = features.training
     try:
         with torch.no_grad():
-            return int(features.eval()(torch.zeros(1, in_chans, *img_size)).shape[1])
+            return tuple(features.eval()(torch.zeros(1, in_chans, *img_size)).shape[1:])
     except RuntimeError:
         height, width = img_size
         raise UserError(f"images of {height} x {width} are too small for this network") from None
     finally:
         features.train(training)
+
+
+def flat_features(features: nn.Module, in_chans: int, img_size: ImageSize) -> int:
+    """How many values `features` (which ends flattened) gives for one image; errors as `output_shape`."""
+    (count,) = output_shape(features, in_chans, img_size)
+    return count
 
 
 class FeaturesThenClassifier(nn.Module):
@@ -67,3 +73,15 @@ def conv_bn_relu(in_chans: int, out_chans: int, kernel: int, pool: bool = False)
         nn.MaxPool2d(2) if pool else nn.Identity(),
         nn.ReLU(inplace=True),
     )
+
+
+def initialise_for_relu(layer: nn.Module) -> None:
+    """Normal weights of variance 2 / fan-in and no bias (He et al. 2015), for one layer.
+
+    PyTorch's default shrinks the signal to less than half at each layer. Ten layers and more without batch
+    norm then say the same of every image, and training from scratch hardly starts.
+    """
+    if isinstance(layer, nn.Conv2d | nn.Linear):
+        nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+        if layer.bias is not None:
+            nn.init.zeros_(layer.bias)

@@ -11,7 +11,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from softvote.competition import Competition
+from softvote.competition import LARGEST_ADDEND, Competition
 from softvote.errors import Problems, UserError, one_of
 
 MOST = 100
@@ -25,11 +25,13 @@ class Images:
     pixels: uint8 (N, C, H, W), 0..255.
     labels: int64 (N,), indices into `Competition.classes`; None where unknown.
     ids: as written in the files; None where images have none.
+    addends: int64 (N,), 0..9; None where none come along.
     """
 
     pixels: NDArray[np.uint8]
     labels: NDArray[np.int64] | None = None
     ids: list[str] | None = None
+    addends: NDArray[np.int64] | None = None
 
 
 class Reader(Protocol):
@@ -88,6 +90,40 @@ def _known(competition: Competition, label: str) -> str:
     if isinstance(competition.labels, list):
         return one_of(competition.classes, label)
     return f"integers {competition.labels.first}..{competition.labels.last}"
+
+
+def addends_of(cells: Sequence[str], where: Callable[[int], str], problems: Problems) -> NDArray[np.int64]:
+    """Integers 0..9 as int64 (N,) of addends as written in a file; others are noted and become 0.
+
+    Args:
+        where: the place of the addend at a position of `cells`.
+    """
+    known = {str(addend): addend for addend in range(LARGEST_ADDEND + 1)}
+    addends = np.array([known.get(cell.strip(), -1) for cell in cells], np.int64).reshape(-1)
+    for position in np.flatnonzero(addends < 0)[:MOST].tolist():
+        text = cells[position].strip()
+        found = f"addend {shown(text)} is no integer 0..{LARGEST_ADDEND}" if text else "the addend is empty"
+        problems.add(where(position), f"{found}; mend it")
+    return np.maximum(addends, 0)
+
+
+def note_impossible_sums(
+    labels: NDArray[np.int64],
+    addends: NDArray[np.int64],
+    competition: Competition,
+    where: Callable[[int], str],
+    problems: Problems,
+) -> None:
+    """Note labels that the hidden digits and the addend cannot add up to.
+
+    Args:
+        labels: int64 (N,), class indices, which are the sums themselves.
+    """
+    most = competition.task.num_values - 1
+    shows = labels - addends
+    for position in np.flatnonzero((shows < 0) | (shows > most))[:MOST].tolist():
+        what = f"label {labels[position]} less addend {addends[position]} is {shows[position]}"
+        problems.add(where(position), f"{what}, and hidden digits give 0..{most}; mend one of them")
 
 
 def note_duplicates(ids: Sequence[str], where: Callable[[int], str], problems: Problems) -> None:

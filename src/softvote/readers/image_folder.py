@@ -92,20 +92,34 @@ def path_of(folder: Path, name: str, suffix: str) -> Path | None:
 
 def load_image(path: Path, facts: ImageFacts, place: str, problems: Problems) -> NDArray[np.uint8] | None:
     """One image, uint8 (C, H, W); what is wrong is noted at the place that names it, and gives None."""
+    image = decoded(path, facts.channels, place, problems)
+    if image is None:
+        return None
+    if image.size != (facts.width, facts.height) and not facts.resize:
+        found, named = f"{image.height} x {image.width}", f"{facts.height} x {facts.width}"
+        problems.add(place, f"{path} is {found}, competition.image says {named}; set image.resize: true")
+        return None
+    return as_array(image, facts)
+
+
+def decoded(path: Path, channels: int, place: str, problems: Problems) -> Image.Image | None:
+    """An image file in grey or RGB, as large as it is; damage is noted and gives None."""
     from PIL import Image, UnidentifiedImageError
 
     try:
         with Image.open(path) as file:
-            image = _eight_bit(file).convert("L" if facts.channels == 1 else "RGB")
+            return _eight_bit(file).convert("L" if channels == 1 else "RGB")
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         reason = "not an image" if isinstance(error, UnidentifiedImageError) else str(error)
         problems.add(place, f"{path} is damaged ({reason}); download it again")
         return None
+
+
+def as_array(image: Image.Image, facts: ImageFacts) -> NDArray[np.uint8]:
+    """uint8 (C, H, W), brought to the height and width of `facts`."""
+    from PIL import Image
+
     size = (facts.width, facts.height)
-    if image.size != size and not facts.resize:
-        found, named = f"{image.height} x {image.width}", f"{facts.height} x {facts.width}"
-        problems.add(place, f"{path} is {found}, competition.image says {named}; set image.resize: true")
-        return None
     if image.size != size:
         image = image.resize(size, Image.Resampling.BILINEAR)
     return np.asarray(image).reshape(facts.height, facts.width, facts.channels).transpose(2, 0, 1)

@@ -11,25 +11,36 @@ from numpy.typing import NDArray
 from softvote.competition import Competition, NpyArrays
 from softvote.competition import Image as ImageFacts
 from softvote.errors import Problems
-from softvote.readers.base import Images, class_indices, existing
+from softvote.readers.base import Images, addends_of, class_indices, existing, note_impossible_sums
 
 
 def sources(competition: Competition, folder: Path) -> list[Path]:
     """Every array and the sample submission."""
     files = _files(competition)
-    return existing(competition, folder, [*files.train, *files.train_labels, *files.test])
+    names = [*files.train, *files.train_labels, *files.test, *files.train_addends, *files.test_addends]
+    return existing(competition, folder, names)
 
 
 def read(competition: Competition, folder: Path) -> tuple[Images, Images]:
     """Train images with labels, and test images; several files are joined in the pipeline's order."""
     files, problems = _files(competition), Problems()
-    train = [_load_images(folder / name, competition.image, problems) for name in files.train]
+    train = [load_images(folder / name, competition.image, problems) for name in files.train]
     labels = [_load_labels(folder / name, competition, problems) for name in files.train_labels]
-    test = [_load_images(folder / name, competition.image, problems) for name in files.test]
+    test = [load_images(folder / name, competition.image, problems) for name in files.test]
     if not problems:
         _note_other_lengths(folder, files, train, labels, problems)
+    train_addends = _load_addends(folder, files.train_addends, files.train, train, problems)
+    test_addends = _load_addends(folder, files.test_addends, files.test, test, problems)
+    sums = np.concatenate(labels)
+    if train_addends is not None and not problems:
+        places = [
+            f"{folder / name}, index {index}"
+            for name, part in zip(files.train_labels, labels, strict=True)
+            for index in range(len(part))
+        ]
+        note_impossible_sums(sums, train_addends, competition, places.__getitem__, problems)
     problems.raise_any()
-    return Images(_joined(train), np.concatenate(labels)), Images(_joined(test))
+    return Images(_joined(train), sums, addends=train_addends), Images(_joined(test), addends=test_addends)
 
 
 def _files(competition: Competition) -> NpyArrays:
@@ -64,7 +75,7 @@ def load_array(path: Path, problems: Problems) -> NDArray[Any] | None:
         return None
 
 
-def _load_images(path: Path, image: ImageFacts, problems: Problems) -> NDArray[np.uint8]:
+def load_images(path: Path, image: ImageFacts, problems: Problems) -> NDArray[np.uint8]:
     """uint8 (n, H, W, C), empty where the file is not so, which is noted."""
     expected = (image.height, image.width, image.channels)
     array = load_array(path, problems)
@@ -101,6 +112,33 @@ def _load_labels(path: Path, competition: Competition, problems: Problems) -> ND
         return nothing
     labels = [str(label) for label in array.tolist()]
     return class_indices(labels, competition, lambda position: f"{path}, index {position}", problems)
+
+
+def _load_addends(
+    folder: Path,
+    names: list[str],
+    images_names: list[str],
+    images: list[NDArray[np.uint8]],
+    problems: Problems,
+) -> NDArray[np.int64] | None:
+    """Addends int64 (N,) from files of integers; None where there are no such files."""
+    parts = [_load_some_addends(folder / name, problems) for name in names]
+    if not parts or problems:
+        return None
+    addends, count = np.concatenate(parts), sum(map(len, images))
+    if len(addends) != count:
+        what = f"has {len(addends)} addends for the {count} images of {', '.join(images_names)}"
+        problems.add(", ".join(str(folder / name) for name in names), f"{what}; pair the files")
+    return addends
+
+
+def _load_some_addends(path: Path, problems: Problems) -> NDArray[np.int64]:
+    array = load_array(path, problems)
+    if array is not None and (array.dtype.kind not in "iu" or array.ndim != 1):
+        problems.add(str(path), f"holds {array.dtype} of shape {array.shape}; addends are integers (N,)")
+        array = None
+    cells = [] if array is None else [str(addend) for addend in array.tolist()]
+    return addends_of(cells, lambda position: f"{path}, index {position}", problems)
 
 
 def _note_other_lengths(

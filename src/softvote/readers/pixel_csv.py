@@ -15,7 +15,16 @@ from numpy.typing import NDArray
 from softvote.competition import Competition, PixelCsv
 from softvote.competition import Image as ImageFacts
 from softvote.errors import Problems
-from softvote.readers.base import MOST, Images, class_indices, existing, note_duplicates, shown
+from softvote.readers.base import (
+    MOST,
+    Images,
+    addends_of,
+    class_indices,
+    existing,
+    note_duplicates,
+    note_impossible_sums,
+    shown,
+)
 from softvote.readers.table import Table, open_table
 
 if TYPE_CHECKING:
@@ -34,7 +43,7 @@ def read(competition: Competition, folder: Path) -> tuple[Images, Images]:
     """Train images with labels, and test images; with ids where the pipeline names their column."""
     files, problems = _files(competition), Problems()
     tables = [open_table(folder / name, problems) for name in (files.train, files.test)]
-    _note_other_order(tables, files, problems)
+    _note_other_order(tables, competition, problems)
     train, test = (
         _images(table, competition, labelled, problems) if table else None
         for table, labelled in zip(tables, (True, False), strict=True)
@@ -49,12 +58,16 @@ def _files(competition: Competition) -> PixelCsv:
     return competition.files
 
 
-def _pixel_columns(table: Table, files: PixelCsv) -> list[int]:
-    return [index for index, name in enumerate(table.header) if name not in (files.label, files.id)]
+def _pixel_columns(table: Table, competition: Competition) -> list[int]:
+    files = _files(competition)
+    others = (files.label, files.id, files.addend if competition.addend else None)
+    return [index for index, name in enumerate(table.header) if name not in others]
 
 
-def _note_other_order(tables: list[Table | None], files: PixelCsv, problems: Problems) -> None:
-    names = [[table.header[index] for index in _pixel_columns(table, files)] for table in tables if table]
+def _note_other_order(tables: list[Table | None], competition: Competition, problems: Problems) -> None:
+    files = _files(competition)
+    columns = [(table, _pixel_columns(table, competition)) for table in tables if table]
+    names = [[table.header[index] for index in indices] for table, indices in columns]
     if len(names) == 2 and names[0] != names[1] and sorted(names[0]) == sorted(names[1]):
         column = next(test for train, test in zip(*names, strict=True) if train != test)
         assert tables[1]
@@ -66,12 +79,17 @@ def _note_other_order(tables: list[Table | None], files: PixelCsv, problems: Pro
 
 def _images(table: Table, competition: Competition, labelled: bool, problems: Problems) -> Images | None:
     files, image = _files(competition), competition.image
-    columns = _pixel_columns(table, files)
-    wanted = [name for name, needed in ((files.label, labelled), (files.id, True)) if name and needed]
+    columns = _pixel_columns(table, competition)
+    asked = ((files.label, labelled), (files.id, True), (files.addend, competition.addend))
+    wanted = [name for name, needed in asked if name and needed]
     present = [table.has(name, problems) for name in wanted]
     if not all(present) or not _fits(table, len(columns), image, problems):
         return None
-    labels = ids = None
+    labels = ids = addends = None
+    if competition.addend:
+        addends = addends_of(
+            table.column(files.addend), lambda position: table.where(position, files.addend), problems
+        )
     if labelled:
         labels = class_indices(
             table.column(files.label),
@@ -79,12 +97,16 @@ def _images(table: Table, competition: Competition, labelled: bool, problems: Pr
             lambda position: table.where(position, files.label),
             problems,
         )
+    if labels is not None and addends is not None and not problems:
+        note_impossible_sums(
+            labels, addends, competition, lambda position: table.where(position, files.label), problems
+        )
     if files.id:
         name, ids = files.id, table.column(files.id)
         note_duplicates(ids, lambda position: table.where(position, name), problems)
-    flat = _pixels(table, columns, problems)
+    flat = pixel_values(table, columns, problems)
     shaped = flat.reshape(-1, image.height, image.width, image.channels)
-    return Images(np.ascontiguousarray(shaped.transpose(0, 3, 1, 2)), labels, ids)
+    return Images(np.ascontiguousarray(shaped.transpose(0, 3, 1, 2)), labels, ids, addends)
 
 
 def _fits(table: Table, count: int, image: ImageFacts, problems: Problems) -> bool:
@@ -102,7 +124,7 @@ def _fits(table: Table, count: int, image: ImageFacts, problems: Problems) -> bo
     return False
 
 
-def _pixels(table: Table, columns: list[int], problems: Problems) -> NDArray[np.uint8]:
+def pixel_values(table: Table, columns: list[int], problems: Problems) -> NDArray[np.uint8]:
     """uint8 (N, pixels); zeros where cells are bad, which are noted."""
     frame = _parse(table, columns)
     unclean = [index for index in columns if not _is_clean(frame[index])]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
+from softvote.competition import Competition
 from softvote.dataset import load_dataset
 from softvote.jobs import Job
 from softvote.networks import count_parameters
@@ -25,12 +26,13 @@ def run(run: Run) -> None:
     image, classes = competition.image, competition.classes
     print(
         f"{run.name}: {competition.name}, images {image.height} x {image.width} x {image.channels}, "
-        f"{len(classes)} classes {classes[0]}..{classes[-1]}, {competition.metric}"
+        f"{len(classes)} classes {classes[0]}..{classes[-1]}{_hidden(competition)}, {competition.metric}"
     )
     lines = [
         [
             name,
             member.model,
+            member.head,
             f"{parameters[name]:,}",
             str(member.epochs),
             f"{member.optimizer.name}, {member.schedule.name}",
@@ -40,7 +42,7 @@ def run(run: Run) -> None:
         ]
         for name, member in run.pipeline.members.items()
     ]
-    header = ["member", "model", "parameters", "epochs", "trained with", "augmentation", "due", "of"]
+    header = ["member", "model", "head", "parameters", "epochs", "trained with", "augmentation", "due", "of"]
     print(render(header, lines), end="")
     trainings = len(lines) * len(spec.trained)
     epochs = sum(member.epochs for member in run.pipeline.members.values()) * len(spec.trained)
@@ -48,6 +50,13 @@ def run(run: Run) -> None:
     print(f"then a vote of {len(run.pipeline.voters)}, rule: {run.pipeline.ensemble.rule}")
     if missing:
         print(f"before training: {missing}")
+
+
+def _hidden(competition: Competition) -> str:
+    if competition.hidden_digits is None:
+        return ""
+    digits = f"{competition.hidden_digits} hidden digit{'s' if competition.hidden_digits > 1 else ''}"
+    return f" ({digits}{' and an addend' if competition.addend else ''})"
 
 
 def _jobs(run: Run) -> tuple[list[Job], str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from softvote.artifacts import forget, read_json, write_json, write_text
 from softvote.ensemble import RULES, choose_rule, compare, cross_fitted, render_table, soft_vote
 from softvote.errors import Problems
-from softvote.predictions import Predictions, write_predictions
+from softvote.predictions import Predictions, score_from, write_predictions
 from softvote.stages import Run
 from softvote.stages.plan import Plan, make_plan
 
@@ -27,6 +27,9 @@ def run(run: Run) -> None:
     chosen = read_json(folder.vote)
     weights = ", ".join(f"{voter} {weight:.3f}" for voter, weight in chosen["weights"].items())
     print(f"{name}: {chosen['rule']} ({weights})")
+    scores = read_json(folder.scores)
+    if "squared_error" in scores:
+        print(f"{name}: squared error of the expected sum {score_from(scores['squared_error'])}")
 
 
 def _refuse_unfinished(plan: Plan) -> None:
@@ -46,11 +49,11 @@ def _vote(plan: Plan) -> None:
     ensemble, voters = plan.run.pipeline.ensemble, plan.run.pipeline.voters
     members = [plan.predictions(name) for name in voters]
     rows, oof = members[0].rows, [member.oof for member in members]
-    labels, fold_of_row = plan.dataset.train_labels[rows], plan.folds[rows]
-    table = compare(oof, voters, labels, fold_of_row)
+    truth, fold_of_row = plan.dataset.train_labels[rows], plan.folds[rows]
+    table = compare(oof, voters, truth, fold_of_row)
     rule = RULES[choose_rule(ensemble.rule, table)]
-    weights = rule.fit(oof, labels)
-    voted = cross_fitted(rule, oof, labels, fold_of_row)
+    weights = rule.fit(oof, truth)
+    voted = cross_fitted(rule, oof, truth, fold_of_row)
     assert voted is not None, "choose_rule refuses a fitted rule with one fold"
     test = soft_vote([member.test for member in members], weights, rule.space, voters)
     folder = plan.run.folder.voter(ensemble.name)
@@ -59,4 +62,5 @@ def _vote(plan: Plan) -> None:
     chosen = {name: float(weight) for name, weight in zip(voters, weights, strict=True)}
     write_json(folder.vote, {"rule": rule.name, "space": rule.space, "weights": chosen})
     predictions = Predictions(rows, voted, test)
-    write_predictions(folder, predictions, plan.dataset.train_labels, {"key": plan.key(ensemble.name)})
+    key = {"key": plan.key(ensemble.name)}
+    write_predictions(folder, predictions, plan.dataset.train_labels, plan.task, key)

@@ -8,7 +8,7 @@ from softvote.pictures import image_grid
 from softvote.stages import Run
 from softvote.stages.plan import make_plan
 
-_COLUMNS = 12
+_COLUMNS = 12  # of square images
 _MOST = 60
 
 
@@ -28,7 +28,9 @@ def run(run: Run, voter: str | None = None) -> None:
         print(f"{name}: no mistakes in {len(labels):,} rows")
         return
     surest = wrong[np.argsort(-predictions.oof[wrong, guesses[wrong]], kind="stable")][:_MOST]
-    lines = [surest[start : start + _COLUMNS] for start in range(0, len(surest), _COLUMNS)]
+    image = run.pipeline.competition.image
+    columns = max(3, min(_COLUMNS, round(_COLUMNS * image.height / image.width)))
+    lines = [surest[start : start + columns] for start in range(0, len(surest), columns)]
     pixels = [dataset.train_pixels[predictions.rows[line]] for line in lines]
     titles = [
         [f"{predictions.rows[i]}: {classes[guesses[i]]}, not {classes[labels[i]]}" for i in line]

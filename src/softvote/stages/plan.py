@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from softvote import folds
 from softvote.artifacts import read_json
+from softvote.competition import Task
 from softvote.dataset import Dataset, load_dataset
 from softvote.errors import UserError
 from softvote.jobs import Job, plan, voter_key
@@ -29,6 +30,10 @@ class Plan:
     dataset: Dataset
     folds: NDArray[np.int64]
     jobs: list[Job]
+
+    @property
+    def task(self) -> Task:
+        return self.run.pipeline.competition.task
 
     def jobs_of(self, member: str) -> list[Job]:
         """One job a trained fold."""
@@ -70,7 +75,8 @@ def make_plan(run: Run) -> Plan:
     """
     dataset = load_dataset(run.pipeline.competition, run.workspace)
     table = folds.read_folds(run.folder, fold_origin(run, dataset))
-    return Plan(run, dataset, table.folds, plan(run.pipeline, run.folder, dataset, table))
+    jobs = plan(run.pipeline, run.workspace, run.folder, dataset, table)
+    return Plan(run, dataset, table.folds, jobs)
 
 
 def fold_origin(run: Run, dataset: Dataset) -> dict[str, Any]:

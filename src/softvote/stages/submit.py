@@ -45,7 +45,8 @@ def _write(run: Run, dataset: Dataset, predictions: Predictions) -> Path:
 
 def _entry(run: Run, name: str, solution: Score | None, path: Path) -> Entry:
     folder = run.folder.voter(name)
-    cv = score_from(read_json(folder.scores)["accuracy"])
+    scores = read_json(folder.scores)
+    cv = score_from(scores["accuracy"])
     chosen = read_json(folder.vote) if name == run.pipeline.ensemble.name else {}
     commit, clean = git_state(run.workspace.root)
     return Entry(
@@ -57,6 +58,7 @@ def _entry(run: Run, name: str, solution: Score | None, path: Path) -> Entry:
         cv_score=cv.value,
         cv_standard_error=cv.standard_error,
         rows=cv.rows,
+        cv_squared_error=scores["squared_error"]["value"] if "squared_error" in scores else None,
         solution_score=None if solution is None else solution.value,
         file=path.name,
         sha256=sha256_of(path),
@@ -68,6 +70,9 @@ def _entry(run: Run, name: str, solution: Score | None, path: Path) -> Entry:
 def _show(run: Run, entry: Entry, solution: Score | None) -> None:
     cv = Score(entry.cv_score, entry.cv_standard_error, entry.rows)
     lines = [["cross-validation", str(cv), f"{entry.rows:,}", f"{entry.folds} folds"]]
+    if entry.cv_squared_error is not None:
+        error = f"{entry.cv_squared_error:.3f}"
+        lines.append(["", error, f"{entry.rows:,}", "mean squared error of the expected sum"])
     if solution is not None:
         lines.append(["solution.csv", str(solution), f"{solution.rows:,}", "test rows"])
     print(f"{run.name}, {entry.ensemble} ({', '.join(entry.members)})")

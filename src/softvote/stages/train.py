@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import groupby
+from typing import Any
 
 from softvote.artifacts import read_json
 from softvote.engines import run_here
@@ -28,6 +29,7 @@ def run(run: Run, members: Sequence[str] = (), only_folds: Sequence[int] = ()) -
     plan = make_plan(run)
     chosen = _chosen(plan, members, only_folds)
     due = [job for job in chosen if job.state() != "done"]
+    _refuse_groundless(due)
     _tell(chosen, due)
     if due:
         # Every network is built once before the first hour of training is spent.
@@ -57,6 +59,19 @@ def _chosen(plan: Plan, members: Sequence[str], only_folds: Sequence[int]) -> li
     ]
 
 
+def _refuse_groundless(due: list[Job]) -> None:
+    """Jobs that start from a training which is neither there nor to come."""
+    problems = Problems()
+    for job in due:
+        if job.source and job.source not in due and not job.is_ready():
+            problems.add(
+                f"members.{job.member_name}",
+                f"starts from {job.source.label}, which is not trained; "
+                f"add --member {job.source.member_name}",
+            )
+    problems.raise_any()
+
+
 def _tell(chosen: list[Job], due: list[Job]) -> None:
     """What is done and what will be, with the reason, a line each."""
     done = len(chosen) - len(due)
@@ -69,23 +84,42 @@ def _tell(chosen: list[Job], due: list[Job]) -> None:
 
 def _finish_members(plan: Plan) -> None:
     """Put the folds of each finished member together, and show what the members score."""
-    rows = []
+    metrics = ["accuracy", "log_loss", *(["squared_error"] if plan.task.is_of_sums else [])]
+    lines, notes = [], []
     for name in plan.run.pipeline.members:
         jobs = plan.jobs_of(name)
         finished = [job for job in jobs if job.state() == "done"]
-        if len(finished) == len(jobs):
-            rows.append(_finish_member(plan, name, jobs))
-        else:
-            rows.append([name, f"{len(finished)}/{len(jobs)}", "", "", "unfinished"])
-    print(render(["member", "folds", "accuracy", "log loss", "trained in"], rows), end="")
+        if len(finished) < len(jobs):
+            lines.append([name, f"{len(finished)}/{len(jobs)}", *[""] * len(metrics), "unfinished"])
+            continue
+        scores, recipes = _finish_member(plan, name, jobs), [read_json(job.folder.recipe) for job in jobs]
+        minutes = sum(recipe["seconds"] for recipe in recipes) / 60
+        shown = [str(score_from(scores[metric])) for metric in metrics]
+        lines.append([name, f"{len(jobs)}/{len(jobs)}", *shown, f"{minutes:.1f} min"])
+        notes += _as_numbers(name, [recipe.get("head", {}) for recipe in recipes])
+    headings = [metric.replace("_", " ") for metric in metrics]
+    print(render(["member", "folds", *headings, "trained in"], lines), end="")
+    for note in notes:
+        print(note)
 
 
-def _finish_member(plan: Plan, name: str, jobs: list[Job]) -> list[str]:
+def _finish_member(plan: Plan, name: str, jobs: list[Job]) -> dict[str, Any]:
+    """Put a member's folds together unless they are; its scores."""
     folder = plan.run.folder.voter(name)
     if not plan.is_current(name):
         predictions = joined([read_predictions(job.folder) for job in jobs])
-        write_predictions(folder, predictions, plan.dataset.train_labels, {"key": plan.key(name)})
-    scores = read_json(folder.scores)
-    seconds = sum(read_json(job.folder.recipe)["seconds"] for job in jobs)
-    accuracy, loss = (score_from(scores[metric]) for metric in ("accuracy", "log_loss"))
-    return [name, f"{len(jobs)}/{len(jobs)}", str(accuracy), str(loss), f"{seconds / 60:.1f} min"]
+        write_predictions(folder, predictions, plan.dataset.train_labels, plan.task, {"key": plan.key(name)})
+    return read_json(folder.scores)
+
+
+def _as_numbers(name: str, heads: list[dict[str, float]]) -> list[str]:
+    """A line on a regression's raw numbers, the mean over its folds."""
+    if not all("mse" in head for head in heads):
+        return []
+    mse, mae, rounded, width = (
+        sum(head[fact] for head in heads) / len(heads) for fact in ("mse", "mae", "rounded_accuracy", "width")
+    )
+    return [
+        f"{name}, raw numbers: MSE {mse:.3f}, MAE {mae:.3f}, right when rounded {rounded:.2%}; "
+        f"as probabilities a normal distribution of width {width:.2f}"
+    ]

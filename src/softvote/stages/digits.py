@@ -1,0 +1,76 @@
+"""Digits: a picture of the hidden digits that a member found in images it was not trained on."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from softvote.dataset import Dataset
+from softvote.errors import UserError, one_of
+from softvote.pictures import Reading, readings_sheet
+from softvote.seeds import derive_seed
+from softvote.stages import Run
+from softvote.stages.plan import Plan, make_plan
+
+if TYPE_CHECKING:
+    from softvote.inference import Predictor
+
+_RIGHT = 18
+_WRONG = 18
+_COLUMNS = 4
+
+
+def run(run: Run, member_name: str | None = None) -> None:
+    """Draw images whose sum is right, and the surest of those whose sum is wrong, with the digits found.
+
+    Raises:
+        UserError: no such member, one whose head finds no digits, or one that is not trained.
+    """
+    members = run.pipeline.members
+    readers = [name for name in members if members[name].head == "digits"]
+    if not readers:
+        raise UserError(f"{run.name}: no member has head: digits, so none says which digits it found")
+    name = member_name or readers[0]
+    if name not in readers:
+        raise UserError(f"--member: no member '{name}' with head: digits; {one_of(readers, name)}")
+    plan = make_plan(run)
+    predictions, dataset = plan.predictions(name), plan.dataset
+    labels, guesses = dataset.train_labels[predictions.rows], predictions.oof.argmax(axis=1)
+    right, wrong = np.flatnonzero(guesses == labels), np.flatnonzero(guesses != labels)
+    random = np.random.default_rng(derive_seed(run.pipeline.seed, "digits"))
+    some = np.sort(random.permutation(right)[:_RIGHT])
+    surest = wrong[np.argsort(-predictions.oof[wrong, guesses[wrong]], kind="stable")][:_WRONG]
+    rows = predictions.rows[np.concatenate([some, surest])]
+    heading = (
+        f"{run.name}, {name}: {len(right):,} of {len(labels):,} sums right out of fold; "
+        f"{len(some)} of them, and the surest {len(surest)} mistakes"
+    )
+    path = run.folder.voter(name).digits
+    readings_sheet(path, _readings(plan, name, rows), _COLUMNS, heading)
+    print(f"wrote {path}")
+
+
+def _readings(plan: Plan, name: str, rows: NDArray[np.int64]) -> list[Reading]:
+    """What the network that was not trained on a row read from it, for each row."""
+    from softvote.inference import load_predictor
+
+    predictors = {job.fold: load_predictor(job.folder) for job in plan.jobs_of(name)}
+    hidden = plan.run.pipeline.competition.hidden_digits or 1
+    return [_read(predictors[int(plan.folds[row])], plan.dataset, int(row), hidden) for row in rows]
+
+
+def _read(predictor: Predictor, dataset: Dataset, row: int, hidden: int) -> Reading:
+    image = dataset.train_pixels[[row]]
+    digits = predictor.outputs(image, _addends(dataset, row)).reshape(hidden, -1).argmax(axis=1).tolist()
+    if dataset.train_addends is not None:
+        digits.append(int(dataset.train_addends[row]))
+    found, label = sum(digits), int(dataset.train_labels[row])
+    text = f"{row}: {' + '.join(map(str, digits))} = {found}{'' if found == label else f', not {label}'}"
+    attention = predictor.attention(image)
+    return Reading(image[0], text, found == label, None if attention is None else attention[0])
+
+
+def _addends(dataset: Dataset, row: int) -> NDArray[np.int64] | None:
+    return None if dataset.train_addends is None else dataset.train_addends[[row]]
