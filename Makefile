@@ -9,11 +9,11 @@ OVERRIDES := $(foreach setting,$(SET),--set '$(setting)')
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help install demo data init check folds train ensemble submit augmentation mistakes test lint clean
+.PHONY: help install demo data four-digits digit-adder init check folds train ensemble submit augmentation mistakes digits test lint clean
 
 help: ## Show what can be made
 	@echo "make TARGET [PIPELINE=$(PIPELINE)] [SET='members.cnn.epochs=2 ...']"
-	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 install: $(BIN)/.installed ## Create .venv and install everything into it (the other targets do so too)
 
@@ -32,6 +32,12 @@ demo: install ## The whole way on digits that come with scikit-learn, in the fol
 data: install ## Unpack a competition: make data ZIP=path/to/digit-recognizer.zip
 	@test -n "$(ZIP)" || { echo "make data: say which zip: make data ZIP=path/to/digit-recognizer.zip"; exit 1; }
 	$(SOFTVOTE) data '$(ZIP)' $(if $(NAME),--name '$(NAME)')
+
+four-digits: install ## Make four-digit images with known digits, from Digit Recognizer's, into input/four-digits/
+	$(BIN)/python scripts/four_digits.py input/digit-recognizer/train.csv input/four-digits
+
+digit-adder: install ## Make the competition digit-adder, from Digit Recognizer's images, into input/digit-adder/
+	$(BIN)/python scripts/digit_adder.py input/digit-recognizer/train.csv input/digit-adder
 
 init: install ## Write a pipeline for other files: make init FOLDER=input/my-contest
 	@test -n "$(FOLDER)" || { echo "make init: say which folder: make init FOLDER=input/my-contest"; exit 1; }
@@ -57,6 +63,9 @@ augmentation: install ## Draw what augmentation does to sixteen training images
 
 mistakes: install ## Draw the out-of-fold images the vote gets wrong
 	$(SOFTVOTE) mistakes $(PIPELINE) $(OVERRIDES)
+
+digits: install ## Draw the hidden digits that a member found in images of sums
+	$(SOFTVOTE) digits $(PIPELINE) $(OVERRIDES)
 
 test: install ## Run the tests
 	$(BIN)/python -m pytest
