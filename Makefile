@@ -9,7 +9,7 @@ OVERRIDES := $(foreach setting,$(SET),--set '$(setting)')
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help install demo data four-digits digit-adder init check folds train ensemble submit augmentation mistakes digits test lint clean
+.PHONY: help install demo data four-digits digit-adder init check folds train ensemble submit augmentation mistakes digits export test lint clean
 
 help: ## Show what can be made
 	@echo "make TARGET [PIPELINE=$(PIPELINE)] [SET='members.cnn.epochs=2 ...']"
@@ -66,6 +66,9 @@ mistakes: install ## Draw the out-of-fold images the vote gets wrong
 
 digits: install ## Draw the hidden digits that a member found in images of sums
 	$(SOFTVOTE) digits $(PIPELINE) $(OVERRIDES)
+
+export: install ## Write the vote as one program that runs without softvote
+	$(SOFTVOTE) export $(PIPELINE) $(OVERRIDES)
 
 test: install ## Run the tests
 	$(BIN)/python -m pytest

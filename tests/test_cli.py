@@ -43,6 +43,8 @@ def test_the_commands_are_these() -> None:
         "submit",
         "augmentation",
         "mistakes",
+        "export",
+        "predict",
     }
     assert expected <= set(commands())
 
@@ -99,7 +101,7 @@ def fresh(tmp_path: Path, digits: Digits) -> Path:
 def test_what_needs_no_network_imports_no_torch(fresh: Path) -> None:
     commands = [
         ["check", "nonsense"], ["train", "nonsense"], ["folds", "tiny"], ["train", "tiny", "--fold", "9"],
-        ["ensemble", "tiny"], ["submit", "tiny"],
+        ["ensemble", "tiny"], ["submit", "tiny"], ["export", "tiny"],
     ]  # fmt: skip
     code = (
         "import sys; from softvote.cli import main\n"
@@ -128,6 +130,9 @@ MISTAKES = [
     (["submit", "tiny", "--of", "ccn"], "did you mean 'cnn'?"),
     (["mistakes", "tiny", "--of", "ccn"], "did you mean 'cnn'?"),
     (["mistakes", "tiny"], "run the folds stage"),
+    (["export", "tiny", "--of", "ccn"], "did you mean 'cnn'?"),
+    (["export", "tiny"], "run the folds stage"),
+    (["predict", "--model", "models/tiny/vote", "1.png"], "no such model; make one with: softvote export"),
     (["augmentation", "tiny", "--member", "ccn"], "did you mean 'cnn'?"),
     (["check", "tiny", "--set", "members.cnn.model=resnt5"], "did you mean 'resnet5'?"),
     (["data", "missing.zip"], "missing.zip"),

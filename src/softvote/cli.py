@@ -61,6 +61,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_pipeline(commands)
     _add_stages(commands)
     _add_pictures(commands)
+    _add_prediction(commands)
     return parser
 
 
@@ -110,6 +111,26 @@ def _add_pictures(commands: Commands) -> None:
     mistakes.add_argument("--of", metavar="NAME", help="a member instead of the ensemble")
     digits = _on_pipeline(commands, "digits", _digits, "draw the hidden digits that a member found in images")
     digits.add_argument("--member", metavar="NAME", help="whose; the first with head: digits if left out")
+
+
+def _add_prediction(commands: Commands) -> None:
+    export = _on_pipeline(
+        commands, "export", _export, "write the vote as one program that runs without softvote"
+    )
+    export.add_argument("--of", metavar="NAME", help="a member instead of the ensemble")
+    export.add_argument("--to", type=Path, metavar="FOLDER", help="the voter's own folder if left out")
+    predict = _command(commands, "predict", _predict, "name images, with a program or a folder of networks")
+    predict.add_argument(
+        "--model", type=Path, required=True, metavar="PATH",
+        help="a program.pt2 or .onnx, or the folder of an export, an ensemble, a member or a fold",
+    )  # fmt: skip
+    predict.add_argument(
+        "images", type=Path, nargs="+", help="image files, .npy arrays uint8 (N, H, W[, C]), pixel CSVs"
+    )
+    predict.add_argument("--addend", metavar="N", help="of every image, 0..9, where a CSV has none")
+    predict.add_argument("--resize", action="store_true", help="bring other sizes to the model's")
+    predict.add_argument("--probabilities", action="store_true", help="one more column a class")
+    predict.add_argument("--to", type=Path, metavar="FILE", help="a CSV; standard output if left out")
 
 
 def _command(commands: Commands, name: str, run: object, text: str) -> argparse.ArgumentParser:
@@ -209,6 +230,19 @@ def _digits(parsed: argparse.Namespace) -> None:
     from softvote.stages import digits
 
     digits.run(_open(parsed), parsed.member)
+
+
+def _export(parsed: argparse.Namespace) -> None:
+    from softvote.stages import export
+
+    export.run(_open(parsed), parsed.of, parsed.to)
+
+
+def _predict(parsed: argparse.Namespace) -> None:
+    from softvote.stages import predict
+
+    wanted = predict.Wanted(parsed.images, parsed.addend, parsed.resize, parsed.probabilities, parsed.to)
+    predict.run(parsed.model, wanted)
 
 
 def _mistakes(parsed: argparse.Namespace) -> None:

@@ -1,0 +1,261 @@
+"""Export: a voter as one program that runs without softvote, for PyTorch (`torch.export`) and as ONNX."""
+
+from __future__ import annotations
+
+import io
+import json
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.export import Dim, ExportedProgram
+from torch.fx import GraphModule, Node
+
+from softvote import __version__
+from softvote.artifacts import ExportFolder, FoldFolder, read_json, sha256_of, write_json, written_whole
+from softvote.errors import UserError
+from softvote.program import (
+    FACTS_IN_ONNX,
+    FACTS_IN_PT2,
+    Program,
+    Signature,
+    create_program,
+    open_program,
+    quiet,
+    runs_here,
+)
+from softvote.voters import Voter
+
+_MOST_BYTES = 2**31 - 2**24  # one ONNX file holds 2 GiB
+_MOST_OFF = 1e-3  # by which rounding alone may change a probability
+_MOST_OFF_ROUNDED = 0.2  # the same after training with 8 or 10 bits of mantissa instead of 23
+
+
+@dataclass(frozen=True)
+class Check:
+    """Rows for which a written program must give the stored probabilities.
+
+    Attributes:
+        images: uint8 (n, C, H, W).
+        addends: int64 (n,), where there are any.
+        stored: float32 (n, K).
+    """
+
+    images: NDArray[np.uint8]
+    addends: NDArray[np.int64] | None
+    stored: NDArray[np.float32]
+
+
+def require_packages() -> None:
+    """Refuse early what would fail late.
+
+    Raises:
+        UserError: the packages of the extra `export` are not installed.
+    """
+    missing = [name for name in ("onnx", "onnxscript", "onnxruntime") if find_spec(name) is None]
+    if missing:
+        raise UserError(f"export: needs {', '.join(missing)}; install with: pip install 'softvote[export]'")
+
+
+def write_program(
+    voter: Voter, folder: ExportFolder, origin: dict[str, Any], check: Check
+) -> dict[str, float]:
+    """Write a voter's program, for PyTorch and as ONNX, and the facts about it.
+
+    Each file is loaded back and run on some rows before it takes its place; it must give what the
+    networks give here, and these what is stored.
+
+    Args:
+        origin: of the voter; what is found out here is added to it.
+        check: those rows.
+
+    Returns:
+        The largest difference from the stored probabilities, by file name.
+
+    Raises:
+        UserError: a training is damaged, a network cannot be exported, or a file gives other
+            probabilities.
+    """
+    program, signature = create_program(voter, "cpu")
+    _refuse_large(program, voter)
+    expected = runs_here(program)(check.images, check.addends)
+    if not _largest(expected, check.stored) <= _tolerance(voter):
+        raise UserError(
+            f"{voter.name}: its networks differ in float32 from test.npy by "
+            f"{_largest(expected, check.stored):.2g}; delete its scores.json and run its stage again"
+        )
+    facts = _facts(voter, signature, origin)
+    exported = _traced(program, signature, voter)
+    found = dict[str, float]()
+    with written_whole(folder.torch) as torch_file, written_whole(folder.onnx) as onnx_file:
+        _write_torch(exported, facts, torch_file)
+        _write_onnx(exported, facts, onnx_file)
+        for place, written in ((folder.torch, torch_file), (folder.onnx, onnx_file)):
+            given = open_program(written)[1](check.images, check.addends)
+            if not _largest(given, expected) <= _MOST_OFF:
+                off = f"{_largest(given, expected):.2g}"
+                raise UserError(f"{place}: would differ from the networks by {off}; predict from the folder")
+            found[place.name] = _largest(given, check.stored)
+    facts["largest_difference_from_test"] = {"rows": len(check.images)} | found
+    facts["content"] = [sha256_of(folder.torch), sha256_of(folder.onnx)]
+    write_json(folder.facts, facts | {"how_to_call": how_to_call(signature)})
+    return found
+
+
+def how_to_call(signature: Signature) -> dict[str, list[str]]:
+    """Lines of Python that call each file, for people; they run as they stand beside the file."""
+    image = signature.image
+    shape = f"1, {image.channels}, {image.height}, {image.width}"
+    one, more, given = "images", "", '"images": images'
+    if signature.addend:
+        one, more, given = "images, addends", ", addends", f'{given}, "addends": addends'
+    torch_addends = ["addends = torch.tensor([7])  # int64 (B,), 0..9"] if more else []
+    numpy_addends = ["addends = numpy.array([7])  # int64 (B,), 0..9"] if more else []
+    return {
+        "program.pt2": [
+            "import torch",
+            'program = torch.export.load("program.pt2").module()',
+            f"images = torch.zeros({shape}, dtype=torch.uint8)  # (B, C, H, W), 0..255",
+            *torch_addends,
+            f"probabilities = program({one})  # float32 (B, {len(signature.classes)})",
+        ],
+        "program.onnx": [
+            "import numpy, onnxruntime",
+            'program = onnxruntime.InferenceSession("program.onnx")',
+            f"images = numpy.zeros(({shape}), numpy.uint8)  # (B, C, H, W), 0..255",
+            *numpy_addends,
+            f"(probabilities,) = program.run(None, {{{given}}})  # float32 (B, {len(signature.classes)})",
+        ],
+    }
+
+
+def _facts(voter: Voter, signature: Signature, origin: dict[str, Any]) -> dict[str, Any]:
+    """All that a program carries along."""
+    members = [
+        {
+            "name": seat.name,
+            "weight": seat.weight,
+            "folds": [_fold_facts(fold, seat.shift) for fold in seat.folds],
+        }
+        for seat in voter.voting
+    ]
+    vote = {"rule": voter.rule or "none", "space": voter.space, "members": members}
+    versions = {"softvote": __version__, "torch": str(torch.__version__)}
+    return origin | signature.facts() | {"precision": "float32", **vote, "versions": versions}
+
+
+def _fold_facts(fold: FoldFolder, shift: int | None) -> dict[str, Any]:
+    recipe = read_json(fold.recipe)
+    member, ran = recipe["member"], recipe["execution"]
+    return {
+        "fold": fold.path.name,
+        "model": member["model"],
+        "head": member["head"],
+        "shift": member["tta"]["shift"] if shift is None else shift,
+        "trained_in": f"{ran['precision']} on {ran['device']}",
+        "weights_sha256": recipe["weights_sha256"],
+    }
+
+
+def _tolerance(voter: Voter) -> float:
+    """By how much float32 may differ from what the networks were trained and have predicted in."""
+    ran = [read_json(fold.recipe)["execution"] for seat in voter.voting for fold in seat.folds]
+    # On CUDA, convolutions round float32 to TF32.
+    exact = all(each["precision"] == "fp32" and each["device"] != "cuda" for each in ran)
+    return _MOST_OFF if exact else _MOST_OFF_ROUNDED
+
+
+def _largest(one: NDArray[np.float32], other: NDArray[np.float32]) -> float:
+    """The largest difference; not a number where there is one that is none."""
+    return float(np.abs(one - other).max())
+
+
+def _refuse_large(program: Program, voter: Voter) -> None:
+    size = sum(value.numel() * value.element_size() for value in program.state_dict().values())
+    if size > _MOST_BYTES:
+        what = f"{size / 2**30:.1f} GiB of weights do not fit one ONNX file"
+        raise UserError(f"{voter.name}: {what}; export a member with --of NAME")
+
+
+def _traced(program: Program, signature: Signature, voter: Voter) -> ExportedProgram:
+    """The program as a graph, for any number of images.
+
+    Raises:
+        UserError: a network does something that cannot be traced.
+    """
+    image, batch = signature.image, Dim("batch", min=1)
+    inputs: tuple[Tensor, ...] = (
+        torch.zeros(2, image.channels, image.height, image.width, dtype=torch.uint8),
+    )
+    if signature.addend:
+        inputs = (*inputs, torch.tensor([0, 1]))
+    shapes = tuple({0: batch} for _ in inputs)
+    with torch.no_grad(), quiet():
+        try:
+            exported = torch.export.export(program, inputs, dynamic_shapes=shapes, strict=False)
+        except Exception:  # len(tensor), for one, is a plain number to all but the strict tracer
+            exported = _strictly_traced(program, inputs, shapes, voter)
+    for node in _nodes(exported):
+        node.meta.pop("stack_trace", None)  # it names folders of this machine
+    return exported
+
+
+def _nodes(exported: ExportedProgram) -> list[Node]:
+    """The nodes of a program's graph and of the graphs in it."""
+    graphs = [part.graph for part in exported.graph_module.modules() if isinstance(part, GraphModule)]
+    return [node for graph in graphs for node in graph.nodes]
+
+
+def _strictly_traced(program: Program, inputs: Any, shapes: Any, voter: Voter) -> ExportedProgram:
+    try:
+        return torch.export.export(program, inputs, dynamic_shapes=shapes, strict=True)
+    except Exception as error:  # whatever PyTorch's tracers raise
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise UserError(f"{voter.name}: cannot be exported ({reason}); export another with --of") from None
+
+
+def _write_torch(exported: ExportedProgram, facts: dict[str, Any], path: Path) -> None:
+    # Through memory, because the file would hold its own, temporary, name.
+    buffer = io.BytesIO()
+    with quiet():
+        torch.export.save(exported, buffer, extra_files={FACTS_IN_PT2: json.dumps(facts)})
+    path.write_bytes(buffer.getbuffer())
+
+
+def _write_onnx(exported: ExportedProgram, facts: dict[str, Any], path: Path) -> None:
+    names = ["images", "addends"] if facts["addend"] else ["images"]
+    with quiet():
+        if any(node.target is _ERFC for node in _nodes(exported)):
+            exported = exported.run_decompositions({_ERFC: _erfc})
+        program = torch.onnx.export(
+            exported, input_names=names, output_names=["probabilities"], dynamo=True, verbose=False
+        )
+    assert program is not None, "asked for a program, not for a file"
+    program.model.metadata_props[FACTS_IN_ONNX] = json.dumps(facts)
+    program.save(path, external_data=False)
+
+
+_ERFC = torch.ops.aten.special_erfc.default
+_CHEBYSHEV = (
+    0.17087277, -0.82215223, 1.48851587, -1.13520398, 0.27886807,
+    -0.18628806, 0.09678418, 0.37409196, 1.00002368, -1.26551223,
+)  # fmt: skip
+
+
+def _erfc(values: Tensor) -> Tensor:
+    """What `torch.special.erfc` gives, to 1.2e-7 of it, by operators that ONNX Runtime has.
+
+    It knows no error function in double precision; this is `erfcc` of Numerical Recipes (Press et al.
+    1992, section 6.2).
+    """
+    t = 1 / (1 + 0.5 * values.abs())
+    polynomial = torch.zeros_like(t)
+    for coefficient in _CHEBYSHEV:
+        polynomial = polynomial * t + coefficient
+    found = t * torch.exp(polynomial - values * values)
+    return torch.where(values < 0, 2 - found, found)

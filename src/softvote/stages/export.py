@@ -1,0 +1,92 @@
+"""Export: a member or the ensemble as one program that needs no softvote."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from softvote.artifacts import ExportFolder, key_of, read_json, sha256_of
+from softvote.ensemble import Space
+from softvote.stages import Run
+from softvote.stages.plan import Plan, make_plan
+from softvote.voters import Seat, Voter, vote_in
+
+if TYPE_CHECKING:
+    from softvote.export import Check
+
+EXPORT_VERSION = 1
+"""Raised whenever the same voter becomes another program."""
+
+_ALONE: Space = "probability"
+_ROWS = 16  # test rows that a written program is tried on
+
+
+def run(run: Run, voter: str | None = None, to: Path | None = None) -> None:
+    """Write the ensemble, or one member, for PyTorch and as ONNX.
+
+    Args:
+        voter: a member instead of the ensemble.
+        to: another folder than the voter's own.
+
+    Raises:
+        UserError: no such voter, predictions that are not this pipeline's, or a program that gives
+            other probabilities.
+    """
+    name = run.voter(voter)
+    plan = make_plan(run)
+    plan.predictions(name)  # refuses what is not current before anything heavy is loaded
+    folder = run.folder.voter(name).export if to is None else ExportFolder(to)
+    key = key_of([EXPORT_VERSION, run.name, plan.key(name)])
+    if _is_written(folder, key):
+        print(f"export: {folder.path} is there and unchanged")
+        return
+
+    from softvote.export import require_packages, write_program
+
+    require_packages()
+    described, check = _voter(plan, name), _check(plan, name)
+    origin = {"key": key, "pipeline": run.name, "voter": name}
+    differences = write_program(described, folder, origin, check)
+    _tell(run, described, folder, differences, len(check.images))
+
+
+def _is_written(folder: ExportFolder, key: str) -> bool:
+    """Whether the program of this key is there as it was written."""
+    facts, files = read_json(folder.facts), (folder.torch, folder.onnx)
+    if facts.get("key") != key or not all(file.is_file() for file in files):
+        return False
+    return facts.get("content") == [sha256_of(file) for file in files]
+
+
+def _voter(plan: Plan, name: str) -> Voter:
+    members = plan.run.pipeline.members
+    rule, space, weights = "", _ALONE, {name: 1.0}
+    if name not in members:
+        rule, space, weights = vote_in(plan.run.folder.voter(name))
+    seats = [
+        Seat(member, weight, [job.folder for job in plan.jobs_of(member)], members[member].tta.shift)
+        for member, weight in weights.items()
+    ]
+    return Voter(name, seats, rule, space)
+
+
+def _check(plan: Plan, name: str) -> Check:
+    """Test rows throughout the file, and what is stored for them."""
+    from softvote.export import Check
+
+    dataset, stored = plan.dataset, plan.predictions(name).test
+    rows = np.unique(np.linspace(0, len(stored) - 1, _ROWS).astype(np.int64))
+    addends = None if dataset.test_addends is None else np.array(dataset.test_addends[rows])
+    return Check(np.ascontiguousarray(dataset.test_pixels[rows]), addends, stored[rows])
+
+
+def _tell(run: Run, voter: Voter, folder: ExportFolder, differences: dict[str, float], rows: int) -> None:
+    networks = sum(len(seat.folds) for seat in voter.voting)
+    how = f"{voter.rule} of " if voter.rule else ""
+    print(f"{run.name}, {voter.name}: {how}{networks} networks, in float32")
+    for path in (folder.torch, folder.onnx):
+        size = f"{path.stat().st_size / 1e6:,.1f} MB"
+        print(f"wrote {path}  {size}, at most {differences[path.name]:.1e} from test.npy in {rows} rows")
+    print(f"wrote {folder.facts}")

@@ -1,0 +1,103 @@
+"""Predict: from a program or a folder of networks, and images, to a table of labels."""
+
+from __future__ import annotations
+
+import csv
+import io
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from softvote.artifacts import ExportFolder, write_text
+from softvote.errors import UserError
+from softvote.readers.given import Given, read_given
+from softvote.voters import Voter, voter_in
+
+if TYPE_CHECKING:
+    from softvote.program import Run, Signature
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What to say of which images.
+
+    Attributes:
+        images: image files, .npy arrays and pixel CSVs.
+        addend: one for every image that has none in its file.
+        resize: whether images of other sizes are brought to the model's.
+        probabilities: whether each class has a column.
+        to: the file to write; None for standard output.
+    """
+
+    images: Sequence[Path]
+    addend: str | None = None
+    resize: bool = False
+    probabilities: bool = False
+    to: Path | None = None
+
+
+def run(model: Path, wanted: Wanted) -> None:
+    """Predict, and print or write one line an image: file, row in it (from 0), label, its probability.
+
+    Args:
+        model: a program.pt2 or program.onnx, or the folder of an export, an ensemble, a member or a
+            fold; networks from folders compute in float32, like programs.
+
+    Raises:
+        UserError: no such model, or every problem of the images, one line each.
+    """
+    signature, probabilities_of = _opened(model)
+    image = signature.image.model_copy(update={"resize": wanted.resize})
+    given = read_given(wanted.images, image, signature.addend, wanted.addend)
+    found = [probabilities_of(each.pixels, each.addends) for each in given]
+    text = _table(given, found, signature.classes, wanted.probabilities)
+    if wanted.to is None:
+        sys.stdout.write(text)
+        return
+    write_text(wanted.to, text)
+    print(f"wrote {wanted.to}  {sum(map(len, found)):,} rows")
+
+
+def _opened(model: Path) -> tuple[Signature, Run]:
+    found = _found(model)
+
+    from softvote.execution import find_device
+    from softvote.program import create_program, open_program, runs_here
+
+    if isinstance(found, Path):
+        return open_program(found)
+    program, signature = create_program(found, find_device())
+    return signature, runs_here(program)
+
+
+def _found(model: Path) -> Path | Voter:
+    """The file of a program, or the voter whose folder this is; torch is not needed to say no."""
+    if model.is_dir():
+        programs = [path for path in (ExportFolder(model).torch, ExportFolder(model).onnx) if path.is_file()]
+        return programs[0] if programs else voter_in(model)
+    if not model.exists():
+        raise UserError(f"{model}: no such model; make one with: softvote export PIPELINE")
+    if model.suffix not in (".pt2", ".onnx"):
+        raise UserError(f"{model}: is no model; name a program.pt2, a program.onnx or a folder of models/")
+    return model
+
+
+def _table(
+    given: list[Given], found: list[NDArray[np.float32]], classes: list[str], every_class: bool
+) -> str:
+    """CSV; probabilities have the seven digits that float32 has."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    columns = [f"probability of {name}" for name in classes] if every_class else []
+    writer.writerow(["source", "row", "label", "probability", *columns])
+    for each, probabilities in zip(given, found, strict=True):
+        for row, line in enumerate(probabilities.tolist()):
+            best = int(np.argmax(line))
+            shown = [f"{share:.7g}" for share in ([line[best], *line] if every_class else [line[best]])]
+            writer.writerow([each.path, row, classes[best], *shown])
+    return text.getvalue()

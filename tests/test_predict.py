@@ -1,0 +1,284 @@
+"""softvote.stages.predict and softvote.readers.given: any images, any model, one table."""
+
+from __future__ import annotations
+
+import csv
+import io
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import Digits
+from data_fixtures import write_csv
+from numpy.typing import NDArray
+from PIL import Image
+from projects import softvote
+from untrained import write_fold
+
+from softvote.artifacts import FoldFolder
+from softvote.competition import Task
+from softvote.inference import load_predictor
+from softvote.program import create_program, runs_here
+from softvote.voters import voter_in
+
+ADDER = Task(19, 1, addend=True)
+PIXELS = [f"pixel{index}" for index in range(64)]
+
+
+@pytest.fixture(scope="module")
+def grey(tmp_path_factory: pytest.TempPathFactory) -> FoldFolder:
+    """A network for grey images of 8 x 8 and ten classes with names."""
+    names = ["naught", *(f"no. {number}" for number in range(1, 9)), 'the "nine", last']
+    return write_fold(tmp_path_factory.mktemp("grey") / "cnn" / "fold0", {"model": "cnn"}, classes=names)
+
+
+@pytest.fixture(scope="module")
+def adder(tmp_path_factory: pytest.TempPathFactory) -> FoldFolder:
+    """One that needs an addend with each image."""
+    return write_fold(tmp_path_factory.mktemp("adder") / "cnn" / "fold0", {"model": "cnn"}, task=ADDER)
+
+
+@pytest.fixture
+def images(digits: Digits) -> NDArray[np.uint8]:
+    return digits[0][:5]
+
+
+@pytest.fixture(autouse=True)
+def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, images: NDArray[np.uint8]) -> None:
+    """A folder with the images in every format."""
+    monkeypatch.chdir(tmp_path)
+    np.save("five.npy", images)
+    flat = images.reshape(5, -1).tolist()
+    write_csv(Path("plain.csv"), PIXELS, flat)
+    write_csv(Path("more.csv"), ["ImageId", "Label", *PIXELS, "addend"], [
+        [f"x{row}", 3, *pixels, row] for row, pixels in enumerate(flat)
+    ])  # fmt: skip
+    for row, image in enumerate(images):
+        Image.fromarray(image).save(f"{row}.png")
+    Image.fromarray(images[0]).convert("RGB").save("colour.png")
+    Image.fromarray(images[0]).resize((20, 12)).save("large.jpg")
+
+
+def predicted(capsys: pytest.CaptureFixture[str], model: FoldFolder | Path, *words: str) -> list[list[str]]:
+    """The rows that are printed, under their header."""
+    path = model.path if isinstance(model, FoldFolder) else model
+    capsys.readouterr()
+    assert softvote(Path(), "predict", "--model", str(path), *words) == 0
+    out, err = capsys.readouterr()
+    assert err == ""
+    return list(csv.reader(io.StringIO(out)))
+
+
+def refused(capsys: pytest.CaptureFixture[str], model: FoldFolder | Path, *words: str) -> list[str]:
+    """The lines of the mistakes."""
+    path = model.path if isinstance(model, FoldFolder) else model
+    capsys.readouterr()
+    assert softvote(Path(), "predict", "--model", str(path), *words) == 1
+    out, err = capsys.readouterr()
+    assert out == "" and all(line.startswith("softvote: ") for line in err.splitlines())
+    return [line.removeprefix("softvote: ") for line in err.splitlines()]
+
+
+def table(rows: list[list[str]]) -> NDArray[np.float64]:
+    """The columns of the classes."""
+    return np.array([row[4:] for row in rows[1:]], float)
+
+
+# ---------------------------------------------------------------- images
+
+
+def test_every_format_gives_the_same(
+    grey: FoldFolder, images: NDArray[np.uint8], capsys: pytest.CaptureFixture[str]
+) -> None:
+    expected = load_predictor(grey).probabilities(images[:, None])
+    files = [f"{row}.png" for row in range(5)]
+    for names in (["five.npy"], ["plain.csv"], ["more.csv"], files):
+        rows = predicted(capsys, grey, *names, "--probabilities")
+        np.testing.assert_allclose(table(rows), expected, atol=1e-6)
+        alone = names == files
+        places = [(files[row] if alone else names[0], "0" if alone else str(row)) for row in range(5)]
+        assert [(row[0], row[1]) for row in rows[1:]] == places
+    classes = [name.removeprefix("probability of ") for name in rows[0][4:]]
+    assert classes[0] == "naught" and classes[-1] == 'the "nine", last'
+    for row, line in zip(rows[1:], expected, strict=True):
+        assert row[2] == classes[line.argmax()] and abs(float(row[3]) - line.max()) < 1e-6
+    assert len({row[3] for row in rows[1:]}) > 1
+
+
+def test_several_files_in_the_order_they_are_named(
+    grey: FoldFolder, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = predicted(capsys, grey, "4.png", "plain.csv", "0.png")
+    assert rows[0] == ["source", "row", "label", "probability"]
+    assert [row[0] for row in rows[1:]] == ["4.png", *["plain.csv"] * 5, "0.png"]
+    assert rows[1][2:] == rows[6][2:] and rows[2][2:] == rows[7][2:]
+
+
+def test_grey_and_colour_as_the_model_wants(
+    grey: FoldFolder, tmp_path: Path, images: NDArray[np.uint8], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert predicted(capsys, grey, "colour.png")[1][2:] == predicted(capsys, grey, "0.png")[1][2:]
+    colour = write_fold(tmp_path / "colour" / "fold0", {"model": "cnn"}, (3, 8, 8))
+    draw = np.random.default_rng(0).integers(0, 256, (4, 8, 8, 3), dtype=np.uint8)
+    np.save("colours.npy", draw)
+    write_csv(Path("colours.csv"), [f"p{index}" for index in range(192)], draw.reshape(4, -1).tolist())
+    Image.fromarray(draw[0]).save("first.png")
+    expected = load_predictor(colour).probabilities(np.ascontiguousarray(draw.transpose(0, 3, 1, 2)))
+    for name, count in (("colours.npy", 4), ("colours.csv", 4), ("first.png", 1)):
+        rows = predicted(capsys, colour, name, "--probabilities")
+        np.testing.assert_allclose(table(rows), expected[:count], atol=1e-6)
+    repeated = np.repeat(images[:1, None], 3, axis=1)
+    rows = predicted(capsys, colour, "0.png", "--probabilities")
+    np.testing.assert_allclose(table(rows), load_predictor(colour).probabilities(repeated), atol=1e-6)
+    (line,) = refused(capsys, colour, "five.npy")
+    assert "five.npy: has images of 1 channels, the model takes 3" in line
+
+
+def test_other_sizes_only_when_asked(
+    grey: FoldFolder, images: NDArray[np.uint8], capsys: pytest.CaptureFixture[str]
+) -> None:
+    np.save("large.npy", np.kron(images, np.ones((1, 3, 3), np.uint8)))
+    assert refused(capsys, grey, "large.jpg", "large.npy") == [
+        "large.jpg: is 12 x 20, the model takes 8 x 8; pass --resize to bring it there",
+        "large.npy: is 24 x 24, the model takes 8 x 8; pass --resize to bring it there",
+    ]
+    rows = predicted(capsys, grey, "large.jpg", "large.npy", "0.png", "--resize", "--probabilities")
+    assert len(rows) == 8
+    small = np.array(Image.open("large.jpg").resize((8, 8), Image.Resampling.BILINEAR))
+    np.testing.assert_allclose(
+        table(rows)[:1], load_predictor(grey).probabilities(small[None, None]), atol=1e-6
+    )
+
+
+def test_every_problem_of_every_file_is_named(
+    grey: FoldFolder, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("text.png").write_text("nonsense")
+    Path("text.npy").write_text("nonsense")
+    Path("notes.txt").write_text("nonsense")
+    Path("empty.csv").write_text("")
+    Path("folder").mkdir()
+    np.save("floats.npy", np.zeros((2, 8, 8)))
+    np.save("flat.npy", np.zeros((8, 8), np.uint8))
+    np.save("none.npy", np.zeros((0, 8, 8), np.uint8))
+    write_csv(Path("short.csv"), ["label", *PIXELS[1:]], [[0] * 64])
+    write_csv(Path("wild.csv"), PIXELS, [[0] * 64, [256, "x", *[0] * 62]])
+    names = sorted(str(path) for path in Path().iterdir())
+    bad = [name for name in names if not name[0].isdigit() and name not in GOOD]
+    lines = refused(capsys, grey, *bad, "missing.png", "--to", "out.csv")
+    expected = {
+        "text.png": "is damaged (not an image)", "text.npy": "is not an .npy file",
+        "notes.txt": "is neither .npy, .csv nor an image", "empty.csv": "has no content",
+        "folder": "is a folder; name the files in it, such as folder/*.png",
+        "floats.npy": "holds float64 (2, 8, 8); images must be uint8",
+        "flat.npy": "holds uint8 (8, 8); images must be uint8 (N, H, W)",
+        "none.npy": "holds uint8 (0, 8, 8)",
+        "short.csv": "63 columns beside label, id, imageid, image_id and addend, but the model takes",
+        "wild.csv, row 3, column pixel0": "'256' is no whole number from 0 to 255",
+        "wild.csv, row 3, column pixel1": "'x' is no whole number from 0 to 255",
+        "missing.png": "no such file; mend the path",
+    }  # fmt: skip
+    assert len(lines) == len(expected)
+    for where, what in expected.items():
+        assert any(where in line and what in line for line in lines), (where, lines)
+    assert not Path("out.csv").exists()
+
+
+GOOD = ("five.npy", "plain.csv", "more.csv", "colour.png", "large.jpg")
+
+
+def test_a_csv_without_a_header_is_refused(grey: FoldFolder, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("bare.csv").write_text("\n".join(Path("plain.csv").read_text().splitlines()[1:]))
+    assert "names columns" in refused(capsys, grey, "bare.csv")[0]
+
+
+# ---------------------------------------------------------------- addends
+
+
+def test_addends_from_the_file_or_for_all(
+    adder: FoldFolder, images: NDArray[np.uint8], capsys: pytest.CaptureFixture[str]
+) -> None:
+    predictor = load_predictor(adder)
+    rows = predicted(capsys, adder, "more.csv", "--probabilities")
+    expected = predictor.probabilities(images[:, None], np.arange(5))
+    np.testing.assert_allclose(table(rows), expected, atol=1e-6)
+    for names in (["five.npy"], ["plain.csv"], [f"{row}.png" for row in range(5)]):
+        rows = predicted(capsys, adder, *names, "--addend", "7", "--probabilities")
+        expected = predictor.probabilities(images[:, None], np.full(5, 7))
+        np.testing.assert_allclose(table(rows), expected, atol=1e-6)
+    assert not table(rows)[:, :7].any()  # nothing adds up to less than the addend
+
+
+def test_addends_that_are_missing_or_none(
+    grey: FoldFolder, adder: FoldFolder, images: NDArray[np.uint8], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert refused(capsys, adder, "five.npy", "0.png", "more.csv") == [
+        "five.npy: the model takes an addend with each image; pass --addend 0..9",
+        "0.png: the model takes an addend with each image; pass --addend 0..9",
+    ]
+    for wrong in ("10", "-1", "x", "1.5"):
+        (line,) = refused(capsys, adder, "five.npy", f"--addend={wrong}")
+        assert line == f"--addend: addend '{wrong}' is no integer 0..9; mend it"
+    (line,) = refused(capsys, adder, "more.csv", "--addend", "3")
+    assert line == "more.csv: has a column 'addend' of its own; leave --addend out"
+    (line,) = refused(capsys, grey, "five.npy", "--addend", "3")
+    assert line == "--addend: the model takes none; leave it out"
+    flat = images.reshape(5, -1).tolist()
+    write_csv(Path("wrong.csv"), [*PIXELS, "addend"], [[*flat[0], 10], [*flat[1], ""]])
+    assert refused(capsys, adder, "wrong.csv") == [
+        "wrong.csv, row 2, column addend: addend '10' is no integer 0..9; mend it",
+        "wrong.csv, row 3, column addend: the addend is empty; mend it",
+    ]
+
+
+# ---------------------------------------------------------------- models and output
+
+
+def test_to_a_file(grey: FoldFolder, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = predicted(capsys, grey, "five.npy")
+    assert softvote(Path(), "predict", "--model", str(grey.path), "five.npy", "--to", "a/out.csv") == 0
+    assert capsys.readouterr().out == "wrote a/out.csv  5 rows\n"
+    with Path("a/out.csv").open(newline="", encoding="utf-8") as file:
+        assert list(csv.reader(file)) == rows
+
+
+def test_models_that_are_none(grey: FoldFolder, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("empty").mkdir()
+    for path, says in {
+        "nowhere/program.pt2": "no such model; make one with: softvote export PIPELINE",
+        "0.png": "is no model; name a program.pt2",
+        "empty": "holds no model; name a program.pt2",
+    }.items():
+        (line,) = refused(capsys, Path(path), "five.npy")
+        assert line.startswith(f"{path}: ") and says in line
+    Path("program.pt2").write_text("nonsense")
+    for path in ("program.pt2", "."):
+        (line,) = refused(capsys, Path(path), "five.npy")
+        assert "program.pt2: is no program of softvote export, or damaged" in line
+
+
+def test_damaged_weights(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    fold = write_fold(tmp_path / "damaged" / "fold0", {"model": "cnn"})
+    fold.weights.write_bytes(b"nonsense")
+    (line,) = refused(capsys, fold, "five.npy")
+    assert "weights.safetensors: cannot be used" in line
+
+
+def test_a_typing_error_does_not_wait_for_torch() -> None:
+    code = (
+        "import sys; from softvote.cli import main\n"
+        "assert main(['predict', '--model', 'nowhere', '0.png']) == 1\n"
+        "print('torch' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"
+
+
+def test_networks_from_a_folder_compute_in_float32(tmp_path: Path, images: NDArray[np.uint8]) -> None:
+    rounded = {"device": "cpu", "precision": "bf16", "memory_format": "channels_last"}
+    plain = write_fold(tmp_path / "plain" / "fold0", {"model": "cnn"})
+    other = write_fold(tmp_path / "rounded" / "fold0", {"model": "cnn"}, execution=rounded)
+    found = runs_here(create_program(voter_in(other.path), "cpu")[0])(images[:, None], None)
+    np.testing.assert_allclose(found, load_predictor(plain).probabilities(images[:, None]), atol=1e-6)
