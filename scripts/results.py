@@ -1,9 +1,9 @@
-"""Print the README's ladder from the ledger, beside the reference scores, and draw it.
+"""Print the README's two tables of results from the ledger, beside the reference scores; draw the ladder.
 
-    python scripts/ladder.py docs/ladder.png
+    python scripts/results.py docs/ladder.png
 
-The newest row of each step counts. Reference scores are leaderboard accuracies on Kaggle's 28,000 test
-images, ours are cross-validated on another split of the same images.
+The newest row of each step or system counts. The ladder's reference scores are leaderboard accuracies on
+Kaggle's 28,000 test images, ours are cross-validated on another split of the same images.
 """
 
 from __future__ import annotations
@@ -26,6 +26,18 @@ STEPS = {
     "step4-cnn-x5": ("five `cnn`, augmented, 30 epochs", 99.571),
     "digit-recognizer": ("two `cnn`, `big_kernel_cnn`, `resnet5`, `stn_cnn`", 99.610),
 }
+# Pipeline and voter; what it is; what the reference scored.
+SYSTEMS = {
+    ("sum-cnn", "vote"): ("`sum_cnn`, one class a sum", "4 to 70 % (direct CNNs)"),
+    ("sum-multilabel", "vote"): ("sum regressed on the features of `multilabel_cnn`", "MSE 1.0"),
+    ("sum-resnet50", "vote"): ("`resnet50_regressor`", "94 %, MSE .39, with ImageNet weights"),
+    ("sum-encoder-decoder", "vote"): ("`digit_encoder` and `sum_decoder`, end to end", "none published"),
+    ("digit-sum", "slots"): ("`slot_cnn`, digits from sums alone", "95.55 % (best public)"),
+    ("digit-sum", "vote"): ("`slot_cnn` and `slot_resnet5`, voting", "95.55 % (best public)"),
+    ("adder-net", "vote"): ("`adder_net`, given the integer", "95 % after 9 epochs"),
+    ("digit-adder", "cnn"): ("`cnn`, head `digits`, the integer added exactly", "95 %"),
+    ("digit-adder", "vote"): ("`cnn`, `big_kernel_cnn`, `resnet5`, voting", "95 %"),
+}
 
 
 def main() -> None:
@@ -33,14 +45,17 @@ def main() -> None:
     parser.add_argument("picture", type=Path, help="the PNG to write")
     entries = read_ledger(Workspace(Path()).ledger)
     # A member alone, or a trial with --set, is no step of the ladder.
-    newest = {entry.pipeline: entry for entry in entries if ":" in entry.ensemble and not entry.settings}
+    plain = [entry for entry in entries if not entry.settings]
+    newest = {entry.pipeline: entry for entry in plain if ":" in entry.ensemble}
     done = {name: newest[name] for name in STEPS if name in newest}
-    print(markdown(done))
+    print(ladder(done))
+    print()
+    print(systems({(entry.pipeline, entry.ensemble.split(":")[0]): entry for entry in plain}))
     draw(parser.parse_args().picture, done)
 
 
-def markdown(done: dict[str, Entry]) -> str:
-    """The table, one step a line."""
+def ladder(done: dict[str, Entry]) -> str:
+    """One step a line."""
     lines = [
         "| step | networks | reference | CV | rows | folds | `make folds train ensemble submit ...` |",
         "|---|---|---|---|---|---|---|",
@@ -53,6 +68,23 @@ def markdown(done: dict[str, Entry]) -> str:
                 f"| {number} | {what} | {reference:.3f} % | {cv} | {entry.rows:,} | {entry.folds} "
                 f"| `PIPELINE={name}` |"
             )
+    return "\n".join(lines)
+
+
+def systems(newest: dict[tuple[str, str], Entry]) -> str:
+    """One system a line, those of sums and of the adder."""
+    lines = [
+        "| system | reference | exact, CV | squared error | rows | folds "
+        "| `make folds train ensemble submit ...` |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for key, (what, reference) in SYSTEMS.items():
+        if key in newest:
+            entry = newest[key]
+            cv = Score(entry.cv_score, entry.cv_standard_error, entry.rows)
+            error = "" if entry.cv_squared_error is None else f"{entry.cv_squared_error:.3f}"
+            cells = [what, reference, cv, error, f"{entry.rows:,}", entry.folds, f"`PIPELINE={key[0]}`"]
+            lines.append(f"| {' | '.join(map(str, cells))} |")
     return "\n".join(lines)
 
 
