@@ -377,17 +377,17 @@ def test_what_needs_no_training_needs_no_source(chain: stages.Run, tmp_path: Pat
     assert oof.exists()
 
 
-def test_weights_that_do_not_fit_end_the_training_in_one_line(
-    tmp_path: Path, digits: Digits, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("stage", ["train", "check"])
+def test_weights_that_do_not_fit_are_told_before_any_training(
+    tmp_path: Path, digits: Digits, stage: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     members = {"cnn": {"model": "cnn", "init_from": "resnet5"}, "resnet5": {"model": "resnet5"}}
     root = projects.write_project(tmp_path, digits, ROWS, 20, members=members)
     assert projects.softvote(root, "folds", "tiny", *SHORT) == 0
-    assert projects.softvote(root, "train", "tiny", *SHORT, "--fold", "0") == 1
-    line = capsys.readouterr().err.splitlines()[-1]
-    assert line.startswith("softvote: cnn fold 0: init_from: its weights do not fit: features.0.0.weight")
-    assert (root / "models" / "tiny" / "resnet5" / "fold0" / "scores.json").is_file()
-    assert projects.times(root / "models" / "tiny" / "cnn") == {}
+    assert projects.softvote(root, stage, "tiny", *SHORT) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("softvote: members.cnn: init_from: its weights do not fit: features.0.0.weight")
+    assert {path.name for path in (root / "models" / "tiny").iterdir()} == {"folds.csv", "folds.json"}
 
 
 # ---------------------------------------------------------------- keys of voters

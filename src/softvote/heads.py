@@ -21,7 +21,7 @@ from torch.nn import functional
 DIGITS = 10
 """Values of one hidden digit."""
 
-_IMPOSSIBLE = -1e30  # a log probability that, unlike -inf, has a gradient (of zero)
+_IMPOSSIBLE = -1e30  # for the log of zero: differences of it are numbers, those of -inf are not
 
 
 class Head(Protocol):

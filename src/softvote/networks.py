@@ -99,14 +99,18 @@ def count_parameters(pipeline: Pipeline, names: Sequence[str], with_weights: boo
     """How many trainable values each member's network has; `with_weights` as for `create_network`.
 
     Raises:
-        UserError: every network that cannot be built, one line each.
+        UserError: every network that cannot be built, or does not fit the one it starts from, one line each.
     """
     problems, counts = Problems(), dict[str, int]()
     image, task = pipeline.competition.image, pipeline.competition.task
+    shape = (image.channels, image.height, image.width)
     for name in names:
+        member = pipeline.members[name]
         try:
-            shape = (image.channels, image.height, image.width)
-            network = create_network(pipeline.members[name], task, shape, with_weights)
+            network = create_network(member, task, shape, with_weights)
+            if member.init_from:
+                source = create_network(pipeline.members[member.init_from], task, shape, with_weights=False)
+                models.take_over(network.model, source.model.state_dict())
             counts[name] = models.count_parameters(network.model)
         except UserError as error:
             problems.add(f"members.{name}", str(error))

@@ -32,10 +32,7 @@ def run(run: Run, members: Sequence[str] = (), only_folds: Sequence[int] = ()) -
     _refuse_groundless(due)
     _tell(chosen, due)
     if due:
-        # Every network is built once before the first hour of training is spent.
-        from softvote.networks import count_parameters
-
-        count_parameters(run.pipeline, sorted({job.member_name for job in due}), with_weights=True)
+        _refuse_late_failures(run, due)
         for job in run_here(due, plan.dataset, plan.folds):
             print(f"{job.label}: another run is busy with it")
     _finish_members(plan)
@@ -70,6 +67,16 @@ def _refuse_groundless(due: list[Job]) -> None:
                 f"add --member {job.source.member_name}",
             )
     problems.raise_any()
+
+
+def _refuse_late_failures(run: Run, due: list[Job]) -> None:
+    """Build every network and read all extra rows once, before the first hour of training is spent."""
+    from softvote.networks import count_parameters
+
+    count_parameters(run.pipeline, sorted({job.member_name for job in due}), with_weights=True)
+    readers = {job.identity["extra_train"]: job.extra for job in due if job.extra}
+    for read in readers.values():
+        read()
 
 
 def _tell(chosen: list[Job], due: list[Job]) -> None:
