@@ -9,7 +9,7 @@ OVERRIDES := $(foreach setting,$(SET),--set '$(setting)')
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help install demo data four-digits digit-adder init check folds train ensemble submit augmentation mistakes digits export test lint clean
+.PHONY: help install demo data four-digits fresh-digits digit-adder init check folds train ensemble submit augmentation mistakes digits export test lint clean
 
 help: ## Show what can be made
 	@echo "make TARGET [PIPELINE=$(PIPELINE)] [SET='members.cnn.epochs=2 ...']"
@@ -35,6 +35,9 @@ data: install ## Unpack a competition: make data ZIP=path/to/digit-recognizer.zi
 
 four-digits: install ## Make four-digit images with known digits, from Digit Recognizer's, into input/four-digits/
 	$(BIN)/python scripts/four_digits.py input/digit-recognizer/train.csv input/four-digits
+
+fresh-digits: install ## The same as a competition whose test images show digits that no training image shows
+	$(BIN)/python scripts/four_digits.py input/digit-recognizer/train.csv input/fresh-digits --test 6000
 
 digit-adder: install ## Make the competition digit-adder, from Digit Recognizer's images, into input/digit-adder/
 	$(BIN)/python scripts/digit_adder.py input/digit-recognizer/train.csv input/digit-adder

@@ -8,6 +8,10 @@ Written are images.npy, uint8 (N, 40, 168); labels.npy, int64 (N,), the sums 0..
 the digits from left to right. The same arguments give the same bytes, and a larger count begins with the
 images of a smaller one.
 
+With --test 6000 the folder is a competition whose test images show digits that no training image shows: a
+fifth of the digits, drawn by the seed, make test.npy, sample_submission.csv and solution.csv; the other
+files are made from the rest.
+
 Digits lie as in the competition's images, where the four boxes of 27,139 images of 30,000 were found exactly:
 drawn with replacement, at their own size and grey levels; the first box 0..8 columns from the left edge, each
 next 14..44 columns after the one before it, so that the last can just reach the right edge; every box 0..12
@@ -38,6 +42,8 @@ FIRST = 8
 """The first digit's box begins in the columns 0..FIRST."""
 STEP_LOW, STEP_HIGH = 14, 44
 """A box begins so many columns after the one before it; boxes under 28 apart overlap."""
+HELD_OUT = 5
+"""With --test, one digit in so many is for the test images alone."""
 DROP = HEIGHT - SIDE
 """A digit's box begins in the rows 0..DROP."""
 MOST = 1_000_000
@@ -64,15 +70,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Returns 0, or 1 after a mistake of the user, which is told in a line."""
     parsed = _parser().parse_args(arguments)
     try:
-        if not 1 <= parsed.count <= MOST:
-            raise UserError(f"--count {parsed.count}: no such number of images; give 1 to {MOST:,}")
+        for option, count, least in (("--count", parsed.count, 1), ("--test", parsed.test, 0)):
+            if not least <= count <= MOST:
+                raise UserError(f"{option} {count}: no such number of images; give {least} to {MOST:,}")
         if parsed.folder.resolve() in {
             path.resolve().parent for path in (parsed.source, parsed.labels) if path
         }:
             raise UserError(f"{parsed.folder}: holds the digits to read; name another folder")
-        source = _read(parsed.source, parsed.labels)
+        source, held_out = _read(parsed.source, parsed.labels), None
+        if parsed.test:
+            source, held_out = hold_out(source, parsed.seed)
         made = make(source, parsed.count, parsed.seed)
-        write(made, parsed.folder)
+        test = None if held_out is None else make(held_out, parsed.test, parsed.seed)
+        write(made, test, parsed.folder)
     except UserError as error:
         for line in str(error).splitlines():
             print(f"four_digits: {line}", file=sys.stderr)
@@ -92,6 +102,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--labels", type=Path, metavar="NPY", help="the labels of digits in an .npy file")
     parser.add_argument("--count", type=int, default=30_000, help="images to make (%(default)s)")
     parser.add_argument("--seed", type=int, default=2026, help="another gives other images (%(default)s)")
+    parser.add_argument(
+        "--test", type=int, default=0, metavar="N", help="also make N test images of digits held out"
+    )
     return parser
 
 
@@ -108,6 +121,20 @@ def make(source: Digits, count: int, seed: int) -> FourDigits:
     layout = draw_layout(len(source.labels), count, seed)
     digits = source.labels[layout.sources]
     return FourDigits(paste(source.images, layout), digits.sum(axis=1), digits)
+
+
+def hold_out(source: Digits, seed: int) -> tuple[Digits, Digits]:
+    """Four fifths of the digits for training images, and a fifth for test images.
+
+    Raises:
+        UserError: fewer digits than that needs.
+    """
+    if len(source.labels) < HELD_OUT:
+        raise UserError(f"--test: {len(source.labels)} digits are too few to hold out a fifth; give more")
+    order = np.random.default_rng(derive_seed(seed, "held-out digits")).permutation(len(source.labels))
+    test, train = np.split(order, [len(order) // HELD_OUT])
+    kept, held_out = (Digits(source.images[rows], source.labels[rows]) for rows in (train, test))
+    return kept, held_out
 
 
 def draw_layout(sources: int, count: int, seed: int) -> Layout:
@@ -144,16 +171,28 @@ def pixel_statistics(images: NDArray[np.uint8]) -> tuple[float, float]:
     return float(mean), float(np.sqrt(np.average((values - mean) ** 2, weights=histogram)))
 
 
-def write(made: FourDigits, folder: Path) -> None:
-    """Write the three arrays; none takes its name before all are written.
+def write(made: FourDigits, test: FourDigits | None, folder: Path) -> None:
+    """Write the arrays, and the forms of test images; none takes its name before all are written.
 
     Raises:
         UserError: the folder cannot be written.
     """
+    arrays, texts = made._asdict(), dict[str, str]()
+    if test is not None:
+        arrays["test"] = test.images
+        texts["sample_submission.csv"] = _form([0] * len(test.labels))
+        texts["solution.csv"] = _form(test.labels.tolist())
     with ExitStack() as stack:
-        for name, array in made._asdict().items():
+        for name, array in arrays.items():
             temporary = stack.enter_context(written_whole(folder / f"{name}.npy"))
             np.save(temporary, array, allow_pickle=False)
+        for name, text in texts.items():
+            stack.enter_context(written_whole(folder / name)).write_text(text, encoding="utf-8", newline="")
+
+
+def _form(sums: list[int]) -> str:
+    """CSV text of Id, from 0, and Sum, as digit-sum's sample submission has them."""
+    return "\n".join(["Id,Sum", *(f"{row},{total}" for row, total in enumerate(sums)), ""])
 
 
 if __name__ == "__main__":

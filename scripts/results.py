@@ -10,11 +10,13 @@ from __future__ import annotations
 
 import argparse
 import math
+import sys
 from pathlib import Path
 
 from matplotlib.figure import Figure
 
 from softvote.artifacts import Workspace, written_whole
+from softvote.errors import UserError
 from softvote.ledger import Entry, read_ledger
 from softvote.scores import Score
 
@@ -26,7 +28,8 @@ STEPS = {
     "step4-cnn-x5": ("five `cnn`, augmented, 30 epochs", 99.571),
     "digit-recognizer": ("two `cnn`, `big_kernel_cnn`, `resnet5`, `stn_cnn`", 99.610),
 }
-# Pipeline and voter; what it is; what the reference scored.
+# Pipeline and voter; what it is; what the reference scored. 95.55 % is shivanshseth/Digit-Addition on GitHub,
+# a pretrained ResNet18 with 50,000 synthetic images; the others are public attempts at the same exercises.
 SYSTEMS = {
     ("sum-cnn", "vote"): ("`sum_cnn`, one class a sum", "4 to 70 % (direct CNNs)"),
     ("sum-multilabel", "vote"): ("sum regressed on the features of `multilabel_cnn`", "MSE 1.0"),
@@ -40,10 +43,22 @@ SYSTEMS = {
 }
 
 
-def main() -> None:
+def main() -> int:
+    """Returns 0, or 1 after a mistake of the user, which is told in a line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("picture", type=Path, help="the PNG to write")
-    entries = read_ledger(Workspace(Path()).ledger)
+    picture = parser.parse_args().picture
+    try:
+        show(read_ledger(Workspace(Path()).ledger), picture)
+    except UserError as error:
+        for line in str(error).splitlines():
+            print(f"results: {line}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def show(entries: list[Entry], picture: Path) -> None:
+    """Print both tables and draw the ladder."""
     # A member alone, or a trial with --set, is no step of the ladder.
     plain = [entry for entry in entries if not entry.settings]
     newest = {entry.pipeline: entry for entry in plain if ":" in entry.ensemble}
@@ -51,7 +66,7 @@ def main() -> None:
     print(ladder(done))
     print()
     print(systems({(entry.pipeline, entry.ensemble.split(":")[0]): entry for entry in plain}))
-    draw(parser.parse_args().picture, done)
+    draw(picture, done)
 
 
 def ladder(done: dict[str, Entry]) -> str:
@@ -82,10 +97,18 @@ def systems(newest: dict[tuple[str, str], Entry]) -> str:
         if key in newest:
             entry = newest[key]
             cv = Score(entry.cv_score, entry.cv_standard_error, entry.rows)
-            error = "" if entry.cv_squared_error is None else f"{entry.cv_squared_error:.3f}"
+            error = _squared_error(entry)
             cells = [what, reference, cv, error, f"{entry.rows:,}", entry.folds, f"`PIPELINE={key[0]}`"]
             lines.append(f"| {' | '.join(map(str, cells))} |")
     return "\n".join(lines)
+
+
+def _squared_error(entry: Entry) -> str:
+    if entry.cv_squared_error is None or entry.cv_squared_error_standard_error is None:
+        return ""
+    return str(
+        Score(entry.cv_squared_error, entry.cv_squared_error_standard_error, entry.rows, percent=False)
+    )
 
 
 def draw(path: Path, done: dict[str, Entry]) -> None:
@@ -114,4 +137,4 @@ def draw(path: Path, done: dict[str, Entry]) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -17,6 +17,9 @@ from programs import Digits, contents, enlarged, load, run, write_digits
 from scipy import stats
 
 import softvote.readers.digits as readers
+from softvote.artifacts import Workspace
+from softvote.competition import Competition
+from softvote.dataset import load_dataset, read_solution
 
 four_digits = load("four_digits")
 
@@ -49,6 +52,40 @@ def test_program_writes_images_sums_and_digits(digits_csv: Path, tmp_path: Path)
     assert (digits.dtype, digits.shape) == (np.int64, (50, 4))
     assert (labels == digits.sum(axis=1)).all()
     assert digits.min() >= 0 and digits.max() <= 9
+
+
+def test_a_competition_of_digits_held_out(digits_csv: Path, large_digits: Digits, tmp_path: Path) -> None:
+    """No digit is both in a training and in a test image; the forms fit the test images."""
+    done = run("four_digits", digits_csv, tmp_path / "fresh", "--count", 200, "--test", 60)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "wrote 200 images from 480 digits" in done.stdout
+    competition = Competition.model_validate(
+        {
+            "name": "fresh",
+            "files": {"format": "npy", "train": ["images.npy"], "train_labels": ["labels.npy"]},
+            "image": {"height": 40, "width": 168},
+            "labels": {"first": 0, "last": 36},
+            "hidden_digits": 4,
+            "solution": "solution.csv",
+        }
+    )
+    (tmp_path / "input").mkdir()
+    shutil.move(tmp_path / "fresh", tmp_path / "input" / "fresh")
+    dataset = load_dataset(competition, Workspace(tmp_path))
+    truth = read_solution(competition, Workspace(tmp_path))
+    assert dataset.train_pixels.shape == (200, 1, 40, 168) and dataset.test_pixels.shape == (60, 1, 40, 168)
+    kept, held_out = four_digits.hold_out(readers.Digits(*large_digits), 2026)
+    assert (len(kept.labels), len(held_out.labels)) == (480, 120)
+    for source, pixels, sums in (
+        (kept, dataset.train_pixels, dataset.train_labels),
+        (held_out, dataset.test_pixels, truth),
+    ):
+        made = four_digits.make(source, len(pixels), 2026)
+        assert (made.images == pixels[:, 0]).all() and (made.labels == sums).all()
+    # Every row is in one of the two, and in no more.
+    together = np.concatenate([kept.images, held_out.images]).reshape(600, -1)
+    both = (np.sort(rows.reshape(600, -1).sum(axis=1)) for rows in (together, large_digits[0]))
+    np.testing.assert_array_equal(*both)
 
 
 def test_same_arguments_give_the_same_bytes(digits_csv: Path, tmp_path: Path) -> None:
