@@ -277,7 +277,8 @@ def test_where_everything_lies(tmp_path: Path) -> None:
     fold = pipeline.voter("cnn").fold(3)
     places = {
         workspace.pipelines: "pipelines", workspace.cache: "models/.cache",
-        workspace.ledger: "submissions/ledger.csv", workspace.input("c"): "input/c",
+        workspace.ledger: "submissions/ledger.csv", workspace.inputs: "input",
+        workspace.input("c"): "input/c",
         workspace.submission("p", "0123456789ab"): "submissions/p-01234567.csv",
         pipeline.folds: "models/p/folds.csv", pipeline.folds_origin: "models/p/folds.json",
         pipeline.voter("cnn").oof: "models/p/cnn/oof.npz",

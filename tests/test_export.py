@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import json
 import shutil
 import subprocess
 import sys
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +21,11 @@ from conftest import Digits
 from numpy.typing import NDArray
 from projects import softvote, times, write_project
 from torch import Tensor, nn
-from untrained import write_fold
+from untrained import EXECUTION, write_fold
 
 import softvote as package
-from softvote import export, program
-from softvote.artifacts import ExportFolder, FoldFolder
+from softvote import export, inference, program
+from softvote.artifacts import ExportFolder, FoldFolder, read_json
 from softvote.competition import Task
 from softvote.ensemble import Space, soft_vote
 from softvote.errors import UserError
@@ -31,9 +33,9 @@ from softvote.export import Check, write_program
 from softvote.heads import HeadSpec, create_head
 from softvote.inference import load_predictor
 from softvote.models import own_models
-from softvote.predictions import Predictions, joined
+from softvote.predictions import Predictions, joined, read_predictions, write_predictions
 from softvote.program import Program, create_program, open_program, runs_here
-from softvote.voters import Seat, Voter
+from softvote.voters import Voter, VotingMember
 
 TRAIN, TEST = 160, 40
 SIDE = 16
@@ -173,7 +175,7 @@ def test_any_number_of_images(finished: Path) -> None:
 
 
 def test_batches_do_not_matter(finished: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(program, "_PIXELS_A_BATCH", 7 * SIDE**2)
+    monkeypatch.setattr(inference, "_PIXELS_A_BATCH", 7 * SIDE**2)
     found = open_program(exported(finished).onnx)[1](np.load(finished / "test.npy")[:, None], None)
     np.testing.assert_allclose(found, stored(finished), atol=1e-5)
 
@@ -201,19 +203,26 @@ def test_done_work_is_left_alone_and_changed_work_is_done_again(
     assert "is there and unchanged" in capsys.readouterr().out
     assert times(exported(project).path) == before
 
-    written: list[Voter] = []
-    monkeypatch.setattr(export, "write_program", lambda voter, *_: written.append(voter) or NO_DIFFERENCES)
+    written: list[Any] = []
+
+    def write(voter: Voter, *_: Any) -> dict[str, float]:
+        written.append(
+            [export._facts(voter, signature, {})["members"][k]["folds"][0]["shift"] for k in (0, 1)]
+        )
+        return NO_DIFFERENCES
+
+    signature, _ = open_program(exported(project).torch)
+    monkeypatch.setattr(export, "write_program", write)
     onnx = exported(project).onnx
     onnx.write_bytes(onnx.read_bytes()[:-1])
     assert softvote(project, "export", "tiny") == 0
-    # Test-time shifts are the pipeline's; the recipes in the folds keep those of the training.
     other = ["--set", "members.plain.tta.shift=2"]
     capsys.readouterr()
     assert softvote(project, "export", "tiny", *other) == 1
     assert "run the ensemble stage" in capsys.readouterr().err
     for stage in ("train", "ensemble", "export"):
         assert softvote(project, stage, "tiny", *other) == 0
-    assert [[seat.shift for seat in voter.seats] for voter in written] == [[1, 0], [1, 2]]
+    assert written == [[1, 0], [1, 2]]  # the test-time shifts
 
 
 NO_DIFFERENCES = {"program.pt2": 0.0, "program.onnx": 0.0}
@@ -263,16 +272,68 @@ def test_too_large_for_one_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert not (tmp_path / "export").exists()
 
 
-def test_networks_that_do_not_give_what_is_stored(tmp_path: Path) -> None:
-    fold = write_fold(tmp_path / "cnn" / "fold0", {"model": "cnn"})
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_networks_that_do_not_give_what_is_stored(tmp_path: Path, precision: str) -> None:
+    execution = EXECUTION | {"precision": precision}
+    fold = write_fold(tmp_path / "cnn" / "fold0", {"model": "cnn"}, execution=execution)
     check = check_of(fold)
-    for wrong in (0.01, np.nan):
-        with pytest.raises(UserError, match=r"differ in float32 from test.npy by") as caught:
-            write_program(
-                of(fold), ExportFolder(tmp_path / "export"), {},
-                Check(check.images, None, check.stored + np.float32(wrong)),
-            )  # fmt: skip
+    export.refuse_others(of(fold), check)
+    for wrong in (0.005, np.nan):
+        store(fold, check.stored + np.float32(wrong))
+        with pytest.raises(
+            UserError, match=r"fold0: its network, run as it has predicted, differs"
+        ) as caught:
+            write_program(of(fold), ExportFolder(tmp_path / "export"), {}, check)
         assert "\n" not in str(caught.value) and not (tmp_path / "export").exists()
+        assert f"delete {tmp_path / 'cnn'}/fold*/scores.json, run train and ensemble again" in str(
+            caught.value
+        )
+
+
+def test_networks_that_predicted_on_another_device(tmp_path: Path) -> None:
+    fold = write_fold(tmp_path / "cnn" / "fold0", {"model": "cnn"}, execution=EXECUTION | {"device": "cuda"})
+    check = check_of(fold)
+    for wrong, refused in ((0.01, False), (0.3, True)):
+        store(fold, check.stored + np.float32([wrong, -wrong] * 5))
+        check = replace(check, stored=read_predictions(fold).test)
+        with pytest.raises(UserError) if refused else contextlib.nullcontext():
+            export.refuse_others(of(fold), check)
+
+
+def test_a_vote_that_is_not_of_what_is_stored(tmp_path: Path) -> None:
+    one = write_fold(tmp_path / "one" / "fold0", {"model": "cnn"})
+    two = write_fold(tmp_path / "two" / "fold0", {"model": "cnn"}, seed=1)
+    checks = check_of(one), check_of(two)
+    members = [VotingMember("one", 0.25, [one]), VotingMember("two", 0.75, [two])]
+    right = soft_vote([check.stored for check in checks], np.array([0.25, 0.75]), "logit")
+    export.refuse_others(Voter("vote", members, "greedy", "logit"), replace(checks[0], stored=right))
+    for wrong in (right + np.float32(0.005), right * np.float32(np.nan)):
+        with pytest.raises(UserError, match=r"vote: its test.npy differs by .* from those of its folds; del"):
+            export.refuse_others(Voter("vote", members, "greedy", "logit"), replace(checks[0], stored=wrong))
+
+
+def test_what_the_refusal_says_mends_it(
+    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def check_only(voter: Voter, folder: ExportFolder, origin: Any, check: Check) -> dict[str, float]:
+        export.refuse_others(voter, check)
+        return NO_DIFFERENCES
+
+    monkeypatch.setattr(export, "write_program", check_only)
+    member = project / "models" / "tiny" / "plain"
+    fold = FoldFolder(member / "fold1")
+    found = read_predictions(fold)
+    store(fold, found.test[::-1], found, key=read_json(fold.scores)["key"])
+    assert softvote(project, "train", "tiny") == softvote(project, "ensemble", "tiny") == 0
+    capsys.readouterr()
+    assert softvote(project, "export", "tiny") == 1
+    told = capsys.readouterr().err
+    assert f"delete {member}/fold*/scores.json, run train and ensemble again" in told
+    for path in member.glob("fold*/scores.json"):
+        path.unlink()
+    for stage in ("train", "ensemble", "export"):
+        assert softvote(project, stage, "tiny") == 0
+    np.testing.assert_array_equal(read_predictions(fold).test, found.test)
 
 
 # ---------------------------------------------------------------- every network and head
@@ -292,15 +353,27 @@ KINDS: dict[str, tuple[str, Task, tuple[int, int, int]]] = {
 
 
 def of(*folds: FoldFolder) -> Voter:
-    return Voter("one", [Seat("one", 1.0, list(folds))])
+    return Voter("one", [VotingMember("one", 1.0, list(folds))])
 
 
 def check_of(fold: FoldFolder, task: Task | None = None, image: tuple[int, int, int] = (1, 8, 8)) -> Check:
-    """Five random images and what inference gives for them."""
+    """Five random images and what inference gives for them, which it stores in the fold."""
     draw = np.random.default_rng(0)
     images = draw.integers(0, 256, (5, *image), dtype=np.uint8)
     addends = draw.integers(0, 10, 5) if task and task.addend else None
-    return Check(images, addends, load_predictor(fold).probabilities(images, addends))
+    found = load_predictor(fold).probabilities(images, addends)
+    store(fold, found)
+    return Check(np.arange(5), images, addends, found)
+
+
+def store(
+    fold: FoldFolder, test: NDArray[np.float32], beside: Predictions | None = None, **facts: Any
+) -> None:
+    """Write probabilities of test rows into a fold, beside its out-of-fold ones where there are any."""
+    labels = test.shape[1]
+    beside = beside or Predictions(np.arange(1), np.full((1, labels), 1 / labels, np.float32), test)
+    stored = replace(beside, test=np.ascontiguousarray(test))
+    write_predictions(fold, stored, np.zeros(TRAIN, np.int64), Task(labels), facts)
 
 
 # Half of encoder_decoder; that one is tested.
@@ -367,15 +440,15 @@ def test_the_vote_is_that_of_the_ensemble_stage(space: Space) -> None:
     none = np.zeros(0, np.int64), np.zeros((0, 7), np.float32)
     members = [joined([Predictions(*none, test) for test in member]).test for member in folds]
     weights = np.array([0.5, 0.3, 0.2])
-    seats: Any = [[Fixed(test) for test in member] for member in folds]
-    found = Program(seats, weights.tolist(), space)(torch.zeros(50, 1, 2, 2))
+    predictors: Any = [[Fixed(test) for test in member] for member in folds]
+    found = Program(predictors, weights.tolist(), space)(torch.zeros(50, 1, 2, 2))
     np.testing.assert_allclose(found.numpy(), soft_vote(members, weights, space), atol=2e-6)
 
 
 def test_a_member_without_weight_is_left_out(tmp_path: Path) -> None:
     one = write_fold(tmp_path / "one" / "fold0", {"model": "cnn"})
     two = write_fold(tmp_path / "two" / "fold0", {"model": "cnn"}, seed=1)
-    voter = Voter("vote", [Seat("one", 0.0, [one]), Seat("two", 1.0, [two])], "greedy")
+    voter = Voter("vote", [VotingMember("one", 0.0, [one]), VotingMember("two", 1.0, [two])], "greedy")
     check = check_of(two)
     found, _ = create_program(voter, "cpu")
     np.testing.assert_allclose(runs_here(found)(check.images, None), check.stored, atol=1e-6)

@@ -138,6 +138,8 @@ def test_the_digest_is_of_the_content(project: Path) -> None:
         (folder / f"{name}.npy").write_bytes(content)
     assert digest_of(SPEC, workspace) == before
     assert digest_of(SPEC.model_copy(update={"digits": None}), workspace) != before
+    # That the recipe holds already.
+    assert digest_of(SPEC.model_copy(update={"alone": True}), workspace) == before
 
 
 # ---------------------------------------------------------------- what is fed

@@ -22,7 +22,7 @@ from softvote.competition import Task
 from softvote.errors import UserError
 from softvote.execution import Execution
 from softvote.heads import HEADS, HeadSpec, create_head
-from softvote.inference import Predictor, load_predictor
+from softvote.inference import Predictor, in_batches, load_predictor
 from softvote.networks import create_network
 from softvote.normalise import Normalisation
 from softvote.recipe import Member
@@ -99,10 +99,37 @@ def test_batches_do_not_matter(trained: FoldFolder, digits: Digits, monkeypatch:
     np.testing.assert_allclose(predictor.probabilities(images), whole, atol=1e-5)
 
 
+def test_no_images_are_none_of_each_thing(digits: Digits) -> None:
+    number, none = predictor("regression", ADDER), digits[0][:0][:, None]
+    for addends in (None, np.zeros(0, np.int64)):
+        assert number.outputs(none, addends).shape == (0, 1)
+    assert number.probabilities(none, np.zeros(0, np.int64)).shape == (0, 19)
+    network = create_network(Member(model="slot_cnn", head="digits"), Task(37, 4), (1, 40, 40))
+    looking = Predictor(network, number.normalisation, number.execution)
+    images = np.zeros((2, 1, 40, 40), np.uint8)
+    some, nowhere = looking.attention(images), looking.attention(images[:0])
+    assert some is not None and nowhere is not None and nowhere.shape == (0, *some.shape[1:])
+
+
+def test_a_part_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(inference, "_PIXELS_A_BATCH", 3 * 64)
+    sizes = []
+
+    def sums(images: NDArray[np.uint8], addends: NDArray[np.int64] | None) -> NDArray[np.float32]:
+        sizes.append(len(images))
+        return images[:, 0, 0, :1] + np.float32(0 if addends is None else addends[:, None])
+
+    images = np.zeros((7, 1, 8, 8), np.uint8)
+    images[:, 0, 0, 0] = range(7)
+    assert in_batches(sums, images, None).ravel().tolist() == list(range(7))
+    assert in_batches(sums, images, np.arange(7)).ravel().tolist() == list(range(0, 14, 2))
+    assert sizes == [3, 3, 1] * 2
+
+
 def test_shift_zero_is_the_plain_prediction(trained: FoldFolder, digits: Digits) -> None:
     images = digits[0][:50][:, None]
-    plain = load_predictor(trained, shift=0)
-    assert plain.shift == 0 and load_predictor(trained).shift == 1
+    assert load_predictor(trained).shift == 1  # as the recipe says
+    plain = replace(load_predictor(trained), shift=0)
     model = plain.network.model.eval()
     with torch.no_grad():
         expected = torch.softmax(model(plain.normalisation(torch.from_numpy(images).float())), 1).numpy()
@@ -111,7 +138,7 @@ def test_shift_zero_is_the_plain_prediction(trained: FoldFolder, digits: Digits)
 
 def test_shifted_views_are_averaged(trained: FoldFolder, digits: Digits) -> None:
     images = digits[0][:50][:, None]
-    plain, shifted = load_predictor(trained, shift=0), load_predictor(trained, shift=2)
+    plain, shifted = (replace(load_predictor(trained), shift=pixels) for pixels in (0, 2))
     views = [images]
     for axis in (2, 3):
         for step in (2, -2):
@@ -224,6 +251,14 @@ def test_a_fold_of_few_rows(count: int, rows: Rows) -> None:
     found = predictor("regression", ADDER).out_of_fold(*(part[:count] for part in rows))
     assert found.shape == (count, 19)
     np.testing.assert_allclose(found.sum(axis=1), 1, atol=1e-5)
+
+
+def test_a_single_row_has_no_part_in_its_own_probabilities(rows: Rows) -> None:
+    """Not even where the head was fitted on it, as that of a fold of one row is."""
+    images, addends, labels = (part[:1] for part in rows)
+    plain = predictor("regression", ADDER)
+    found = plain.fitted(images, addends, labels).out_of_fold(images, addends, labels)
+    np.testing.assert_array_equal(found, plain.probabilities(images, addends))
 
 
 def test_without_addends(digits: Digits) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,7 +19,7 @@ from safetensors.numpy import load_file
 
 from softvote import jobs as jobs_module
 from softvote import stages
-from softvote.artifacts import read_json
+from softvote.artifacts import read_json, sha256_of, write_json
 from softvote.dataset import Dataset
 from softvote.engines import run_here
 from softvote.folds import FoldTable, read_folds
@@ -90,6 +92,43 @@ def test_a_changed_recipe_is_trained_again(
     assert {job.reason() for job in jobs if job.label in which} == {reason}
 
 
+ARGS: dict[str, Callable[[str], dict[str, Any]]] = {
+    "weights": lambda file: {"weights": file},
+    "checkpoint_path": lambda file: {"checkpoint_path": file},
+    "overlay": lambda file: {"pretrained": True, "pretrained_cfg_overlay": {"file": file}},
+}
+
+
+@pytest.mark.parametrize("home", [False, True], ids=["path", "~"])
+@pytest.mark.parametrize("args", ARGS.values(), ids=ARGS)
+def test_the_content_of_a_file_of_weights_decides_the_weights(
+    finished: tuple[stages.Run, Dataset],
+    args: Callable[[str], dict[str, Any]],
+    home: bool,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    file = tmp_path / "start.pth"
+    setting = f"members.cnn.model_args={json.dumps(args('~/start.pth' if home else str(file)))}"
+    keys = []
+    for content in (None, "one", "other"):
+        if content:
+            file.write_text(content)
+        job = planned(finished, [setting])[0]
+        assert job.identity.get("weights") == (sha256_of(file) if content else None)
+        keys.append(job.training_key)
+    assert len(set(keys)) == 3
+
+
+def test_a_file_called_none_is_no_weights(
+    finished: tuple[stages.Run, Dataset], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "None").write_text("by chance")
+    monkeypatch.chdir(tmp_path)
+    assert "weights" not in planned(finished, [])[0].identity
+
+
 def test_several_changes_are_all_named(finished: tuple[stages.Run, Dataset]) -> None:
     jobs = planned(finished, ["members.cnn.epochs=2", "members.cnn.mixup=0.5"])
     assert jobs[0].reason() == "changed: member.epochs 1 -> 2; member.mixup default -> 0.5"
@@ -123,6 +162,31 @@ def test_what_does_not_touch_the_weights_is_only_predicted_again(
     assert due(jobs) == dict.fromkeys(which, "predict")
     reasons = {job.reason() for job in jobs if job.label in which}
     assert reasons == {"test rows or test-time augmentation changed"}
+
+
+def test_a_prediction_that_stops_leaves_no_scores_of_other_settings(
+    finished: tuple[stages.Run, Dataset], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = shutil.copytree(finished[0].workspace.root, tmp_path / "copy")
+    plans = [make_plan(stages.open_run(root, "tiny", [*SHORT[1::2], *more])) for more in ([], SHIFTED)]
+    before, shifted = (made.jobs[0] for made in plans)
+
+    def stop(path: Path, facts: dict[str, Any]) -> None:
+        write_json(path, facts)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(jobs_module, "write_json", stop)
+    with pytest.raises(KeyboardInterrupt):
+        run_job(shifted, plans[1].dataset, plans[1].folds)
+    monkeypatch.undo()
+    assert read_json(before.folder.recipe)["member"]["tta"]["shift"] == 1
+    assert before.state() == shifted.state() == "predict"
+    run_job(before, plans[0].dataset, plans[0].folds)
+    assert (before.state(), shifted.state()) == ("done", "predict")
+    assert read_json(before.folder.recipe)["member"]["tta"]["shift"] == 0
+
+
+SHIFTED = ["members.cnn.tta.shift=1"]
 
 
 @pytest.mark.parametrize("setting", ["ensemble.rule=mean", "competition.solution=null", "folds.train=1"])

@@ -43,10 +43,11 @@ def test_the_file_has_the_promised_columns_and_digits(tmp_path: Path) -> None:
     header, row = path.read_text().splitlines()
     assert header == (
         "time,pipeline,ensemble,members,folds,settings,cv_score,cv_standard_error,rows,cv_squared_error,"
+        "cv_squared_error_standard_error,"
         "solution_score,file,sha256,commit,clean"
     )
     assert row == (
-        "2025-01-31T12:00:00Z,digit-recognizer,vote: mean,cnn_small resnet18,5/5,,0.333333,0.000300,28000,,,"
+        "2025-01-31T12:00:00Z,digit-recognizer,vote: mean,cnn_small resnet18,5/5,,0.333333,0.000300,28000,,,,"
         f"digit-recognizer-0123abcd.csv,{ENTRY.sha256},abc1234,true"
     )
 
@@ -108,7 +109,24 @@ def test_two_writers_lose_nothing(tmp_path: Path) -> None:
     assert found == [(f"p{writer}", number) for writer in range(2) for number in range(15)]
 
 
-GOOD = ["t", "p", "e", "m", "5/5", "a.b=1", "0.9", "0.01", "100", "0.5", "0.8", "f.csv", "abc", "c", "false"]
+GOOD = [
+    "t",
+    "p",
+    "e",
+    "m",
+    "5/5",
+    "a.b=1",
+    "0.9",
+    "0.01",
+    "100",
+    "0.5",
+    "0.1",
+    "0.8",
+    "f.csv",
+    "abc",
+    "c",
+    "false",
+]
 
 
 def damaged(column: str, text: str) -> str:
@@ -122,7 +140,7 @@ def damaged(column: str, text: str) -> str:
     [
         ("", "row 1: the header"),
         ("time,pipeline\n", "row 1: the header"),
-        (damaged("clean", "true,1"), "row 3: 16 columns, not 15"),
+        (damaged("clean", "true,1"), "row 3: 17 columns, not 16"),
         (damaged("clean", "yes"), "row 3, column clean: 'yes'"),
         (damaged("cv_score", ""), "row 3, column cv_score: ''"),
         (damaged("cv_score", "nan"), "row 3, column cv_score: 'nan'"),
@@ -130,7 +148,7 @@ def damaged(column: str, text: str) -> str:
         (damaged("cv_squared_error", "small"), "row 3, column cv_squared_error: 'small'"),
         (damaged("rows", "1.5"), "row 3, column rows: '1.5'"),
         (damaged("file", '"f'), "cannot be read"),
-        (damaged("file", "f") + "<<<<<<< HEAD\n", "row 4: 1 columns, not 15"),
+        (damaged("file", "f") + "<<<<<<< HEAD\n", "row 4: 1 columns, not 16"),
     ],
 )
 def test_a_damaged_ledger_is_told_and_left_alone(tmp_path: Path, text: str, where: str) -> None:

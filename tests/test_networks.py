@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from softvote.competition import Task
 from softvote.errors import UserError
 from softvote.heads import HEADS, HeadSpec, create_head
-from softvote.networks import Network, count_parameters, create_network
+from softvote.models import count_parameters
+from softvote.networks import Network, build_networks, create_network
 from softvote.pipeline import Pipeline
 from softvote.recipe import Member
 
@@ -50,16 +51,34 @@ def test_prediction_asks_for_no_published_weights() -> None:
     assert member.model_args == {"pretrained": True}
 
 
-def test_parameters_are_counted_by_member() -> None:
+def test_networks_are_built_by_member() -> None:
     found = pipeline({"a": {"model": "basic_cnn"}, "b": {"model": "cnn"}}, image={"height": 28, "width": 28})
-    assert count_parameters(found, ["a", "b"], with_weights=False) == {"a": 44_426, "b": 871_530}
-    assert count_parameters(found, ["b"], with_weights=True) == {"b": 871_530}
+    for names, with_weights in ((["a", "b"], False), (["b"], True)):
+        networks = build_networks(found, names, with_weights)
+        counts = {"a": 44_426, "b": 871_530}
+        assert list(networks) == names
+        assert all(count_parameters(networks[name].model) == counts[name] for name in names)
+
+
+def test_networks_are_frozen_as_they_will_learn() -> None:
+    members = {"a": {"model": "cnn"}, "b": {"model": "cnn", "init_from": "a", "freeze": True}}
+    networks = build_networks(pipeline(members), ["a", "b"], with_weights=False)
+    model: Any = networks["b"].model
+    assert count_parameters(model) == count_parameters(model.classifier)
+    assert count_parameters(networks["a"].model) > count_parameters(model)
+
+
+def test_freezing_what_has_no_classifier_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("softvote.models.classifier_prefixes", lambda model: ())
+    members = {"a": {"model": "cnn"}, "b": {"model": "cnn", "init_from": "a", "freeze": True}}
+    with pytest.raises(UserError, match=r"^members\.b: freeze: leaves nothing to learn; leave it out$"):
+        build_networks(pipeline(members), ["a", "b"], with_weights=False)
 
 
 def test_every_network_that_cannot_be_built_is_named() -> None:
     members = {"a": {"model": "ccn"}, "b": {"model": "cnn"}, "c": {"model": "stn_cnn"}}
     with pytest.raises(UserError) as caught:
-        count_parameters(pipeline(members), ["a", "b", "c"], with_weights=True)
+        build_networks(pipeline(members), ["a", "b", "c"], with_weights=True)
     first, second = str(caught.value).splitlines()
     assert first.startswith("members.a: model 'ccn': did you mean 'cnn'?")
     assert second.startswith("members.c: model stn_cnn: images of 8 x 8 are too small")
@@ -154,13 +173,13 @@ def test_members_that_do_not_fit_the_task_are_named() -> None:
     plain = pipeline({"one": ADDER}, image=SQUARE)
     sums = pipeline(with_digits, image=SQUARE, labels={"first": 0, "last": 18}, hidden_digits=1, addend=True)
     with pytest.raises(UserError) as caught:
-        count_parameters(plain, ["one"], with_weights=True)
+        build_networks(plain, ["one"], with_weights=True)
     assert str(caught.value) == (
         "members.one: model adder_net: needs an addend with each image, and the competition has none; "
         "choose another"
     )
     with pytest.raises(UserError) as caught:
-        count_parameters(sums, ["one", "two"], with_weights=True)
+        build_networks(sums, ["one", "two"], with_weights=True)
     for line, name, head in zip(
         str(caught.value).splitlines(), with_digits, ("digits", "multilabel"), strict=True
     ):

@@ -211,6 +211,14 @@ def test_addends_from_the_file_or_for_all(
     assert not table(rows)[:, :7].any()  # nothing adds up to less than the addend
 
 
+def test_a_files_own_addends_go_before_the_one_for_all(
+    adder: FoldFolder, images: NDArray[np.uint8], capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = predicted(capsys, adder, "more.csv", "five.npy", "--addend", "7", "--probabilities")
+    twice, addends = np.concatenate([images, images])[:, None], np.array([0, 1, 2, 3, 4, 7, 7, 7, 7, 7])
+    np.testing.assert_allclose(table(rows), load_predictor(adder).probabilities(twice, addends), atol=1e-6)
+
+
 def test_addends_that_are_missing_or_none(
     grey: FoldFolder, adder: FoldFolder, images: NDArray[np.uint8], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -221,8 +229,6 @@ def test_addends_that_are_missing_or_none(
     for wrong in ("10", "-1", "x", "1.5"):
         (line,) = refused(capsys, adder, "five.npy", f"--addend={wrong}")
         assert line == f"--addend: addend '{wrong}' is no integer 0..9; mend it"
-    (line,) = refused(capsys, adder, "more.csv", "--addend", "3")
-    assert line == "more.csv: has a column 'addend' of its own; leave --addend out"
     (line,) = refused(capsys, grey, "five.npy", "--addend", "3")
     assert line == "--addend: the model takes none; leave it out"
     flat = images.reshape(5, -1).tolist()

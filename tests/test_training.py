@@ -18,11 +18,13 @@ from softvote import training
 from softvote.augment import Augmenter, create_augmenter
 from softvote.competition import Task
 from softvote.errors import UserError
+from softvote.execution import Execution
 from softvote.heads import HEADS, HeadSpec, Softmax, create_head
 from softvote.heads import Digits as DigitsHead
 from softvote.inference import Predictor
 from softvote.models.layers import FeaturesThenClassifier
 from softvote.networks import Network, create_network
+from softvote.normalise import Normalisation
 from softvote.recipe import Augment, Member
 from softvote.training import Trained, TrainingRows, train
 
@@ -443,7 +445,7 @@ def test_mixup_mixes_the_losses_of_digits_too(
 ADDER_TASK = Task(19, 1, addend=True)
 
 
-class Adder(FeaturesThenClassifier):
+class Adder(nn.Module):
     """A small network that takes an integer with each image."""
 
     takes_addend = True
@@ -454,7 +456,7 @@ class Adder(FeaturesThenClassifier):
         self.classifier = nn.Sequential(nn.Linear(74, 128), nn.ReLU(), nn.Linear(128, 19))
         self.given: list[tuple[Tensor, Tensor]] = []
 
-    def forward(self, images: Tensor, addends: Tensor) -> Tensor:  # type: ignore[override]
+    def forward(self, images: Tensor, addends: Tensor) -> Tensor:
         self.given.append((images, addends))
         found: Tensor = self.classifier(torch.cat([self.features(images), torch.eye(10)[addends]], 1))
         return found
@@ -627,6 +629,21 @@ def test_features_computed_once_train_the_classifier_just_the_same(
         assert one["watched_loss"] == pytest.approx(other["watched_loss"], rel=1e-3)
         assert one["accuracy"] == pytest.approx(other["accuracy"], abs=0.01)
         assert one["learning_rate"] == other["learning_rate"]
+
+
+@pytest.mark.parametrize("ema", [0.0, 0.5])
+def test_the_classifier_that_predicts_is_put_in_when_training_ends(data: TrainingRows, ema: float) -> None:
+    recipe = member(init_from="other", freeze=True, ema=ema, epochs=1)
+    network = create_network(recipe, Task(10), (1, 8, 8))
+    made = training._create_training(
+        recipe, network, Execution("cpu", "fp32", "contiguous"), Normalisation.of(data.images), 0
+    )
+    model: Any = network.model
+    learning = model.classifier
+    assert made.predictor is model and model.classifier is learning
+    made.run(data, None, "tiny")
+    expected = made.average.module if made.average else learning
+    assert model.classifier is expected and made.predictor is model and model.classifier is expected
 
 
 def backbone_calls(monkeypatch: pytest.MonkeyPatch) -> list[int]:

@@ -48,27 +48,27 @@ def vote(tmp_path: Path) -> VoterFolder:
 def test_an_ensemble(vote: VoterFolder) -> None:
     found = voter_in(vote.path)
     assert (found.name, found.rule, found.space) == ("vote", "mean_logits", "logit")
-    assert {seat.name: seat.weight for seat in found.seats} == WEIGHTS
-    assert [[fold.path.name for fold in seat.folds] for seat in found.seats] == [["fold0", "fold1"]] * 2
+    assert {member.name: member.weight for member in found.members} == WEIGHTS
+    assert [[fold.path.name for fold in member.folds] for member in found.members] == [["fold0", "fold1"]] * 2
 
 
 def test_a_member_and_a_fold(vote: VoterFolder, monkeypatch: pytest.MonkeyPatch) -> None:
     member = voter_in(vote.path.parent / "a")
-    assert (member.name, member.rule, len(member.seats), len(member.seats[0].folds)) == ("a", "", 1, 2)
-    (seat,) = voter_in(vote.path.parent / "a" / "fold1").seats
-    assert (seat.name, seat.weight, [fold.path.name for fold in seat.folds]) == ("a", 1.0, ["fold1"])
+    assert (member.name, member.rule, len(member.members), len(member.members[0].folds)) == ("a", "", 1, 2)
+    (alone,) = voter_in(vote.path.parent / "a" / "fold1").members
+    assert (alone.name, alone.weight, [fold.path.name for fold in alone.folds]) == ("a", 1.0, ["fold1"])
     monkeypatch.chdir(vote.path.parent / "a")
     assert voter_in(Path()).name == "a"
 
 
-def test_seats_without_weight_do_not_vote(vote: VoterFolder) -> None:
+def test_members_without_weight_do_not_vote(vote: VoterFolder) -> None:
     tests = [read_predictions(VoterFolder(vote.path.parent / name)).test for name in WEIGHTS]
     alone = soft_vote(tests, np.array([0.0, 1.0]))
     write_predictions(vote, Predictions(np.arange(2), alone[:2], alone), LABELS, Task(3), {})
     write_json(vote.vote, {"rule": "greedy", "space": "probability", "weights": {"a": 0.0, "b": 1.0}})
     found = voter_in(vote.path)
-    assert [seat.name for seat in found.seats] == ["a", "b"]
-    assert [seat.name for seat in found.voting] == ["b"]
+    assert [member.name for member in found.members] == ["a", "b"]
+    assert [member.name for member in found.voting] == ["b"]
 
 
 def test_folds_are_in_their_order(vote: VoterFolder) -> None:

@@ -43,9 +43,14 @@ class Workspace:
     def ledger(self) -> Path:
         return self.submissions / "ledger.csv"
 
+    @property
+    def inputs(self) -> Path:
+        """Raw files, a folder for each competition; no stage writes there."""
+        return self.root / "input"
+
     def input(self, competition: str) -> Path:
-        """Raw files of a competition; no stage writes there."""
-        return self.root / "input" / competition
+        """Raw files of a competition."""
+        return self.inputs / competition
 
     def pipeline(self, pipeline: str) -> PipelineFolder:
         return PipelineFolder(self.models / pipeline)

@@ -18,7 +18,11 @@ from torch.fx import GraphModule, Node
 
 from softvote import __version__
 from softvote.artifacts import ExportFolder, FoldFolder, read_json, sha256_of, write_json, written_whole
+from softvote.ensemble import soft_vote
 from softvote.errors import UserError
+from softvote.execution import Execution
+from softvote.inference import load_predictor
+from softvote.predictions import joined, read_predictions
 from softvote.program import (
     FACTS_IN_ONNX,
     FACTS_IN_PT2,
@@ -33,7 +37,7 @@ from softvote.voters import Voter
 
 _MOST_BYTES = 2**31 - 2**24  # one ONNX file holds 2 GiB
 _MOST_OFF = 1e-3  # by which rounding alone may change a probability
-_MOST_OFF_ROUNDED = 0.2  # the same after training with 8 or 10 bits of mantissa instead of 23
+_MOST_OFF_ROUNDED = 0.2  # the same where other steps round to 8 or 10 bits of mantissa instead of 23
 
 
 @dataclass(frozen=True)
@@ -41,11 +45,13 @@ class Check:
     """Rows for which a written program must give the stored probabilities.
 
     Attributes:
+        rows: int64 (n,), their numbers in the test file.
         images: uint8 (n, C, H, W).
         addends: int64 (n,), where there are any.
         stored: float32 (n, K).
     """
 
+    rows: NDArray[np.int64]
     images: NDArray[np.uint8]
     addends: NDArray[np.int64] | None
     stored: NDArray[np.float32]
@@ -68,7 +74,8 @@ def write_program(
     """Write a voter's program, for PyTorch and as ONNX, and the facts about it.
 
     Each file is loaded back and run on some rows before it takes its place; it must give what the
-    networks give here, and these what is stored.
+    networks give in float32. Run as they have predicted, these must give what is stored; how far float32
+    is from that is only told.
 
     Args:
         origin: of the voter; what is found out here is added to it.
@@ -78,17 +85,13 @@ def write_program(
         The largest difference from the stored probabilities, by file name.
 
     Raises:
-        UserError: a training is damaged, a network cannot be exported, or a file gives other
+        UserError: a training is damaged, a network cannot be exported, or networks or a file give other
             probabilities.
     """
     program, signature = create_program(voter, "cpu")
     _refuse_large(program, voter)
+    refuse_others(voter, check)
     expected = runs_here(program)(check.images, check.addends)
-    if not _largest(expected, check.stored) <= _tolerance(voter):
-        raise UserError(
-            f"{voter.name}: its networks differ in float32 from test.npy by "
-            f"{_largest(expected, check.stored):.2g}; delete its scores.json and run its stage again"
-        )
     facts = _facts(voter, signature, origin)
     exported = _traced(program, signature, voter)
     found = dict[str, float]()
@@ -105,6 +108,43 @@ def write_program(
     facts["content"] = [sha256_of(folder.torch), sha256_of(folder.onnx)]
     write_json(folder.facts, facts | {"how_to_call": how_to_call(signature)})
     return found
+
+
+def refuse_others(voter: Voter, check: Check) -> None:
+    """Refuse networks that do not give what is stored for them, and a vote that is not theirs.
+
+    Raises:
+        UserError: so it is, or a training is damaged.
+    """
+    members = []
+    for member in voter.voting:
+        stored = [read_predictions(fold) for fold in member.folds]
+        for fold, predictions in zip(member.folds, stored, strict=True):
+            _refuse_other(fold, predictions.test[check.rows], check)
+        members.append(joined(stored).test[check.rows])
+    weights = np.array([member.weight for member in voter.voting])
+    off = _largest(soft_vote(members, weights, voter.space), check.stored)
+    if not off <= _MOST_OFF:
+        what = f"its test.npy differs by {off:.2g} from those of its folds"
+        raise UserError(f"{voter.name}: {what}; delete its scores.json and run its stage again")
+
+
+def _refuse_other(fold: FoldFolder, expected: NDArray[np.float32], check: Check) -> None:
+    predictor = load_predictor(fold)
+    off = _largest(predictor.probabilities(check.images, check.addends), expected)
+    if not off <= _tolerance(predictor.execution, read_json(fold.recipe)["execution"]):
+        what = f"its network, run as it has predicted, differs from test.npy by {off:.2g}"
+        remedy = f"delete {fold.path.parent}/fold*/scores.json, run train and ensemble again"
+        raise UserError(f"{fold.path}: {what}; {remedy}")
+
+
+def _tolerance(here: Execution, recorded: dict[str, Any]) -> float:
+    """By how much the same network may differ between a few rows here and all rows there."""
+    # CUDA sums in another order where a batch has another size, and rounds even float32 between layers,
+    # to TF32; two devices round to bfloat16 each after its own fashion.
+    devices = {here.device, recorded["device"]}
+    same = devices == {"cpu"} or ("cuda" not in devices and here.precision == "fp32")
+    return _MOST_OFF if same else _MOST_OFF_ROUNDED
 
 
 def how_to_call(signature: Signature) -> dict[str, list[str]]:
@@ -138,36 +178,28 @@ def _facts(voter: Voter, signature: Signature, origin: dict[str, Any]) -> dict[s
     """All that a program carries along."""
     members = [
         {
-            "name": seat.name,
-            "weight": seat.weight,
-            "folds": [_fold_facts(fold, seat.shift) for fold in seat.folds],
+            "name": member.name,
+            "weight": member.weight,
+            "folds": [_fold_facts(fold) for fold in member.folds],
         }
-        for seat in voter.voting
+        for member in voter.voting
     ]
     vote = {"rule": voter.rule or "none", "space": voter.space, "members": members}
     versions = {"softvote": __version__, "torch": str(torch.__version__)}
     return origin | signature.facts() | {"precision": "float32", **vote, "versions": versions}
 
 
-def _fold_facts(fold: FoldFolder, shift: int | None) -> dict[str, Any]:
+def _fold_facts(fold: FoldFolder) -> dict[str, Any]:
     recipe = read_json(fold.recipe)
     member, ran = recipe["member"], recipe["execution"]
     return {
         "fold": fold.path.name,
         "model": member["model"],
         "head": member["head"],
-        "shift": member["tta"]["shift"] if shift is None else shift,
+        "shift": member["tta"]["shift"],
         "trained_in": f"{ran['precision']} on {ran['device']}",
         "weights_sha256": recipe["weights_sha256"],
     }
-
-
-def _tolerance(voter: Voter) -> float:
-    """By how much float32 may differ from what the networks were trained and have predicted in."""
-    ran = [read_json(fold.recipe)["execution"] for seat in voter.voting for fold in seat.folds]
-    # On CUDA, convolutions round float32 to TF32.
-    exact = all(each["precision"] == "fp32" and each["device"] != "cuda" for each in ran)
-    return _MOST_OFF if exact else _MOST_OFF_ROUNDED
 
 
 def _largest(one: NDArray[np.float32], other: NDArray[np.float32]) -> float:

@@ -45,7 +45,7 @@ def digest_of(spec: ExtraTrain, workspace: Workspace) -> str:
         if not path.is_file():
             problems.add(str(path), f"is missing; add it, or mend extra_train.{key} in the pipeline file")
     problems.raise_any()
-    return key_of([spec.alone, {key: sha256_of(path) for key, path in paths.items()}])
+    return key_of({key: sha256_of(path) for key, path in paths.items()})
 
 
 def load_extra(
@@ -75,7 +75,7 @@ def load_extra(
 
 def _paths(spec: ExtraTrain, workspace: Workspace) -> dict[str, Path]:
     named = spec.model_dump(include={"images", "labels", "digits"}, exclude_none=True)
-    return {key: workspace.input("") / name for key, name in named.items()}
+    return {key: workspace.inputs / name for key, name in named.items()}
 
 
 def _integers(

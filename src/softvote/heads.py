@@ -18,7 +18,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-DIGITS = 10
+from softvote.competition import LARGEST_DIGIT
+
+DIGITS = LARGEST_DIGIT + 1
 """Values of one hidden digit."""
 
 _IMPOSSIBLE = -1e30  # for the log of zero: differences of it are numbers, those of -inf are not
@@ -57,6 +59,10 @@ class Head(Protocol):
         """
         ...
 
+    def unfitted(self) -> Self:
+        """The head as it was before anything was measured."""
+        ...
+
     def facts(self) -> dict[str, float]:
         """What `fitted` measured: `create_head` takes it back."""
         ...
@@ -69,6 +75,10 @@ class _NothingToMeasure:
 
     def fitted(self, outputs: Tensor, values: Tensor) -> Self:
         """Nothing is left to measure."""
+        return self
+
+    def unfitted(self) -> Self:
+        """Nothing was measured."""
         return self
 
     def facts(self) -> dict[str, float]:
@@ -131,7 +141,7 @@ class Regression:
         from scipy.optimize import minimize_scalar
 
         numbers = self.numbers(outputs)
-        error = numbers.double() - values
+        error = (numbers.double() - values).abs()
 
         def loss(log_width: float) -> float:
             each = _discretised_normal(numbers, math.exp(log_width), self.num_values).double()
@@ -141,15 +151,27 @@ class Regression:
         rounded = numbers.round().clamp(0, self.num_values - 1)
         facts = {
             "width": math.exp(width.x),
+            "rows": len(values),
             "mse": float(error.square().mean()),
-            "mae": float(error.abs().mean()),
+            "mse_standard_error": _standard_error(error.square()),
+            "mae": float(error.mean()),
+            "mae_standard_error": _standard_error(error),
             "rounded_accuracy": float((rounded == values).double().mean()),
         }
         return type(self)(self.num_values, facts)
 
+    def unfitted(self) -> Self:
+        """The head with a width of 1."""
+        return type(self)(self.num_values)
+
     def facts(self) -> dict[str, float]:
-        """width, and of the raw numbers: mse, mae, rounded_accuracy (a share)."""
+        """width; of how many rows, and of their raw numbers: mse, mae, rounded_accuracy (a share)."""
         return dict(self._facts)
+
+
+def _standard_error(each: Tensor) -> float:
+    """Of the mean of n values; not a number where n is 1."""
+    return float(each.std()) / math.sqrt(len(each)) if len(each) > 1 else math.nan
 
 
 def _discretised_normal(means: Tensor, width: float, num_values: int) -> Tensor:
@@ -184,7 +206,7 @@ class Digits(_NothingToMeasure):
         self.num_outputs = self.hidden_digits * DIGITS
 
     def log_probabilities_of_digits(self, outputs: Tensor) -> Tensor:
-        """float (B, S * 10) -> float32 (B, S, 10), from left to right where the network reads so."""
+        """float (B, S * 10) -> float32 (B, S, 10); a sum does not say in which order."""
         return functional.log_softmax(outputs.float().view(-1, self.hidden_digits, DIGITS), dim=2)
 
     def loss(self, outputs: Tensor, values: Tensor, digits: Tensor | None = None) -> Tensor:
@@ -235,7 +257,7 @@ class Multilabel(_NothingToMeasure):
     def __init__(self, hidden_digits: int) -> None:
         self.hidden_digits = hidden_digits
         self._sets, self._log_ways = _sets_of_digits(self.hidden_digits)
-        present = 1 - 0.9**self.hidden_digits
+        present = 1 - (1 - 1 / DIGITS) ** self.hidden_digits
         self._prior = math.log(present / (1 - present))
 
     def loss(self, outputs: Tensor, values: Tensor, digits: Tensor | None = None) -> Tensor:
@@ -272,7 +294,7 @@ def _sets_of_digits(hidden_digits: int) -> tuple[Tensor, Tensor]:
                 longer[key] = longer.get(key, 0) + count
         ways = longer
     sets = sorted({members for members, _ in ways})
-    log_ways = torch.full((len(sets), 9 * hidden_digits + 1), _IMPOSSIBLE)
+    log_ways = torch.full((len(sets), LARGEST_DIGIT * hidden_digits + 1), _IMPOSSIBLE)
     for (members, total), count in ways.items():
         log_ways[sets.index(members), total] = math.log(count)
     return torch.tensor([[members >> d & 1 for d in range(DIGITS)] for members in sets]).float(), log_ways
@@ -300,7 +322,7 @@ class HeadSpec:
         Raises:
             ValueError: K is not 9 S + 1.
         """
-        if self.hidden_digits is None or self.num_values != 9 * self.hidden_digits + 1:
+        if self.hidden_digits is None or self.num_values != LARGEST_DIGIT * self.hidden_digits + 1:
             raise ValueError(f"{self.num_values} values are not the sums of {self.hidden_digits} digits")
         return self.hidden_digits
 

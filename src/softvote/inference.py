@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -22,6 +23,9 @@ from softvote.normalise import Normalisation
 from softvote.recipe import Member
 
 _PIXELS_A_BATCH = 1 << 19  # bounds the memory of a forward pass, whatever the image size
+
+OfArrays = Callable[[NDArray[np.uint8], NDArray[np.int64] | None], NDArray[np.float32]]
+"""(images uint8 (N, C, H, W), addends int64 (N,) or None) -> what is wanted of them, float32 (N, ...)."""
 
 
 @dataclass(frozen=True)
@@ -80,12 +84,14 @@ class Predictor:
             return self.probabilities(images, addends)
         found = np.zeros((len(images), self.network.task.num_classes), np.float32)
         for half, other in ((slice(0, None, 2), slice(1, None, 2)), (slice(1, None, 2), slice(0, None, 2))):
-            if len(found[half]) and len(found[other]):
+            fitted = self._unfitted()  # all that is left for a single row
+            if len(found[other]):
                 fitted = self.fitted(images[other], _some(addends, other), labels[other])
-                found[half] = fitted.probabilities(images[half], _some(addends, half))
-            else:  # a single row has no other
-                found[half] = self.probabilities(images[half], _some(addends, half))
+            found[half] = fitted.probabilities(images[half], _some(addends, half))
         return found
+
+    def _unfitted(self) -> Predictor:
+        return replace(self, network=replace(self.network, head=self.network.head.unfitted()))
 
     def fitted(
         self, images: NDArray[np.uint8], addends: NDArray[np.int64] | None, labels: NDArray[np.int64]
@@ -107,19 +113,14 @@ class Predictor:
         addends: NDArray[np.int64] | None,
     ) -> NDArray[np.float32]:
         self.network.model.eval()
-        size = max(1, _PIXELS_A_BATCH // int(np.prod(images.shape[1:])))
         device = self.execution.device
-        parts = [
-            function(
-                torch.from_numpy(images[i : i + size]).to(device),
-                None if addends is None else torch.from_numpy(addends[i : i + size]).to(device),
-            ).cpu()
-            for i in range(0, len(images), size)
-        ]
-        if not parts:
-            return np.zeros((0, self.network.task.num_classes), np.float32)
-        found: NDArray[np.float32] = torch.cat(parts).numpy()
-        return found
+
+        def run(images: NDArray[np.uint8], addends: NDArray[np.int64] | None) -> NDArray[np.float32]:
+            given = None if addends is None else torch.from_numpy(addends).to(device)
+            found: NDArray[np.float32] = function(torch.from_numpy(images).to(device), given).cpu().numpy()
+            return found
+
+        return in_batches(run, images, addends)
 
     def of_batch(self, images: Tensor, addends: Tensor | None) -> Tensor:
         """Probabilities of one batch, by tensors alone, so that it can be traced.
@@ -144,16 +145,24 @@ class Predictor:
         return self.execution.lay_out(self.normalisation(images.float()))
 
 
+def in_batches(
+    function: OfArrays, images: NDArray[np.uint8], addends: NDArray[np.int64] | None
+) -> NDArray[np.float32]:
+    """A function of images, a part of them at a time, so that its memory is bounded."""
+    if not len(images):  # only from what one image gives is it known of what shape nothing is
+        blank = np.zeros((1, *images.shape[1:]), np.uint8)
+        return function(blank, None if addends is None else np.zeros(1, np.int64))[:0]
+    size = max(1, _PIXELS_A_BATCH // math.prod(images.shape[1:]))
+    slices = [slice(start, start + size) for start in range(0, len(images), size)]
+    return np.concatenate([function(images[part], _some(addends, part)) for part in slices])
+
+
 def _some(addends: NDArray[np.int64] | None, which: slice) -> NDArray[np.int64] | None:
     return None if addends is None else addends[which]
 
 
-def load_predictor(folder: FoldFolder, shift: int | None = None) -> Predictor:
+def load_predictor(folder: FoldFolder) -> Predictor:
     """The predictor of a trained fold, from the recipe and the weights in its folder.
-
-    Args:
-        folder: of the fold.
-        shift: pixels of test-time shifts; left out, as the recipe says.
 
     Raises:
         UserError: the folder holds no finished training, or weights that do not fit the recipe.
@@ -172,9 +181,8 @@ def load_predictor(folder: FoldFolder, shift: int | None = None) -> Predictor:
     ran = recipe["execution"]
     execution = Execution(find_device(), ran["precision"], ran["memory_format"])
     normalisation = Normalisation(tuple(recipe["mean"]), tuple(recipe["std"]))
-    shift = member.tta.shift if shift is None else shift
     execution.place(network.model)
-    return Predictor(network, normalisation, execution, shift)
+    return Predictor(network, normalisation, execution, member.tta.shift)
 
 
 def load_weights(folder: FoldFolder) -> dict[str, Tensor]:

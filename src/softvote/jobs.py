@@ -193,8 +193,7 @@ class _Planner:
     def _identity(self, name: str, member: Member, fold: int, source: Job | None) -> dict[str, Any]:
         recipe = member.model_dump(mode="json", exclude={"tta"}, exclude_defaults=True)
         identity = {"member": recipe, "name": name, "fold": fold} | self.shared
-        weights = Path(str(member.model_args.get("weights")))
-        if weights.is_file():
+        if (weights := member.weights_file) and weights.is_file():
             identity["weights"] = sha256_of(weights)
         if source:
             identity["init_from"] = source.training_key
@@ -336,6 +335,7 @@ def _predict(job: Job, dataset: Dataset, folds: NDArray[np.int64]) -> None:
 
     recipe, member = read_json(job.folder.recipe), job.member.model_dump(mode="json")
     if recipe["member"] != member:  # test-time shifts are no part of the training, but of what predicts
+        forget(job.folder.scores)  # first, so that what is stored is never of another recipe
         write_json(job.folder.recipe, recipe | {"member": member})
     rows = np.flatnonzero(folds == job.fold)
     predictor = load_predictor(job.folder)

@@ -41,6 +41,7 @@ class Entry:
     """How many out-of-fold rows cv_score was taken over."""
     cv_squared_error: float | None = None
     """Of the expected label on the same rows, where labels are sums."""
+    cv_squared_error_standard_error: float | None = None
     solution_score: float | None = None
     """Against the true labels of the test rows, where they are known."""
     file: str
@@ -190,6 +191,7 @@ _READ: dict[str, Callable[[str], Any]] = {
     "cv_standard_error": _finite,
     "rows": int,
     "cv_squared_error": lambda text: _finite(text) if text else None,
+    "cv_squared_error_standard_error": lambda text: _finite(text) if text else None,
     "solution_score": lambda text: _finite(text) if text else None,
     "clean": _truth,
 }

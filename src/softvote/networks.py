@@ -95,13 +95,14 @@ def _refuse_misfits(member: Member, task: Task, takes_addend: bool) -> None:
         )
 
 
-def count_parameters(pipeline: Pipeline, names: Sequence[str], with_weights: bool) -> dict[str, int]:
-    """How many trainable values each member's network has; `with_weights` as for `create_network`.
+def build_networks(pipeline: Pipeline, names: Sequence[str], with_weights: bool) -> dict[str, Network]:
+    """Each member's network, untrained and frozen as it will learn; `with_weights` as for `create_network`.
 
     Raises:
-        UserError: every network that cannot be built, or does not fit the one it starts from, one line each.
+        UserError: every network that cannot be built, does not fit the one it starts from, or is left
+            with nothing to learn, one line each.
     """
-    problems, counts = Problems(), dict[str, int]()
+    problems, networks = Problems(), dict[str, Network]()
     image, task = pipeline.competition.image, pipeline.competition.task
     shape = (image.channels, image.height, image.width)
     for name in names:
@@ -111,8 +112,10 @@ def count_parameters(pipeline: Pipeline, names: Sequence[str], with_weights: boo
             if member.init_from:
                 source = create_network(pipeline.members[member.init_from], task, shape, with_weights=False)
                 models.take_over(network.model, source.model.state_dict())
-            counts[name] = models.count_parameters(network.model)
+            if member.freeze:
+                models.freeze_backbone(network.model)
+            networks[name] = network
         except UserError as error:
             problems.add(f"members.{name}", str(error))
     problems.raise_any()
-    return counts
+    return networks

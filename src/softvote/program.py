@@ -7,11 +7,11 @@ test-time shifts, heads, the mean over folds, the vote, and the names of the cla
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import logging
-import math
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -27,7 +27,7 @@ from softvote.competition import Image
 from softvote.ensemble import Space
 from softvote.errors import UserError
 from softvote.execution import Execution
-from softvote.inference import Predictor, load_predictor
+from softvote.inference import OfArrays, Predictor, in_batches, load_predictor
 from softvote.voters import Voter
 
 FACTS_IN_PT2 = "program.json"
@@ -35,9 +35,7 @@ FACTS_IN_PT2 = "program.json"
 FACTS_IN_ONNX = "softvote"
 """The key of the same facts in ONNX's metadata."""
 
-_PIXELS_A_BATCH = 1 << 19  # bounds the memory of a forward pass, whatever the image size
-
-Run = Callable[[NDArray[np.uint8], NDArray[np.int64] | None], NDArray[np.float32]]
+Predict = OfArrays
 """(images uint8 (N, C, H, W), addends int64 (N,) or None) -> probabilities float32 (N, K)."""
 
 
@@ -79,22 +77,24 @@ class Program(nn.Module):
     It means what `predictions.joined` and `ensemble.soft_vote` mean.
 
     Args:
-        seats: for each member that votes, the predictors of its folds.
+        members: for each member that votes, the predictors of its folds.
         weights: one a member, not negative, summing to 1.
         space: in which the members are averaged.
     """
 
-    def __init__(self, seats: list[list[Predictor]], weights: list[float], space: Space) -> None:
+    def __init__(self, members: list[list[Predictor]], weights: list[float], space: Space) -> None:
         super().__init__()
         # Where modules are looked for; the predictors below know the same ones.
         self.networks = nn.ModuleList(
-            nn.ModuleList(predictor.network.model for predictor in seat) for seat in seats
+            nn.ModuleList(predictor.network.model for predictor in member) for member in members
         )
-        self.seats, self.weights, self.space = seats, weights, space
+        self.members, self.weights, self.space = members, weights, space
 
     def forward(self, images: Tensor, addends: Tensor | None = None) -> Tensor:
         """uint8 (B, C, H, W), and int64 (B,) where addends come along -> float32 (B, K)."""
-        each = [torch.stack([one.of_batch(images, addends) for one in seat]).mean(0) for seat in self.seats]
+        each = [
+            torch.stack([one.of_batch(images, addends) for one in member]).mean(0) for member in self.members
+        ]
         if self.space == "logit":
             each = [member.clamp_min(torch.finfo(torch.float32).tiny).log() for member in each]
         mean = sum(weight * member for weight, member in zip(self.weights, each, strict=True))
@@ -111,15 +111,15 @@ def create_program(voter: Voter, device: str) -> tuple[Program, Signature]:
         UserError: a training is missing or damaged, or the trainings take or give different things.
     """
     voting = voter.voting
-    signature = _common_signature([fold for seat in voting for fold in seat.folds])
+    signature = _common_signature([fold for member in voting for fold in member.folds])
     execution = Execution(device, "fp32", "contiguous")
-    seats = []
-    for seat in voting:
-        predictors = [load_predictor(fold, seat.shift) for fold in seat.folds]
+    members = []
+    for member in voting:
+        predictors = [load_predictor(fold) for fold in member.folds]
         for predictor in predictors:
             execution.place(predictor.network.model)
-        seats.append([replace(predictor, execution=execution) for predictor in predictors])
-    program = Program(seats, [seat.weight for seat in voting], voter.space)
+        members.append([replace(predictor, execution=execution) for predictor in predictors])
+    program = Program(members, [member.weight for member in voting], voter.space)
     return program.eval(), signature
 
 
@@ -141,7 +141,7 @@ def _common_signature(folds: list[FoldFolder]) -> Signature:
     return signature_from(json.loads(next(iter(found))))
 
 
-def runs_here(program: Program) -> Run:
+def runs_here(program: Program) -> Predict:
     """A program's function of arrays, computed by this process."""
     device = next(program.parameters()).device
 
@@ -151,22 +151,13 @@ def runs_here(program: Program) -> Run:
         found: NDArray[np.float32] = program(torch.from_numpy(images).to(device), *more).cpu().numpy()
         return found
 
-    return _in_batches(run)
-
-
-def _in_batches(run: Run) -> Run:
-    def run_all(images: NDArray[np.uint8], addends: NDArray[np.int64] | None) -> NDArray[np.float32]:
-        size = max(1, _PIXELS_A_BATCH // math.prod(images.shape[1:]))
-        slices = [slice(start, start + size) for start in range(0, len(images), size)]
-        return np.concatenate([run(images[s], None if addends is None else addends[s]) for s in slices])
-
-    return run_all
+    return functools.partial(in_batches, run)
 
 
 # ---------------------------------------------------------------- programs from files
 
 
-def open_program(path: Path) -> tuple[Signature, Run]:
+def open_program(path: Path) -> tuple[Signature, Predict]:
     """A written program: what it takes and gives, and the function of arrays that it is.
 
     A `.pt2` file can hold code that runs when it is loaded; load what you trust.
@@ -183,7 +174,7 @@ def open_program(path: Path) -> tuple[Signature, Run]:
             facts, run = opened(path)
         if not facts:
             raise ValueError("it names no classes")
-        return signature_from(json.loads(facts)), _in_batches(run)
+        return signature_from(json.loads(facts)), functools.partial(in_batches, run)
     except UserError:
         raise
     except Exception as error:  # both runtimes raise whatever a damaged file makes them stumble over
@@ -193,7 +184,7 @@ def open_program(path: Path) -> tuple[Signature, Run]:
         ) from None
 
 
-def _open_torch(path: Path) -> tuple[str, Run]:
+def _open_torch(path: Path) -> tuple[str, Predict]:
     files: dict[str, Any] = {FACTS_IN_PT2: ""}
     module = torch.export.load(path, extra_files=files).module()
 
@@ -206,7 +197,7 @@ def _open_torch(path: Path) -> tuple[str, Run]:
     return files[FACTS_IN_PT2], run
 
 
-def _open_onnx(path: Path) -> tuple[str, Run]:
+def _open_onnx(path: Path) -> tuple[str, Predict]:
     if find_spec("onnxruntime") is None:
         raise UserError(f"{path}: needs onnxruntime; install with: pip install 'softvote[export]'")
     import onnxruntime

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
@@ -173,3 +175,25 @@ class Member(Recipe):
         if self.freeze and not self.init_from:
             raise ValueError("freeze keeps the weights of init_from; name a member there or leave freeze out")
         return self
+
+    @property
+    def weights_file(self) -> Path | None:
+        """The file that the network's weights start from, where `model_args` names one."""
+        return apart_from_weights(self.model_args)[1]
+
+
+def apart_from_weights(args: dict[str, Any]) -> tuple[dict[str, Any], Path | None]:
+    """A network's arguments without a file of weights, and that file.
+
+    timm knows two places for it, and ours a third. What else an overlay says may shape the network and stays.
+    """
+    rest = dict(args)
+    # The first is loaded last, over all that the others gave.
+    files = [rest.pop("checkpoint_path", None), rest.pop("weights", None)]
+    if isinstance(overlay := rest.get("pretrained_cfg_overlay"), dict):
+        files.append(overlay.get("file"))
+        rest["pretrained_cfg_overlay"] = {key: value for key, value in overlay.items() if key != "file"}
+    named = next((str(file) for file in files if file), None)
+    # Path.expanduser raises where there is no such user; this leaves the name as it is, and the network says
+    # that there is no such file.
+    return rest, Path(os.path.expanduser(named)) if named else None  # noqa: PTH111

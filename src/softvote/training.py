@@ -39,7 +39,7 @@ class TrainingRows:
     """The rows one training sees.
 
     Attributes:
-        images: uint8 (n, C, H, W).
+        images: uint8 (n, C, H, W); where a frozen backbone has seen them, its features float32 (n, F).
         values: int64 (n,), what each image shows: its class, less the addend where one comes along.
         rows: int64 (n,), row numbers in the train file; augmentation is drawn by them.
         digits: int64 (n, S), the hidden digits; -1 throughout a row where they are not known.
@@ -120,9 +120,7 @@ def _create_training(
     member: Member, network: Network, execution: Execution, normalisation: Normalisation, seed: int
 ) -> Training:
     same_each_time = member.freeze and member.augment is None and not member.mixup
-    # Features alone do not feed a classifier that takes an addend as well.
-    cached = same_each_time and not network.takes_addend
-    if cached and isinstance(network.model, FeaturesThenClassifier):
+    if same_each_time and isinstance(network.model, FeaturesThenClassifier):
         return FeatureTraining(member, network, network.model, execution, normalisation, seed)
     return Training(member, network, execution, normalisation, seed)
 
@@ -323,14 +321,14 @@ class FeatureTraining(Training):
 
     @property
     def predictor(self) -> nn.Module:
-        """The whole network with the classifier that was trained."""
-        self.whole.classifier = super().predictor
+        """The whole network, once run with the classifier that was trained."""
         return self.whole
 
     def run(self, data: TrainingRows, watched: TrainingRows | None, label: str) -> None:
-        """Compute the features, then all epochs."""
+        """Compute the features, then all epochs, and put the classifier that predicts into the network."""
         watched = None if watched is None else self._features(watched)
         super().run(self._features(data), watched, label)
+        self.whole.classifier = super().predictor
 
     @torch.no_grad()
     def _features(self, data: TrainingRows) -> TrainingRows:

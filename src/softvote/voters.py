@@ -17,20 +17,18 @@ _ROUNDING = 1e-6  # by which the same mean may differ from machine to machine
 
 
 @dataclass(frozen=True)
-class Seat:
+class VotingMember:
     """One member in a voter.
 
     Attributes:
         name: the member's.
         weight: in the vote.
         folds: its trainings, whose probabilities are averaged.
-        shift: pixels of test-time shifts; None for what each recipe says.
     """
 
     name: str
     weight: float
     folds: list[FoldFolder]
-    shift: int | None = None
 
 
 @dataclass(frozen=True)
@@ -39,19 +37,20 @@ class Voter:
 
     Attributes:
         name: of the member or the ensemble.
+        members: with their weights, which sum to 1.
         rule: of the vote; empty for a member alone.
         space: in which the members are averaged.
     """
 
     name: str
-    seats: list[Seat]
+    members: list[VotingMember]
     rule: str = ""
     space: Space = "probability"
 
     @property
-    def voting(self) -> list[Seat]:
-        """The seats that have weight."""
-        return [seat for seat in self.seats if seat.weight > 0]
+    def voting(self) -> list[VotingMember]:
+        """The members that have weight."""
+        return [member for member in self.members if member.weight > 0]
 
 
 def voter_in(path: Path) -> Voter:
@@ -60,14 +59,13 @@ def voter_in(path: Path) -> Voter:
     Raises:
         UserError: there is none, it is unfinished, or its parts are no longer what it was made from.
     """
-    folder = VoterFolder(path)
+    folder, name = VoterFolder(path), path.resolve().name
     if FoldFolder(path).recipe.is_file():
-        return Voter(path.resolve().name, [Seat(path.resolve().parent.name, 1.0, [FoldFolder(path)])])
-    name = path.resolve().name
+        return Voter(name, [VotingMember(path.resolve().parent.name, 1.0, [FoldFolder(path)])])
     if folder.vote.is_file():
         return _ensemble(folder, name)
     if folder.folds():
-        return Voter(name, [Seat(name, 1.0, _folds_of(folder))])
+        return Voter(name, [VotingMember(name, 1.0, _folds_of(folder))])
     raise UserError(
         f"{path}: holds no model; name a program.pt2, a program.onnx, or the folder of an export, "
         "an ensemble, a member or a fold"
@@ -90,13 +88,13 @@ def vote_in(folder: VoterFolder) -> tuple[str, Space, dict[str, float]]:
 
 def _ensemble(folder: VoterFolder, name: str) -> Voter:
     rule, space, weights = vote_in(folder)
-    members = {member: VoterFolder(folder.path.parent / member) for member in weights}
-    seats = [Seat(member, weight, _folds_of(members[member])) for member, weight in weights.items()]
-    tests = [read_predictions(members[member]).test for member in weights]
+    folders = {member: VoterFolder(folder.path.parent / member) for member in weights}
+    members = [VotingMember(member, weights[member], _folds_of(folders[member])) for member in weights]
+    tests = [read_predictions(folders[member]).test for member in weights]
     voted = soft_vote(tests, np.array(list(weights.values())), space, list(weights))
     if not _alike(voted, folder):
         raise UserError(f"{folder.path}: is not the vote of the members beside it; run the ensemble stage")
-    return Voter(name, seats, rule, space)
+    return Voter(name, members, rule, space)
 
 
 def _folds_of(member: VoterFolder) -> list[FoldFolder]:

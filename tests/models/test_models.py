@@ -22,13 +22,15 @@ from softvote.errors import UserError
 from softvote.models import (
     count_parameters,
     create_model,
+    freeze_backbone,
     own_models,
     resnet50_regressor,
+    take_over,
     takes_addend,
     without_published_weights,
 )
 from softvote.models.adder_net import AdderNet
-from softvote.models.layers import conv_bn_relu
+from softvote.models.layers import FeaturesThenClassifier, conv_bn_relu
 from softvote.models.resnet5 import ResNet5
 from softvote.models.resnet50_regressor import ResNet50Regressor
 from softvote.models.stn_cnn import STNCNN
@@ -78,7 +80,7 @@ NETWORKS = {
     "slot_resnet5": Facts(811_878, DIGITS, 40, ((1, 1), None), [(20, 1, 28, 28), (40, 3, 33, 64)], batch=4),
     "stn_cnn": Facts(436_762, smallest=sides(18, 17)),
     "sum_cnn": Facts(2_645_157, DIGITS, 37, sides(10, 9), batch=8),
-    "sum_decoder": Facts(19_265, (4, 10), 1, ((1, 10), None), [(37, 1, 2, 10), (1, 3, 5, 10)]),
+    "sum_decoder": Facts(19_265, (4, 10), 1, ((1, 10), None), [(37, 1, 2, 10), (1, 1, 5, 10)]),
 }
 
 own = pytest.mark.parametrize("name", own_models())
@@ -388,9 +390,11 @@ def test_the_sum_decoder_sees_a_softmax_for_each_digit() -> None:
         assert not torch.allclose(network(logits.flip(-1)), expected)
 
 
-def test_the_sum_decoder_takes_rows_of_ten_only() -> None:
-    with pytest.raises(UserError, match=r"^model sum_decoder: images of 10 x 4 are not rows of ten logits"):
-        built("sum_decoder", size=(10, 4))
+@pytest.mark.parametrize(("channels", "size"), [(1, (10, 4)), (3, (4, 10))])
+def test_the_sum_decoder_takes_rows_of_ten_only(channels: int, size: Size) -> None:
+    shown = f"{size[0]} x {size[1]} x {channels}"
+    with pytest.raises(UserError, match=rf"^model sum_decoder: images of {shown} .* are not rows of ten"):
+        built("sum_decoder", channels=channels, size=size)
 
 
 def test_encoder_and_decoder_fit_into_one_network() -> None:
@@ -434,9 +438,21 @@ def test_the_adder_under_autocast() -> None:
         assert network(images(2), torch.tensor([1, 2])).shape == (2, 19)
 
 
+@pytest.mark.parametrize("hints", [{"return": nn.Module}, {}])
+def test_what_a_function_says_it_returns_is_what_it_returns(
+    hints: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else a member could be given a head for images alone and a network that takes addends."""
+    monkeypatch.setattr(timm.model_entrypoint("adder_net"), "__annotations__", hints)
+    with pytest.raises(AssertionError, match=r"^def adder_net\(\) -> AdderNet: annotate it so"):
+        built("adder_net", 19, size=(28, 29))
+
+
 def test_only_the_adder_takes_an_integer() -> None:
     assert AdderNet.takes_addend and takes_addend(built("adder_net")) and not takes_addend(built("resnet5"))
     assert [name for name in own_models() if takes_addend(name)] == ["adder_net"]
+    # What is fed features alone would feed them to its classifier without the integer.
+    assert not isinstance(built("adder_net"), FeaturesThenClassifier)
 
 
 @pytest.mark.parametrize("size", [(32, 32), (28, 40)])
@@ -616,6 +632,24 @@ def test_what_comes_from_hub_or_file_is_left_out_of_a_trained_network(tmp_path: 
     assert count_parameters(built("resnet50_regressor", **without_published_weights(args))) == 23_764_161
 
 
+@pytest.mark.parametrize("which", ["checkpoint_path", "pretrained_cfg_overlay"])
+def test_a_timm_network_leaves_its_file_out_as_well(which: str, tmp_path: Path) -> None:
+    file, args = tmp_path / "weights.pth", dict[str, Any](drop_rate=0.25)
+    if which == "checkpoint_path":
+        args[which] = str(file)
+    else:
+        args |= {"pretrained": True, which: {"file": str(file), "custom_load": False, "interpolation": "x"}}
+    torch.save(timm.create_model("resnet10t", num_classes=10, in_chans=1).state_dict(), file)
+    create_model("resnet10t", 10, 1, (28, 28), args)
+    file.unlink()
+    with pytest.raises(UserError, match=r"^model resnet10t: cannot be built"):
+        create_model("resnet10t", 10, 1, (28, 28), args)
+    network = create_model("resnet10t", 10, 1, (28, 28), without_published_weights(args))
+    assert network.drop_rate == 0.25
+    if which == "pretrained_cfg_overlay":
+        assert network.pretrained_cfg["interpolation"] == "x"
+
+
 # ---------------------------------------------------------------- networks of timm, and mistakes
 
 
@@ -655,3 +689,47 @@ def test_frozen_parameters_do_not_count() -> None:
     network = nn.Linear(3, 2)
     network.bias.requires_grad_(False)
     assert count_parameters(network) == 6
+
+
+# ---------------------------------------------------------------- backbone and classifier
+
+DISTILLED = {"img_size": 32, "patch_size": 8, "embed_dim": 24, "depth": 1, "num_heads": 2}
+
+
+def distilled(outputs: int) -> nn.Module:
+    """A small network of timm's with two classifiers."""
+    torch.manual_seed(outputs)
+    return create_model("deit_tiny_distilled_patch16_224", outputs, 1, (32, 32), DISTILLED)
+
+
+@pytest.mark.parametrize(
+    ("network", "classifier"),
+    [
+        (lambda: built("cnn"), {"classifier"}),
+        (lambda: create_model("resnet10t", 10, 1, (28, 28)), {"fc"}),
+        (lambda: distilled(10), {"head", "head_dist"}),
+    ],
+    ids=["cnn", "resnet10t", "distilled"],
+)
+def test_a_frozen_network_learns_in_its_classifiers_alone(network: Any, classifier: set[str]) -> None:
+    model = network()
+    freeze_backbone(model)
+    assert {key.split(".")[0] for key, p in model.named_parameters() if p.requires_grad} == classifier
+    assert {key.split(".")[0] for key, part in model.named_modules() if part.training} == classifier
+
+
+def test_both_classifiers_start_afresh_where_they_do_not_fit() -> None:
+    source, model = distilled(4).state_dict(), distilled(10)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    take_over(model, source)
+    for name, value in model.state_dict().items():
+        expected = before if name.startswith(("head.", "head_dist.")) else source
+        assert torch.equal(value, expected[name]), name
+
+
+@pytest.mark.parametrize("classifier", ["gone", "", None, ()])
+def test_freezing_all_is_refused(classifier: Any) -> None:
+    network: Any = ResNet5()
+    network.default_cfg = {"classifier": classifier}
+    with pytest.raises(UserError, match=r"^freeze: leaves nothing to learn; leave it out$"):
+        freeze_backbone(network)

@@ -1,7 +1,8 @@
 """The networks: ours and every timm backbone, by one name each, through timm's registry.
 
 A network of ours is one module in this folder with a function under `timm.models.register_model`
-that takes `num_classes`, `in_chans` and `img_size`; it needs no entry anywhere else.
+that takes `num_classes`, `in_chans` and `img_size`; it needs no entry anywhere else. The function must be
+annotated with the class it returns: what a class takes is asked before any network is built.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from softvote.errors import UserError, one_of
+from softvote.recipe import apart_from_weights
 
 for _module in pkgutil.iter_modules(__path__):
     importlib.import_module(f"{__name__}.{_module.name}")
@@ -58,6 +60,8 @@ def create_model(
     except Exception as error:
         # timm's builders raise whatever their layers or the hub raise; all of it is the user's choice.
         raise UserError(f"model {name}: cannot be built with {args}: {_first_line(error)}") from None
+    kind = _class_of(name)
+    assert kind in (None, type(model)), f"def {name}() -> {type(model).__name__}: annotate it so, not {kind}"
     _see_blank_images_through(model, name, num_outputs, (in_chans, *img_size))
     return model
 
@@ -84,12 +88,12 @@ def takes_addend(model: nn.Module | str) -> bool:
 
 def _class_of(name: str) -> type | None:
     """The class that a network of ours is built as, by what its registered function says it returns."""
-    return get_type_hints(timm.model_entrypoint(name)).get("return") if name in own_models() else None
+    return get_type_hints(timm.model_entrypoint(name)).get("return", object) if name in own_models() else None
 
 
 def without_published_weights(args: dict[str, Any]) -> dict[str, Any]:
     """A network's arguments without those that fetch weights from the hub or a file."""
-    return {key: value for key, value in args.items() if key != "weights"} | {"pretrained": False}
+    return apart_from_weights(args)[0] | {"pretrained": False}
 
 
 def take_over(model: nn.Module, weights: dict[str, Tensor]) -> None:
@@ -103,8 +107,8 @@ def take_over(model: nn.Module, weights: dict[str, Tensor]) -> None:
     Raises:
         UserError: the backbones differ; the first layers that do are named.
     """
-    state, prefix = model.state_dict(), classifier_prefix(model)
-    backbone = {name: value for name, value in state.items() if not name.startswith(prefix)}
+    state, prefixes = model.state_dict(), classifier_prefixes(model)
+    backbone = {name: value for name, value in state.items() if not name.startswith(prefixes)}
     nested = {f"features.{name}": value for name, value in weights.items()}
     source = nested if backbone and backbone.keys() <= nested.keys() else weights
     differ = [_difference(name, value, source) for name, value in backbone.items()]
@@ -141,19 +145,26 @@ def _difference(name: str, value: Tensor, source: dict[str, Tensor]) -> str | No
     return None
 
 
-def classifier_prefix(model: nn.Module) -> str:
-    """What the names of the classifier's weights begin with."""
+def classifier_prefixes(model: nn.Module) -> tuple[str, ...]:
+    """What the names of the classifier's weights begin with; timm's distilled networks have two."""
     facts = getattr(model, "default_cfg", None) or getattr(model, "pretrained_cfg", None) or {}
-    return f"{facts.get('classifier', 'classifier')}."
+    names = facts.get("classifier", "classifier")
+    return tuple(f"{name}." for name in ([names] if isinstance(names, str) else names or []))
 
 
 def freeze_backbone(model: nn.Module) -> None:
-    """Let the classifier alone learn: the backbone takes no gradient and behaves as in evaluation."""
-    prefix = classifier_prefix(model)
+    """Let the classifier alone learn: the backbone takes no gradient and behaves as in evaluation.
+
+    Raises:
+        UserError: it has no classifier, or one without weights.
+    """
+    prefixes = classifier_prefixes(model)
     for name, parameter in model.named_parameters():
-        parameter.requires_grad_(name.startswith(prefix))
+        parameter.requires_grad_(name.startswith(prefixes))
+    if not count_parameters(model):
+        raise UserError("freeze: leaves nothing to learn; leave it out")
     for name, module in model.named_modules():
-        if not f"{name}.".startswith(prefix):
+        if not f"{name}.".startswith(prefixes):
             module.training = False
 
 

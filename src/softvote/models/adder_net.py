@@ -11,19 +11,13 @@ from torch.nn import functional
 
 from softvote.errors import UserError
 from softvote.heads import DIGITS
-from softvote.models.layers import (
-    FeaturesThenClassifier,
-    ImageSize,
-    flat_features,
-    initialise_for_relu,
-    without_weights,
-)
+from softvote.models.layers import ImageSize, flat_features, initialise_for_relu, without_weights
 
 SUMS = 20
 """What the published last layer gives."""
 
 
-class AdderNet(FeaturesThenClassifier):
+class AdderNet(nn.Module):
     """Seven 3 x 3 convolutions down to ten values; four linear layers on these and a one-hot integer.
 
     Args:

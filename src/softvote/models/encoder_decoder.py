@@ -16,8 +16,7 @@ from softvote.models.sum_decoder import SumDecoder
 class EncoderDecoder(FeaturesThenClassifier):
     """Reads hidden digits and adds up what it believes of them.
 
-    Weights of the two parts fit as they are: a `digit_encoder` is `features`, a `sum_decoder` is
-    `classifier`.
+    `features` is a `digit_encoder`, whose weights `init_from` takes over; `classifier` is a `sum_decoder`.
 
     Args:
         num_classes: width of the output.
@@ -36,7 +35,7 @@ class EncoderDecoder(FeaturesThenClassifier):
         if digits < 1:
             raise UserError(f"digits must be 1 or more, not {digits}")
         self.features = DigitEncoder(digits * DIGITS, in_chans, img_size)
-        self.classifier = SumDecoder(num_classes, 1, (digits, DIGITS))
+        self.classifier = SumDecoder(num_classes, digits)
 
 
 @register_model

@@ -63,7 +63,10 @@ class SlotNetwork(nn.Module):
         self.classifier = nn.Sequential(nn.Dropout(drop_rate), nn.Linear(column, DIGITS))
 
     def forward(self, images: Tensor) -> Tensor:
-        """float (B, in_chans, H, W) -> float (B, num_classes), ten for each slot from left to right."""
+        """float (B, in_chans, H, W) -> float (B, num_classes), ten for each, slot after slot.
+
+        The slots start out leaning from left to right; sums alone do not hold them to that order.
+        """
         columns = self.features(images)
         seen = torch.einsum("bsw,bfw->bsf", self.finder(columns), columns)
         logits: Tensor = self.classifier(seen).flatten(1)

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from softvote.errors import UserError
 from softvote.heads import DIGITS
-from softvote.models.layers import FeaturesThenClassifier, ImageSize, flat_features, without_weights
+from softvote.models.layers import FeaturesThenClassifier, ImageSize, without_weights
 
 
 class Distributions(nn.Module):
@@ -23,26 +23,19 @@ class Distributions(nn.Module):
 class SumDecoder(FeaturesThenClassifier):
     """A softmax for each digit and four linear layers.
 
-    Its images are (B, 1, S, 10): the logits of S digits, a row each. It takes them flat as well, (B, S * 10),
-    as `digit_encoder` gives them.
+    It takes the logits of S digits flat, (B, S * 10), as `digit_encoder` gives them, or as images of one
+    channel with a row for each digit, (B, 1, S, 10).
 
     Args:
         num_classes: width of the output.
-        in_chans: channels of the image; each brings another S digits.
-        img_size: S and 10.
-
-    Raises:
-        UserError: rows that are not ten wide.
+        digits: S.
     """
 
-    def __init__(self, num_classes: int = 1, in_chans: int = 1, img_size: ImageSize = (4, DIGITS)) -> None:
+    def __init__(self, num_classes: int = 1, digits: int = 4) -> None:
         super().__init__()
-        height, width = img_size
-        if width != DIGITS:
-            raise UserError(f"images of {height} x {width} are not rows of ten logits, one row a digit")
         self.features = Distributions()
         self.classifier = nn.Sequential(
-            nn.Linear(flat_features(self.features, in_chans, img_size), 64),
+            nn.Linear(digits * DIGITS, 64),
             nn.ReLU(inplace=True),
             nn.Linear(64, 128),
             nn.ReLU(inplace=True),
@@ -53,6 +46,16 @@ class SumDecoder(FeaturesThenClassifier):
 
 
 @register_model
-def sum_decoder(pretrained: bool = False, **kwargs: Any) -> SumDecoder:
-    """19,265 parameters at 1 x 4 x 10 and 1 output."""
-    return SumDecoder(**without_weights(pretrained, kwargs))
+def sum_decoder(
+    pretrained: bool = False, in_chans: int = 1, img_size: ImageSize = (4, DIGITS), **kwargs: Any
+) -> SumDecoder:
+    """19,265 parameters at 1 x 4 x 10 and 1 output.
+
+    Raises:
+        UserError: images that are not one channel of rows of ten.
+    """
+    height, width = img_size
+    if (in_chans, width) != (1, DIGITS):
+        shape = f"{height} x {width} x {in_chans}"
+        raise UserError(f"images of {shape} (H x W x C) are not rows of ten logits, one row a digit")
+    return SumDecoder(digits=height, **without_weights(pretrained, kwargs))

@@ -26,7 +26,7 @@ NO_PIXELS = ("label", "id", "imageid", "image_id", ADDEND)
 
 
 @dataclass(frozen=True)
-class Given:
+class InputImages:
     """The images of one file.
 
     Attributes:
@@ -40,12 +40,14 @@ class Given:
     addends: NDArray[np.int64] | None = None
 
 
-def read_given(paths: Sequence[Path], image: Image, takes_addend: bool, addend: str | None) -> list[Given]:
+def read_given(
+    paths: Sequence[Path], image: Image, needs_addend: bool, addend: str | None
+) -> list[InputImages]:
     """Read every file.
 
     Args:
         image: what the model takes; its `resize` brings other sizes to this one.
-        takes_addend: whether the model takes an addend with each image.
+        needs_addend: whether the model takes an addend with each image.
         addend: one for every image that has none in its file.
 
     Raises:
@@ -53,18 +55,18 @@ def read_given(paths: Sequence[Path], image: Image, takes_addend: bool, addend: 
     """
     problems = Problems()
     for_all = None
-    if addend is not None and takes_addend:
+    if addend is not None and needs_addend:
         for_all = int(addends_of([addend], lambda position: "--addend", problems)[0])
     elif addend is not None:
         problems.add("--addend", "the model takes none; leave it out")
-    found = [_read(path, image, takes_addend, problems) for path in paths]
-    if takes_addend:
+    found = [_read(path, image, needs_addend, problems) for path in paths]
+    if needs_addend:
         found = [given and _with_addends(given, for_all, problems) for given in found]
     problems.raise_any()
     return [given for given in found if given]
 
 
-def _read(path: Path, image: Image, takes_addend: bool, problems: Problems) -> Given | None:
+def _read(path: Path, image: Image, needs_addend: bool, problems: Problems) -> InputImages | None:
     suffix = path.suffix.lower()
     if path.is_dir():
         problems.add(str(path), f"is a folder; name the files in it, such as {path / '*.png'}")
@@ -73,7 +75,7 @@ def _read(path: Path, image: Image, takes_addend: bool, problems: Problems) -> G
     elif suffix == ".npy":
         return _array(path, image, problems)
     elif suffix == ".csv":
-        return _pixel_csv(path, image, takes_addend, problems)
+        return _pixel_csv(path, image, needs_addend, problems)
     elif suffix in SUFFIXES:
         return _image_file(path, image, problems)
     else:
@@ -81,23 +83,23 @@ def _read(path: Path, image: Image, takes_addend: bool, problems: Problems) -> G
     return None
 
 
-def _with_addends(given: Given, for_all: int | None, problems: Problems) -> Given:
-    if given.addends is not None and for_all is not None:
-        problems.add(str(given.path), f"has a column '{ADDEND}' of its own; leave --addend out")
-    elif given.addends is None and for_all is None:
-        problems.add(str(given.path), "the model takes an addend with each image; pass --addend 0..9")
-    if given.addends is not None:
+def _with_addends(given: InputImages, for_all: int | None, problems: Problems) -> InputImages:
+    if given.addends is not None:  # a file's own go before the one for all
         return given
+    if for_all is None:
+        problems.add(str(given.path), "the model takes an addend with each image; pass --addend 0..9")
     return replace(given, addends=np.full(len(given.pixels), for_all or 0, np.int64))
 
 
-def _image_file(path: Path, image: Image, problems: Problems) -> Given | None:
+def _image_file(path: Path, image: Image, problems: Problems) -> InputImages | None:
     opened = decoded(path, image.channels, "images", problems)
     if opened is None:
         return None
     if not _fits((opened.height, opened.width), path, image, problems):
         return None
-    return Given(path, np.stack([as_array(opened, image)]))  # a copy, because Pillow's memory is read-only
+    return InputImages(
+        path, np.stack([as_array(opened, image)])
+    )  # a copy, because Pillow's memory is read-only
 
 
 def _fits(size: tuple[int, ...], path: Path, image: Image, problems: Problems) -> bool:
@@ -110,7 +112,7 @@ def _fits(size: tuple[int, ...], path: Path, image: Image, problems: Problems) -
     return False
 
 
-def _array(path: Path, image: Image, problems: Problems) -> Given | None:
+def _array(path: Path, image: Image, problems: Problems) -> InputImages | None:
     from PIL import Image as Pillow
 
     array = load_array(path, problems)
@@ -130,11 +132,11 @@ def _array(path: Path, image: Image, problems: Problems) -> Given | None:
         return None
     if array.shape[1:3] != (image.height, image.width):
         pictures = (Pillow.fromarray(one.squeeze(2) if image.channels == 1 else one) for one in array)
-        return Given(path, np.stack([as_array(picture, image) for picture in pictures]))
-    return Given(path, np.ascontiguousarray(array.transpose(0, 3, 1, 2)))
+        return InputImages(path, np.stack([as_array(picture, image) for picture in pictures]))
+    return InputImages(path, np.ascontiguousarray(array.transpose(0, 3, 1, 2)))
 
 
-def _pixel_csv(path: Path, image: Image, takes_addend: bool, problems: Problems) -> Given | None:
+def _pixel_csv(path: Path, image: Image, needs_addend: bool, problems: Problems) -> InputImages | None:
     table = open_table(path, problems)
     if table is None:
         return None
@@ -151,7 +153,7 @@ def _pixel_csv(path: Path, image: Image, takes_addend: bool, problems: Problems)
         return None
     flat = pixel_values(table, columns, problems).reshape(-1, image.height, image.width, image.channels)
     pixels = np.ascontiguousarray(flat.transpose(0, 3, 1, 2))
-    return Given(path, pixels, _addends(table, problems) if takes_addend else None)
+    return InputImages(path, pixels, _addends(table, problems) if needs_addend else None)
 
 
 def _addends(table: Table, problems: Problems) -> NDArray[np.int64] | None:

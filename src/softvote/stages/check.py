@@ -7,7 +7,8 @@ from collections import Counter
 from softvote.competition import Competition
 from softvote.dataset import load_dataset
 from softvote.jobs import Job
-from softvote.networks import count_parameters
+from softvote.models import count_parameters
+from softvote.networks import build_networks
 from softvote.stages import Run
 from softvote.stages.plan import make_plan
 from softvote.tables import render
@@ -20,7 +21,7 @@ def run(run: Run) -> None:
         UserError: every network that cannot be built or cannot take the images.
     """
     competition, spec = run.pipeline.competition, run.pipeline.folds
-    parameters = count_parameters(run.pipeline, list(run.pipeline.members), with_weights=False)
+    networks = build_networks(run.pipeline, list(run.pipeline.members), with_weights=False)
     jobs, missing = _jobs(run)
     done = Counter(job.member_name for job in jobs if job.state() == "done")
     image, classes = competition.image, competition.classes
@@ -33,7 +34,7 @@ def run(run: Run) -> None:
             name,
             member.model,
             member.head,
-            f"{parameters[name]:,}",
+            f"{count_parameters(networks[name].model):,}",
             str(member.epochs),
             f"{member.optimizer.name}, {member.schedule.name}",
             member.augment.amounts() if member.augment else "none",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -48,28 +49,38 @@ def run(run: Run, member_name: str | None = None) -> None:
         f"{len(some)} of them, and the surest {len(surest)} mistakes"
     )
     path = run.folder.voter(name).digits
-    readings_sheet(path, _readings(plan, name, rows), _COLUMNS, heading)
+    named = {row: int(guess) for row, guess in zip(predictions.rows.tolist(), guesses, strict=True)}
+    readings = [
+        _read(predictor, dataset, row, named[row]) for row, predictor in _predictors(plan, name, rows)
+    ]
+    readings_sheet(path, readings, _COLUMNS, heading)
     print(f"wrote {path}")
 
 
-def _readings(plan: Plan, name: str, rows: NDArray[np.int64]) -> list[Reading]:
-    """What the network that was not trained on a row read from it, for each row."""
+def _predictors(plan: Plan, name: str, rows: NDArray[np.int64]) -> Iterator[tuple[int, Predictor]]:
+    """Each row, and the predictor that was not trained on it."""
     from softvote.inference import load_predictor
 
     predictors = {job.fold: load_predictor(job.folder) for job in plan.jobs_of(name)}
-    hidden = plan.run.pipeline.competition.hidden_digits or 1
-    return [_read(predictors[int(plan.folds[row])], plan.dataset, int(row), hidden) for row in rows]
+    for row in rows.tolist():
+        yield row, predictors[int(plan.folds[row])]
 
 
-def _read(predictor: Predictor, dataset: Dataset, row: int, hidden: int) -> Reading:
+def _read(predictor: Predictor, dataset: Dataset, row: int, named: int) -> Reading:
+    """The digits that were found, each the likeliest; the likeliest sum, `named`, may be another."""
+    from softvote.heads import DIGITS
+
     image = dataset.train_pixels[[row]]
-    digits = predictor.outputs(image, _addends(dataset, row)).reshape(hidden, -1).argmax(axis=1).tolist()
+    outputs = predictor.outputs(image, _addends(dataset, row))
+    digits = outputs.reshape(-1, DIGITS).argmax(axis=1).tolist()
     if dataset.train_addends is not None:
         digits.append(int(dataset.train_addends[row]))
-    found, label = sum(digits), int(dataset.train_labels[row])
-    text = f"{row}: {' + '.join(map(str, digits))} = {found}{'' if found == label else f', not {label}'}"
+    label = int(dataset.train_labels[row])
+    text = f"{row}: {' + '.join(map(str, digits))} = {sum(digits)}"
+    text += "" if sum(digits) == named else f", taken for {named}"
+    text += "" if named == label else f", not {label}"
     attention = predictor.attention(image)
-    return Reading(image[0], text, found == label, None if attention is None else attention[0])
+    return Reading(image[0], text, named == label, None if attention is None else attention[0])
 
 
 def _addends(dataset: Dataset, row: int) -> NDArray[np.int64] | None:

@@ -11,7 +11,7 @@ from softvote.artifacts import ExportFolder, key_of, read_json, sha256_of
 from softvote.ensemble import Space
 from softvote.stages import Run
 from softvote.stages.plan import Plan, make_plan
-from softvote.voters import Seat, Voter, vote_in
+from softvote.voters import Voter, VotingMember, vote_in
 
 if TYPE_CHECKING:
     from softvote.export import Check
@@ -31,8 +31,8 @@ def run(run: Run, voter: str | None = None, to: Path | None = None) -> None:
         to: another folder than the voter's own.
 
     Raises:
-        UserError: no such voter, predictions that are not this pipeline's, or a program that gives
-            other probabilities.
+        UserError: no such voter, predictions that are not this pipeline's, or networks or a program
+            that give other probabilities.
     """
     name = run.voter(voter)
     plan = make_plan(run)
@@ -61,15 +61,14 @@ def _is_written(folder: ExportFolder, key: str) -> bool:
 
 
 def _voter(plan: Plan, name: str) -> Voter:
-    members = plan.run.pipeline.members
     rule, space, weights = "", _ALONE, {name: 1.0}
-    if name not in members:
+    if name not in plan.run.pipeline.members:
         rule, space, weights = vote_in(plan.run.folder.voter(name))
-    seats = [
-        Seat(member, weight, [job.folder for job in plan.jobs_of(member)], members[member].tta.shift)
+    members = [
+        VotingMember(member, weight, [job.folder for job in plan.jobs_of(member)])
         for member, weight in weights.items()
     ]
-    return Voter(name, seats, rule, space)
+    return Voter(name, members, rule, space)
 
 
 def _check(plan: Plan, name: str) -> Check:
@@ -79,11 +78,11 @@ def _check(plan: Plan, name: str) -> Check:
     dataset, stored = plan.dataset, plan.predictions(name).test
     rows = np.unique(np.linspace(0, len(stored) - 1, _ROWS).astype(np.int64))
     addends = None if dataset.test_addends is None else np.array(dataset.test_addends[rows])
-    return Check(np.ascontiguousarray(dataset.test_pixels[rows]), addends, stored[rows])
+    return Check(rows, np.ascontiguousarray(dataset.test_pixels[rows]), addends, stored[rows])
 
 
 def _tell(run: Run, voter: Voter, folder: ExportFolder, differences: dict[str, float], rows: int) -> None:
-    networks = sum(len(seat.folds) for seat in voter.voting)
+    networks = sum(len(member.folds) for member in voter.voting)
     how = f"{voter.rule} of " if voter.rule else ""
     print(f"{run.name}, {voter.name}: {how}{networks} networks, in float32")
     for path in (folder.torch, folder.onnx):

@@ -21,7 +21,7 @@ def run(root: Path, folder: Path, name: str | None, image: tuple[int, int] | Non
         raise UserError(f"--name: '{name}' is no name: use letters, digits, - and _")
     competition = folder.resolve().name
     if folder.resolve() != workspace.input(competition).resolve():
-        raise UserError(f"{folder}: put it under {workspace.input('')} first; the stages read from there")
+        raise UserError(f"{folder}: put it under {workspace.inputs} first; the stages read from there")
     path = workspace.pipelines / f"{name or competition}.yaml"
     if path.exists():
         raise UserError(f"{path}: is there already; remove it or pass --name")

@@ -15,11 +15,11 @@ from numpy.typing import NDArray
 
 from softvote.artifacts import ExportFolder, write_text
 from softvote.errors import UserError
-from softvote.readers.given import Given, read_given
+from softvote.readers.given import InputImages, read_given
 from softvote.voters import Voter, voter_in
 
 if TYPE_CHECKING:
-    from softvote.program import Run, Signature
+    from softvote.program import Predict, Signature
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ def run(model: Path, wanted: Wanted) -> None:
     print(f"wrote {wanted.to}  {sum(map(len, found)):,} rows")
 
 
-def _opened(model: Path) -> tuple[Signature, Run]:
+def _opened(model: Path) -> tuple[Signature, Predict]:
     found = _found(model)
 
     from softvote.execution import find_device
@@ -88,7 +88,7 @@ def _found(model: Path) -> Path | Voter:
 
 
 def _table(
-    given: list[Given], found: list[NDArray[np.float32]], classes: list[str], every_class: bool
+    given: list[InputImages], found: list[NDArray[np.float32]], classes: list[str], every_class: bool
 ) -> str:
     """CSV; probabilities have the seven digits that float32 has."""
     text = io.StringIO()

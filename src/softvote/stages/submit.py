@@ -29,9 +29,11 @@ def run(run: Run, voter: str | None = None) -> None:
     truth = read_solution(run.pipeline.competition, run.workspace)
     solution = None if truth is None else accuracy(predictions.test, truth)
     path = _write(run, plan.dataset, predictions)
-    entry = _entry(run, name, solution, path)
+    scores = read_json(run.folder.voter(name).scores)
+    squared_error = score_from(scores["squared_error"]) if "squared_error" in scores else None
+    entry = _entry(run, name, score_from(scores["accuracy"]), squared_error, solution, path)
     added = append_entry(run.workspace.ledger, entry)
-    _show(run, entry, solution)
+    _show(run, entry, squared_error, solution)
     print(f"wrote {path}")
     print(f"{'added a row to' if added else 'already in'} {run.workspace.ledger}")
 
@@ -43,10 +45,10 @@ def _write(run: Run, dataset: Dataset, predictions: Predictions) -> Path:
     return write_submission(run.workspace, run.name, text, dataset.sample_header, dataset.test_ids, classes)
 
 
-def _entry(run: Run, name: str, solution: Score | None, path: Path) -> Entry:
+def _entry(
+    run: Run, name: str, cv: Score, squared_error: Score | None, solution: Score | None, path: Path
+) -> Entry:
     folder = run.folder.voter(name)
-    scores = read_json(folder.scores)
-    cv = score_from(scores["accuracy"])
     chosen = read_json(folder.vote) if name == run.pipeline.ensemble.name else {}
     commit, clean = git_state(run.workspace.root)
     return Entry(
@@ -58,7 +60,8 @@ def _entry(run: Run, name: str, solution: Score | None, path: Path) -> Entry:
         cv_score=cv.value,
         cv_standard_error=cv.standard_error,
         rows=cv.rows,
-        cv_squared_error=scores["squared_error"]["value"] if "squared_error" in scores else None,
+        cv_squared_error=squared_error.value if squared_error else None,
+        cv_squared_error_standard_error=squared_error.standard_error if squared_error else None,
         solution_score=None if solution is None else solution.value,
         file=path.name,
         sha256=sha256_of(path),
@@ -67,13 +70,12 @@ def _entry(run: Run, name: str, solution: Score | None, path: Path) -> Entry:
     )
 
 
-def _show(run: Run, entry: Entry, solution: Score | None) -> None:
+def _show(run: Run, entry: Entry, squared_error: Score | None, solution: Score | None) -> None:
     cv = Score(entry.cv_score, entry.cv_standard_error, entry.rows)
     lines = [["cross-validation", str(cv), f"{entry.rows:,}", f"{entry.folds} folds"]]
-    if entry.cv_squared_error is not None:
-        error = f"{entry.cv_squared_error:.3f}"
-        lines.append(["", error, f"{entry.rows:,}", "mean squared error of the expected sum"])
     if solution is not None:
         lines.append(["solution.csv", str(solution), f"{solution.rows:,}", "test rows"])
     print(f"{run.name}, {entry.ensemble} ({', '.join(entry.members)})")
     print(render(["accuracy on", "score", "rows", "of"], lines), end="")
+    if squared_error is not None:
+        print(f"squared error of the expected sum in cross-validation: {squared_error}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from itertools import groupby
 from typing import Any
@@ -11,6 +12,7 @@ from softvote.engines import run_here
 from softvote.errors import Problems, one_of
 from softvote.jobs import Job
 from softvote.predictions import joined, read_predictions, score_from, write_predictions
+from softvote.scores import Score
 from softvote.stages import Run
 from softvote.stages.plan import Plan, make_plan
 from softvote.tables import render
@@ -34,7 +36,7 @@ def run(run: Run, members: Sequence[str] = (), only_folds: Sequence[int] = ()) -
     if due:
         _refuse_late_failures(run, due)
         for job in run_here(due, plan.dataset, plan.folds):
-            print(f"{job.label}: another run is busy with it")
+            print(f"{job.label}: {_why_left(job)}")
     _finish_members(plan)
 
 
@@ -69,11 +71,17 @@ def _refuse_groundless(due: list[Job]) -> None:
     problems.raise_any()
 
 
+def _why_left(job: Job) -> str:
+    if job.source and not job.is_ready():
+        return f"waits for {job.source.label}, which another run is busy with; run the same command again"
+    return "another run is busy with it"
+
+
 def _refuse_late_failures(run: Run, due: list[Job]) -> None:
     """Build every network and read all extra rows once, before the first hour of training is spent."""
-    from softvote.networks import count_parameters
+    from softvote.networks import build_networks
 
-    count_parameters(run.pipeline, sorted({job.member_name for job in due}), with_weights=True)
+    build_networks(run.pipeline, sorted({job.member_name for job in due}), with_weights=True)
     readers = {job.identity["extra_train"]: job.extra for job in due if job.extra}
     for read in readers.values():
         read()
@@ -120,13 +128,22 @@ def _finish_member(plan: Plan, name: str, jobs: list[Job]) -> dict[str, Any]:
 
 
 def _as_numbers(name: str, heads: list[dict[str, float]]) -> list[str]:
-    """A line on a regression's raw numbers, the mean over its folds."""
+    """A line on a regression's raw numbers, over all its folds."""
     if not all("mse" in head for head in heads):
         return []
-    mse, mae, rounded, width = (
-        sum(head[fact] for head in heads) / len(heads) for fact in ("mse", "mae", "rounded_accuracy", "width")
-    )
+    mse, mae = (_over_folds(heads, fact) for fact in ("mse", "mae"))
+    rows = sum(head["rows"] for head in heads)
+    right = sum(head["rounded_accuracy"] * head["rows"] for head in heads) / rows
+    widths = ", ".join(f"{head['width']:.2f}" for head in heads)
     return [
-        f"{name}, raw numbers: MSE {mse:.3f}, MAE {mae:.3f}, right when rounded {rounded:.2%}; "
-        f"as probabilities a normal distribution of width {width:.2f}"
+        f"{name}, raw numbers: MSE {mse}, MAE {mae}, right when rounded {right:.2%}; "
+        f"as probabilities normal distributions of width {widths}"
     ]
+
+
+def _over_folds(heads: list[dict[str, float]], fact: str) -> Score:
+    """A mean of all rows from the means of the folds."""
+    rows = sum(head["rows"] for head in heads)
+    value = sum(head[fact] * head["rows"] for head in heads) / rows
+    error = math.sqrt(sum((head[f"{fact}_standard_error"] * head["rows"]) ** 2 for head in heads)) / rows
+    return Score(value, error, int(rows), percent=False)
