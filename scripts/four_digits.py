@@ -10,7 +10,8 @@ images of a smaller one.
 
 With --test 6000 the folder is a competition whose test images show digits that no training image shows: a
 fifth of the digits, drawn by the seed, make test.npy, sample_submission.csv and solution.csv; the other
-files are made from the rest.
+files are made from the rest. Without it, images made from Digit Recognizer's train.csv show the very digits
+that digit-sum's training images show.
 
 Digits lie as in the competition's images, where the four boxes of 27,139 images of 30,000 were found exactly:
 drawn with replacement, at their own size and grey levels; the first box 0..8 columns from the left edge, each
