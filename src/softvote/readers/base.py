@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -77,13 +77,33 @@ def class_indices(
     Args:
         where: the place of the label at a position of `labels`.
     """
-    index_of = {name: index for index, name in enumerate(competition.classes)}
-    indices = np.array([index_of.get(label.strip(), -1) for label in labels], np.int64).reshape(-1)
-    for position in np.flatnonzero(indices < 0)[:MOST].tolist():
-        label = labels[position].strip()
+
+    def wrong(label: str) -> str:
         found = f"{shown(label)} is not a class" if label else "is empty"
-        problems.add(where(position), f"{found}; mend it or competition.labels: {_known(competition, label)}")
-    return np.maximum(indices, 0)
+        return f"{found}; mend it or competition.labels: {_known(competition, label)}"
+
+    index_of = {name: index for index, name in enumerate(competition.classes)}
+    return looked_up(labels, index_of, wrong, where, problems)
+
+
+def looked_up(
+    cells: Sequence[str],
+    values: Mapping[str, int],
+    wrong: Callable[[str], str],
+    where: Callable[[int], str],
+    problems: Problems,
+) -> NDArray[np.int64]:
+    """What cells stand for, int64 (N,); those without a value are noted and become 0.
+
+    Args:
+        values: by the text of a cell without blanks around it; none is negative.
+        wrong: what to say of a text that has no value.
+        where: the place of the cell at a position of `cells`.
+    """
+    found = np.array([values.get(cell.strip(), -1) for cell in cells], np.int64).reshape(-1)
+    for position in np.flatnonzero(found < 0)[:MOST].tolist():
+        problems.add(where(position), wrong(cells[position].strip()))
+    return np.maximum(found, 0)
 
 
 def _known(competition: Competition, label: str) -> str:
@@ -98,13 +118,13 @@ def addends_of(cells: Sequence[str], where: Callable[[int], str], problems: Prob
     Args:
         where: the place of the addend at a position of `cells`.
     """
-    known = {str(addend): addend for addend in range(LARGEST_ADDEND + 1)}
-    addends = np.array([known.get(cell.strip(), -1) for cell in cells], np.int64).reshape(-1)
-    for position in np.flatnonzero(addends < 0)[:MOST].tolist():
-        text = cells[position].strip()
+
+    def wrong(text: str) -> str:
         found = f"addend {shown(text)} is no integer 0..{LARGEST_ADDEND}" if text else "the addend is empty"
-        problems.add(where(position), f"{found}; mend it")
-    return np.maximum(addends, 0)
+        return f"{found}; mend it"
+
+    known = {str(addend): addend for addend in range(LARGEST_ADDEND + 1)}
+    return looked_up(cells, known, wrong, where, problems)
 
 
 def note_impossible_sums(

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from softvote.errors import Problems
-from softvote.readers.base import MOST, shown
+from softvote.readers.base import looked_up, shown
 from softvote.readers.npy import load_array
 from softvote.readers.pixel_csv import pixel_values
 from softvote.readers.table import open_table
@@ -102,12 +102,12 @@ def _require(*paths: Path) -> None:
 
 def _labels(cells: Sequence[str], where: Callable[[int], str], problems: Problems) -> NDArray[np.int64]:
     """int64 (N,) of labels as written; what is no digit is noted and becomes 0."""
-    digits = np.array([_DIGIT_OF.get(text, -1) for text in cells], np.int64)
-    for position in np.flatnonzero(digits < 0)[:MOST].tolist():
-        text = cells[position]
+
+    def wrong(text: str) -> str:
         found = f"{shown(text)} is no digit" if text else "is empty"
-        problems.add(where(position), f"{found}; write the label as 0..9, or drop the image")
-    return np.maximum(digits, 0)
+        return f"{found}; write the label as 0..9, or drop the image"
+
+    return looked_up(cells, _DIGIT_OF, wrong, where, problems)
 
 
 def _note_scarce(path: Path, labels: NDArray[np.int64], each: int, problems: Problems) -> None:
