@@ -15,7 +15,7 @@ import numpy as np
 import projects
 import pytest
 from conftest import Digits
-from safetensors.numpy import load_file
+from safetensors.numpy import load_file, save_file
 
 from softvote import jobs as jobs_module
 from softvote import stages
@@ -388,6 +388,20 @@ def test_what_starts_from_a_changed_training_is_due(
     assert found == retrained
     if "middle" in retrained and "first" in retrained:
         assert jobs["middle fold 0"].reason().startswith("changed: init_from")
+
+
+def test_a_source_trained_again_makes_what_starts_from_it_due(chain: stages.Run, tmp_path: Path) -> None:
+    """The same recipe may give other weights, on another machine."""
+    run = stages.open_run(shutil.copytree(chain.workspace.root, tmp_path / "copy"), "tiny", chain.settings)
+    jobs = chained(run)
+    folder = jobs["middle fold 0"].folder
+    weights = load_file(folder.weights)
+    name = next(name for name in weights if name.endswith("weight"))
+    save_file(weights | {name: weights[name] + 1}, folder.weights)
+    write_json(folder.recipe, read_json(folder.recipe) | {"weights_sha256": sha256_of(folder.weights)})
+    due = {label for label, job in jobs.items() if job.state() == "train"}
+    assert due == {"last fold 0"}
+    assert jobs["last fold 0"].reason() == "what it starts from was trained again"
 
 
 def test_a_job_waits_for_its_source(chain: stages.Run, tmp_path: Path) -> None:

@@ -96,12 +96,23 @@ class Job:
         """What is left to do, by what is on disk."""
         if read_json(self.folder.recipe).get("key") != self.training_key or not self._weights_are_whole():
             return "train"
+        if self._source_is_another():
+            return "train"
         predicted = read_json(self.folder.scores).get("key") == self.prediction_key
         return "done" if predicted and are_whole(self.folder) else "predict"
 
     def _weights_are_whole(self) -> bool:
         weights, recorded = self.folder.weights, read_json(self.folder.recipe).get("weights_sha256")
         return weights.is_file() and sha256_of(weights) == recorded
+
+    def source_weights(self) -> str | None:
+        """sha256 of the weights this one starts from, where it starts from any and they are there."""
+        return read_json(self.source.folder.recipe).get("weights_sha256") if self.source else None
+
+    def _source_is_another(self) -> bool:
+        """Whether the source was trained again since, perhaps by the same recipe to other weights."""
+        now = self.source_weights()
+        return now is not None and now != read_json(self.folder.recipe).get("source_weights_sha256")
 
     def reason(self) -> str:
         """Why the job is not done, in words."""
@@ -111,6 +122,8 @@ class Job:
         changed = sorted(_changed(recipe.get("identity"), self.identity))
         if changed:
             return "changed: " + "; ".join(changed)
+        if self.state() == "train" and self._weights_are_whole():
+            return "what it starts from was trained again"
         if self.state() == "train":
             return "its weights are damaged or gone"
         predicted = read_json(self.folder.scores).get("key")
@@ -307,6 +320,7 @@ def _recipe(job: Job, trained: Trained, head: dict[str, float], seed: int, secon
         "peak_memory_mib": _peak_memory_mib(),
         "versions": {"softvote": __version__, "torch": str(torch.__version__), "commit": _commit()},
         "weights_sha256": sha256_of(job.folder.weights),
+        "source_weights_sha256": job.source_weights(),
         "identity": job.identity,
     }
 
