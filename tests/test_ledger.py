@@ -12,16 +12,18 @@ from pathlib import Path
 import pytest
 
 from softvote.errors import UserError
-from softvote.ledger import COLUMNS, Entry, append_entry, now, read_ledger
+from softvote.ledger import COLUMNS, Entry, append_entry, enter_ref, now, read_ledger
 
 ENTRY = Entry(
     pipeline="digit-recognizer",
+    competition="digit-recognizer",
     ensemble="vote: mean",
     members=("cnn_small", "resnet18"),
     folds="5/5",
     cv_score=0.996125,
     cv_standard_error=0.0003,
     rows=28_000,
+    test_rows=10_000,
     file="digit-recognizer-0123abcd.csv",
     sha256="0123abcd" * 8,
     commit="abc1234",
@@ -42,13 +44,13 @@ def test_the_file_has_the_promised_columns_and_digits(tmp_path: Path) -> None:
     append_entry(path, replace(ENTRY, time="2025-01-31T12:00:00Z", cv_score=1 / 3))
     header, row = path.read_text().splitlines()
     assert header == (
-        "time,pipeline,ensemble,members,folds,settings,cv_score,cv_standard_error,rows,cv_squared_error,"
+        "time,pipeline,competition,ensemble,members,folds,settings,cv_score,cv_standard_error,rows,cv_squared_error,"
         "cv_squared_error_standard_error,"
-        "solution_score,file,sha256,commit,clean"
+        "solution_score,test_rows,file,sha256,ref,commit,clean"
     )
     assert row == (
-        "2025-01-31T12:00:00Z,digit-recognizer,vote: mean,cnn_small resnet18,5/5,,0.333333,0.000300,28000,,,,"
-        f"digit-recognizer-0123abcd.csv,{ENTRY.sha256},abc1234,true"
+        "2025-01-31T12:00:00Z,digit-recognizer,digit-recognizer,vote: mean,cnn_small resnet18,5/5,,"
+        f"0.333333,0.000300,28000,,,,10000,digit-recognizer-0123abcd.csv,{ENTRY.sha256},,abc1234,true"
     )
 
 
@@ -92,6 +94,37 @@ def test_only_the_newest_row_of_the_same_pipeline_counts(tmp_path: Path) -> None
     assert written == [True, True, False, True, True]
 
 
+def test_a_ref_goes_into_the_newest_row_of_its_submission(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.csv"
+    other = replace(ENTRY, pipeline="digit-sum")
+    for entry in (ENTRY, replace(ENTRY, cv_score=0.5), other):
+        append_entry(path, entry)
+    enter_ref(path, ENTRY.pipeline, ENTRY.sha256, 123)
+    assert [entry.ref for entry in read_ledger(path)] == [None, 123, None]
+
+
+def test_a_ref_is_no_new_fact(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.csv"
+    append_entry(path, ENTRY)
+    enter_ref(path, ENTRY.pipeline, ENTRY.sha256, 123)
+    assert not append_entry(path, ENTRY)
+    enter_ref(path, ENTRY.pipeline, ENTRY.sha256, 123)
+    assert [entry.ref for entry in read_ledger(path)] == [123]
+
+
+def test_what_is_sent_again_has_a_row_again(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.csv"
+    append_entry(path, ENTRY)
+    for ref in (123, 124, 123):
+        enter_ref(path, ENTRY.pipeline, ENTRY.sha256, ref)
+    assert [entry.ref for entry in read_ledger(path)] == [123, 124]
+
+
+def test_a_ref_of_nothing_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="has no digit-recognizer"):
+        enter_ref(tmp_path / "ledger.csv", ENTRY.pipeline, ENTRY.sha256, 123)
+
+
 def append_many(path: Path, writer: int) -> None:
     for number in range(15):
         append_entry(path, replace(ENTRY, pipeline=f"p{writer}", rows=number))
@@ -112,6 +145,7 @@ def test_two_writers_lose_nothing(tmp_path: Path) -> None:
 GOOD = [
     "t",
     "p",
+    "d",
     "e",
     "m",
     "5/5",
@@ -122,8 +156,10 @@ GOOD = [
     "0.5",
     "0.1",
     "0.8",
+    "50",
     "f.csv",
     "abc",
+    "123",
     "c",
     "false",
 ]
@@ -140,15 +176,16 @@ def damaged(column: str, text: str) -> str:
     [
         ("", "row 1: the header"),
         ("time,pipeline\n", "row 1: the header"),
-        (damaged("clean", "true,1"), "row 3: 17 columns, not 16"),
+        (damaged("clean", "true,1"), "row 3: 20 columns, not 19"),
         (damaged("clean", "yes"), "row 3, column clean: 'yes'"),
         (damaged("cv_score", ""), "row 3, column cv_score: ''"),
         (damaged("cv_score", "nan"), "row 3, column cv_score: 'nan'"),
         (damaged("solution_score", "high"), "row 3, column solution_score: 'high'"),
         (damaged("cv_squared_error", "small"), "row 3, column cv_squared_error: 'small'"),
+        (damaged("ref", "12a"), "row 3, column ref: '12a'"),
         (damaged("rows", "1.5"), "row 3, column rows: '1.5'"),
         (damaged("file", '"f'), "cannot be read"),
-        (damaged("file", "f") + "<<<<<<< HEAD\n", "row 4: 1 columns, not 16"),
+        (damaged("file", "f") + "<<<<<<< HEAD\n", "row 4: 1 columns, not 19"),
     ],
 )
 def test_a_damaged_ledger_is_told_and_left_alone(tmp_path: Path, text: str, where: str) -> None:

@@ -42,6 +42,27 @@ def test_what_is_no_name(name: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("facts", "problem"),
+    [
+        ({"kaggle": "https://kaggle.com/c/digits"}, "is no competition of Kaggle"),
+        ({"kaggle": "Digits"}, "is no competition of Kaggle"),
+        ({"kaggle": "a--b"}, "is no competition of Kaggle"),
+        ({"kaggle": "digits", "solution": "solution.csv"}, "nothing is sent"),
+        ({"public_share": 0}, "greater than 0"),
+        ({"public_share": 1.5}, "less than or equal to 1"),
+    ],
+)
+def test_what_kaggle_cannot_be_asked(facts: dict[str, Any], problem: str) -> None:
+    with pytest.raises(ValidationError, match=problem):
+        Competition.model_validate(COMPETITION | facts)
+
+
+def test_a_competition_is_held_at_kaggle_only_if_it_says_so() -> None:
+    assert Competition.model_validate(COMPETITION).kaggle is None
+    assert Competition.model_validate(COMPETITION | {"kaggle": "digits-2"}).kaggle == "digits-2"
+
+
+@pytest.mark.parametrize(
     ("labels", "classes"),
     [
         ({"first": 0, "last": 3}, ["0", "1", "2", "3"]),

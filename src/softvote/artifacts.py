@@ -44,6 +44,15 @@ class Workspace:
         return self.submissions / "ledger.csv"
 
     @property
+    def leaderboard(self) -> Path:
+        """Every past submission as Kaggle reported it."""
+        return self.submissions / "leaderboard.csv"
+
+    @property
+    def leaderboard_picture(self) -> Path:
+        return self.submissions / "leaderboard.png"
+
+    @property
     def inputs(self) -> Path:
         """Raw files, a folder for each competition; no stage writes there."""
         return self.root / "input"

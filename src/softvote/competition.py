@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
@@ -132,6 +133,10 @@ class Competition(Strict):
     """Its header, ids and their order are what a submission must have."""
     solution: str | None = None
     """The true labels of the test rows in the same form, where they are known (a demo)."""
+    kaggle: str | None = None
+    """What Kaggle calls it, the last part of its address; left out, nothing is ever sent there."""
+    public_share: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """Of the test rows, those behind Kaggle's public score; the private score is of the others."""
 
     @property
     def classes(self) -> list[str]:
@@ -171,6 +176,21 @@ class Competition(Strict):
     @classmethod
     def _is_a_name(cls, name: str) -> str:
         return checked_name(name)
+
+    @field_validator("kaggle")
+    @classmethod
+    def _is_a_slug(cls, slug: str | None) -> str | None:
+        if slug is not None and not re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", slug):
+            raise ValueError(
+                f"{slug!r} is no competition of Kaggle; write the last part of its address, as digit-recognizer"
+            )
+        return slug
+
+    @model_validator(mode="after")
+    def _known_answers_are_not_sent(self) -> Competition:
+        if self.kaggle is not None and self.solution is not None:
+            raise ValueError("kaggle: where the solution is known nothing is sent; leave out one of the two")
+        return self
 
     @field_validator("labels", mode="before")
     @classmethod

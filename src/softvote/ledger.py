@@ -28,6 +28,7 @@ class Entry:
 
     time: str = field(default_factory=now)
     pipeline: str
+    competition: str
     ensemble: str
     """Name and rule, such as `vote: mean`; or a member alone."""
     members: tuple[str, ...]
@@ -44,8 +45,11 @@ class Entry:
     cv_squared_error_standard_error: float | None = None
     solution_score: float | None = None
     """Against the true labels of the test rows, where they are known."""
+    test_rows: int
     file: str
     sha256: str
+    ref: int | None = None
+    """What Kaggle calls the submission, once it was sent."""
     commit: str
     clean: bool
 
@@ -85,9 +89,34 @@ def append_entry(path: Path, entry: Entry) -> bool:
         return True
 
 
+def enter_ref(path: Path, pipeline: str, sha256: str, ref: int) -> None:
+    """Note what Kaggle calls a submission: in its newest row, or in a copy of it if that was sent before.
+
+    Raises:
+        UserError: the ledger is damaged (then it is left as it is), or cannot be written.
+        ValueError: the ledger has no such submission.
+    """
+    with _alone(path):
+        records = _records(path)
+        same = [old for old in records if (old["pipeline"], old["sha256"]) == (pipeline, sha256)]
+        if not same:
+            raise ValueError(f"{path} has no {pipeline} of sha256 {sha256}")
+        if str(ref) in [old["ref"] for old in same]:
+            return
+        newest = same[-1]
+        if newest["ref"]:
+            newest = newest | {"time": now()}
+            records.append(newest)
+        newest["ref"] = str(ref)
+        write_text(path, _csv(records))
+
+
+_NO_FACTS = ("time", "ref", "commit", "clean")
+
+
 def _facts(record: dict[str, str]) -> dict[str, str]:
-    """What an entry says of the submission itself, whenever and at whatever commit it was said."""
-    return {column: text for column, text in record.items() if column not in ("time", "commit", "clean")}
+    """What an entry says of the submission itself, whenever, at whatever commit, sent or not."""
+    return {column: text for column, text in record.items() if column not in _NO_FACTS}
 
 
 # ---------------------------------------------------------------- the file
@@ -193,5 +222,7 @@ _READ: dict[str, Callable[[str], Any]] = {
     "cv_squared_error": lambda text: _finite(text) if text else None,
     "cv_squared_error_standard_error": lambda text: _finite(text) if text else None,
     "solution_score": lambda text: _finite(text) if text else None,
+    "test_rows": int,
+    "ref": lambda text: int(text) if text else None,
     "clean": _truth,
 }

@@ -31,7 +31,8 @@ def run(run: Run, voter: str | None = None) -> None:
     path = _write(run, plan.dataset, predictions)
     scores = read_json(run.folder.voter(name).scores)
     squared_error = score_from(scores["squared_error"]) if "squared_error" in scores else None
-    entry = _entry(run, name, score_from(scores["accuracy"]), squared_error, solution, path)
+    cv = score_from(scores["accuracy"])
+    entry = _entry(run, name, cv, squared_error, solution, len(predictions.test), path)
     added = append_entry(run.workspace.ledger, entry)
     _show(run, entry, squared_error, solution)
     print(f"wrote {path}")
@@ -46,13 +47,20 @@ def _write(run: Run, dataset: Dataset, predictions: Predictions) -> Path:
 
 
 def _entry(
-    run: Run, name: str, cv: Score, squared_error: Score | None, solution: Score | None, path: Path
+    run: Run,
+    name: str,
+    cv: Score,
+    squared_error: Score | None,
+    solution: Score | None,
+    test_rows: int,
+    path: Path,
 ) -> Entry:
     folder = run.folder.voter(name)
     chosen = read_json(folder.vote) if name == run.pipeline.ensemble.name else {}
     commit, clean = git_state(run.workspace.root)
     return Entry(
         pipeline=run.name,
+        competition=run.pipeline.competition.name,
         ensemble=f"{name}: {chosen['rule']}" if chosen else name,
         members=tuple(chosen["weights"]) if chosen else (name,),
         folds=f"{len(run.pipeline.folds.trained)}/{run.pipeline.folds.count}",
@@ -63,6 +71,7 @@ def _entry(
         cv_squared_error=squared_error.value if squared_error else None,
         cv_squared_error_standard_error=squared_error.standard_error if squared_error else None,
         solution_score=None if solution is None else solution.value,
+        test_rows=test_rows,
         file=path.name,
         sha256=sha256_of(path),
         commit=commit,
