@@ -182,7 +182,7 @@ class Competition(Strict):
     def _is_a_slug(cls, slug: str | None) -> str | None:
         if slug is not None and not re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", slug):
             raise ValueError(
-                f"{slug!r} is no competition of Kaggle; write the last part of its address, as digit-recognizer"
+                f"{slug!r} is no competition of Kaggle; write the end of its address, as digit-recognizer"
             )
         return slug
 
