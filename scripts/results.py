@@ -18,7 +18,6 @@ from matplotlib.figure import Figure
 from softvote.artifacts import Workspace, written_whole
 from softvote.errors import UserError
 from softvote.ledger import Entry, read_ledger
-from softvote.scores import Score
 
 REFERENCE_ROWS = 28_000
 STEPS = {
@@ -79,9 +78,8 @@ def ladder(done: dict[str, Entry]) -> str:
     for number, (name, (what, reference)) in enumerate(STEPS.items(), start=1):
         if name in done:
             entry = done[name]
-            cv = Score(entry.cv_score, entry.cv_standard_error, entry.rows)
             lines.append(
-                f"| {number} | {what} | {reference:.3f} % | {cv} | {entry.rows:,} | {entry.folds} "
+                f"| {number} | {what} | {reference:.3f} % | {entry.cv} | {entry.rows:,} | {entry.folds} "
                 f"| `PIPELINE={name}` |"
             )
     return "\n".join(lines)
@@ -97,21 +95,11 @@ def systems(newest: dict[tuple[str, str], Entry]) -> str:
     for key, (what, reference) in SYSTEMS.items():
         if key in newest:
             entry = newest[key]
-            cv = Score(entry.cv_score, entry.cv_standard_error, entry.rows)
-            error = _squared_error(entry)
-            solution = "" if entry.solution_score is None else f"{entry.solution_score:.2%}"
-            cells = [what, reference, cv, error, f"{entry.rows:,}", entry.folds, solution]
+            error, solution = entry.squared_error or "", entry.solution or ""
+            cells = [what, reference, entry.cv, error, f"{entry.rows:,}", entry.folds, solution]
             cells.append(f"`PIPELINE={key[0]}`")
             lines.append(f"| {' | '.join(map(str, cells))} |")
     return "\n".join(lines)
-
-
-def _squared_error(entry: Entry) -> str:
-    if entry.cv_squared_error is None or entry.cv_squared_error_standard_error is None:
-        return ""
-    return str(
-        Score(entry.cv_squared_error, entry.cv_squared_error_standard_error, entry.rows, percent=False)
-    )
 
 
 def draw(path: Path, done: dict[str, Entry]) -> None:

@@ -46,11 +46,11 @@ def test_the_file_has_the_promised_columns_and_digits(tmp_path: Path) -> None:
     assert header == (
         "time,pipeline,competition,ensemble,members,folds,settings,cv_score,cv_standard_error,rows,cv_squared_error,"
         "cv_squared_error_standard_error,"
-        "solution_score,test_rows,file,sha256,ref,commit,clean"
+        "solution_score,test_rows,file,sha256,ref,kernel,commit,clean"
     )
     assert row == (
         "2025-01-31T12:00:00Z,digit-recognizer,digit-recognizer,vote: mean,cnn_small resnet18,5/5,,"
-        f"0.333333,0.000300,28000,,,,10000,digit-recognizer-0123abcd.csv,{ENTRY.sha256},,abc1234,true"
+        f"0.333333,0.000300,28000,,,,10000,digit-recognizer-0123abcd.csv,{ENTRY.sha256},,,abc1234,true"
     )
 
 
@@ -77,6 +77,7 @@ def test_the_same_facts_are_written_once(tmp_path: Path) -> None:
         {"ensemble": "vote: greedy"},
         {"cv_score": 0.9962},
         {"solution_score": 0.9},
+        {"kernel": "tester/softvote-digits-infer/1"},
     ],
 )
 def test_a_changed_fact_is_a_new_row(tmp_path: Path, change: dict[str, object]) -> None:
@@ -160,6 +161,7 @@ GOOD = [
     "f.csv",
     "abc",
     "123",
+    "u/k/1",
     "c",
     "false",
 ]
@@ -176,7 +178,7 @@ def damaged(column: str, text: str) -> str:
     [
         ("", "row 1: the header"),
         ("time,pipeline\n", "row 1: the header"),
-        (damaged("clean", "true,1"), "row 3: 20 columns, not 19"),
+        (damaged("clean", "true,1"), "row 3: 21 columns, not 20"),
         (damaged("clean", "yes"), "row 3, column clean: 'yes'"),
         (damaged("cv_score", ""), "row 3, column cv_score: ''"),
         (damaged("cv_score", "nan"), "row 3, column cv_score: 'nan'"),
@@ -185,7 +187,7 @@ def damaged(column: str, text: str) -> str:
         (damaged("ref", "12a"), "row 3, column ref: '12a'"),
         (damaged("rows", "1.5"), "row 3, column rows: '1.5'"),
         (damaged("file", '"f'), "cannot be read"),
-        (damaged("file", "f") + "<<<<<<< HEAD\n", "row 4: 1 columns, not 19"),
+        (damaged("file", "f") + "<<<<<<< HEAD\n", "row 4: 1 columns, not 20"),
     ],
 )
 def test_a_damaged_ledger_is_told_and_left_alone(tmp_path: Path, text: str, where: str) -> None:

@@ -2,19 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
-import csv
-import fcntl
-import io
-import math
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
-from softvote.artifacts import write_text
-from softvote.errors import Problems, UserError, cell
+from softvote.records import Form, Reader, Record, alone, as_text, finite, optional, truth
+from softvote.scores import Score, share_of
 
 
 def now() -> str:
@@ -50,11 +43,45 @@ class Entry:
     sha256: str
     ref: int | None = None
     """What Kaggle calls the submission, once it was sent."""
+    kernel: str = ""
+    """The kernel of Kaggle that wrote it, as owner/slug/version; empty for one that was written here."""
     commit: str
     clean: bool
 
+    @property
+    def cv(self) -> Score:
+        return Score(self.cv_score, self.cv_standard_error, self.rows)
+
+    @property
+    def squared_error(self) -> Score | None:
+        if self.cv_squared_error is None or self.cv_squared_error_standard_error is None:
+            return None
+        return Score(self.cv_squared_error, self.cv_squared_error_standard_error, self.rows, percent=False)
+
+    @property
+    def solution(self) -> Score | None:
+        return None if self.solution_score is None else share_of(self.solution_score, self.test_rows)
+
 
 COLUMNS = [column.name for column in fields(Entry)]
+
+_READERS: dict[str, Reader] = {
+    "members": lambda text: tuple(text.split()),
+    "settings": lambda text: tuple(text.split()),
+    "cv_score": finite,
+    "cv_standard_error": finite,
+    "rows": int,
+    "cv_squared_error": optional(finite),
+    "cv_squared_error_standard_error": optional(finite),
+    "solution_score": optional(finite),
+    "test_rows": int,
+    "ref": optional(int),
+    "clean": truth,
+}
+_FORM = Form(
+    {column: _READERS.get(column, str) for column in COLUMNS},
+    remedy="mend it by hand or from git, nothing was written",
+)
 
 
 def read_ledger(path: Path) -> list[Entry]:
@@ -63,7 +90,7 @@ def read_ledger(path: Path) -> list[Entry]:
     Raises:
         UserError: the ledger is damaged: every problem with its row and column.
     """
-    return [_parsed(record) for record in _records(path)]
+    return [Entry(**_FORM.values(record)) for record in _FORM.read(path)]
 
 
 def append_entry(path: Path, entry: Entry) -> bool:
@@ -78,14 +105,14 @@ def append_entry(path: Path, entry: Entry) -> bool:
         UserError: the ledger is damaged (then it is left as it is), or cannot be written.
         ValueError: a fact that could not be read again, such as a score that is not finite.
     """
-    added = _written(entry)
-    _parsed(added)
-    with _alone(path):
-        records = _records(path)
+    added = {column: as_text(getattr(entry, column)) for column in COLUMNS}
+    _FORM.values(added)
+    with alone(path):
+        records = _FORM.read(path)
         newest = next((old for old in reversed(records) if old["pipeline"] == entry.pipeline), None)
         if newest is not None and _facts(newest) == _facts(added):
             return False
-        write_text(path, _csv([*records, added]))
+        _FORM.write(path, [*records, added])
         return True
 
 
@@ -96,8 +123,8 @@ def enter_ref(path: Path, pipeline: str, sha256: str, ref: int) -> None:
         UserError: the ledger is damaged (then it is left as it is), or cannot be written.
         ValueError: the ledger has no such submission.
     """
-    with _alone(path):
-        records = _records(path)
+    with alone(path):
+        records = _FORM.read(path)
         same = [old for old in records if (old["pipeline"], old["sha256"]) == (pipeline, sha256)]
         if not same:
             raise ValueError(f"{path} has no {pipeline} of sha256 {sha256}")
@@ -108,121 +135,12 @@ def enter_ref(path: Path, pipeline: str, sha256: str, ref: int) -> None:
             newest = newest | {"time": now()}
             records.append(newest)
         newest["ref"] = str(ref)
-        write_text(path, _csv(records))
+        _FORM.write(path, records)
 
 
 _NO_FACTS = ("time", "ref", "commit", "clean")
 
 
-def _facts(record: dict[str, str]) -> dict[str, str]:
+def _facts(record: Record) -> Record:
     """What an entry says of the submission itself, whenever, at whatever commit, sent or not."""
     return {column: text for column, text in record.items() if column not in _NO_FACTS}
-
-
-# ---------------------------------------------------------------- the file
-
-
-@contextlib.contextmanager
-def _alone(path: Path) -> Iterator[None]:
-    """Wait until no other process writes; the system frees the lock when a process ends, however it ends."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        # The ledger itself cannot be the lock: it is replaced by each writer.
-        file = path.with_name(".ledger.lock").open("w")
-    except OSError as error:
-        raise UserError(f"{path}: cannot be written ({error.strerror}); free it or pass --root") from None
-    with file as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
-
-
-def _csv(records: list[dict[str, str]]) -> str:
-    buffer = io.StringIO()
-    writer = csv.DictWriter(buffer, COLUMNS, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(records)
-    return buffer.getvalue()
-
-
-def _records(path: Path) -> list[dict[str, str]]:
-    """The rows as text, every cell known to be readable."""
-    if not path.exists():
-        return []
-    lines, problems = [], Problems()
-    try:
-        lines = list(csv.reader(io.StringIO(path.read_bytes().decode(), newline=""), strict=True))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        problems.add(str(path), f"cannot be read ({error}); {_MEND}")
-    else:
-        _check(lines, problems, path)
-    problems.raise_any()
-    return [dict(zip(COLUMNS, line, strict=True)) for line in lines[1:]]
-
-
-_MEND = "mend it by hand or from git, nothing was written"
-
-
-def _check(lines: list[list[str]], problems: Problems, path: Path) -> None:
-    if lines[:1] != [COLUMNS]:
-        problems.add(f"{path}, row 1", f"the header is not {','.join(COLUMNS)}; {_MEND}")
-        return
-    for row, line in enumerate(lines[1:], start=2):
-        if len(line) != len(COLUMNS):
-            problems.add(f"{path}, row {row}", f"{len(line)} columns, not {len(COLUMNS)}; {_MEND}")
-            continue
-        for column, text in zip(COLUMNS, line, strict=True):
-            if not _readable(column, text):
-                problems.add(cell(path, row, column), f"{text!r} cannot be read; {_MEND}")
-
-
-def _readable(column: str, text: str) -> bool:
-    try:
-        _READ.get(column, str)(text)
-    except ValueError:
-        return False
-    return True
-
-
-def _parsed(record: dict[str, str]) -> Entry:
-    return Entry(**{column: _READ.get(column, str)(text) for column, text in record.items()})
-
-
-def _written(entry: Entry) -> dict[str, str]:
-    return {column: _text(getattr(entry, column)) for column in COLUMNS}
-
-
-def _text(value: object) -> str:
-    if value is None:
-        return ""
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, float):
-        return f"{value:.6f}"
-    return " ".join(value) if isinstance(value, tuple) else str(value)
-
-
-def _truth(text: str) -> bool:
-    if text not in ("true", "false"):
-        raise ValueError(text)
-    return text == "true"
-
-
-def _finite(text: str) -> float:
-    if not math.isfinite(float(text)):
-        raise ValueError(text)
-    return float(text)
-
-
-_READ: dict[str, Callable[[str], Any]] = {
-    "members": lambda text: tuple(text.split()),
-    "settings": lambda text: tuple(text.split()),
-    "cv_score": _finite,
-    "cv_standard_error": _finite,
-    "rows": int,
-    "cv_squared_error": lambda text: _finite(text) if text else None,
-    "cv_squared_error_standard_error": lambda text: _finite(text) if text else None,
-    "solution_score": lambda text: _finite(text) if text else None,
-    "test_rows": int,
-    "ref": lambda text: int(text) if text else None,
-    "clean": _truth,
-}

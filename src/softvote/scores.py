@@ -36,7 +36,10 @@ class Score:
 
 @dataclass(frozen=True)
 class Difference:
-    """One voter's accuracy minus another's on the same rows, -1..1; shown in points: `+0.021 ± 0.012`."""
+    """One accuracy minus another, -1..1, with its standard error; shown in points: `+0.021 ± 0.012`.
+
+    Whether the two were taken on the same rows is for the one to know who computes the error.
+    """
 
     value: float
     standard_error: float
@@ -77,11 +80,7 @@ def accuracy(probabilities: NDArray[np.float32], labels: NDArray[np.integer]) ->
 
 
 def share(right: NDArray[np.bool_]) -> Score:
-    """Share of true rows, with the standard error of Agresti and Coull (1998).
-
-    They add two successes and two failures before taking sqrt(p (1 - p) / n), so that a voter without
-    a mistake is not shown as certain: two standard errors are then about 3 / n, the rule of three. The
-    share itself stays as counted, and at 99.7 % of 28,000 rows both formulas give 0.03 points.
+    """Share of true rows, with its standard error as `share_of` has it.
 
     Args:
         right: bool (N,).
@@ -89,11 +88,24 @@ def share(right: NDArray[np.bool_]) -> Score:
     Raises:
         ValueError: no rows.
     """
-    rows, hits = len(right), int(np.count_nonzero(right))
-    if rows == 0:
+    if len(right) == 0:
         raise ValueError("no rows to score")
-    shrunk = (hits + 2) / (rows + 4)
-    return Score(hits / rows, math.sqrt(shrunk * (1 - shrunk) / (rows + 4)), rows)
+    return share_of(int(np.count_nonzero(right)) / len(right), len(right))
+
+
+def share_of(value: float, rows: int) -> Score:
+    """A share that was counted over so many rows, with the standard error of Agresti and Coull (1998).
+
+    They add two successes and two failures before taking sqrt(p (1 - p) / n), so that a voter without
+    a mistake is not shown as certain: two standard errors are then about 3 / n, the rule of three. The
+    share itself stays as counted, and at 99.7 % of 28,000 rows both formulas give 0.03 points.
+
+    Args:
+        value: 0..1.
+        rows: at least one.
+    """
+    shrunk = (value * rows + 2) / (rows + 4)
+    return Score(value, math.sqrt(shrunk * (1 - shrunk) / (rows + 4)), rows)
 
 
 def losses(probabilities: NDArray[np.float32], labels: NDArray[np.integer]) -> NDArray[np.float64]:
