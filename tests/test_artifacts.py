@@ -18,6 +18,7 @@ from softvote.artifacts import (
     key_of,
     read_json,
     sha256_of,
+    sweep,
     write_json,
     write_text,
     written_whole,
@@ -289,3 +290,11 @@ def test_where_everything_lies(tmp_path: Path) -> None:
     }  # fmt: skip
     assert {path.relative_to(tmp_path).as_posix() for path in places} == set(places.values())
     assert all(path == tmp_path / place for path, place in places.items())
+
+
+def test_what_killed_processes_left_is_swept(tmp_path: Path) -> None:
+    for name in (".oof.123.tmp.npz", ".tmpAbCdEf", ".lock", "oof.npz", "checkpoint.pt"):
+        (tmp_path / name).touch()
+    sweep(tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == {".lock", "oof.npz", "checkpoint.pt"}
+    sweep(tmp_path / "not there")

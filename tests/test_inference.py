@@ -15,17 +15,20 @@ import torch
 from conftest import Digits
 from numpy.typing import NDArray
 from projects import softvote, write_project
+from untrained import EXECUTION, write_fold
 
 from softvote import inference
 from softvote.artifacts import FoldFolder, read_json
 from softvote.competition import Task
+from softvote.ensemble import Space, soft_vote
 from softvote.errors import UserError
 from softvote.execution import Execution
 from softvote.heads import HEADS, HeadSpec, create_head
-from softvote.inference import Predictor, in_batches, load_predictor
+from softvote.inference import Predictor, in_batches, load_predictor, voter_probabilities
 from softvote.networks import create_network
 from softvote.normalise import Normalisation
 from softvote.recipe import Member
+from softvote.voters import Voter, VotingMember
 
 TRAIN, TEST = 120, 30
 
@@ -293,3 +296,53 @@ def test_a_regression_keeps_what_all_of_its_fold_measured(tmp_path: Path, digits
     test_images = digits[0][TRAIN : TRAIN + TEST][:, None]
     np.testing.assert_array_equal(np.load(folder.test), trained.probabilities(test_images))
     assert not np.allclose(np.load(folder.test), plain.probabilities(test_images), atol=1e-4)
+
+
+# ---------------------------------------------------------------- by a voter
+
+
+@pytest.fixture
+def members(tmp_path: Path) -> list[VotingMember]:
+    """Two members of two networks each, of which the second ran in bfloat16; a third that is not there."""
+    rounded = EXECUTION | {"precision": "bf16"}
+    plain = [write_fold(tmp_path / f"a{fold}", {"model": "cnn"}, seed=fold) for fold in (0, 1)]
+    half = [
+        write_fold(tmp_path / f"b{fold}", {"model": "resnet5"}, seed=fold, execution=rounded)
+        for fold in (0, 1)
+    ]
+    gone = [FoldFolder(tmp_path / "gone")]
+    return [VotingMember("a", 0.75, plain), VotingMember("b", 0.25, half), VotingMember("c", 0.0, gone)]
+
+
+def mean_of(member: VotingMember, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """As the train stage puts folds together: summed in double precision."""
+    found = [load_predictor(fold).probabilities(images).astype(np.float64) for fold in member.folds]
+    return ((found[0] + found[1]) / 2).astype(np.float32)
+
+
+@pytest.mark.parametrize("space", ["probability", "logit"])
+def test_a_voter_votes_by_its_networks(members: list[VotingMember], digits: Digits, space: Space) -> None:
+    images = digits[0][:40][:, None]
+    each = [mean_of(member, images) for member in members[:2]]
+    expected = soft_vote(each, np.array([0.75, 0.25]), space)
+    found = voter_probabilities(Voter("vote", members, "greedy", space), images)
+    np.testing.assert_array_equal(found, expected)
+    assert found.dtype == np.float32
+
+
+def test_a_member_alone_is_the_mean_of_its_networks(members: list[VotingMember], digits: Digits) -> None:
+    images, alone = digits[0][:40][:, None], replace(members[1], weight=1.0)
+    found = voter_probabilities(Voter("b", [alone]), images)
+    np.testing.assert_array_equal(found, mean_of(alone, images))
+    for fold in alone.folds:  # the same in float32 differs, so it was computed as it was trained
+        fold.recipe.write_text(json.dumps(read_json(fold.recipe) | {"execution": EXECUTION}))
+    assert (voter_probabilities(Voter("b", [alone]), images) != found).any()
+
+
+def test_a_voter_of_sums_is_told_the_addends(tmp_path: Path, digits: Digits) -> None:
+    images, addends = digits[0][:20][:, None], np.arange(20) % 10
+    fold = write_fold(tmp_path / "sum", {"model": "cnn", "head": "digits"}, task=ADDER)
+    voter = Voter("sum", [VotingMember("sum", 1.0, [fold])])
+    expected = load_predictor(fold).probabilities(images, addends)
+    np.testing.assert_array_equal(voter_probabilities(voter, images, addends), expected)
+    assert (voter_probabilities(voter, images, (addends + 1) % 10) != expected).any()

@@ -67,6 +67,9 @@ class Workspace:
     def submission(self, pipeline: str, sha256: str) -> Path:
         return self.submissions / f"{pipeline}-{sha256[:8]}.csv"
 
+    def kernel(self, pipeline: str, mode: str) -> KernelFolder:
+        return KernelFolder(self.root / "kernels" / pipeline / mode)
+
 
 @dataclass(frozen=True)
 class PipelineFolder:
@@ -167,6 +170,16 @@ class FoldFolder(VoterFolder):
         return self.path / "log.csv"
 
     @property
+    def checkpoint(self) -> Path:
+        """The state of a training that is under way, or was stopped."""
+        return self.path / "checkpoint.pt"
+
+    @property
+    def crash(self) -> Path:
+        """What a process said that ended in the middle of this training."""
+        return self.path / "crash.log"
+
+    @property
     def lock(self) -> Path:
         return self.path / ".lock"
 
@@ -189,6 +202,40 @@ class ExportFolder:
     def facts(self) -> Path:
         """What the program takes and gives, what it was made from, and how to call it; written last."""
         return self.path / "program.json"
+
+
+@dataclass(frozen=True)
+class KernelFolder:
+    """`kernels/<pipeline>/<mode>/`: a program for Kaggle, what it needs there, and what came back."""
+
+    path: Path
+
+    @property
+    def code(self) -> Path:
+        """What is pushed as the kernel: its metadata and one code file."""
+        return self.path / "code"
+
+    @property
+    def code_metadata(self) -> Path:
+        return self.code / "kernel-metadata.json"
+
+    @property
+    def program(self) -> Path:
+        return self.code / "kernel.py"
+
+    @property
+    def dataset(self) -> Path:
+        """What is uploaded beside it, in one level, because Kaggle's client leaves folders out."""
+        return self.path / "dataset"
+
+    @property
+    def dataset_metadata(self) -> Path:
+        return self.dataset / "dataset-metadata.json"
+
+    @property
+    def output(self) -> Path:
+        """What the kernel left in its working folder, once it was fetched."""
+        return self.path / "output"
 
 
 def sha256_of(path: Path) -> str:
@@ -251,6 +298,22 @@ def forget(path: Path) -> None:
         path.unlink(missing_ok=True)
     except OSError as error:
         raise UserError(f"{path}: cannot be removed ({error.strerror})") from None
+
+
+def sweep(folder: Path) -> None:
+    """Remove what processes that were killed left half-written; for the one process that writes here."""
+    for temporary in folder.glob(".*tmp*"):  # ours, and those that safetensors makes on its own
+        forget(temporary)
+
+
+def remove_folder(path: Path) -> None:
+    """Remove a folder and all in it, if it is there."""
+    try:
+        shutil.rmtree(path)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise UserError(f"{path}: cannot be removed ({error.strerror or error})") from None
 
 
 @contextlib.contextmanager

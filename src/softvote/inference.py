@@ -1,4 +1,4 @@
-"""From images to probabilities, with a network in hand or from a fold's folder alone."""
+"""From images to probabilities, with a network in hand, from a fold's folder alone or by a voter."""
 
 from __future__ import annotations
 
@@ -16,11 +16,14 @@ from softvote import models
 from softvote.artifacts import FoldFolder, read_json, sha256_of
 from softvote.augment import shifted_views
 from softvote.competition import Task
+from softvote.ensemble import soft_vote
 from softvote.errors import UserError
 from softvote.execution import Execution, find_device
 from softvote.networks import Network, create_network
 from softvote.normalise import Normalisation
+from softvote.predictions import Predictions, joined
 from softvote.recipe import Member
+from softvote.voters import Voter, VotingMember
 
 _PIXELS_A_BATCH = 1 << 19  # bounds the memory of a forward pass, whatever the image size
 
@@ -183,6 +186,41 @@ def load_predictor(folder: FoldFolder) -> Predictor:
     normalisation = Normalisation(tuple(recipe["mean"]), tuple(recipe["std"]))
     execution.place(network.model)
     return Predictor(network, normalisation, execution, member.tta.shift)
+
+
+def voter_probabilities(
+    voter: Voter, images: NDArray[np.uint8], addends: NDArray[np.int64] | None = None
+) -> NDArray[np.float32]:
+    """What a voter says of images, by its networks in the precision they were trained in.
+
+    On the machine that trained them, the test images give bit for bit what the train and ensemble stages
+    stored. One network at a time is in memory.
+
+    Args:
+        voter: its members without weight are left out.
+        images: uint8 (N, C, H, W).
+        addends: int64 (N,), where the task has them.
+
+    Returns:
+        float32 (N, K), rows that sum to 1.
+
+    Raises:
+        UserError: a training is missing or damaged.
+    """
+    voting = voter.voting
+    members = [_member_probabilities(member, images, addends) for member in voting]
+    if not voter.rule:
+        return members[0]
+    weights = np.array([member.weight for member in voting])
+    return soft_vote(members, weights, voter.space, [member.name for member in voting])
+
+
+def _member_probabilities(
+    member: VotingMember, images: NDArray[np.uint8], addends: NDArray[np.int64] | None
+) -> NDArray[np.float32]:
+    found = [load_predictor(fold).probabilities(images, addends) for fold in member.folds]
+    no_rows = np.empty(0, np.int64)
+    return joined([Predictions(no_rows, test[:0], test) for test in found]).test
 
 
 def load_weights(folder: FoldFolder) -> dict[str, Tensor]:
