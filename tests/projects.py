@@ -45,6 +45,7 @@ def pipeline(**facts: Any) -> dict[str, Any]:
         "folds": {"count": 2},
         "defaults": RECIPE,
         "members": {"cnn": {"model": "cnn"}, "resnet5": {"model": "resnet5"}},
+        "engine": {"workers": 1},
     } | facts
 
 

@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from softvote import progress
-from softvote.progress import TrainingProgress
+from softvote.progress import TrainingProgress, wait_for
 
 
 class Terminal(io.StringIO):
@@ -70,3 +70,48 @@ def test_at_a_terminal_a_bar_shows_figures_and_goes_away(monkeypatch: pytest.Mon
     assert "cnn fold 0" in text and "50%" in text and "accuracy 87.50%" in text and "\n" not in text
     shown.close()
     assert terminal.getvalue().endswith("\r")
+
+
+def waited(states: list[str], clock: list[float], monkeypatch: pytest.MonkeyPatch) -> tuple[str, list[float]]:
+    """The state that ended a wait for "done" or "failed" of at most a minute, and the pauses in between."""
+    pauses: list[float] = []
+
+    def pause(seconds: float) -> None:
+        pauses.append(seconds)
+        clock[0] += seconds
+
+    monkeypatch.setattr(progress.time, "sleep", pause)
+    seen = iter(states)
+    return wait_for("score of 7", lambda: next(seen), ("done", "failed"), 60), pauses
+
+
+@pytest.mark.parametrize("last", ["done", "failed"])
+def test_a_wait_ends_with_a_state_that_lasts(
+    last: str, clock: list[float], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    state, pauses = waited(["queued", "queued", "running", "running", last], clock, monkeypatch)
+    assert state == last
+    assert pauses == sorted(pauses) and len(pauses) == 4 and pauses[0] < pauses[-1]
+    assert capsys.readouterr().err.splitlines() == ["score of 7: queued, 0:00", "score of 7: running, 0:02"]
+
+
+def test_a_state_that_lasts_is_not_waited_for(
+    clock: list[float], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert waited(["done"], clock, monkeypatch) == ("done", [])
+    assert capsys.readouterr().err == ""
+
+
+def test_patience_runs_out(clock: list[float], monkeypatch: pytest.MonkeyPatch) -> None:
+    state, pauses = waited(["queued"] * 1000, clock, monkeypatch)
+    assert state == "queued"
+    assert 60 <= sum(pauses) < 60 + 30
+
+
+def test_at_a_terminal_the_line_changes_in_place(clock: list[float], monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    waited(["queued", "queued", "done"], clock, monkeypatch)
+    text = terminal.getvalue()
+    assert "\n" not in text
+    assert text.count("\r") == 3 and text.endswith("\r\x1b[K")

@@ -348,7 +348,8 @@ def test_a_loss_that_is_no_number_stops_with_epoch_step_and_rate(
 ) -> None:
     batches = -(-ROWS // 32)
     monkeypatch.setattr(training, "create_network", nan_after((epoch - 1) * batches + 3))
-    says = rf"^tiny fold 0: the loss is nan in epoch {epoch} \(step {epoch * batches}, learning rate 0.004\)"
+    first = (epoch - 1) * batches + 4
+    says = rf"^tiny fold 0: the loss is nan in epoch {epoch} \(step {first}, learning rate 0.004\)"
     with pytest.raises(UserError, match=says) as caught:
         run(data, schedule={"name": "constant"})
     assert "lower the learning rate" in str(caught.value) and "\n" not in str(caught.value)

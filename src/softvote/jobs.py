@@ -29,6 +29,7 @@ from softvote.artifacts import (
     key_of,
     read_json,
     sha256_of,
+    sweep,
     write_json,
     write_text,
     written_whole,
@@ -49,6 +50,9 @@ if TYPE_CHECKING:
 State = Literal["train", "predict", "done"]
 
 _LEFT_OUT = object()  # a key that is not there
+
+CHECKPOINT_SECONDS = 60.0
+"""Between two checkpoints of a training, unless told otherwise; so much is repeated at most."""
 
 TRAINING_VERSION = 1
 """Raised whenever the same recipe trains to other weights, as when a default of the recipe changes."""
@@ -74,7 +78,7 @@ class Job:
     test_digest: str
     task: Task
     source: Job | None = None
-    extra: Callable[[], ExtraRows] | None = None
+    extra: Callable[[Dataset], ExtraRows] | None = None
 
     @property
     def label(self) -> str:
@@ -194,9 +198,8 @@ class _Planner:
             folder, digest = self.folder.voter(name).fold(fold), self.dataset.test_digest
             extra = None
             if member.extra_train:
-                competition = self.pipeline.competition
                 extra = functools.partial(
-                    load_extra, member.extra_train, self.workspace, competition, self.dataset
+                    load_extra, member.extra_train, self.workspace, self.pipeline.competition
                 )
             self.jobs[name, fold] = Job(
                 name, member, fold, folder, identity, digest, self.task, source, extra
@@ -231,25 +234,36 @@ def voter_key(pipeline: Pipeline, jobs: Sequence[Job], name: str) -> str:
     return key_of([pipeline.ensemble.rule, voters])
 
 
-def run_job(job: Job, dataset: Dataset, folds: NDArray[np.int64]) -> None:
-    """Train the job if that is due, then predict; each leaves its files whole before the next begins."""
+def run_job(
+    job: Job, dataset: Dataset, folds: NDArray[np.int64], seconds: float = CHECKPOINT_SECONDS
+) -> None:
+    """Train the job if that is due, then predict; each leaves its files whole before the next begins.
+
+    Args:
+        seconds: between two checkpoints of a training.
+    """
+    sweep(job.folder.path)
     if job.state() == "train":
-        _train(job, dataset, folds)
+        _train(job, dataset, folds, seconds)
     _predict(job, dataset, folds)
 
 
-def _train(job: Job, dataset: Dataset, folds: NDArray[np.int64]) -> None:
+def _train(job: Job, dataset: Dataset, folds: NDArray[np.int64], seconds: float) -> None:
     from safetensors.torch import save_file
 
+    from softvote.checkpoint import Checkpoints
     from softvote.inference import Predictor, load_weights
     from softvote.training import train
 
     data = _training_rows(job, dataset, folds)
     seed = training_seed(job.identity["pipeline_seed"], job.member_name, job.fold)
     start = load_weights(job.source.folder) if job.source else None
+    key = key_of([job.training_key, job.source_weights()])
+    checkpoints = Checkpoints(job.folder.checkpoint, key, seconds)
     started = time.perf_counter()
-    trained = train(job.member, data, job.task, seed, job.label, start)
-    seconds = time.perf_counter() - started
+    trained = train(job.member, data, job.task, seed, job.label, start, checkpoints)
+    # Epochs that a process which is gone has fed are in the log, not in this one's time.
+    spent = max(time.perf_counter() - started, sum(epoch["seconds"] for epoch in trained.log))
     predictor = Predictor(trained.network, trained.normalisation, trained.execution)
     if trained.network.head.measures:
         predictor = predictor.fitted(*_rows_of_fold(job, dataset, folds))
@@ -261,7 +275,8 @@ def _train(job: Job, dataset: Dataset, folds: NDArray[np.int64]) -> None:
     with written_whole(job.folder.weights) as temporary:
         save_file(weights, temporary)
     write_text(job.folder.log, _log_csv(trained.log))
-    write_json(job.folder.recipe, _recipe(job, trained, predictor.network.head.facts(), seed, seconds))
+    write_json(job.folder.recipe, _recipe(job, trained, predictor.network.head.facts(), seed, spent))
+    checkpoints.remove()
 
 
 def _training_rows(job: Job, dataset: Dataset, folds: NDArray[np.int64]) -> TrainingRows:
@@ -271,7 +286,7 @@ def _training_rows(job: Job, dataset: Dataset, folds: NDArray[np.int64]) -> Trai
     from softvote.training import TrainingRows
 
     rows = np.flatnonzero(folds != job.fold)
-    extra = job.extra() if job.extra else None
+    extra = job.extra(dataset) if job.extra else None
     if extra is None:
         return TrainingRows(
             torch.from_numpy(dataset.train_pixels[rows]), torch.from_numpy(dataset.train_values[rows]), rows

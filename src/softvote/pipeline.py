@@ -52,6 +52,14 @@ class Ensemble(Strict):
         return members
 
 
+class LocalEngine(Strict):
+    """Trainings run in processes of this machine."""
+
+    name: Literal["local"] = "local"
+    workers: Annotated[int, Field(ge=1)] | None = None
+    """How many at once; 1 for one after the other in the command itself; left out, as many as pay."""
+
+
 class Pipeline(Strict):
     """A pipeline file."""
 
@@ -64,6 +72,8 @@ class Pipeline(Strict):
     """What every member starts from."""
     members: Annotated[dict[str, Member], Field(min_length=1)]
     ensemble: Ensemble = Ensemble()
+    engine: LocalEngine = LocalEngine()
+    """Where trainings run; no part of what they are."""
 
     @field_validator("members")
     @classmethod

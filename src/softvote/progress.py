@@ -2,13 +2,62 @@
 
 from __future__ import annotations
 
+import fcntl
 import sys
+import threading
 import time
+from collections.abc import Callable, Container
+from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
 
 _SECONDS_A_LINE = 10.0
+
+_place = 0
+
+
+def take_place(place: int, screen: Path) -> None:
+    """Show what this process does in a line of its own, below those of its siblings.
+
+    Args:
+        place: of the line, from 0.
+        screen: a file that is there; locked by whoever writes.
+    """
+    global _place
+    _place = place
+    tqdm.set_lock(ScreenLock(screen))
+
+
+class ScreenLock:
+    """A lock over threads and processes. One that is killed frees it, which a semaphore would not.
+
+    Args:
+        path: of a file that is there.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._file, self._threads, self._depth = path.open("rb"), threading.RLock(), 0
+
+    def acquire(self) -> None:
+        """Wait until no other holds it; its holder may take it again."""
+        self._threads.acquire()
+        self._depth += 1
+        if self._depth == 1:
+            fcntl.flock(self._file, fcntl.LOCK_EX)
+
+    def release(self) -> None:
+        """Give it back once for each time it was taken."""
+        self._depth -= 1
+        if not self._depth:
+            fcntl.flock(self._file, fcntl.LOCK_UN)
+        self._threads.release()
+
+    def __enter__(self) -> None:
+        self.acquire()
+
+    def __exit__(self, *_: object) -> None:
+        self.release()
 
 
 class TrainingProgress:
@@ -18,13 +67,17 @@ class TrainingProgress:
         label: which training, such as "cnn fold 0".
         epochs: how many there are.
         images: how many an epoch feeds.
+        done: epochs that were fed before, by a process that is gone.
     """
 
-    def __init__(self, label: str, epochs: int, images: int) -> None:
+    def __init__(self, label: str, epochs: int, images: int, done: float = 0.0) -> None:
         self.label, self.epochs, self.images = label, epochs, images
-        self.started = self.told = time.perf_counter()
+        if done:
+            print(f"{label}: goes on in epoch {min(int(done) + 1, epochs)} of {epochs}", file=sys.stderr)
+        self.told = time.perf_counter()
         self.bar: Any = tqdm(
-            total=epochs * images, desc=label, unit="img", unit_scale=True, leave=False,
+            total=epochs * images, initial=round(done * images), desc=label,
+            position=_place, unit="img", unit_scale=True, leave=False,
             disable=not sys.stderr.isatty(), dynamic_ncols=True,
         )  # fmt: skip
 
@@ -45,8 +98,8 @@ class TrainingProgress:
         last = epoch + 1 == self.epochs
         if not self.bar.disable or (now - self.told < _SECONDS_A_LINE and not last):
             return
-        self.told, spent = now, now - self.started
-        left = spent / (epoch + 1) * (self.epochs - epoch - 1)
+        self.told = now
+        left = (self.epochs - epoch - 1) * self.images / images_per_second
         print(
             f"{self.label}: epoch {epoch + 1}/{self.epochs}  loss {loss:.4f}  accuracy {accuracy:.2%}  "
             f"{images_per_second:,.0f} images/s  {int(left) // 60}:{int(left) % 60:02d} left",
@@ -57,3 +110,37 @@ class TrainingProgress:
     def close(self) -> None:
         """Take the bar away."""
         self.bar.close()
+
+
+_FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 30.0
+
+
+def wait_for(what: str, look: Callable[[], str], lasting: Container[str], patience: float) -> str:
+    """Look again and again, ever less often, until the state is one that lasts; show state and time.
+
+    Args:
+        what: is waited for, such as "score of 123".
+        look: says the state, such as "pending".
+        lasting: the states that end the wait.
+        patience: seconds after which it is given up.
+
+    Returns:
+        The last state; one that is not among the lasting where patience ran out.
+    """
+    started, pause, told = time.perf_counter(), _FIRST_PAUSE, ""
+    at_terminal = sys.stderr.isatty()
+    while (state := look()) not in lasting and (spent := time.perf_counter() - started) < patience:
+        if at_terminal or state != told:
+            line = f"{what}: {state}, {int(spent) // 60}:{int(spent) % 60:02d}"
+            print(
+                f"\r{line}\x1b[K" if at_terminal else line,
+                end="" if at_terminal else "\n",
+                file=sys.stderr,
+                flush=True,
+            )
+        told = state
+        time.sleep(pause)
+        pause = min(1.5 * pause, _LONGEST_PAUSE)
+    if at_terminal:
+        print("\r\x1b[K", end="", file=sys.stderr, flush=True)
+    return state

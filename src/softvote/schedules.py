@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 from torch import nn
 from torch.optim import SGD, Adam, AdamW, Optimizer
@@ -49,6 +50,17 @@ class LearningRate:
     def now(self) -> float:
         """The learning rate of the next step."""
         return float(self.optimizer.param_groups[0]["lr"])
+
+    def state(self) -> dict[str, Any]:
+        """What `restore` needs to go on from here; the optimizer's own state is not in it."""
+        schedule = self._by_step or self._by_epoch
+        return dict(schedule.state_dict()) if schedule else {}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on from a state."""
+        schedule = self._by_step or self._by_epoch
+        if schedule:
+            schedule.load_state_dict(state)
 
     def step_ended(self) -> None:
         """Call after every optimiser step."""

@@ -1,7 +1,8 @@
 """Training one network on the rows of its folds: a fixed schedule, and the last epoch counts.
 
 The whole data set lies on the device as uint8; batches are gathered, augmented and normalised there.
-Every random choice of an epoch is seeded by that epoch, so any epoch can be run again alone.
+Every random choice of an epoch is seeded by that epoch, so any epoch can be run again alone. Between
+any two steps the whole state can be written down, and the training gone on from there to the same bits.
 A frozen backbone without augmentation sees every image once; its features are then what is fed.
 """
 
@@ -20,9 +21,10 @@ from torch import Tensor, nn
 
 from softvote import models
 from softvote.augment import create_augmenter
+from softvote.checkpoint import Checkpoints
 from softvote.competition import LARGEST_ADDEND, Task
 from softvote.errors import UserError
-from softvote.execution import Execution, choose_execution
+from softvote.execution import Execution, choose_execution, random_state, set_random_state
 from softvote.models.layers import FeaturesThenClassifier
 from softvote.networks import Network, create_network
 from softvote.normalise import Normalisation
@@ -80,6 +82,7 @@ def train(
     seed: int,
     label: str,
     start: dict[str, Tensor] | None = None,
+    checkpoints: Checkpoints | None = None,
 ) -> Trained:
     """Train a member's network.
 
@@ -90,9 +93,11 @@ def train(
         seed: of this training; on a CPU, equal seeds, threads and precision give equal weights.
         label: what the progress display calls it.
         start: weights of the network that the member's `init_from` names.
+        checkpoints: where the state is kept meanwhile, and perhaps stands from a run that was stopped.
 
     Raises:
-        UserError: no such network, weights that do not fit, or a loss that is no number.
+        UserError: no such network, weights that do not fit, a loss that is no number, or a checkpoint
+            that cannot be written.
     """
     torch.set_flush_denormal(True)
     _, channels, height, width = data.images.shape
@@ -103,7 +108,8 @@ def train(
             models.take_over(network.model, start)
         except UserError as error:
             raise UserError(f"{label}: {error}") from None
-    execution = choose_execution(
+    state = checkpoints.read() if checkpoints else None
+    execution = Execution(**state["execution"]) if state else choose_execution(
         network.model, (min(member.batch_size, len(data.rows)), channels, height, width),
         member.precision, member.memory_format, (member.model, repr(member.model_args)),
     )  # fmt: skip
@@ -111,7 +117,7 @@ def train(
     fed, watched = _hold_out(member, data, seed)
     normalisation = Normalisation.of(fed.images)
     training = _create_training(member, network, execution, normalisation, seed)
-    training.run(fed, watched, label)
+    training.run(fed, watched, label, checkpoints, state)
     trained = replace(network, model=training.predictor)
     return Trained(len(fed.rows), trained, normalisation, execution, training.log)
 
@@ -133,6 +139,27 @@ def _hold_out(member: Member, data: TrainingRows, seed: int) -> tuple[TrainingRo
     order = np.random.default_rng(derive_seed(seed, "held out")).permutation(len(data.rows))
     watched = max(1, round(schedule.held_out * len(order)))
     return data.take(np.sort(order[watched:])), data.take(np.sort(order[:watched]))
+
+
+@dataclass
+class EpochSoFar:
+    """The epoch a training is in; it may have begun in a process that is gone.
+
+    Attributes:
+        number: from 0.
+        learning_rate: at its first step.
+        totals: float32 (2,) on the device, loss and right answers summed over the rows fed.
+        batches: how many were fed.
+        rows: how many were in them.
+        seconds: spent on it.
+    """
+
+    number: int
+    learning_rate: float
+    totals: Tensor
+    batches: int = 0
+    rows: int = 0
+    seconds: float = 0.0
 
 
 class Training:
@@ -166,70 +193,126 @@ class Training:
         if self.member.freeze:  # statistics of batch norm are weights too, and dropout would waver
             models.freeze_backbone(self.network.model)
 
-    def run(self, data: TrainingRows, watched: TrainingRows | None, label: str) -> None:
-        """All epochs."""
+    def run(
+        self,
+        data: TrainingRows,
+        watched: TrainingRows | None,
+        label: str,
+        checkpoints: Checkpoints | None = None,
+        state: dict[str, Any] | None = None,
+    ) -> None:
+        """All epochs, or those that are left after `state`."""
         data = data.to(self.execution.device)
         watched = None if watched is None else watched.to(self.execution.device)
         # Batch norm cannot learn from a batch of one row.
         batches = max(1, min(math.ceil(len(data.rows) / self.member.batch_size), len(data.rows) // 2))
         self.rate = LearningRate(self.member.schedule, self.optimizer, self.member.epochs * batches)
-        progress = TrainingProgress(label, self.member.epochs, len(data.rows))
+        self.checkpoints = checkpoints
+        begun = None if state is None else self._restore(state)
+        done = len(self.log) + (begun.batches / batches if begun else 0)
+        progress = TrainingProgress(label, self.member.epochs, len(data.rows), done)
         try:
-            for epoch in range(self.member.epochs):
-                self._epoch(epoch, data, watched, batches, progress)
+            while len(self.log) < self.member.epochs:
+                self._epoch(begun or self._begin(len(self.log)), data, watched, batches, progress)
+                begun = None
         finally:
             progress.close()
 
+    def _begin(self, number: int) -> EpochSoFar:
+        torch.manual_seed(derive_seed(self.seed, "epoch", number))
+        return EpochSoFar(number, self.rate.now, torch.zeros(2, device=self.execution.device))
+
     def _epoch(
         self,
-        epoch: int,
+        epoch: EpochSoFar,
         data: TrainingRows,
         watched: TrainingRows | None,
         batches: int,
         progress: TrainingProgress,
     ) -> None:
-        started, rate = time.perf_counter(), self.rate.now
-        torch.manual_seed(derive_seed(self.seed, "epoch", epoch))
-        loss, accuracy = self._feed(epoch, data, batches, progress)
-        if not math.isfinite(loss):
-            raise UserError(
-                f"{progress.label}: the loss is {loss} in epoch {epoch + 1} (step {self.steps}, "
-                f"learning rate {rate:.2g}); lower the learning rate or set precision: fp32"
-            )
+        self._feed(epoch, data, batches, progress)
+        loss, accuracy = self._figures(epoch, progress.label)
         watched_loss = loss if watched is None else self._loss_on(watched)
         self.rate.epoch_ended(watched_loss)
-        seconds = time.perf_counter() - started
+        images_per_second = len(data.rows) / epoch.seconds
         self.log.append(
             {
-                "epoch": epoch + 1,
-                "learning_rate": rate,
-                "augmented": self._augmented(epoch),
+                "epoch": epoch.number + 1,
+                "learning_rate": epoch.learning_rate,
+                "augmented": self._augmented(epoch.number),
                 "loss": loss,
                 "accuracy": accuracy,
                 "watched_loss": watched_loss,
-                "seconds": seconds,
-                "images_per_second": len(data.rows) / seconds,
+                "seconds": epoch.seconds,
+                "images_per_second": images_per_second,
             }
         )
-        progress.epoch_ended(epoch, loss, accuracy, len(data.rows) / seconds)
+        progress.epoch_ended(epoch.number, loss, accuracy, images_per_second)
 
-    def _feed(
-        self, epoch: int, data: TrainingRows, batches: int, progress: TrainingProgress
-    ) -> tuple[float, float]:
-        """Feed every row once, in batches of sizes that differ by one at most; mean loss and accuracy."""
-        order = np.random.default_rng(derive_seed(self.seed, "order", epoch)).permutation(len(data.rows))
-        totals = torch.zeros(2, device=data.images.device)
-        seen, look_every = 0, max(1, batches // _FIGURES_AN_EPOCH)
-        for number, which in enumerate(np.array_split(order, batches)):
-            totals += self._step(epoch, number, data, which)
-            seen += len(which)
+    def _feed(self, epoch: EpochSoFar, data: TrainingRows, batches: int, progress: TrainingProgress) -> None:
+        """Feed each row that the epoch has not seen, in batches of sizes that differ by one at most."""
+        order = np.random.default_rng(derive_seed(self.seed, "order", epoch.number)).permutation(
+            len(data.rows)
+        )
+        started, look_every = time.perf_counter() - epoch.seconds, max(1, batches // _FIGURES_AN_EPOCH)
+        for number, which in list(enumerate(np.array_split(order, batches)))[epoch.batches :]:
+            epoch.totals += self._step(epoch.number, number, data, which)
+            epoch.batches, epoch.rows = number + 1, epoch.rows + len(which)
+            epoch.seconds = time.perf_counter() - started
             figures = None
-            if progress.wants_figures and number % look_every == 0:
-                loss, correct = (totals / seen).tolist()
-                figures = f"epoch {epoch + 1}/{self.member.epochs} loss {loss:.4f} accuracy {correct:.2%}"
+            if number % look_every == 0:  # each look waits for the device
+                loss, accuracy = self._figures(epoch, progress.label)
+                figures = (
+                    f"epoch {epoch.number + 1}/{self.member.epochs} loss {loss:.4f} accuracy {accuracy:.2%}"
+                )
             progress.batch_ended(len(which), figures)
-        loss, accuracy = (totals / seen).tolist()
+            self._keep(epoch, progress.label)
+
+    def _figures(self, epoch: EpochSoFar, label: str) -> tuple[float, float]:
+        """Mean loss and accuracy so far.
+
+        Raises:
+            UserError: the loss is no number.
+        """
+        loss, accuracy = (epoch.totals / epoch.rows).tolist()
+        if not math.isfinite(loss):
+            raise UserError(
+                f"{label}: the loss is {loss} in epoch {epoch.number + 1} (step {self.steps}, "
+                f"learning rate {self.rate.now:.2g}); lower the learning rate or set precision: fp32"
+            )
         return loss, accuracy
+
+    def _keep(self, epoch: EpochSoFar, label: str) -> None:
+        """Write a checkpoint when one is due; never of a training that is lost already."""
+        if self.checkpoints is None or not self.checkpoints.is_due():
+            return
+        self._figures(epoch, label)
+        self.checkpoints.write(
+            {
+                "execution": self.execution.facts(),
+                "epoch": vars(epoch),
+                "log": self.log,
+                "steps": self.steps,
+                "model": self.network.model.state_dict(),
+                "optimizer": self.optimizer.state_dict(),
+                "rate": self.rate.state(),
+                "average": None if self.average is None else self.average.state_dict(),
+                "random": random_state(self.execution.device),
+            }
+        )
+
+    def _restore(self, state: dict[str, Any]) -> EpochSoFar:
+        """Be what `_keep` wrote, and go on with its epoch."""
+        self.network.model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.rate.restore(state["rate"])
+        if self.average is not None:
+            self.average.load_state_dict(state["average"])
+        self.log, self.steps = state["log"], state["steps"]
+        set_random_state(state["random"])
+        epoch = EpochSoFar(**state["epoch"])
+        epoch.totals = epoch.totals.to(self.execution.device)
+        return epoch
 
     def _step(self, epoch: int, number: int, data: TrainingRows, which: NDArray[np.int64]) -> Tensor:
         """One optimiser step; float32 (2,): loss and right answers, summed over the batch."""
@@ -324,10 +407,17 @@ class FeatureTraining(Training):
         """The whole network, once run with the classifier that was trained."""
         return self.whole
 
-    def run(self, data: TrainingRows, watched: TrainingRows | None, label: str) -> None:
+    def run(
+        self,
+        data: TrainingRows,
+        watched: TrainingRows | None,
+        label: str,
+        checkpoints: Checkpoints | None = None,
+        state: dict[str, Any] | None = None,
+    ) -> None:
         """Compute the features, then all epochs, and put the classifier that predicts into the network."""
         watched = None if watched is None else self._features(watched)
-        super().run(self._features(data), watched, label)
+        super().run(self._features(data), watched, label, checkpoints, state)
         self.whole.classifier = super().predictor
 
     @torch.no_grad()

@@ -7,37 +7,58 @@ from collections.abc import Sequence
 from itertools import groupby
 from typing import Any
 
-from softvote.artifacts import read_json
-from softvote.engines import run_here
-from softvote.errors import Problems, one_of
-from softvote.jobs import Job
+from softvote.artifacts import read_json, sweep
+from softvote.engines import create_engine
+from softvote.engines.base import Left, Work
+from softvote.errors import Problems, UserError, one_of
+from softvote.jobs import CHECKPOINT_SECONDS, Job
 from softvote.predictions import joined, read_predictions, score_from, write_predictions
+from softvote.records import alone
 from softvote.scores import Score
 from softvote.stages import Run
 from softvote.stages.plan import Plan, make_plan
 from softvote.tables import render
 
 
-def run(run: Run, members: Sequence[str] = (), only_folds: Sequence[int] = ()) -> None:
+def run(
+    run: Run,
+    members: Sequence[str] = (),
+    only_folds: Sequence[int] = (),
+    checkpoint_seconds: float = CHECKPOINT_SECONDS,
+) -> None:
     """Train what is due and predict with it.
 
     Args:
         members: only these; all when empty.
         only_folds: only these; all when empty.
+        checkpoint_seconds: between two checkpoints of a training.
 
     Raises:
-        UserError: no folds, folds of other data, a network that cannot be built, a loss that is no number.
+        UserError: no folds, folds of other data, a network that cannot be built; or, after all others are
+            done, every training that failed.
     """
     plan = make_plan(run)
     chosen = _chosen(plan, members, only_folds)
     due = [job for job in chosen if job.state() != "done"]
     _refuse_groundless(due)
     _tell(chosen, due)
-    if due:
-        _refuse_late_failures(run, due)
-        for job in run_here(due, plan.dataset, plan.folds):
-            print(f"{job.label}: {_why_left(job)}")
+    left = _done(plan, due, checkpoint_seconds) if due else []
+    for each in left:
+        if each.kind == "busy":
+            print(f"{each.job.label}: {each.why}")
     _finish_members(plan)
+    failed = [each.why for each in left if each.kind == "failed"]
+    if failed:
+        raise UserError("\n".join(failed))
+
+
+def _done(plan: Plan, due: list[Job], checkpoint_seconds: float) -> list[Left]:
+    """Do what is due; what was left."""
+    run = plan.run
+    engine = create_engine(run.pipeline.engine)
+    _refuse_late_failures(plan, due)
+    competition, trainings = run.pipeline.competition, len(plan.jobs)
+    return engine(Work(run.workspace, competition, due, trainings, plan.folds, checkpoint_seconds))
 
 
 def _chosen(plan: Plan, members: Sequence[str], only_folds: Sequence[int]) -> list[Job]:
@@ -71,20 +92,14 @@ def _refuse_groundless(due: list[Job]) -> None:
     problems.raise_any()
 
 
-def _why_left(job: Job) -> str:
-    if job.source and not job.is_ready():
-        return f"waits for {job.source.label}, which another run is busy with; run the same command again"
-    return "another run is busy with it"
-
-
-def _refuse_late_failures(run: Run, due: list[Job]) -> None:
+def _refuse_late_failures(plan: Plan, due: list[Job]) -> None:
     """Build every network and read all extra rows once, before the first hour of training is spent."""
     from softvote.networks import build_networks
 
-    build_networks(run.pipeline, sorted({job.member_name for job in due}), with_weights=True)
+    build_networks(plan.run.pipeline, sorted({job.member_name for job in due}), with_weights=True)
     readers = {job.identity["extra_train"]: job.extra for job in due if job.extra}
     for read in readers.values():
-        read()
+        read(plan.dataset)
 
 
 def _tell(chosen: list[Job], due: list[Job]) -> None:
@@ -121,10 +136,12 @@ def _finish_members(plan: Plan) -> None:
 def _finish_member(plan: Plan, name: str, jobs: list[Job]) -> dict[str, Any]:
     """Put a member's folds together unless they are; its scores."""
     folder = plan.run.folder.voter(name)
-    if not plan.is_current(name):
-        predictions = joined([read_predictions(job.folder) for job in jobs])
-        write_predictions(folder, predictions, plan.dataset.train_labels, plan.task, {"key": plan.key(name)})
-    return read_json(folder.scores)
+    with alone(folder.scores):  # of two runs that share the work, both come here at the end
+        sweep(folder.path)
+        if not plan.is_current(name):
+            predictions, key = joined([read_predictions(job.folder) for job in jobs]), {"key": plan.key(name)}
+            write_predictions(folder, predictions, plan.dataset.train_labels, plan.task, key)
+        return read_json(folder.scores)
 
 
 def _as_numbers(name: str, heads: list[dict[str, float]]) -> list[str]:

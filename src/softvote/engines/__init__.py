@@ -1,0 +1,20 @@
+"""Where jobs run. The rest of the program knows `create_engine` and what it returns, and no more."""
+
+from __future__ import annotations
+
+import functools
+
+from softvote.engines.base import Engine
+from softvote.pipeline import LocalEngine
+
+
+def create_engine(spec: LocalEngine) -> Engine:
+    """The engine that a pipeline asks for."""
+    if spec.workers == 1:
+        from softvote.engines.here import run_here
+
+        return run_here
+    from softvote.engines.local import prepare, run_local
+
+    prepare()
+    return functools.partial(run_local, workers=spec.workers)

@@ -1,0 +1,25 @@
+"""Jobs one after the other in this process."""
+
+from __future__ import annotations
+
+from softvote.engines.base import Left, Work, attempt, blocked
+
+
+def run_here(work: Work) -> list[Left]:
+    """Take whatever is due and no other process has claimed.
+
+    Two commands started side by side therefore share the work of one pipeline without treading on each
+    other, and one that was killed leaves nothing claimed.
+    """
+    dataset, jobs, failed = work.dataset(), list(work.jobs), list[Left]()
+    while jobs:
+        left = list[Left]()
+        for job in jobs:
+            lost = any(job.source is other.job for other in failed)
+            found = blocked(job) if lost else attempt(job, dataset, work)
+            if found:
+                (failed if found.kind == "failed" else left).append(found)
+        if len(left) == len(jobs):  # nothing was free to take, so only waiting would be left
+            return failed + left
+        jobs = [each.job for each in left]
+    return failed

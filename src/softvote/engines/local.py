@@ -1,0 +1,233 @@
+"""Jobs in processes of this machine, several at once, each with its share of the cores."""
+
+from __future__ import annotations
+
+import contextlib
+import faulthandler
+import multiprocessing
+import os
+import signal
+import tempfile
+import threading
+import traceback
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from multiprocessing import connection, forkserver, resource_tracker
+from multiprocessing.connection import Connection
+from multiprocessing.context import ForkServerProcess
+from pathlib import Path
+
+from softvote.artifacts import forget
+from softvote.engines.base import Left, Work, attempt, blocked, waiting
+from softvote.errors import UserError
+from softvote.jobs import Job
+from softvote.progress import take_place
+
+_MEMORY_A_JOB = 2 << 30  # bytes; the largest of ours took 2.1 GiB with 30,000 images of 40 x 168
+
+# Processes are forked from a server that has imported these and done nothing else: starting one costs
+# milliseconds instead of the seconds that torch takes, and no thread of this process is forked along.
+_context = multiprocessing.get_context("forkserver")
+_PRELOADED = ["softvote.training", "softvote.inference", "softvote.checkpoint"]
+
+
+def prepare() -> None:
+    """Let the server import torch while this process looks for mistakes."""
+    _context.set_forkserver_preload(_PRELOADED)
+    resource_tracker.ensure_running()  # before the mask, which starting it would lift
+    # Ctrl-C reaches every process of the terminal; this one alone answers it, and ends the others.
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        forkserver.ensure_running()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+
+
+def share(trainings: int) -> tuple[int, int]:
+    """How many jobs at once pay, and the threads of each.
+
+    The threads of one process wait for each other in every layer of a small network; jobs do not. The
+    threads depend on cores and pipeline alone, never on what else runs, so that results can be repeated.
+    """
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    at_once = max(1, min(cores, trainings))
+    return max(1, min(at_once, _free_memory() // _MEMORY_A_JOB)), cores // at_once
+
+
+def _free_memory() -> int:
+    """Bytes that programs may still take; where the system does not tell, enough."""
+    try:
+        with Path("/proc/meminfo").open() as lines:
+            found = next(line for line in lines if line.startswith("MemAvailable:"))
+        return int(found.split()[1]) << 10
+    except (OSError, StopIteration):
+        return 1 << 62
+
+
+def run_local(work: Work, workers: int | None) -> list[Left]:
+    """Do the jobs in processes of their own.
+
+    A process that ends by itself, whatever happened to it, loses its own job only; what it said is in
+    `crash.log` in the job's folder.
+
+    Args:
+        workers: how many at once; None for as many as pay.
+    """
+    pay, threads = share(work.trainings)
+    with tempfile.NamedTemporaryFile(prefix="softvote-") as screen:
+        return _Pool(work, workers or pay, threads, Path(screen.name)).run()
+
+
+@dataclass(frozen=True)
+class _Running:
+    job: Job
+    place: int
+    process: ForkServerProcess
+    said: Connection
+
+
+class _Pool:
+    """The jobs of one run: those that wait, those that run, and those that were left."""
+
+    def __init__(self, work: Work, workers: int, threads: int, screen: Path) -> None:
+        self.work, self.threads, self.screen = work, threads, screen
+        self.waiting, self.running, self.left = list(work.jobs), list[_Running](), list[Left]()
+        self.places = list(range(workers))
+        self.something_was_done = False
+
+    def run(self) -> list[Left]:
+        """Until nothing is left that could be done."""
+        try:
+            while True:
+                self._start_what_can_run()
+                if self.running:
+                    self._collect()
+                elif self.something_was_done:
+                    self._take_up_what_was_busy()
+                else:
+                    return self.left + [waiting(job) for job in self.waiting]
+        finally:
+            for running in self.running:  # only where this process is being stopped
+                running.process.terminate()
+                running.process.join()
+
+    def _start_what_can_run(self) -> None:
+        self._leave_what_is_blocked()
+        for job in list(self.waiting):
+            if self.places and job.is_ready():
+                self.waiting.remove(job)
+                self._start(job, self.places.pop(0))
+
+    def _leave_what_is_blocked(self) -> None:
+        """One that is blocked blocks those that start from it."""
+        failed = [left.job for left in self.left if left.kind == "failed"]
+        lost = [job for job in self.waiting if any(job.source is other for other in failed)]
+        if lost:
+            self.waiting = [job for job in self.waiting if job not in lost]
+            self.left += [blocked(job) for job in lost]
+            self._leave_what_is_blocked()
+
+    def _start(self, job: Job, place: int) -> None:
+        said, saying = _context.Pipe(duplex=False)
+        process = _context.Process(
+            target=_do, args=(job, self.work, self.threads, place, self.screen, saying), name=job.label
+        )
+        process.start()
+        saying.close()
+        self.running.append(_Running(job, place, process, said))
+
+    def _collect(self) -> None:
+        """Wait until a process says what became of its job, or ends, and note it."""
+        spoken = connection.wait([running.said for running in self.running])
+        for running in [running for running in self.running if running.said in spoken]:
+            left = _outcome(running)
+            self.running.remove(running)
+            self.places = sorted([*self.places, running.place])
+            if left:
+                self.left.append(left)
+            else:
+                self.something_was_done = True
+
+    def _take_up_what_was_busy(self) -> None:
+        """Another run may have left it meanwhile; asked again as long as time goes by with work."""
+        self.waiting += [left.job for left in self.left if left.kind == "busy"]
+        self.left = [left for left in self.left if left.kind != "busy"]
+        self.something_was_done = False
+
+
+def _outcome(running: _Running) -> Left | None:
+    """What the process said of its job, once it has ended; None if the job is done."""
+    job = running.job
+    with running.said as said:
+        try:
+            found: Left | None = said.recv()
+        except (EOFError, OSError):  # it ended before it could say anything, or all of it
+            running.process.join()
+            return Left(job, "failed", f"{job.label}: {_death(running)}; run the same command to go on")
+    running.process.join()
+    return found and replace(found, job=job)
+
+
+def _death(running: _Running) -> str:
+    """How a process ended, and what it said."""
+    code, log = running.process.exitcode or 0, running.job.folder.crash
+    if code == -signal.SIGKILL:
+        return "was killed (SIGKILL), as the system does when memory runs out"
+    how = signal.Signals(-code).name if code < 0 else f"exit code {code}"
+    words = _first_words(log)
+    return f"ended with {how} ({words}; all of it in {log})" if words else f"ended with {how}"
+
+
+def _first_words(log: Path) -> str:
+    """How a log of `_recorded` begins: with the error itself."""
+    try:
+        return log.read_text(encoding="utf-8", errors="replace").partition("\n")[0]
+    except OSError:
+        return ""
+
+
+# ---------------------------------------------------------------- in the job's own process
+
+
+def _do(job: Job, work: Work, threads: int, place: int, screen: Path, saying: Connection) -> None:
+    import torch
+
+    _end_with_parent()
+    take_place(place, screen)
+    torch.set_num_threads(threads)
+    try:
+        saying.send(attempt(job, work.dataset(), work, _recorded(job)))
+    except UserError as error:
+        saying.send(Left(job, "failed", str(error)))
+
+
+@contextlib.contextmanager
+def _recorded(job: Job) -> Iterator[None]:
+    """Keep what ends this process in the job's `crash.log`, which goes when there was nothing to say."""
+    path = job.folder.crash
+    with path.open("w", encoding="utf-8") as log:
+        faulthandler.enable(log)
+        try:
+            yield
+        except UserError:
+            raise
+        except Exception as error:
+            what = f"{type(error).__name__}: {error}".partition("\n")[0]
+            log.write(f"{what}\n{traceback.format_exc()}")
+            raise UserError(f"{job.label}: crashed ({what}; all of it in {path})") from None
+        finally:
+            faulthandler.disable()
+            if not log.tell():
+                forget(path)
+
+
+def _end_with_parent() -> None:
+    """A run that was killed shall not go on in processes nobody sees."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+
+    def watch() -> None:
+        connection.wait([parent.sentinel])
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
