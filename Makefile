@@ -9,7 +9,7 @@ OVERRIDES := $(foreach setting,$(SET),--set '$(setting)')
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help install demo data four-digits fresh-digits digit-adder init check folds train ensemble submit augmentation mistakes digits export test lint clean
+.PHONY: help install demo data four-digits fresh-digits digit-adder init check folds train ensemble submit leaderboard augmentation mistakes digits export kernel test lint clean
 
 help: ## Show what can be made
 	@echo "make TARGET [PIPELINE=$(PIPELINE)] [SET='members.cnn.epochs=2 ...']"
@@ -29,9 +29,8 @@ demo: install ## The whole way on digits that come with scikit-learn, in the fol
 	$(SOFTVOTE) --root demo ensemble pipelines/demo.yaml
 	$(SOFTVOTE) --root demo submit pipelines/demo.yaml
 
-data: install ## Unpack a competition: make data ZIP=path/to/digit-recognizer.zip
-	@test -n "$(ZIP)" || { echo "make data: say which zip: make data ZIP=path/to/digit-recognizer.zip"; exit 1; }
-	$(SOFTVOTE) data '$(ZIP)' $(if $(NAME),--name '$(NAME)')
+data: install ## Download the pipeline's competition from Kaggle, or unpack one: make data ZIP=path/to/it.zip
+	$(SOFTVOTE) data '$(or $(ZIP),$(PIPELINE))' $(if $(NAME),--name '$(NAME)')
 
 four-digits: install ## Make four-digit images with known digits, from Digit Recognizer's, into input/four-digits/
 	$(BIN)/python scripts/four_digits.py input/digit-recognizer/train.csv input/four-digits
@@ -58,8 +57,11 @@ train: install ## Train every member on every fold that is due
 ensemble: install ## Compare the rules and let the members vote
 	$(SOFTVOTE) ensemble $(PIPELINE) $(OVERRIDES)
 
-submit: install ## Write and check the submission, enter it in the ledger
-	$(SOFTVOTE) submit $(PIPELINE) $(OVERRIDES)
+submit: install ## Write and check the submission, enter it in the ledger; SEND=1 sends it to Kaggle
+	$(SOFTVOTE) submit $(PIPELINE) $(OVERRIDES) $(if $(filter 1,$(SEND)),--send) $(if $(filter 1,$(AGAIN)),--again)
+
+leaderboard: install ## Fetch the scores of all past submissions, compare them with cross-validation
+	$(SOFTVOTE) leaderboard --fetch
 
 augmentation: install ## Draw what augmentation does to sixteen training images
 	$(SOFTVOTE) augmentation $(PIPELINE) $(OVERRIDES)
@@ -72,6 +74,9 @@ digits: install ## Draw the hidden digits that a member found in images of sums
 
 export: install ## Write the vote as one program that runs without softvote
 	$(SOFTVOTE) export $(PIPELINE) $(OVERRIDES)
+
+kernel: install ## Build a Kaggle kernel that predicts, or trains with MODE=train; PUSH=1 lets Kaggle run it
+	$(SOFTVOTE) kernel $(PIPELINE) $(if $(MODE),--mode $(MODE)) $(if $(OWNER),--owner $(OWNER)) $(if $(filter 1,$(PUSH)),--push) $(OVERRIDES)
 
 test: install ## Run the tests
 	$(BIN)/python -m pytest

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import sys
 from collections.abc import Sequence
@@ -66,9 +67,12 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _add_data(commands: Commands) -> None:
-    data = _command(commands, "data", _data, "unpack a competition's zip into input/")
-    data.add_argument("zip", type=Path)
-    data.add_argument("--name", help="the competition; the zip's name if left out")
+    data = _command(commands, "data", _data, "fetch a competition's files into input/")
+    data.add_argument(
+        "source", metavar="SOURCE",
+        help="a zip file; or a pipeline, or what Kaggle calls a competition, to download it from there",
+    )  # fmt: skip
+    data.add_argument("--name", help="of the folder in input/; SOURCE's if left out")
     init = _command(
         commands, "init", _init, "look at a folder of competition files and write a pipeline for them"
     )
@@ -93,11 +97,22 @@ def _add_stages(commands: Commands) -> None:
     train.add_argument(
         "--fold", action="append", default=[], type=int, metavar="K", help="only this one (repeatable)"
     )
+    train.add_argument(
+        "--checkpoint", type=_seconds, metavar="SECONDS",
+        help="between two checkpoints of a training, which is repeated at most; 60 if left out",
+    )  # fmt: skip
     _on_pipeline(commands, "ensemble", _ensemble, "compare the rules of the vote and let the members vote")
     submit = _on_pipeline(
         commands, "submit", _submit, "write and check the submission, enter it in the ledger"
     )
     submit.add_argument("--of", metavar="NAME", help="a member instead of the ensemble")
+    submit.add_argument("--send", action="store_true", help="send it to Kaggle and wait for its score")
+    submit.add_argument("--again", action="store_true", help="send it even if the same file was sent before")
+    submit.add_argument("--no-wait", action="store_true", help="do not wait for the score")
+    board = _command(
+        commands, "leaderboard", _leaderboard, "compare cross-validation with what the leaderboard says"
+    )
+    board.add_argument("--fetch", action="store_true", help="ask Kaggle for all past submissions first")
 
 
 def _add_pictures(commands: Commands) -> None:
@@ -119,6 +134,17 @@ def _add_prediction(commands: Commands) -> None:
     )
     export.add_argument("--of", metavar="NAME", help="a member instead of the ensemble")
     export.add_argument("--to", type=Path, metavar="FOLDER", help="the voter's own folder if left out")
+    kernel = _on_pipeline(
+        commands, "kernel", _kernel, "build a Kaggle kernel of the pipeline, and let it run"
+    )
+    kernel.add_argument(
+        "--mode", choices=("infer", "train"), default="infer",
+        help="infer: predict and vote with the networks trained here; train: do all the stages there",
+    )  # fmt: skip
+    kernel.add_argument("--of", metavar="NAME", help="a member instead of the ensemble")
+    kernel.add_argument("--owner", metavar="USER", help="of Kaggle; whose credentials are here if left out")
+    kernel.add_argument("--cpu", action="store_true", help="ask Kaggle for no GPU")
+    kernel.add_argument("--push", action="store_true", help="push it, wait, and bring back what it wrote")
     predict = _command(commands, "predict", _predict, "name images, with a program or a folder of networks")
     predict.add_argument(
         "--model", type=Path, required=True, metavar="PATH",
@@ -159,6 +185,16 @@ def _image_size(text: str) -> tuple[int, int]:
     return int(height), int(width)
 
 
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = math.nan
+    if not 0 <= seconds < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds, such as 60")
+    return seconds
+
+
 # ---------------------------------------------------------------- from words to calls
 
 
@@ -171,7 +207,7 @@ def _open(parsed: argparse.Namespace) -> Run:
 def _data(parsed: argparse.Namespace) -> None:
     from softvote.stages import data
 
-    data.run(parsed.root, parsed.zip, parsed.name)
+    data.run(parsed.root, parsed.source, parsed.name)
 
 
 def _init(parsed: argparse.Namespace) -> None:
@@ -203,9 +239,15 @@ def _folds(parsed: argparse.Namespace) -> None:
 
 
 def _train(parsed: argparse.Namespace) -> None:
+    from softvote.jobs import CHECKPOINT_SECONDS
     from softvote.stages import train
 
-    train.run(_open(parsed), parsed.member, parsed.fold)
+    train.run(
+        _open(parsed),
+        parsed.member,
+        parsed.fold,
+        CHECKPOINT_SECONDS if parsed.checkpoint is None else parsed.checkpoint,
+    )
 
 
 def _ensemble(parsed: argparse.Namespace) -> None:
@@ -216,8 +258,16 @@ def _ensemble(parsed: argparse.Namespace) -> None:
 
 def _submit(parsed: argparse.Namespace) -> None:
     from softvote.stages import submit
+    from softvote.stages.send import Sending
 
-    submit.run(_open(parsed), parsed.of)
+    sending = Sending(again=parsed.again, wait=not parsed.no_wait) if parsed.send else None
+    submit.run(_open(parsed), parsed.of, sending)
+
+
+def _leaderboard(parsed: argparse.Namespace) -> None:
+    from softvote.stages import leaderboard
+
+    leaderboard.run(parsed.root, parsed.fetch)
 
 
 def _augmentation(parsed: argparse.Namespace) -> None:
@@ -236,6 +286,12 @@ def _export(parsed: argparse.Namespace) -> None:
     from softvote.stages import export
 
     export.run(_open(parsed), parsed.of, parsed.to)
+
+
+def _kernel(parsed: argparse.Namespace) -> None:
+    from softvote.stages import kernel
+
+    kernel.run(_open(parsed), parsed.mode, parsed.of, parsed.owner, not parsed.cpu, parsed.push)
 
 
 def _predict(parsed: argparse.Namespace) -> None:

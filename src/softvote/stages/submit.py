@@ -1,4 +1,4 @@
-"""Submit: from probabilities of the test rows to a checked submission file and a row in the ledger."""
+"""Submit: from probabilities of the test rows to a checked submission, a row in the ledger, and Kaggle."""
 
 from __future__ import annotations
 
@@ -9,34 +9,49 @@ from softvote.dataset import Dataset, read_solution
 from softvote.git import git_state
 from softvote.ledger import Entry, append_entry
 from softvote.predictions import Predictions, score_from
-from softvote.scores import Score, accuracy
+from softvote.scores import accuracy
 from softvote.stages import Run
 from softvote.stages.plan import make_plan
+from softvote.stages.send import Sending, send, where_it_goes
 from softvote.submission import submission_text, write_submission
 from softvote.tables import render
 
 
-def run(run: Run, voter: str | None = None) -> None:
+def run(run: Run, voter: str | None = None, sending: Sending | None = None) -> None:
     """Write the submission of the ensemble, or of one member, and enter it in the ledger.
+
+    Args:
+        voter: a member instead of the ensemble.
+        sending: how it is sent to Kaggle; None and it stays here.
 
     Raises:
         UserError: no such voter, predictions that are not this pipeline's, a damaged ledger, or a
-            submission that would not have the form of sample_submission.
+            submission that would not have the form of sample_submission; or what cannot be sent.
     """
     name = run.voter(voter)
-    plan = make_plan(run)
-    predictions = plan.predictions(name)
-    truth = read_solution(run.pipeline.competition, run.workspace)
-    solution = None if truth is None else accuracy(predictions.test, truth)
-    path = _write(run, plan.dataset, predictions)
-    scores = read_json(run.folder.voter(name).scores)
-    squared_error = score_from(scores["squared_error"]) if "squared_error" in scores else None
-    cv = score_from(scores["accuracy"])
-    entry = _entry(run, name, cv, squared_error, solution, len(predictions.test), path)
+    if sending is not None:
+        where_it_goes(run)  # what can never be sent is told before anything is written
+    entry, path = written(run, name)
     added = append_entry(run.workspace.ledger, entry)
-    _show(run, entry, squared_error, solution)
+    _show(entry)
     print(f"wrote {path}")
     print(f"{'added a row to' if added else 'already in'} {run.workspace.ledger}")
+    if sending is not None:
+        send(run, entry, path, sending)
+
+
+def written(run: Run, name: str) -> tuple[Entry, Path]:
+    """Write a voter's submission; its row for the ledger, which is not entered yet, and the file.
+
+    Raises:
+        UserError: as `run`.
+    """
+    plan = make_plan(run)
+    predictions = plan.predictions(name)
+    path = _write(run, plan.dataset, predictions)
+    truth = read_solution(run.pipeline.competition, run.workspace)
+    solution = None if truth is None else accuracy(predictions.test, truth).value
+    return _entry(run, name, path, len(predictions.test), solution), path
 
 
 def _write(run: Run, dataset: Dataset, predictions: Predictions) -> Path:
@@ -46,17 +61,13 @@ def _write(run: Run, dataset: Dataset, predictions: Predictions) -> Path:
     return write_submission(run.workspace, run.name, text, dataset.sample_header, dataset.test_ids, classes)
 
 
-def _entry(
-    run: Run,
-    name: str,
-    cv: Score,
-    squared_error: Score | None,
-    solution: Score | None,
-    test_rows: int,
-    path: Path,
-) -> Entry:
+def _entry(run: Run, name: str, path: Path, test_rows: int, solution: float | None) -> Entry:
     folder = run.folder.voter(name)
     chosen = read_json(folder.vote) if name == run.pipeline.ensemble.name else {}
+    scores = read_json(folder.scores)
+    cv, squared_error = score_from(scores["accuracy"]), None
+    if "squared_error" in scores:
+        squared_error = score_from(scores["squared_error"])
     commit, clean = git_state(run.workspace.root)
     return Entry(
         pipeline=run.name,
@@ -70,7 +81,7 @@ def _entry(
         rows=cv.rows,
         cv_squared_error=squared_error.value if squared_error else None,
         cv_squared_error_standard_error=squared_error.standard_error if squared_error else None,
-        solution_score=None if solution is None else solution.value,
+        solution_score=solution,
         test_rows=test_rows,
         file=path.name,
         sha256=sha256_of(path),
@@ -79,12 +90,11 @@ def _entry(
     )
 
 
-def _show(run: Run, entry: Entry, squared_error: Score | None, solution: Score | None) -> None:
-    cv = Score(entry.cv_score, entry.cv_standard_error, entry.rows)
-    lines = [["cross-validation", str(cv), f"{entry.rows:,}", f"{entry.folds} folds"]]
-    if solution is not None:
-        lines.append(["solution.csv", str(solution), f"{solution.rows:,}", "test rows"])
-    print(f"{run.name}, {entry.ensemble} ({', '.join(entry.members)})")
+def _show(entry: Entry) -> None:
+    lines = [["cross-validation", str(entry.cv), f"{entry.rows:,}", f"{entry.folds} folds"]]
+    if entry.solution is not None:
+        lines.append(["solution.csv", str(entry.solution), f"{entry.test_rows:,}", "test rows"])
+    print(f"{entry.pipeline}, {entry.ensemble} ({', '.join(entry.members)})")
     print(render(["accuracy on", "score", "rows", "of"], lines), end="")
-    if squared_error is not None:
-        print(f"squared error of the expected sum in cross-validation: {squared_error}")
+    if entry.squared_error is not None:
+        print(f"squared error of the expected sum in cross-validation: {entry.squared_error}")

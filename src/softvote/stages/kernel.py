@@ -1,0 +1,141 @@
+"""Kernel: from a pipeline to a folder that Kaggle runs, and from there back to a submission."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from softvote.artifacts import KernelFolder, folder_written_whole, remove_folder, sha256_of
+from softvote.errors import UserError
+from softvote.git import git_state
+from softvote.kernel import Mode, build_kernel
+from softvote.ledger import Entry, append_entry, read_ledger
+from softvote.progress import wait_for
+from softvote.stages import Run
+from softvote.stages.plan import make_plan
+from softvote.stages.send import where_it_goes
+from softvote.stages.submit import written
+from softvote.submission import write_submission
+
+if TYPE_CHECKING:
+    from softvote.kaggle import Client, Pushed
+
+_PATIENCE = {"dataset": 3600.0, "infer": 3 * 3600.0, "train": 12 * 3600.0}  # Kaggle stops kernels after 12 h
+
+
+def run(
+    run: Run,
+    mode: Mode,
+    voter: str | None = None,
+    owner: str | None = None,
+    gpu: bool = True,
+    push: bool = False,
+) -> None:
+    """Build the kernel's folder and, if wanted, let Kaggle run it and bring back what it wrote.
+
+    Args:
+        voter: a member instead of the ensemble.
+        owner: the user of Kaggle whose kernel it becomes; left out, whose credentials are here.
+        gpu: whether it runs on one.
+        push: whether it is pushed.
+
+    Raises:
+        UserError: what cannot become a kernel, what Kaggle refuses, a kernel that failed, or one whose
+            submission is not what it should be.
+    """
+    slug, client = where_it_goes(run), None
+    if push or owner is None:
+        from softvote.kaggle import Client
+
+        client = Client()
+        owner = client.username
+    name = run.voter(voter)
+    if mode == "infer":
+        make_plan(run).predictions(name)  # refuses networks that are not this pipeline's
+    folder = build_kernel(run.workspace, run.name, run.pipeline, mode, name, owner, gpu)
+    _list(folder)
+    if push and client is not None:
+        _run_there(run, client, folder, mode, name)
+    else:
+        print(f"push it with: make kernel PIPELINE={run.name} MODE={mode} PUSH=1  (competition {slug})")
+
+
+def _list(folder: KernelFolder) -> None:
+    for part in (folder.code, folder.dataset):
+        files = sorted(part.iterdir()) if part.is_dir() else []
+        if files:
+            size = sum(file.stat().st_size for file in files)
+            print(f"wrote {part}  {len(files)} files, {size:,} bytes")
+
+
+def _run_there(run: Run, client: Client, folder: KernelFolder, mode: Mode, name: str) -> None:
+    local = written(run, name) if mode == "infer" else None  # first, because it may be refused
+    if folder.dataset.is_dir():
+        dataset = client.push_dataset(folder.dataset)
+        _wait(
+            f"dataset {dataset}",
+            lambda: "ready" if client.dataset_is_ready(dataset) else "being made",
+            ("ready",), _PATIENCE["dataset"],
+        )  # fmt: skip
+    pushed = client.push_kernel(folder.code)
+    print(f"pushed {pushed.ref} version {pushed.version}: {pushed.url}")
+    state = _wait(
+        f"kernel {pushed.ref}", lambda: client.kernel_state(pushed.ref).status,
+        ("complete", "error", "cancelled"), _PATIENCE[mode],
+    )  # fmt: skip
+    submission = _fetched(client, folder, pushed, state)
+    entry = _compared(submission, *local) if local else _checked(run, submission)
+    entry = replace(entry, kernel=f"{pushed.ref}/{pushed.version}")
+    added = append_entry(run.workspace.ledger, entry)
+    print(f"{'added a row to' if added else 'already in'} {run.workspace.ledger}")
+
+
+def _wait(what: str, look: Callable[[], str], lasting: tuple[str, ...], patience: float) -> str:
+    state = wait_for(what, look, lasting, patience)
+    if state not in lasting:
+        raise UserError(f"{what}: still {state} after {patience / 3600:g} h; look at it on Kaggle")
+    return state
+
+
+def _fetched(client: Client, folder: KernelFolder, pushed: Pushed, state: str) -> Path:
+    """The submission among what the kernel left, all of which is fetched."""
+    remove_folder(folder.output)
+    with folder_written_whole(folder.output) as temporary:
+        files = [path.relative_to(temporary) for path in client.kernel_output(pushed.ref, temporary)]
+    print(f"fetched {', '.join(map(str, files)) or 'nothing'} into {folder.output}")
+    if state != "complete":
+        said = client.kernel_state(pushed.ref).message or "Kaggle does not say why"
+        log = folder.output / f"{pushed.ref.split('/')[-1]}.log"
+        raise UserError(f"kernel {pushed.ref}: {state}, {said}; its log: {log}, or see {pushed.url}")
+    submission = folder.output / "submission.csv"
+    if not submission.is_file():
+        raise UserError(f"kernel {pushed.ref}: left no submission.csv; see its log in {folder.output}")
+    return submission
+
+
+def _compared(submission: Path, entry: Entry, local: Path) -> Entry:
+    """The local submission's entry, if Kaggle's is the same byte for byte."""
+    if sha256_of(submission) == entry.sha256:
+        print(f"{submission}: the same as {local}, byte for byte")
+        return entry
+    theirs, ours = (list(csv.reader(path.read_text().splitlines())) for path in (submission, local))
+    other = sum(a != b for a, b in zip(theirs, ours, strict=False)) + abs(len(theirs) - len(ours))
+    raise UserError(f"{submission}: differs from {local} in {other} of {len(ours)} rows; nothing was entered")
+
+
+def _checked(run: Run, submission: Path) -> Entry:
+    """The entry that the kernel made of what it trained, once its submission has the right form."""
+    dataset, classes = make_plan(run).dataset, run.pipeline.competition.classes
+    text = submission.read_bytes().decode(errors="replace")
+    path = write_submission(run.workspace, run.name, text, dataset.sample_header, dataset.test_ids, classes)
+    print(f"wrote {path}")
+    entries = read_ledger(submission.with_name("ledger.csv"))
+    if not entries or entries[-1].sha256 != sha256_of(path):
+        raise UserError(
+            f"{submission.parent}: its ledger.csv is not of its submission.csv; nothing was entered"
+        )
+    commit, clean = git_state(run.workspace.root)
+    return replace(entries[-1], commit=commit, clean=clean)

@@ -1,0 +1,62 @@
+"""Leaderboard: what Kaggle says of past submissions, beside what cross-validation said of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from softvote.artifacts import Workspace
+from softvote.competition import Competition
+from softvote.errors import UserError
+from softvote.leaderboard import draw_board, join, read_leaderboard, render_board, write_leaderboard
+from softvote.ledger import Entry, read_ledger
+from softvote.stages import open_run
+
+
+def run(root: Path, fetch: bool) -> None:
+    """Show every submission of the ledger with its scores, as a table and a picture.
+
+    Args:
+        fetch: whether Kaggle is asked first for all past submissions of the ledger's competitions.
+
+    Raises:
+        UserError: a damaged ledger or leaderboard, or what Kaggle refuses.
+    """
+    workspace = Workspace(root)
+    entries = read_ledger(workspace.ledger)
+    competitions = _competitions(workspace, entries)
+    if fetch:
+        _fetch(workspace, competitions.values())
+    shares = {name: competition.public_share for name, competition in competitions.items()}
+    board = read_leaderboard(workspace.leaderboard)
+    rows = join(entries, board, shares)
+    print(render_board(rows), end="")
+    if draw_board(workspace.leaderboard_picture, rows):
+        print(f"wrote {workspace.leaderboard_picture}")
+
+
+def _competitions(workspace: Workspace, entries: Iterable[Entry]) -> dict[str, Competition]:
+    """The competitions of the ledger, as its pipelines describe them today."""
+    found: dict[str, Competition] = {}
+    for name in dict.fromkeys(entry.pipeline for entry in reversed(list(entries))):
+        try:
+            competition = open_run(workspace.root, name).pipeline.competition
+        except UserError:  # a pipeline that is gone or being written does not hide what others scored
+            continue
+        found.setdefault(competition.name, competition)
+    return found
+
+
+def _fetch(workspace: Workspace, competitions: Iterable[Competition]) -> None:
+    held = [competition for competition in competitions if competition.kaggle is not None]
+    if not held:
+        print("no competition of the ledger is held at Kaggle; nothing to fetch")
+        return
+
+    from softvote.kaggle import Client
+
+    client = Client()
+    for competition in held:
+        past = client.submissions(str(competition.kaggle))
+        write_leaderboard(workspace.leaderboard, competition.name, past)
+        print(f"{competition.name}: {len(past)} submissions into {workspace.leaderboard}")

@@ -1,0 +1,124 @@
+"""Send: from a checked submission and its row in the ledger to Kaggle, and to its score."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from softvote.errors import UserError
+from softvote.leaderboard import described, sha256_in
+from softvote.ledger import Entry, enter_ref, read_ledger
+from softvote.progress import wait_for
+from softvote.stages import Run
+
+if TYPE_CHECKING:
+    from softvote.kaggle import Client, Submission
+
+_PATIENCE = 20 * 60.0  # seconds; a score is there within a minute as a rule
+
+
+@dataclass(frozen=True)
+class Sending:
+    """How to send.
+
+    Attributes:
+        again: even if the same file was sent before.
+        wait: until it is scored.
+    """
+
+    again: bool = False
+    wait: bool = True
+
+
+def where_it_goes(run: Run) -> str:
+    """What Kaggle calls the competition.
+
+    Raises:
+        UserError: a competition that is not held there, or a trial: neither can ever be sent.
+    """
+    competition = run.pipeline.competition
+    if competition.kaggle is None:
+        raise UserError(
+            f"{run.name}: {competition.name} is not held at Kaggle (competition.kaggle names no address); "
+            "nothing was sent"
+        )
+    if run.settings:
+        raise UserError(
+            f"{run.name}: a trial with --set is never sent; write a pipeline that extends {run.name} "
+            f"with {' '.join(run.settings)}"
+        )
+    return competition.kaggle
+
+
+def send(run: Run, entry: Entry, file: Path, how: Sending) -> None:
+    """Send a submission once, note Kaggle's number for it in the ledger, and wait for its score.
+
+    Args:
+        entry: its row in the ledger.
+
+    Raises:
+        UserError: it was sent before, no submissions are left today, or what Kaggle refuses.
+    """
+    slug = where_it_goes(run)
+    if not how.again:
+        _refuse_repetition(run, entry)
+
+    from softvote.kaggle import Client
+
+    client = Client()
+    _refuse_what_kaggle_has(run, entry, client.submissions(slug), how)
+    quota = client.quota(slug)
+    if quota.left < 1:
+        raise UserError(
+            f"{slug}: {quota.today} submissions were sent today and none is left; {quota.resets()}"
+        )
+    ref = client.submit(slug, file, described(entry))
+    enter_ref(run.workspace.ledger, entry.pipeline, entry.sha256, ref)
+    print(f"sent {file} to {slug} as {ref}; {quota.left - 1} more may be sent today")
+    if how.wait:
+        _show(client, slug, ref)
+
+
+def _refuse_repetition(run: Run, entry: Entry) -> None:
+    sent = [
+        old
+        for old in read_ledger(run.workspace.ledger)
+        if old.ref is not None and (old.sha256, old.competition) == (entry.sha256, entry.competition)
+    ]
+    if sent:
+        _refuse(entry, sent[-1].ref, f"from {sent[-1].pipeline}")
+
+
+def _refuse_what_kaggle_has(run: Run, entry: Entry, board: list[Submission], how: Sending) -> None:
+    """A file may have been sent from another computer, or its answer lost on the way; Kaggle knows."""
+    same = [old for old in board if sha256_in(old.description) == entry.sha256]
+    if same and not how.again:
+        enter_ref(run.workspace.ledger, entry.pipeline, entry.sha256, same[0].ref)
+        _refuse(entry, same[0].ref, f"at {same[0].time}, which the ledger now knows")
+
+
+def _refuse(entry: Entry, ref: int | None, when: str) -> None:
+    raise UserError(
+        f"{entry.file}: was sent as {ref} {when}; see its score with make leaderboard, "
+        "or send it again with AGAIN=1 (--again)"
+    )
+
+
+def _show(client: Client, slug: str, ref: int) -> None:
+    """Wait until the submission is scored, and say what came of it."""
+    found: list[Submission] = []
+
+    def look() -> str:
+        found[:] = [old for old in client.submissions(slug) if old.ref == ref]
+        return found[0].status if found else "not listed yet"
+
+    state = wait_for(f"score of {ref}", look, ("complete", "error"), _PATIENCE)
+    if state == "error":
+        raise UserError(f"{slug}: {ref} was not scored: {found[0].error or 'Kaggle does not say why'}")
+    if state != "complete":
+        print(f"{ref} is not scored yet; look later with: make leaderboard")
+        return
+    scores = {"public": found[0].public, "private": found[0].private}
+    told = ", ".join(f"{name} {score:.3%}" for name, score in scores.items() if score is not None)
+    print(f"{slug}: {told or 'no score'}; compare with: make leaderboard")
