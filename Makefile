@@ -1,15 +1,16 @@
 # From raw competition files to a checked submission: make folds train ensemble submit
 PIPELINE ?= digit-recognizer
 SET ?=
+ROOT ?= .
 
 PYTHON ?= python3
 BIN := .venv/bin
-SOFTVOTE := $(BIN)/softvote
+SOFTVOTE := $(BIN)/softvote $(if $(filter-out .,$(ROOT)),--root '$(ROOT)')
 OVERRIDES := $(foreach setting,$(SET),--set '$(setting)')
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help install demo data four-digits fresh-digits digit-adder init check folds train ensemble submit leaderboard augmentation mistakes digits export kernel test lint clean
+.PHONY: help install demo data four-digits fresh-digits digit-adder init check folds train ensemble submit leaderboard augmentation mistakes digits export kernel tour test lint clean
 
 help: ## Show what can be made
 	@echo "make TARGET [PIPELINE=$(PIPELINE)] [SET='members.cnn.epochs=2 ...']"
@@ -24,10 +25,10 @@ $(BIN)/.installed: setup.cfg pyproject.toml
 
 demo: install ## The whole way on digits that come with scikit-learn, in the folder demo/
 	$(BIN)/python scripts/demo_data.py demo/input/demo-digits
-	$(SOFTVOTE) --root demo folds pipelines/demo.yaml
-	$(SOFTVOTE) --root demo train pipelines/demo.yaml
-	$(SOFTVOTE) --root demo ensemble pipelines/demo.yaml
-	$(SOFTVOTE) --root demo submit pipelines/demo.yaml
+	$(BIN)/softvote --root demo folds pipelines/demo.yaml
+	$(BIN)/softvote --root demo train pipelines/demo.yaml
+	$(BIN)/softvote --root demo ensemble pipelines/demo.yaml
+	$(BIN)/softvote --root demo submit pipelines/demo.yaml
 
 data: install ## Download the pipeline's competition from Kaggle, or unpack one: make data ZIP=path/to/it.zip
 	$(SOFTVOTE) data '$(or $(ZIP),$(PIPELINE))' $(if $(NAME),--name '$(NAME)')
@@ -78,6 +79,12 @@ export: install ## Write the vote as one program that runs without softvote
 kernel: install ## Build a Kaggle kernel that predicts, or trains with MODE=train; PUSH=1 lets Kaggle run it
 	$(SOFTVOTE) kernel $(PIPELINE) $(if $(MODE),--mode $(MODE)) $(if $(OWNER),--owner $(OWNER)) $(if $(filter 1,$(PUSH)),--push) $(OVERRIDES)
 
+tour: install ## A stand-in for Kaggle in the folder tour, to try all of this on: see the README's last section
+	$(BIN)/python scripts/demo_data.py tour/kaggle/softvote-tour
+	mkdir -p tour/pipelines
+	cp pipelines/demo.yaml pipelines/tour.yaml tour/pipelines
+	$(BIN)/python scripts/kaggle_server.py tour/kaggle --run-kernels
+
 test: install ## Run the tests
 	$(BIN)/python -m pytest
 
@@ -86,5 +93,5 @@ lint: install ## ruff and mypy
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-clean: ## Remove .venv and the demo; input, models and submissions stay
-	rm -rf .venv demo
+clean: ## Remove .venv, the demo and the tour; input, models and submissions stay
+	rm -rf .venv demo tour
