@@ -8,7 +8,7 @@ import pytest
 from pydantic import ValidationError
 
 from softvote.competition import Competition, Task
-from softvote.pipeline import Folds, Pipeline, json_schema
+from softvote.pipeline import Folds, LocalEngine, Pipeline, RayEngine, json_schema
 from softvote.recipe import Recipe
 from softvote.schema import checked_name
 
@@ -160,3 +160,40 @@ def test_the_schema_requires_nothing_and_explains_itself() -> None:
     assert not any("required" in part for part in parts)
     described = schema["$defs"]["Augment"]["properties"]
     assert all(described[name]["description"] for name in ("rotate", "scale", "shear", "shift", "elastic"))
+
+
+@pytest.mark.parametrize(
+    ("written", "engine"),
+    [
+        ("local", LocalEngine()),
+        ({"workers": 3}, LocalEngine(workers=3)),
+        ("ray", RayEngine(name="ray")),
+        (
+            {"name": "ray", "address": "head:6379", "gpus": 0.25},
+            RayEngine(name="ray", address="head:6379", gpus=0.25),
+        ),
+    ],
+)
+def test_engines(written: Any, engine: LocalEngine | RayEngine) -> None:
+    assert pipeline(engine=written).engine == engine
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        "slurm",
+        {"workers": 0},
+        {"name": "ray", "workers": 2},
+        {"name": "ray", "cpus": 0},
+        {"address": "a:1"},
+        3,
+    ],
+)
+def test_what_is_no_engine(written: Any) -> None:
+    with pytest.raises(ValidationError, match="engine"):
+        pipeline(engine=written)
+
+
+def test_where_trainings_run_is_no_part_of_what_they_are() -> None:
+    assert pipeline().engine == LocalEngine(workers=None)
+    assert "engine" not in Recipe.model_fields

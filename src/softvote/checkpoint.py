@@ -6,6 +6,7 @@ import hashlib
 import io
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -24,10 +25,13 @@ class Checkpoints:
         path: of the file.
         key: says which training this is; the state of another is not gone on from.
         seconds: between two checkpoints.
+        keep: given each file's content as well, for where the disk may be lost with the machine.
     """
 
-    def __init__(self, path: Path, key: str, seconds: float) -> None:
-        self.path, self.key, self.seconds = path, key, seconds
+    def __init__(
+        self, path: Path, key: str, seconds: float, keep: Callable[[bytes], None] | None = None
+    ) -> None:
+        self.path, self.key, self.seconds, self.keep = path, key, seconds, keep
         self._written = time.monotonic()
 
     def read(self) -> dict[str, Any] | None:
@@ -67,9 +71,11 @@ class Checkpoints:
         """
         buffer = io.BytesIO()
         torch.save(state | {"key": self.key}, buffer)
-        content = buffer.getvalue()
+        content = hashlib.sha256(buffer.getvalue()).hexdigest().encode() + buffer.getvalue()
         with written_whole(self.path) as temporary:
-            temporary.write_bytes(hashlib.sha256(content).hexdigest().encode() + content)
+            temporary.write_bytes(content)
+        if self.keep:
+            self.keep(content)
         self._written = time.monotonic()
 
     def remove(self) -> None:

@@ -235,20 +235,31 @@ def voter_key(pipeline: Pipeline, jobs: Sequence[Job], name: str) -> str:
 
 
 def run_job(
-    job: Job, dataset: Dataset, folds: NDArray[np.int64], seconds: float = CHECKPOINT_SECONDS
+    job: Job,
+    dataset: Dataset,
+    folds: NDArray[np.int64],
+    seconds: float = CHECKPOINT_SECONDS,
+    keep: Callable[[bytes], None] | None = None,
 ) -> None:
     """Train the job if that is due, then predict; each leaves its files whole before the next begins.
 
     Args:
         seconds: between two checkpoints of a training.
+        keep: given the content of each.
     """
     sweep(job.folder.path)
     if job.state() == "train":
-        _train(job, dataset, folds, seconds)
+        _train(job, dataset, folds, seconds, keep)
     _predict(job, dataset, folds)
 
 
-def _train(job: Job, dataset: Dataset, folds: NDArray[np.int64], seconds: float) -> None:
+def _train(
+    job: Job,
+    dataset: Dataset,
+    folds: NDArray[np.int64],
+    seconds: float,
+    keep: Callable[[bytes], None] | None,
+) -> None:
     from safetensors.torch import save_file
 
     from softvote.checkpoint import Checkpoints
@@ -259,7 +270,7 @@ def _train(job: Job, dataset: Dataset, folds: NDArray[np.int64], seconds: float)
     seed = training_seed(job.identity["pipeline_seed"], job.member_name, job.fold)
     start = load_weights(job.source.folder) if job.source else None
     key = key_of([job.training_key, job.source_weights()])
-    checkpoints = Checkpoints(job.folder.checkpoint, key, seconds)
+    checkpoints = Checkpoints(job.folder.checkpoint, key, seconds, keep)
     started = time.perf_counter()
     trained = train(job.member, data, job.task, seed, job.label, start, checkpoints)
     # Epochs that a process which is gone has fed are in the log, not in this one's time.

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from softvote.competition import Competition
 from softvote.errors import one_of
@@ -60,6 +60,30 @@ class LocalEngine(Strict):
     """How many at once; 1 for one after the other in the command itself; left out, as many as pay."""
 
 
+class RayEngine(Strict):
+    """Trainings run on a Ray cluster whose nodes have softvote installed."""
+
+    name: Literal["ray"]
+    address: str | None = None
+    """Of the cluster's head, as host:port; left out, RAY_ADDRESS says it, else Ray starts on this machine."""
+    cpus: Annotated[float, Field(gt=0)] = 1.0
+    """Cores a training takes."""
+    gpus: Annotated[float, Field(ge=0)] = 0.0
+    """GPUs a training takes; 0.25 lets four share one."""
+
+
+def _named_engine(engine: Any) -> Any:
+    """`engine: ray` for `engine: {name: ray}`; without a name it is the local one."""
+    if isinstance(engine, str):
+        return {"name": engine}
+    return {"name": "local"} | engine if isinstance(engine, dict) else engine
+
+
+Engine = Annotated[
+    Annotated[LocalEngine | RayEngine, Field(discriminator="name")], BeforeValidator(_named_engine)
+]
+
+
 class Pipeline(Strict):
     """A pipeline file."""
 
@@ -72,7 +96,7 @@ class Pipeline(Strict):
     """What every member starts from."""
     members: Annotated[dict[str, Member], Field(min_length=1)]
     ensemble: Ensemble = Ensemble()
-    engine: LocalEngine = LocalEngine()
+    engine: Engine = LocalEngine()
     """Where trainings run; no part of what they are."""
 
     @field_validator("members")
