@@ -293,8 +293,35 @@ def test_where_everything_lies(tmp_path: Path) -> None:
 
 
 def test_what_killed_processes_left_is_swept(tmp_path: Path) -> None:
-    for name in (".oof.123.tmp.npz", ".tmpAbCdEf", ".lock", "oof.npz", "checkpoint.pt"):
+    for name in (".oof.host.123.tmp.npz", ".lock", "oof.npz", "checkpoint.pt"):
         (tmp_path / name).touch()
     sweep(tmp_path)
     assert {path.name for path in tmp_path.iterdir()} == {".lock", "oof.npz", "checkpoint.pt"}
     sweep(tmp_path / "not there")
+
+
+def dead_process() -> int:
+    """The number of a process that has ended."""
+    done = subprocess.Popen([sys.executable, "-c", ""])
+    done.wait()
+    return done.pid
+
+
+@pytest.mark.parametrize("name", ["scores.json", "cache"])
+def test_what_a_killed_process_left_of_a_file_goes_when_it_is_written(tmp_path: Path, name: str) -> None:
+    path, host = tmp_path / name, os.uname().nodename
+    left = {
+        whose: path.with_name(f".{path.stem}.{where}.tmp{path.suffix}")
+        for whose, where in {
+            "dead": f"{host}.{dead_process()}",
+            "alive": f"{host}.1",
+            "elsewhere": f"elsewhere.{dead_process()}",
+        }.items()
+    }
+    writing = written_whole if path.suffix else folder_written_whole
+    for half in left.values():
+        half.touch() if path.suffix else (half / "part").mkdir(parents=True)
+    with writing(path) as temporary:
+        if path.suffix:
+            temporary.touch()
+    assert {whose for whose, half in left.items() if half.exists()} == {"alive", "elsewhere"}

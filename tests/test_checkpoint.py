@@ -23,7 +23,7 @@ from softvote.training import Trained, TrainingRows, train
 STATE: dict[str, Any] = {"weights": torch.arange(5), "epoch": {"number": 3}, "log": [{"loss": 0.5}]}
 
 
-class Stopped(Exception):
+class StoppedError(Exception):
     """What a kill is to a process."""
 
 
@@ -38,7 +38,7 @@ class StoppedAfter(Checkpoints):
         super().write(state)
         self.left -= 1
         if not self.left:
-            raise Stopped
+            raise StoppedError
 
 
 def member(**facts: Any) -> Member:
@@ -87,7 +87,7 @@ RECIPES: dict[str, dict[str, Any]] = {
 def test_going_on_gives_the_same_bits(digits: Digits, tmp_path: Path, facts: dict[str, Any]) -> None:
     whole, path = learn(digits, member(**facts)), tmp_path / "checkpoint.pt"
     for writes in (1, 3, 2):  # within the first epoch, at its end and within the next
-        with pytest.raises(Stopped):
+        with pytest.raises(StoppedError):
             learn(digits, member(**facts), StoppedAfter(path, writes))
     again = learn(digits, member(**facts), Checkpoints(path, "key", 0.0))
     assert log(again) == log(whole)
@@ -95,9 +95,22 @@ def test_going_on_gives_the_same_bits(digits: Digits, tmp_path: Path, facts: dic
         assert torch.equal(value, weights(again)[name]), name
 
 
+def test_one_that_was_stopped_after_its_last_step_ends(
+    digits: Digits, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Between the last step and the weights nothing is left to feed."""
+    path, steps = tmp_path / "checkpoint.pt", 2 * 4
+    with pytest.raises(StoppedError):
+        learn(digits, member(), StoppedAfter(path, steps))
+    again = learn(digits, member(), Checkpoints(path, "key", 60))
+    assert "tiny fold 0: goes on in epoch 2 of 2" in capsys.readouterr().err
+    whole = weights(learn(digits, member()))
+    assert all(torch.equal(value, whole[name]) for name, value in weights(again).items())
+
+
 def test_what_was_fed_is_not_fed_again(digits: Digits, tmp_path: Path) -> None:
     path, recipe = tmp_path / "checkpoint.pt", member()
-    with pytest.raises(Stopped):
+    with pytest.raises(StoppedError):
         learn(digits, recipe, StoppedAfter(path, 5))
     left = StoppedAfter(path, 1000)
     learn(digits, recipe, left)
@@ -107,7 +120,7 @@ def test_what_was_fed_is_not_fed_again(digits: Digits, tmp_path: Path) -> None:
 def test_a_run_that_goes_on_says_so(
     digits: Digits, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with pytest.raises(Stopped):
+    with pytest.raises(StoppedError):
         learn(digits, member(), StoppedAfter(tmp_path / "checkpoint.pt", 5))
     capsys.readouterr()
     learn(digits, member(), Checkpoints(tmp_path / "checkpoint.pt", "key", 60))
@@ -117,7 +130,7 @@ def test_a_run_that_goes_on_says_so(
 def test_the_precision_is_that_of_the_beginning(digits: Digits, tmp_path: Path) -> None:
     """A probe may choose otherwise the second time; half a training in each would be neither."""
     path = tmp_path / "checkpoint.pt"
-    with pytest.raises(Stopped):
+    with pytest.raises(StoppedError):
         learn(digits, member(memory_format="channels_last"), StoppedAfter(path, 2))
     gone_on = learn(digits, member(memory_format="auto"), Checkpoints(path, "key", 60))
     assert gone_on.execution.memory_format == "channels_last"

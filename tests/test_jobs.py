@@ -15,13 +15,15 @@ import numpy as np
 import projects
 import pytest
 from conftest import Digits
+from numpy.typing import NDArray
 from safetensors.numpy import load_file, save_file
 
 from softvote import jobs as jobs_module
 from softvote import stages
 from softvote.artifacts import read_json, sha256_of, write_json
 from softvote.dataset import Dataset
-from softvote.engines import run_here
+from softvote.engines.base import Left, Work
+from softvote.engines.here import run_here
 from softvote.folds import FoldTable, read_folds
 from softvote.jobs import Job, plan, run_job, voter_key
 from softvote.pipeline import Pipeline
@@ -404,6 +406,11 @@ def test_a_source_trained_again_makes_what_starts_from_it_due(chain: stages.Run,
     assert jobs["last fold 0"].reason() == "what it starts from was trained again"
 
 
+def done_here(run: stages.Run, folds: NDArray[np.int64], jobs: list[Job]) -> list[Left]:
+    """Do jobs in this process; those that were left."""
+    return run_here(Work(run.workspace, run.pipeline.competition, jobs, len(jobs), folds, 60))
+
+
 def test_a_job_waits_for_its_source(chain: stages.Run, tmp_path: Path) -> None:
     run = stages.open_run(shutil.copytree(chain.workspace.root, tmp_path / "copy"), "tiny", chain.settings)
     jobs = chained(run)
@@ -415,9 +422,9 @@ def test_a_job_waits_for_its_source(chain: stages.Run, tmp_path: Path) -> None:
     assert not last.is_ready() and middle.is_ready()
     before = projects.times(last.folder.path)
     plan = make_plan(run)
-    assert run_here([last], plan.dataset, plan.folds) == [last]
+    assert [left.job for left in done_here(run, plan.folds, [last])] == [last]
     assert projects.times(last.folder.path) == before
-    assert run_here([last, middle], plan.dataset, plan.folds) == []  # the source is made in between
+    assert done_here(run, plan.folds, [last, middle]) == []  # the source is made in between
     assert last.state() == middle.state() == "done"
     for job in (last, middle):
         kept = load_file(chain.folder.voter(job.member_name).fold(0).weights)
@@ -553,5 +560,5 @@ def test_a_job_that_another_process_claims_is_left_and_told(
 
 def test_finished_jobs_are_not_run_again(finished: tuple[stages.Run, Dataset]) -> None:
     before = projects.times(finished[0].folder.path)
-    assert run_here(planned(finished, []), finished[1], np.zeros(ROWS, np.int64)) == []
+    assert done_here(finished[0], np.zeros(ROWS, np.int64), planned(finished, [])) == []
     assert projects.times(finished[0].folder.path) == before

@@ -1,95 +1,104 @@
-"""Trainings that are killed at random moments end with the bits of one that never was."""
+"""Work that is killed at random moments, and at chosen ones, ends with the bits of what never was."""
 
 from __future__ import annotations
 
-import multiprocessing
+import itertools
 import os
 import random
+import shutil
 import signal
 import time
-from collections.abc import Iterator
-from multiprocessing.context import ForkServerProcess
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 from conftest import Digits
-from projects import RECIPE, softvote, write_project
+from projects import RECIPE, write_project
+from trainings import half_written, results, started
 
 # One network with all that a checkpoint can hold; a step takes milliseconds.
 EXTRAS = {"ema": 0.9, "augment": {"rotate": 10, "shift": 1}, "schedule": {"name": "one_cycle"}}
-MEMBERS = {"resnet5": {"model": "resnet5"} | EXTRAS}
-
-_context = multiprocessing.get_context("forkserver")
-# Each process starts with torch in its memory; otherwise nearly all kills would fall into its import.
-_context.set_forkserver_preload(["softvote.training", "softvote.inference", "softvote.stages.train"])
+MEMBERS = {"cnn": {"model": "cnn"} | EXTRAS}  # with dropout
+TRAIN = ("train", "tiny", "--checkpoint", "0.05")
+STAGES = [("folds", "tiny"), TRAIN, ("ensemble", "tiny"), ("submit", "tiny")]
 
 
-def train(root: str) -> None:
-    """What a process of its own does: the train stage, with a checkpoint after every few steps."""
-    with (Path(root) / "log.txt").open("a") as log:
-        os.dup2(log.fileno(), 1)
-        os.dup2(log.fileno(), 2)
-        raise SystemExit(softvote(Path(root), "train", "tiny", "--checkpoint", "0.05"))
+def project(root: Path, digits: Digits, **facts: Any) -> Path:
+    recipe = RECIPE | {"epochs": 4}
+    return write_project(root, digits, **{"defaults": recipe, "members": MEMBERS} | facts)
 
 
-def started(root: Path) -> ForkServerProcess:
-    process = _context.Process(target=train, args=(str(root),))
-    process.start()
-    return process
-
-
-def results(root: Path) -> dict[str, bytes]:
-    """Weights and probabilities of every training."""
-    files = ("weights.safetensors", "oof.npz", "test.npy")
-    return {
-        path.relative_to(root).as_posix(): path.read_bytes()
-        for name in files
-        for path in sorted((root / "models" / "tiny").rglob(name))
-    }
+def run(root: Path, *words: str) -> float:
+    """A command in a process of its own that nobody disturbs; the seconds it took."""
+    began = time.perf_counter()
+    process = started(root, *words)
+    process.join()
+    assert process.exitcode == 0, (root / "log.txt").read_text()
+    return time.perf_counter() - began
 
 
 @pytest.fixture(scope="module")
-def untouched(tmp_path_factory: pytest.TempPathFactory, digits: Digits) -> tuple[Path, float]:
-    """A project that was trained at one go, and how many seconds that took."""
-    root = project(tmp_path_factory.mktemp("untouched"), digits)
-    began = time.perf_counter()
-    process = started(root)
-    process.join()
-    assert process.exitcode == 0
-    return root, time.perf_counter() - began
+def untouched(tmp_path_factory: pytest.TempPathFactory, digits: Digits) -> list[Path]:
+    """A project before each of its stages, and at its end; nobody disturbs it."""
+    root = project(tmp_path_factory.mktemp("untouched") / "0", digits)
+    roots = [root]
+    for number, words in enumerate(STAGES, 1):
+        roots.append(shutil.copytree(roots[-1], root.with_name(str(number))))
+        run(roots[-1], *words)
+    return roots
 
 
-def project(root: Path, digits: Digits) -> Path:
-    write_project(root, digits, defaults=RECIPE | {"epochs": 6}, members=MEMBERS)
-    assert softvote(root, "folds", "tiny") == 0
-    return root
+def finished(root: Path, done: int) -> dict[str, object]:
+    """What is there after the stages that follow the first few."""
+    for words in STAGES[done:]:
+        run(root, *words)
+    return results(root)
 
 
-def moments(seconds: float, kills: int) -> Iterator[float]:
-    """After how long each kill falls; short enough that most fall into the training."""
+@pytest.mark.parametrize(("blow", "kills"), [(signal.SIGKILL, 20), (signal.SIGTERM, 2), (signal.SIGINT, 2)])
+def test_kills_change_no_bit(tmp_path: Path, untouched: list[Path], blow: signal.Signals, kills: int) -> None:
+    root, seconds = tmp_path / "killed", run(shutil.copytree(untouched[1], tmp_path / "timed"), *TRAIN)
     chance = random.Random(2026)
-    for _ in range(kills):
-        yield chance.uniform(0.1, 0.5) * seconds
-
-
-@pytest.mark.parametrize(("blow", "kills"), [(signal.SIGKILL, 20), (signal.SIGTERM, 4), (signal.SIGINT, 4)])
-def test_kills_change_no_bit(
-    tmp_path: Path, digits: Digits, untouched: tuple[Path, float], blow: signal.Signals, kills: int
-) -> None:
-    whole, seconds = untouched
-    root = project(tmp_path, digits)
-    landed = 0
-    for moment in moments(seconds, kills):
-        process = started(root)
-        process.join(moment)
+    while kills:
+        if not root.exists():
+            shutil.copytree(untouched[1], root)
+        process = started(root, *TRAIN)
+        process.join(chance.uniform(0.1, 0.5) * seconds)
         if process.is_alive():
             os.kill(process.pid or 0, blow)
-            landed += 1
+            kills -= 1
+        else:  # it was faster this time; once more from the beginning
+            seconds *= 0.8
+            shutil.rmtree(root)
         process.join()
-    assert landed >= kills // 4, "hardly any kill fell into the work"
-    last = started(root)
-    last.join()
-    assert last.exitcode == 0, (root / "log.txt").read_text()
-    assert results(root) == results(whole)
-    left = [path.name for path in (root / "models").rglob("*") if path.name.startswith((".", "checkpoint"))]
-    assert set(left) <= {".lock", ".cache"}
+    assert finished(root, 1) == results(untouched[-1])
+    assert not half_written(root / "models" / "tiny" / "cnn")
+
+
+def killed_before_rename(number: int) -> None:
+    """Let this process die when it has written so many files and is about to give the next its name."""
+    left, rename = iter(range(number)), Path.replace
+
+    def replace(self: Path, target: Path) -> Path:
+        if next(left, None) is None:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return rename(self, target)
+
+    Path.replace = replace  # type: ignore[method-assign, assignment]
+
+
+@pytest.mark.parametrize("stage", range(len(STAGES)), ids=[words[0] for words in STAGES])
+def test_a_kill_before_any_rename_changes_no_bit(tmp_path: Path, untouched: list[Path], stage: int) -> None:
+    """Of every file, be it cache, folds, weights, recipe, probabilities, scores, vote or ledger."""
+    root = shutil.copytree(untouched[stage], tmp_path / "killed")
+    words = STAGES[stage] if stage != 1 else STAGES[stage][:2]  # not before every checkpoint
+    for number in itertools.count():
+        process = started(root, *words, before=partial(killed_before_rename, number))
+        process.join()
+        if process.exitcode != -signal.SIGKILL:
+            break
+    assert process.exitcode == 0, (root / "log.txt").read_text()
+    assert number >= 2
+    assert finished(root, stage + 1) == results(untouched[-1])
+    assert not half_written(root / "models" / "tiny" / "cnn")

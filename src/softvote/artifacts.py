@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import glob
 import hashlib
 import json
 import os
@@ -256,9 +257,10 @@ def written_whole(path: Path) -> Iterator[Path]:
 
     The temporary name keeps the suffix, because numpy and matplotlib go by it.
     """
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}.tmp{path.suffix}")
+    temporary = _temporary(path, os.getpid())
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        _remove_abandoned(path)
         yield temporary
         with temporary.open("rb+") as file:
             os.fsync(file.fileno())
@@ -268,6 +270,30 @@ def written_whole(path: Path) -> Iterator[Path]:
     finally:
         with contextlib.suppress(OSError):  # a parent that is no folder has nothing to clean
             temporary.unlink(missing_ok=True)
+
+
+def _temporary(path: Path, process: int | str) -> Path:
+    """The name under which a process of this machine writes a file or folder."""
+    return path.with_name(f".{path.stem}.{os.uname().nodename}.{process}.tmp{path.suffix}")
+
+
+def _remove_abandoned(path: Path) -> None:
+    """Remove what processes of this machine that were killed left half-written of a file or folder."""
+    head, tail = _temporary(path, "|").name.split("|")
+    for left in path.parent.glob(f"{glob.escape(head)}*{glob.escape(tail)}"):
+        process = left.name.removeprefix(head).removesuffix(tail)
+        if process.isdecimal() and not _is_running(int(process)):
+            shutil.rmtree(left, ignore_errors=True) if left.is_dir() else left.unlink(missing_ok=True)
+
+
+def _is_running(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 def write_text(path: Path, text: str) -> None:
@@ -301,8 +327,8 @@ def forget(path: Path) -> None:
 
 
 def sweep(folder: Path) -> None:
-    """Remove what processes that were killed left half-written; for the one process that writes here."""
-    for temporary in folder.glob(".*tmp*"):  # ours, and those that safetensors makes on its own
+    """Remove all that is half-written in a folder that no other process writes to."""
+    for temporary in folder.glob(".*.tmp*"):
         forget(temporary)
 
 
@@ -319,10 +345,11 @@ def remove_folder(path: Path) -> None:
 @contextlib.contextmanager
 def folder_written_whole(path: Path) -> Iterator[Path]:
     """A temporary folder, renamed to `path` (which must not exist) when the block ends well."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = _temporary(path, os.getpid())
     shutil.rmtree(temporary, ignore_errors=True)
     try:
         temporary.mkdir(parents=True)
+        _remove_abandoned(path)
         yield temporary
         temporary.replace(path)
     except OSError as error:

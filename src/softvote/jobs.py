@@ -260,7 +260,7 @@ def _train(
     seconds: float,
     keep: Callable[[bytes], None] | None,
 ) -> None:
-    from safetensors.torch import save_file
+    from safetensors.torch import save
 
     from softvote.checkpoint import Checkpoints
     from softvote.inference import Predictor, load_weights
@@ -284,7 +284,7 @@ def _train(
     state = trained.network.model.state_dict()
     weights = {name: value.detach().cpu().contiguous().clone() for name, value in state.items()}
     with written_whole(job.folder.weights) as temporary:
-        save_file(weights, temporary)
+        temporary.write_bytes(save(weights))
     write_text(job.folder.log, _log_csv(trained.log))
     write_json(job.folder.recipe, _recipe(job, trained, predictor.network.head.facts(), seed, spent))
     checkpoints.remove()

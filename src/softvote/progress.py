@@ -115,7 +115,13 @@ class TrainingProgress:
 _FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 30.0
 
 
-def wait_for(what: str, look: Callable[[], str], lasting: Container[str], patience: float) -> str:
+def wait_for(
+    what: str,
+    look: Callable[[], str],
+    lasting: Container[str],
+    patience: float,
+    passing: type[Exception] | tuple[type[Exception], ...] = (),
+) -> str:
     """Look again and again, ever less often, until the state is one that lasts; show state and time.
 
     Args:
@@ -123,24 +129,37 @@ def wait_for(what: str, look: Callable[[], str], lasting: Container[str], patien
         look: says the state, such as "pending".
         lasting: the states that end the wait.
         patience: seconds after which it is given up.
+        passing: failures of `look` that end nothing: the state is "no answer" then.
 
     Returns:
         The last state; one that is not among the lasting where patience ran out.
     """
     started, pause, told = time.perf_counter(), _FIRST_PAUSE, ""
     at_terminal = sys.stderr.isatty()
-    while (state := look()) not in lasting and (spent := time.perf_counter() - started) < patience:
-        if at_terminal or state != told:
-            line = f"{what}: {state}, {int(spent) // 60}:{int(spent) % 60:02d}"
-            print(
-                f"\r{line}\x1b[K" if at_terminal else line,
-                end="" if at_terminal else "\n",
-                file=sys.stderr,
-                flush=True,
-            )
-        told = state
-        time.sleep(pause)
-        pause = min(1.5 * pause, _LONGEST_PAUSE)
-    if at_terminal:
-        print("\r\x1b[K", end="", file=sys.stderr, flush=True)
+    try:
+        while (state := _state(look, passing)) not in lasting:
+            spent = time.perf_counter() - started
+            if spent >= patience:
+                break
+            if at_terminal or state != told:
+                line = f"{what}: {state}, {int(spent) // 60}:{int(spent) % 60:02d}"
+                print(
+                    f"\r{line}\x1b[K" if at_terminal else line,
+                    end="" if at_terminal else "\n",
+                    file=sys.stderr,
+                    flush=True,
+                )
+            told = state
+            time.sleep(pause)
+            pause = min(1.5 * pause, _LONGEST_PAUSE)
+    finally:
+        if at_terminal:
+            print("\r\x1b[K", end="", file=sys.stderr, flush=True)
     return state
+
+
+def _state(look: Callable[[], str], passing: type[Exception] | tuple[type[Exception], ...]) -> str:
+    try:
+        return look()
+    except passing:
+        return "no answer"
