@@ -9,10 +9,12 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 # Bits are compared; an accelerator is tested where this names one.
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
+from kaggle_place import imported_package
 from numpy.typing import NDArray
 from sklearn.datasets import load_digits
 
@@ -32,3 +34,10 @@ def digits() -> Digits:
     """Real handwritten digits: images uint8 (1797, 8, 8), 0..255, and labels int64 (1797,)."""
     data = load_digits()
     return np.round(data.images * (255 / 16)).astype(np.uint8), data.target.astype(np.int64)
+
+
+@pytest.fixture(scope="module")
+def package(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """The kaggle package as a server on this machine needs it."""
+    with imported_package(tmp_path_factory.mktemp("home")):
+        yield

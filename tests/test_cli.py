@@ -192,8 +192,9 @@ def test_a_loss_that_is_no_number(fresh: Path, capsys: pytest.CaptureFixture[str
     assert softvote(fresh, "folds", "tiny") == 0
     words = ["--member", "cnn", "--set", "members.cnn.optimizer={name: sgd, lr: 1.0e+30}"]
     assert softvote(fresh, "train", "tiny", *words) == 1
-    last = capsys.readouterr().err.splitlines()[-1]
-    assert "cnn fold 0" in last and "learning rate" in last
+    told = [line for line in capsys.readouterr().err.splitlines() if line.startswith("softvote: ")]
+    assert [line.partition(":")[2].partition(":")[0] for line in told] == [" cnn fold 0", " cnn fold 1"]
+    assert all("the loss is" in line and "learning rate" in line for line in told)
     assert not list(fresh.rglob("*.safetensors"))
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import importlib.util
 import io
 import json
 import subprocess
@@ -13,10 +11,10 @@ import zipfile
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
+from kaggle_place import KEY, LEAK, SECRETS, Failure, forget_package, kaggle_server, set_environment
 
 from softvote.errors import UserError
 from softvote.kaggle import Client, KernelState, NoAnswerError, Pushed, Quota, Submission
@@ -24,37 +22,9 @@ from softvote.kaggle import Client, KernelState, NoAnswerError, Pushed, Quota, S
 Server = Any
 Act = Callable[[Client, Path], object]
 
+pytestmark = pytest.mark.usefixtures("package")
 
-def _load(name: str) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(name, Path(__file__).parents[1] / "scripts" / f"{name}.py")
-    assert spec and spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-kaggle_server = _load("kaggle_server")
-Failure = kaggle_server.Failure
-
-KEY = "a-key-of-letters"  # not known by its looks
-BASIC = base64.b64encode(f"tester:{KEY}".encode()).decode()
-SIGNED = "https://storage.example/blob?X-Signature=5ecre7"
-TOKEN = "CfDJ8" + "aBc" * 20
-LEAK = f"No\nkey {KEY}, Authorization: Basic {BASIC}, see {SIGNED}, token {TOKEN}"
-SECRETS = (KEY, BASIC, "5ecre7", TOKEN)
 PENDING = {"ref": 1, "date": "2025-01-31T12:00:00.123Z", "status": "PENDING"}
-
-
-@pytest.fixture(scope="module", autouse=True)
-def package(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """The package as imported for a server on this machine: it reads the environment when imported."""
-    with pytest.MonkeyPatch.context() as patch:
-        credentials = {"KAGGLE_USERNAME": "tester", "KAGGLE_KEY": KEY, "KAGGLE_API_ENVIRONMENT": "LOCALHOST"}
-        set_environment(patch, credentials, tmp_path_factory.mktemp("home"))
-        forget_package(patch)
-        import kaggle  # noqa: F401
-
-        yield
 
 
 @pytest.fixture
@@ -77,20 +47,6 @@ def waits() -> list[float]:
 @pytest.fixture
 def client(server: Server, waits: list[float]) -> Client:
     return Client(wait=waits.append)
-
-
-def set_environment(patch: pytest.MonkeyPatch, environment: dict[str, str], home: Path) -> None:
-    for name in ("KAGGLE_API_TOKEN", "KAGGLE_USERNAME", "KAGGLE_KEY", "KAGGLE_CONFIG_DIR"):
-        patch.delenv(name, raising=False)
-    patch.delenv("XDG_CONFIG_HOME", raising=False)
-    patch.setenv("HOME", str(home))
-    for name, value in environment.items():
-        patch.setenv(name, value)
-
-
-def forget_package(patch: pytest.MonkeyPatch) -> None:
-    for name in [name for name in sys.modules if name.split(".")[0] in ("kaggle", "kagglesdk")]:
-        patch.delitem(sys.modules, name)
 
 
 def failure_of(act: Callable[[], object], kind: type[UserError] = UserError) -> str:

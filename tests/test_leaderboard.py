@@ -32,11 +32,11 @@ from softvote.ledger import COLUMNS as LEDGER_COLUMNS
 from softvote.ledger import Entry, read_ledger
 
 LEDGER = """\
-2026-11-21T01:44:11Z,step1-basic-cnn-sgd,digit-recognizer,vote: mean,basic_cnn,5/5,,0.987595,0.000541,42000,,,,28000,step1-basic-cnn-sgd-f43df23d.csv,f43df23d2aa2ecb4490a0651a62380c4c15cd275d54203e520eb0f0b478227d1,,87d3056,true
-2026-11-21T01:44:13Z,step2-basic-cnn-adam,digit-recognizer,vote: mean,basic_cnn,5/5,,0.989333,0.000502,42000,,,,28000,step2-basic-cnn-adam-387dd063.csv,387dd0638286fc6ed7849c69be592c3a456292bdb93eb7f06553e35da473a587,,87d3056,true
-2026-11-21T01:58:06Z,step3-cnn,digit-recognizer,vote: mean,cnn,5/5,,0.994143,0.000374,42000,,,,28000,step3-cnn-7c9d9893.csv,7c9d98935d13db1b9282cdd31c5e9eeaf1491524de41a0e497eb06fc863a35fa,,28f75bd,true
-2026-11-21T02:25:40Z,step4-cnn-x5,digit-recognizer,vote: mean_logits,cnn_1 cnn_2,1/5,,0.996905,0.000629,8400,,,,28000,step4-cnn-x5-1fb5b949.csv,1fb5b9493f4dd6693a937d1675c366e7f92a0412fbafc44ac03382ec9f72e94d,,60e043b,true
-2026-11-21T04:52:44Z,digit-adder,digit-adder,cnn,cnn,5/5,,0.995457,0.000362,35000,0.062908,0.005535,0.995714,7000,digit-adder-8e04406c.csv,8e04406c2e651a5a7b8e4079a672044c7c765b67e529402a290b9a63795e130c,,f99ce10,true
+2026-11-21T01:44:11Z,step1-basic-cnn-sgd,digit-recognizer,vote: mean,basic_cnn,5/5,,0.987595,0.000541,42000,,,,28000,step1-basic-cnn-sgd-f43df23d.csv,f43df23d2aa2ecb4490a0651a62380c4c15cd275d54203e520eb0f0b478227d1,,,87d3056,true
+2026-11-21T01:44:13Z,step2-basic-cnn-adam,digit-recognizer,vote: mean,basic_cnn,5/5,,0.989333,0.000502,42000,,,,28000,step2-basic-cnn-adam-387dd063.csv,387dd0638286fc6ed7849c69be592c3a456292bdb93eb7f06553e35da473a587,,,87d3056,true
+2026-11-21T01:58:06Z,step3-cnn,digit-recognizer,vote: mean,cnn,5/5,,0.994143,0.000374,42000,,,,28000,step3-cnn-7c9d9893.csv,7c9d98935d13db1b9282cdd31c5e9eeaf1491524de41a0e497eb06fc863a35fa,,,28f75bd,true
+2026-11-21T02:25:40Z,step4-cnn-x5,digit-recognizer,vote: mean_logits,cnn_1 cnn_2,1/5,,0.996905,0.000629,8400,,,,28000,step4-cnn-x5-1fb5b949.csv,1fb5b9493f4dd6693a937d1675c366e7f92a0412fbafc44ac03382ec9f72e94d,,,60e043b,true
+2026-11-21T04:52:44Z,digit-adder,digit-adder,cnn,cnn,5/5,,0.995457,0.000362,35000,0.062908,0.005535,0.995714,7000,digit-adder-8e04406c.csv,8e04406c2e651a5a7b8e4079a672044c7c765b67e529402a290b9a63795e130c,,,f99ce10,true
 """  # noqa: E501
 DIGITS = "digit-recognizer"
 

@@ -126,6 +126,13 @@ def test_a_ref_of_nothing_is_refused(tmp_path: Path) -> None:
         enter_ref(tmp_path / "ledger.csv", ENTRY.pipeline, ENTRY.sha256, 123)
 
 
+def test_what_a_kernel_wrote_does_not_hide_what_was_written_here(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.csv"
+    on_kaggle = replace(ENTRY, kernel="tester/softvote-digits-infer/1")
+    written = [append_entry(path, entry) for entry in (ENTRY, on_kaggle, ENTRY, on_kaggle)]
+    assert written == [True, True, False, False]
+
+
 def append_many(path: Path, writer: int) -> None:
     for number in range(15):
         append_entry(path, replace(ENTRY, pipeline=f"p{writer}", rows=number))

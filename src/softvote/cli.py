@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     Commands = argparse._SubParsersAction[argparse.ArgumentParser]
 
 INTERRUPTED = 130
+_STOPPED = "stopped; what was finished is kept, run the same command to go on"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -43,8 +44,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         where = f"{error.filename}: " if error.filename else ""
         print(f"softvote: {where}{error.strerror or error}", file=sys.stderr)
         return 1
-    except KeyboardInterrupt:
-        print("softvote: stopped; what was finished is kept, run the same command to go on", file=sys.stderr)
+    except KeyboardInterrupt as stop:  # a stage that knows better what became of its work says it
+        print(f"softvote: {str(stop) or _STOPPED}", file=sys.stderr)
         return INTERRUPTED
     return 0
 

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import zip_longest
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from softvote.artifacts import KernelFolder, folder_written_whole, remove_folder, sha256_of
+from softvote.artifacts import KernelFolder, folder_written_whole, sha256_of
 from softvote.errors import UserError
 from softvote.git import git_state
+from softvote.kaggle import Client, KernelState, NoAnswerError, Pushed
 from softvote.kernel import Mode, build_kernel
 from softvote.ledger import Entry, append_entry, read_ledger
 from softvote.progress import wait_for
@@ -20,10 +20,8 @@ from softvote.stages.send import where_it_goes
 from softvote.stages.submit import written
 from softvote.submission import write_submission
 
-if TYPE_CHECKING:
-    from softvote.kaggle import Client, Pushed
-
-_PATIENCE = {"dataset": 3600.0, "infer": 3 * 3600.0, "train": 12 * 3600.0}  # Kaggle stops kernels after 12 h
+# Seconds; Kaggle stops kernels after 12 h.
+_PATIENCE = {"dataset": 3600.0, "infer": 3 * 3600.0, "train": 12 * 3600.0, "output": 3600.0}
 
 
 def run(
@@ -48,9 +46,12 @@ def run(
     """
     slug, client = where_it_goes(run), None
     if push or owner is None:
-        from softvote.kaggle import Client
-
         client = Client()
+        if owner not in (None, client.username):
+            raise UserError(
+                f"--owner {owner}: a kernel is pushed as {client.username}, whose credentials are here; "
+                "leave --owner out, or build without --push"
+            )
         owner = client.username
     name = run.voter(voter)
     if mode == "infer":
@@ -74,46 +75,73 @@ def _list(folder: KernelFolder) -> None:
 def _run_there(run: Run, client: Client, folder: KernelFolder, mode: Mode, name: str) -> None:
     local = written(run, name) if mode == "infer" else None  # first, because it may be refused
     if folder.dataset.is_dir():
-        dataset = client.push_dataset(folder.dataset)
-        _wait(
-            f"dataset {dataset}",
-            lambda: "ready" if client.dataset_is_ready(dataset) else "being made",
-            ("ready",), _PATIENCE["dataset"],
-        )  # fmt: skip
+        _push_dataset(client, folder)
     pushed = client.push_kernel(folder.code)
-    print(f"pushed {pushed.ref} version {pushed.version}: {pushed.url}")
-    state = _wait(
-        f"kernel {pushed.ref}", lambda: client.kernel_state(pushed.ref).status,
-        ("complete", "error", "cancelled"), _PATIENCE[mode],
-    )  # fmt: skip
-    submission = _fetched(client, folder, pushed, state)
+    print(f"pushed {pushed.ref} version {pushed.version}: {pushed.url}", flush=True)
+    state = _ended(client, pushed, mode)
+    files = _fetched(client, folder, pushed)
+    submission = _submission_among(files, folder.output, pushed, state)
     entry = _compared(submission, *local) if local else _checked(run, submission)
     entry = replace(entry, kernel=f"{pushed.ref}/{pushed.version}")
     added = append_entry(run.workspace.ledger, entry)
     print(f"{'added a row to' if added else 'already in'} {run.workspace.ledger}")
 
 
-def _wait(what: str, look: Callable[[], str], lasting: tuple[str, ...], patience: float) -> str:
-    state = wait_for(what, look, lasting, patience)
+def _push_dataset(client: Client, folder: KernelFolder) -> None:
+    """Push the trained networks, and wait until a kernel can use them."""
+    dataset = client.push_dataset(folder.dataset)
+
+    def look() -> str:
+        return "ready" if client.dataset_is_ready(dataset) else "being made"
+
+    _wait(f"dataset {dataset}", look, ("ready",), _PATIENCE["dataset"])
+
+
+def _ended(client: Client, pushed: Pushed, mode: Mode) -> KernelState:
+    """How the kernel ended."""
+    seen: list[KernelState] = []
+
+    def look() -> str:
+        seen.append(client.kernel_state(pushed.ref))
+        return seen[-1].status
+
+    try:
+        _wait(f"kernel {pushed.ref}", look, ("complete", "error", "cancelled"), _PATIENCE[mode])
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(f"stopped waiting; kernel {pushed.ref} runs on, see {pushed.url}") from None
+    return seen[-1]
+
+
+def _wait(what: str, look: Callable[[], str], lasting: tuple[str, ...], patience: float) -> None:
+    state = wait_for(what, look, lasting, patience, passing=NoAnswerError)
     if state not in lasting:
         raise UserError(f"{what}: still {state} after {patience / 3600:g} h; look at it on Kaggle")
-    return state
 
 
-def _fetched(client: Client, folder: KernelFolder, pushed: Pushed, state: str) -> Path:
-    """The submission among what the kernel left, all of which is fetched."""
-    remove_folder(folder.output)
+def _fetched(client: Client, folder: KernelFolder, pushed: Pushed) -> list[Path]:
+    """All that the kernel left; the last is its log, if there is one."""
+    files: list[Path] = []
     with folder_written_whole(folder.output) as temporary:
-        files = [path.relative_to(temporary) for path in client.kernel_output(pushed.ref, temporary)]
-    print(f"fetched {', '.join(map(str, files)) or 'nothing'} into {folder.output}")
-    if state != "complete":
-        said = client.kernel_state(pushed.ref).message or "Kaggle does not say why"
-        log = folder.output / f"{pushed.ref.split('/')[-1]}.log"
-        raise UserError(f"kernel {pushed.ref}: {state}, {said}; its log: {log}, or see {pushed.url}")
-    submission = folder.output / "submission.csv"
-    if not submission.is_file():
-        raise UserError(f"kernel {pushed.ref}: left no submission.csv; see its log in {folder.output}")
-    return submission
+
+        def look() -> str:
+            files[:] = client.kernel_output(pushed.ref, temporary)
+            return "fetched"
+
+        _wait(f"output of {pushed.ref}", look, ("fetched",), _PATIENCE["output"])
+        names = [file.relative_to(temporary) for file in files]
+    print(f"fetched {', '.join(map(str, names)) or 'nothing'} into {folder.output}")
+    return [folder.output / name for name in names]
+
+
+def _submission_among(files: list[Path], output: Path, pushed: Pushed, state: KernelState) -> Path:
+    logs = [file for file in files if file.suffix == ".log"]
+    look = f"see its log: {logs[-1]}, or {pushed.url}" if logs else f"see {pushed.url}"
+    if state.status != "complete":
+        said = state.message or "Kaggle does not say why"
+        raise UserError(f"kernel {pushed.ref}: {state.status}, {said}; {look}")
+    if output / "submission.csv" not in files:
+        raise UserError(f"kernel {pushed.ref}: left no submission.csv; {look}")
+    return output / "submission.csv"
 
 
 def _compared(submission: Path, entry: Entry, local: Path) -> Entry:
@@ -121,21 +149,21 @@ def _compared(submission: Path, entry: Entry, local: Path) -> Entry:
     if sha256_of(submission) == entry.sha256:
         print(f"{submission}: the same as {local}, byte for byte")
         return entry
-    theirs, ours = (list(csv.reader(path.read_text().splitlines())) for path in (submission, local))
-    other = sum(a != b for a, b in zip(theirs, ours, strict=False)) + abs(len(theirs) - len(ours))
+    theirs, ours = (path.read_bytes().splitlines()[1:] for path in (submission, local))
+    other = sum(a != b for a, b in zip_longest(theirs, ours))
     raise UserError(f"{submission}: differs from {local} in {other} of {len(ours)} rows; nothing was entered")
 
 
 def _checked(run: Run, submission: Path) -> Entry:
     """The entry that the kernel made of what it trained, once its submission has the right form."""
+    entries = read_ledger(submission.with_name("ledger.csv"))
+    if not entries or entries[-1].sha256 != sha256_of(submission):
+        raise UserError(
+            f"{submission.parent}: its ledger.csv is not of its submission.csv; nothing was entered"
+        )
     dataset, classes = make_plan(run).dataset, run.pipeline.competition.classes
     text = submission.read_bytes().decode(errors="replace")
     path = write_submission(run.workspace, run.name, text, dataset.sample_header, dataset.test_ids, classes)
     print(f"wrote {path}")
-    entries = read_ledger(submission.with_name("ledger.csv"))
-    if not entries or entries[-1].sha256 != sha256_of(path):
-        raise UserError(
-            f"{submission.parent}: its ledger.csv is not of its submission.csv; nothing was entered"
-        )
     commit, clean = git_state(run.workspace.root)
     return replace(entries[-1], commit=commit, clean=clean)

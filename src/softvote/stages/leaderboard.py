@@ -8,6 +8,7 @@ from pathlib import Path
 from softvote.artifacts import Workspace
 from softvote.competition import Competition
 from softvote.errors import UserError
+from softvote.kaggle import Client
 from softvote.leaderboard import draw_board, join, read_leaderboard, render_board, write_leaderboard
 from softvote.ledger import Entry, read_ledger
 from softvote.stages import open_run
@@ -52,9 +53,6 @@ def _fetch(workspace: Workspace, competitions: Iterable[Competition]) -> None:
     if not held:
         print("no competition of the ledger is held at Kaggle; nothing to fetch")
         return
-
-    from softvote.kaggle import Client
-
     client = Client()
     for competition in held:
         past = client.submissions(str(competition.kaggle))

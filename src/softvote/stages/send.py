@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from softvote.errors import UserError
+from softvote.kaggle import Client, NoAnswerError, Submission
 from softvote.leaderboard import described, sha256_in
 from softvote.ledger import Entry, enter_ref, read_ledger
 from softvote.progress import wait_for
 from softvote.stages import Run
-
-if TYPE_CHECKING:
-    from softvote.kaggle import Client, Submission
 
 _PATIENCE = 20 * 60.0  # seconds; a score is there within a minute as a rule
 
@@ -58,14 +55,12 @@ def send(run: Run, entry: Entry, file: Path, how: Sending) -> None:
         entry: its row in the ledger.
 
     Raises:
-        UserError: it was sent before, no submissions are left today, or what Kaggle refuses.
+        UserError: it was sent before, no submissions are left today, or what Kaggle refuses; or it was
+            sent, and its score is an error, cannot be asked for, or was not waited for (Ctrl-C).
     """
     slug = where_it_goes(run)
     if not how.again:
         _refuse_repetition(run, entry)
-
-    from softvote.kaggle import Client
-
     client = Client()
     _refuse_what_kaggle_has(run, entry, client.submissions(slug), how)
     quota = client.quota(slug)
@@ -74,8 +69,8 @@ def send(run: Run, entry: Entry, file: Path, how: Sending) -> None:
             f"{slug}: {quota.today} submissions were sent today and none is left; {quota.resets()}"
         )
     ref = client.submit(slug, file, described(entry))
+    print(f"sent {file} to {slug} as {ref}; {quota.left - 1} more may be sent today", flush=True)
     enter_ref(run.workspace.ledger, entry.pipeline, entry.sha256, ref)
-    print(f"sent {file} to {slug} as {ref}; {quota.left - 1} more may be sent today")
     if how.wait:
         _show(client, slug, ref)
 
@@ -107,18 +102,31 @@ def _refuse(entry: Entry, ref: int | None, when: str) -> None:
 
 def _show(client: Client, slug: str, ref: int) -> None:
     """Wait until the submission is scored, and say what came of it."""
+    found = _judged(client, slug, ref)
+    if found is None:
+        print(f"{ref} was sent and is not scored yet; look later with: make leaderboard")
+        return
+    if found.status == "error":
+        raise UserError(f"{slug}: {ref} was not scored: {found.error or 'Kaggle does not say why'}")
+    scores = {"public": found.public, "private": found.private}
+    told = ", ".join(f"{name} {score:.3%}" for name, score in scores.items() if score is not None)
+    print(f"{slug}: {told or 'no score'}; compare with: make leaderboard")
+
+
+def _judged(client: Client, slug: str, ref: int) -> Submission | None:
+    """The submission once Kaggle has scored it or failed to; None if that takes too long."""
     found: list[Submission] = []
 
     def look() -> str:
         found[:] = [old for old in client.submissions(slug) if old.ref == ref]
         return found[0].status if found else "not listed yet"
 
-    state = wait_for(f"score of {ref}", look, ("complete", "error"), _PATIENCE)
-    if state == "error":
-        raise UserError(f"{slug}: {ref} was not scored: {found[0].error or 'Kaggle does not say why'}")
-    if state != "complete":
-        print(f"{ref} is not scored yet; look later with: make leaderboard")
-        return
-    scores = {"public": found[0].public, "private": found[0].private}
-    told = ", ".join(f"{name} {score:.3%}" for name, score in scores.items() if score is not None)
-    print(f"{slug}: {told or 'no score'}; compare with: make leaderboard")
+    sent = f"{ref} was sent, and nothing more is to be done; see its score with make leaderboard"
+    lasting = ("complete", "error")
+    try:
+        state = wait_for(f"score of {ref}", look, lasting, _PATIENCE, passing=NoAnswerError)
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(f"stopped waiting; {sent}") from None
+    except UserError as error:
+        raise UserError(f"{error}; {sent}") from None
+    return found[0] if state in lasting else None

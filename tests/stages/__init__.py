@@ -1,0 +1,1 @@
+"""A package, because some of its modules are named as those above it."""

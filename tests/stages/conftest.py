@@ -1,0 +1,60 @@
+"""A project beside Kaggle on this machine, and its command line."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import projects
+import pytest
+from conftest import Digits
+from kaggle_place import KEY, Clock, Place, Server, kaggle_server, set_environment
+from projects import softvote, write_project
+
+from softvote import progress
+from softvote.kaggle import Client
+
+TRAIN, TEST = 300, 100
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory, digits: Digits) -> Path:
+    """`project` after all four stages, and the folder `kaggle` with its competition and the solution."""
+    folder = tmp_path_factory.mktemp("finished")
+    root = write_project(
+        folder / "project", digits, TRAIN, TEST,
+        competition=projects.competition(solution=None, kaggle="digits"), members={"cnn": {"model": "cnn"}},
+    )  # fmt: skip
+    shutil.copytree(root / "input", folder / "kaggle")
+    (root / "input" / "digits" / "solution.csv").unlink()
+    for stage in ("folds", "train", "ensemble", "submit"):
+        assert softvote(root, stage, "tiny") == 0
+    return folder
+
+
+@pytest.fixture
+def server(finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+    """Kaggle with the competition 'digits'; the environment has its address and credentials."""
+    folder = Path(shutil.copytree(finished / "kaggle", tmp_path / "kaggle"))
+    with kaggle_server.KaggleServer(folder, key=KEY, polls=2) as server:
+        set_environment(monkeypatch, server.environment(), tmp_path)
+        yield server
+
+
+@pytest.fixture
+def clock(server: Server, monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """The time that waiting takes: it passes at once, but for kernels that are really run."""
+    clock = Clock(server)
+    monkeypatch.setattr(Client.__init__, "__defaults__", (clock.sleep, 60.0))
+    monkeypatch.setattr(progress, "time", clock)
+    return clock
+
+
+@pytest.fixture
+def place(
+    finished: Path, tmp_path: Path, server: Server, clock: Clock, package: None,
+    capfd: pytest.CaptureFixture[str],
+) -> Place:  # fmt: skip
+    """A project after all four stages beside Kaggle."""
+    return Place(Path(shutil.copytree(finished / "project", tmp_path / "project")), server, clock, capfd)

@@ -1,0 +1,198 @@
+"""softvote data: what Kaggle hands out lies in input/ whole, or not at all."""
+
+from __future__ import annotations
+
+import io
+import shutil
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import projects
+import pytest
+from kaggle_place import LEAK, Failure, Place, contents, forget_package, set_environment
+from projects import write_pipeline
+
+from softvote.kaggle import Client
+
+FETCHED = {"train.csv", "test.csv", "sample_submission.csv"}
+HOME = "https://www.kaggle.com/competitions/digits"
+
+
+@pytest.fixture
+def place(place: Place) -> Place:
+    """A project that has the pipeline, and the data of another competition."""
+    for folder in ("models", "submissions", "input/digits"):
+        shutil.rmtree(place.root / folder)
+    (place.root / "input" / "other").mkdir()
+    (place.root / "input" / "other" / "train.csv").write_text("label,pixel0\n1,2\n")
+    return place
+
+
+def fetched(place: Place, name: str = "digits") -> dict[str, bytes | None]:
+    """A folder of input/, if nothing but it and the other competition lies there."""
+    assert {path.name for path in (place.root / "input").iterdir()} == {name, "other"}
+    return contents(place.root / "input" / name)
+
+
+def handed_out(place: Place) -> dict[str, bytes | None]:
+    return {name: (place.server.folder / "digits" / name).read_bytes() for name in FETCHED}
+
+
+def test_a_competition_is_downloaded_and_unpacked(place: Place) -> None:
+    told = place.done("data", "tiny")
+    assert fetched(place) == handed_out(place)
+    folder = place.root / "input" / "digits"
+    sizes = {path: f"{path.stat().st_size:,} bytes" for path in folder.iterdir()}
+    assert told.out.splitlines() == [f"{path}  {sizes[path]}" for path in sorted(sizes)]
+    assert told.err == []
+    assert place.asked() == ["DownloadDataFiles", "Download"]
+
+
+def test_what_is_there_is_not_asked_for(
+    place: Place, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    place.done("data", "tiny")
+    place.asked()
+    before = contents(place.root)
+    set_environment(monkeypatch, {}, tmp_path)  # no credentials
+    told = place.done("data", "tiny")
+    folder = place.root / "input" / "digits"
+    assert told.out.startswith(f"{folder}: already there; remove the folder to download it again\n{folder}/")
+    assert contents(place.root) == before
+    assert place.asked() == []
+
+
+@pytest.mark.parametrize(
+    ("words", "name"),
+    [
+        (["digits"], "digits"),
+        (["digits", "--name=mine"], "mine"),
+        (["tiny", "--name=mine"], "mine"),
+        (["renamed"], "mine"),
+        (["{root}/pipelines/tiny.yaml"], "digits"),
+    ],
+)
+def test_ways_to_say_what_is_wanted(place: Place, words: list[str], name: str) -> None:
+    competition = projects.competition(name="mine", solution=None, kaggle="digits")
+    write_pipeline(place.root, projects.pipeline(competition=competition), "renamed")
+    place.done("data", *[word.format(root=place.root) for word in words])
+    assert fetched(place, name) == handed_out(place)
+
+
+def test_a_pipeline_goes_before_a_file_of_its_name(
+    place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("tiny").write_text("no zip")
+    place.done("data", "tiny")
+    assert fetched(place) == handed_out(place)
+
+
+def _zip() -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        archive.writestr("train.csv", b"label,pixel0\n1,2\n" * 20)
+    return buffer.getvalue()
+
+
+NO_ZIP = f"no whole zip file; run the same command again, or download it by hand from {HOME}/data"
+BROKEN = "no connection, or it broke off; see to the network and run the same command again"
+SIGNING_IN = "make a token at https://www.kaggle.com/settings/api and put it into KAGGLE_API_TOKEN or"
+FAILURES: dict[str, tuple[str, Any, str]] = {
+    "truncated": ("Download", Failure(body=_zip()[:200]), f"the 200 bytes that came are {NO_ZIP}"),
+    "json": ("Download", Failure(body=b"{}"), f"the 2 bytes that came are {NO_ZIP}"),
+    "html": ("Download", Failure(body=b"<html>Sign in</html>"), f"the 20 bytes that came are {NO_ZIP}"),
+    "damaged": ("Download", Failure(body=_zip().replace(b"1,2", b"1,7", 1)), "train.csv came damaged; run "),
+    "cut": ("Download", Failure(cut=100), BROKEN),
+    "drop": ("Download", Failure(drop=True), BROKEN),
+    "drop-at-once": ("DownloadDataFiles", Failure(drop=True), BROKEN),
+    "400": ("DownloadDataFiles", Failure(400, LEAK), "400, No key ***, "),
+    "401": (
+        "DownloadDataFiles", Failure(401, LEAK),
+        f"401, wrong or expired credentials in KAGGLE_KEY; {SIGNING_IN}",
+    ),
+    "403": (
+        "DownloadDataFiles", Failure(403, "You must accept the rules"),
+        f"403, You must accept the rules; join the competition and accept its rules at {HOME}/rules",
+    ),
+    "404": (
+        "DownloadDataFiles", Failure(404, "Not Found"),
+        f"404, Not Found; its name is the last part of its address: is there {HOME} ?",
+    ),
+    "429": (
+        "DownloadDataFiles", Failure(429, LEAK, {"Retry-After": "7200"}),
+        "429, too many requests; try again in 120 min",
+    ),
+    "502": ("Download", Failure(502, LEAK), "502, No key ***, "),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", FAILURES)
+def test_a_failed_download_leaves_nothing(place: Place, kind: str) -> None:
+    call, failure, words = FAILURES[kind]
+    place.server.fail(call, failure)
+    line = place.refused("data", "tiny")
+    assert line.startswith(f"Kaggle, downloading digits: {words}")
+    place.done("data", "tiny")
+    assert fetched(place) == handed_out(place)
+
+
+def test_an_answer_that_does_not_come(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Client.__init__, "__defaults__", (place.clock.sleep, 0.3))
+    place.server.fail("Download", Failure(delay=600))
+    line = place.refused("data", "tiny")
+    assert line == "Kaggle, downloading digits: no answer within 0.3 s; run the same command again"
+
+
+def test_too_many_requests_are_waited_for(place: Place) -> None:
+    place.server.fail("DownloadDataFiles", Failure(429, LEAK, {"Retry-After": "3"}))
+    told = place.done("data", "tiny")
+    assert told.err == ["Kaggle, downloading digits: too many requests, waiting 3 s"]
+    assert place.clock.waits == [3]
+    assert fetched(place) == handed_out(place)
+
+
+def test_no_credentials(place: Place, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    set_environment(monkeypatch, {}, tmp_path)
+    forget_package(monkeypatch)
+    line = place.refused("data", "tiny")
+    assert line.startswith(f"Kaggle, signing in: no credentials that can be used in ~/.kaggle; {SIGNING_IN}")
+    assert place.asked() == []
+
+
+def test_a_competition_that_is_not_held_at_kaggle(place: Place) -> None:
+    write_pipeline(place.root, projects.pipeline(), "demo")
+    line = place.refused("data", "demo")
+    assert line == (
+        "demo: its competition digits has no address at Kaggle (competition.kaggle); unpack its files with: "
+        "make data ZIP=path/to/it.zip, or see the README for how they are made"
+    )
+    assert place.asked() == []
+
+
+def test_a_slug_that_kaggle_does_not_know(place: Place) -> None:
+    line = place.refused("data", "some-contest")
+    address = "https://www.kaggle.com/competitions/some-contest"
+    assert line.endswith(f"404, Not Found; its name is the last part of its address: is there {address} ?")
+
+
+@pytest.mark.parametrize("words", [["../elsewhere"], ["digits", "--name=.."], ["tiny", "--name=a/b"]])
+def test_no_other_folder_is_written(place: Place, words: list[str]) -> None:
+    line = place.refused("data", *words)
+    assert line.endswith(" is no name: use letters, digits, - and _, or pass --name")
+    assert place.asked() == []
+
+
+def test_a_file_in_the_way(place: Place) -> None:
+    file = place.root / "input" / "digits"
+    file.write_text("mine")
+    line = place.refused("data", "tiny")
+    assert line == f"{file}: is a file where a folder is to be; move it away, or pass another --name"
+    assert place.asked() == []
+
+
+def test_a_file_in_the_way_of_all_input(place: Place) -> None:
+    shutil.rmtree(place.root / "input")
+    (place.root / "input").write_text("mine")
+    assert place.refused("data", "tiny") == f"{place.root / 'input'}: cannot be written (File exists)"
