@@ -36,7 +36,7 @@ SYSTEMS = {
     ("sum-encoder-decoder", "vote"): ("`digit_encoder` and `sum_decoder`, end to end", "none published"),
     ("digit-sum", "slots"): ("`slot_cnn`, digits from sums alone", "95.55 % (best public)"),
     ("digit-sum", "vote"): ("`slot_cnn` and `slot_resnet5`, voting", "95.55 % (best public)"),
-    ("fresh-digits", "vote"): ("`slot_cnn` on generated images, test digits never seen", "none published"),
+    ("fresh-digits", "vote"): ("the same on generated images, test digits never seen", "none published"),
     ("adder-net", "vote"): ("`adder_net`, given the integer", "95 % after 9 epochs"),
     ("digit-adder", "cnn"): ("`cnn`, head `digits`, the integer added exactly", "95 %"),
     ("digit-adder", "vote"): ("`cnn`, `big_kernel_cnn`, `resnet5`, voting", "95 %"),
