@@ -936,7 +936,7 @@ def draw_speed(networks: dict[str, Facts]) -> Any:
 
     shown = [[name for name in networks if NETWORKS[name] == pipeline] for pipeline in EPOCH]
     panels = [names for names in shown if names]
-    figure = Figure(figsize=(1.6 * len(networks) + 2.4, 3.6), dpi=110)
+    figure = Figure(figsize=(1.6 * len(networks) + 2.4, 3.6), dpi=110, layout="constrained")
     axes = figure.subplots(1, len(panels), squeeze=False, width_ratios=[len(names) for names in panels])[0]
     for axis, names in zip(axes, panels, strict=True):
         for shift, loop in ((-0.2, "stock"), (0.2, "ours")):
@@ -955,8 +955,7 @@ def draw_speed(networks: dict[str, Facts]) -> Any:
         axis.margins(y=0.15)
         axis.set_title(NETWORKS[names[0]], fontsize=10)
     axes[0].set_ylabel("images a second, training")
-    axes[0].legend()
-    figure.tight_layout()
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
     return figure
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import subprocess
 import sys
 from collections.abc import Callable
@@ -185,6 +186,13 @@ def test_a_damaged_file_is_named_and_set_aside(
     assert f"{checkpoints.path}: is damaged, set aside as checkpoint.damaged" in capsys.readouterr().err
     assert (tmp_path / "checkpoint.damaged").read_bytes() == damaged
     assert not checkpoints.path.exists()
+
+
+def test_a_whole_file_that_is_no_state_is_set_aside(tmp_path: Path) -> None:
+    checkpoints = Checkpoints(tmp_path / "checkpoint.pt", "key", 60)
+    checkpoints.path.write_bytes(hashlib.sha256(b"no state").hexdigest().encode() + b"no state")
+    assert checkpoints.read() is None
+    assert (tmp_path / "checkpoint.damaged").exists()
 
 
 @pytest.mark.parametrize(("seconds", "due"), [(0.0, True), (1000.0, False)])

@@ -413,6 +413,12 @@ def test_equal_inputs_give_equal_bytes(project: Path, mode: Mode) -> None:
     assert contents(build(project, mode).path) == before
 
 
+def test_where_trainings_run_here_is_not_told_there(project: Path) -> None:
+    engine = "engine={name: ray, address: head.internal}"
+    text = build(project, "train", None, engine).program.read_text()
+    assert "head.internal" not in text and "ray" not in constants(build(project, "train"))["PIPELINE"]
+
+
 def test_no_secret_gets_in(project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     home = tmp_path / "home"
     (home / ".kaggle").mkdir(parents=True)

@@ -100,16 +100,16 @@ def test_a_ref_goes_into_the_newest_row_of_its_submission(tmp_path: Path) -> Non
     other = replace(ENTRY, pipeline="digit-sum")
     for entry in (ENTRY, replace(ENTRY, cv_score=0.5), other):
         append_entry(path, entry)
-    enter_ref(path, ENTRY.pipeline, ENTRY.sha256, 123)
+    enter_ref(path, ENTRY, 123)
     assert [entry.ref for entry in read_ledger(path)] == [None, 123, None]
 
 
 def test_a_ref_is_no_new_fact(tmp_path: Path) -> None:
     path = tmp_path / "ledger.csv"
     append_entry(path, ENTRY)
-    enter_ref(path, ENTRY.pipeline, ENTRY.sha256, 123)
+    enter_ref(path, ENTRY, 123)
     assert not append_entry(path, ENTRY)
-    enter_ref(path, ENTRY.pipeline, ENTRY.sha256, 123)
+    enter_ref(path, ENTRY, 123)
     assert [entry.ref for entry in read_ledger(path)] == [123]
 
 
@@ -117,13 +117,21 @@ def test_what_is_sent_again_has_a_row_again(tmp_path: Path) -> None:
     path = tmp_path / "ledger.csv"
     append_entry(path, ENTRY)
     for ref in (123, 124, 123):
-        enter_ref(path, ENTRY.pipeline, ENTRY.sha256, ref)
+        enter_ref(path, ENTRY, ref)
     assert [entry.ref for entry in read_ledger(path)] == [123, 124]
+
+
+def test_a_ref_goes_to_what_was_written_here(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.csv"
+    for entry in (ENTRY, replace(ENTRY, kernel="tester/softvote-digits-infer/1")):
+        append_entry(path, entry)
+    enter_ref(path, ENTRY, 123)
+    assert [entry.ref for entry in read_ledger(path)] == [123, None]
 
 
 def test_a_ref_of_nothing_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="has no digit-recognizer"):
-        enter_ref(tmp_path / "ledger.csv", ENTRY.pipeline, ENTRY.sha256, 123)
+        enter_ref(tmp_path / "ledger.csv", ENTRY, 123)
 
 
 def test_what_a_kernel_wrote_does_not_hide_what_was_written_here(tmp_path: Path) -> None:

@@ -84,9 +84,12 @@ class Checkpoints:
 
 
 def _state_in(content: bytes) -> dict[str, Any] | None:
-    """The state a file holds; None unless every byte is as it was written."""
+    """The state a file holds; None unless every byte is as it was written, and is a state."""
     state = content[_CHECKSUM:]
     if hashlib.sha256(state).hexdigest().encode() != content[:_CHECKSUM]:
         return None
-    loaded: dict[str, Any] = torch.load(io.BytesIO(state), map_location="cpu", weights_only=True)
+    try:
+        loaded: dict[str, Any] = torch.load(io.BytesIO(state), map_location="cpu", weights_only=True)
+    except Exception:  # whatever was written there, it is no state
+        return None
     return loaded

@@ -144,7 +144,9 @@ def _add_prediction(commands: Commands) -> None:
     )  # fmt: skip
     kernel.add_argument("--of", metavar="NAME", help="a member instead of the ensemble")
     kernel.add_argument("--owner", metavar="USER", help="of Kaggle; whose credentials are here if left out")
-    kernel.add_argument("--cpu", action="store_true", help="ask Kaggle for no GPU")
+    kernel.add_argument(
+        "--gpu", action=argparse.BooleanOptionalAction, help="ask Kaggle for one; left out, only to train"
+    )
     kernel.add_argument("--push", action="store_true", help="push it, wait, and bring back what it wrote")
     predict = _command(commands, "predict", _predict, "name images, with a program or a folder of networks")
     predict.add_argument(
@@ -292,7 +294,7 @@ def _export(parsed: argparse.Namespace) -> None:
 def _kernel(parsed: argparse.Namespace) -> None:
     from softvote.stages import kernel
 
-    kernel.run(_open(parsed), parsed.mode, parsed.of, parsed.owner, not parsed.cpu, parsed.push)
+    kernel.run(_open(parsed), parsed.mode, parsed.of, parsed.owner, parsed.gpu, parsed.push)
 
 
 def _predict(parsed: argparse.Namespace) -> None:

@@ -54,6 +54,9 @@ _LEFT_OUT = object()  # a key that is not there
 CHECKPOINT_SECONDS = 60.0
 """Between two checkpoints of a training, unless told otherwise; so much is repeated at most."""
 
+CHECKPOINT_VERSION = 1
+"""Raised whenever checkpoints hold other things, so that none of an older version is gone on from."""
+
 TRAINING_VERSION = 1
 """Raised whenever the same recipe trains to other weights, as when a default of the recipe changes."""
 
@@ -263,13 +266,14 @@ def _train(
     from safetensors.torch import save
 
     from softvote.checkpoint import Checkpoints
+    from softvote.execution import find_device
     from softvote.inference import Predictor, load_weights
     from softvote.training import train
 
     data = _training_rows(job, dataset, folds)
     seed = training_seed(job.identity["pipeline_seed"], job.member_name, job.fold)
     start = load_weights(job.source.folder) if job.source else None
-    key = key_of([job.training_key, job.source_weights()])
+    key = key_of([job.training_key, job.source_weights(), CHECKPOINT_VERSION, find_device()])
     checkpoints = Checkpoints(job.folder.checkpoint, key, seconds, keep)
     started = time.perf_counter()
     trained = train(job.member, data, job.task, seed, job.label, start, checkpoints)

@@ -28,7 +28,7 @@ from softvote.artifacts import (
     write_text,
 )
 from softvote.errors import Problems, UserError
-from softvote.pipeline import Pipeline
+from softvote.pipeline import Pipeline, RayEngine
 from softvote.schema import NAME
 from softvote.voters import voter_in
 
@@ -279,8 +279,9 @@ def _packed(package: Path) -> bytes:
 
 
 def _resolved(pipeline: Pipeline) -> str:
-    """The pipeline as one file; each member holds its defaults already."""
-    facts = pipeline.model_dump(mode="json", exclude={"extends", "defaults"}, exclude_defaults=True)
+    """The pipeline as one file; each member holds its defaults already, and Kaggle is no node of a cluster."""
+    left_out = {"extends", "defaults"} | ({"engine"} if isinstance(pipeline.engine, RayEngine) else set())
+    facts = pipeline.model_dump(mode="json", exclude=left_out, exclude_defaults=True)
     return str(yaml.safe_dump(facts, sort_keys=False))
 
 

@@ -117,7 +117,7 @@ def append_entry(path: Path, entry: Entry) -> bool:
         return True
 
 
-def enter_ref(path: Path, pipeline: str, sha256: str, ref: int) -> None:
+def enter_ref(path: Path, entry: Entry, ref: int) -> None:
     """Note what Kaggle calls a submission: in its newest row, or in a copy of it if that was sent before.
 
     Raises:
@@ -126,9 +126,10 @@ def enter_ref(path: Path, pipeline: str, sha256: str, ref: int) -> None:
     """
     with alone(path):
         records = _FORM.read(path)
-        same = [old for old in records if (old["pipeline"], old["sha256"]) == (pipeline, sha256)]
+        known = (entry.pipeline, entry.sha256, entry.kernel)
+        same = [old for old in records if (old["pipeline"], old["sha256"], old["kernel"]) == known]
         if not same:
-            raise ValueError(f"{path} has no {pipeline} of sha256 {sha256}")
+            raise ValueError(f"{path} has no {entry.pipeline} of sha256 {entry.sha256}")
         if str(ref) in [old["ref"] for old in same]:
             return
         newest = same[-1]

@@ -220,6 +220,14 @@ def test_every_job_has_its_share_of_the_cores(
     assert local.share(trainings) == (workers, threads)
 
 
+@pytest.mark.parametrize(("workers", "threads"), [(2, 8), (4, 4), (5, 3), (16, 1), (40, 1)])
+def test_who_says_how_many_at_once_gets_all_cores(
+    monkeypatch: pytest.MonkeyPatch, workers: int, threads: int
+) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(16)), raising=False)
+    assert local.share(25, workers) == (workers, threads)
+
+
 @pytest.mark.parametrize(("gibibytes", "workers"), [(64, 16), (9, 4), (1, 1)])
 def test_memory_limits_jobs_but_not_their_threads(
     monkeypatch: pytest.MonkeyPatch, gibibytes: int, workers: int

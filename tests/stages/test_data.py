@@ -58,7 +58,7 @@ def test_what_is_there_is_not_asked_for(
     set_environment(monkeypatch, {}, tmp_path)  # no credentials
     told = place.done("data", "tiny")
     folder = place.root / "input" / "digits"
-    assert told.out.startswith(f"{folder}: already there; remove the folder to download it again\n{folder}/")
+    assert told.out.startswith(f"{folder}: already there; remove the folder to get it again\n{folder}/")
     assert contents(place.root) == before
     assert place.asked() == []
 
@@ -162,12 +162,16 @@ def test_no_credentials(place: Place, monkeypatch: pytest.MonkeyPatch, tmp_path:
 
 
 def test_a_competition_that_is_not_held_at_kaggle(place: Place) -> None:
-    write_pipeline(place.root, projects.pipeline(), "demo")
+    write_pipeline(place.root, projects.pipeline(competition=projects.competition(name="mine")), "demo")
     line = place.refused("data", "demo")
     assert line == (
-        "demo: its competition digits has no address at Kaggle (competition.kaggle); unpack its files with: "
-        "make data ZIP=path/to/it.zip, or see the README for how they are made"
+        f"{place.root}/input/mine: is not there, and the competition has no address at Kaggle "
+        "(competition.kaggle); unpack its files with: make data ZIP=path/to/it.zip, or see the README for "
+        "how they are made"
     )
+    (place.root / "input" / "mine").mkdir(parents=True)
+    (place.root / "input" / "mine" / "train.csv").touch()
+    assert "mine: already there" in place.done("data", "demo").out
     assert place.asked() == []
 
 

@@ -52,8 +52,8 @@ def test_a_kernel_is_built_without_kaggle(place: Place, monkeypatch: pytest.Monk
     forget_package(monkeypatch)
     before = contents(place.root)
     for mode, files in (("infer", 6), ("train", 0)):
-        told = place.done("kernel", "tiny", "--owner=me", f"--mode={mode}", "--cpu")
-        hint = f"push it with: make kernel PIPELINE=tiny MODE={mode} PUSH=1  (competition digits)"
+        told = place.done("kernel", "tiny", "--owner=me", f"--mode={mode}", "--no-gpu")
+        hint = "let Kaggle run it with the same command and --push (PUSH=1); competition digits"
         assert told.out.splitlines()[-1] == hint
         assert told.err == []
         metadata = json.loads((folder(place, mode) / "code" / "kernel-metadata.json").read_text())
@@ -124,7 +124,7 @@ def test_networks_of_another_pipeline_are_not_pushed(place: Place) -> None:
 def test_networks_that_predict_there_give_the_same_submission(place: Place) -> None:
     place.server.run_kernels = True
     local, [before] = local_submission(place), place.entries()
-    told = place.done(*PUSH, "--cpu")
+    told = place.done(*PUSH, "--no-gpu")
     assert f"pushed {INFER} version 1: {URL}" in told.out
     output = folder(place) / "output"
     assert f"fetched submission.csv, softvote-tiny-infer.log into {output}\n" in told.out
@@ -141,7 +141,7 @@ def test_networks_that_train_there_are_entered(place: Place) -> None:
     for path in (place.root / "models", place.root / "submissions"):
         path.rename(place.root.parent / path.name)
     place.done("folds", "tiny")
-    told = place.done(*PUSH, "--mode=train", "--cpu")
+    told = place.done(*PUSH, "--mode=train", "--no-gpu")
     output = folder(place, "train") / "output"
     assert {*contents(output)} == {
         "submission.csv", "ledger.csv", "scores.json", "log.csv", "softvote-tiny-train.log",

@@ -13,6 +13,7 @@ import os
 import socket
 import tempfile
 import warnings
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -32,8 +33,10 @@ Files = dict[str, bytes]
 
 _RETRIES = 5  # of a job whose worker or node was lost
 
-_LEFT_BY_TRAINING = ("weights.safetensors", "log.csv", "recipe.json")
-_LEFT_BY_PREDICTION = ("oof.npz", "test.npy", "scores.json")  # the last marks the folder as done
+_FOLDER = FoldFolder(Path())
+_LEFT_BY_TRAINING = tuple(path.name for path in (_FOLDER.weights, _FOLDER.log, _FOLDER.recipe))
+# The last marks the folder as done.
+_LEFT_BY_PREDICTION = tuple(path.name for path in (_FOLDER.oof, _FOLDER.test, _FOLDER.scores))
 
 
 def require_ray() -> None:
@@ -129,7 +132,10 @@ class _Driver:
             elif not self.claims.enter_context(claimed(job.folder.lock)):
                 self.left.append(Left(job, "busy", "another run is busy with it"))
             elif job.state() != "done":
-                self._send(job)
+                try:
+                    self._send(job)
+                except UserError as error:
+                    self.left.append(Left(job, "failed", f"{job.label}: {error}"))
             self.waiting.remove(job)
 
     def _send(self, job: Job) -> None:
@@ -144,25 +150,36 @@ class _Driver:
         self.running[sent] = job
 
     def _take_back(self, ended: Any) -> None:
-        import ray
-
         job = self.running.pop(ended)
         try:
-            found: Files | str = ray.get(ended)
-        except ray.exceptions.RayError as error:
-            lines = [line for line in str(error).splitlines() if line.strip()]
-            self.left.append(
-                Left(job, "failed", f"{job.label}: was lost on the cluster ({lines[0].strip()})")
-            )
-            return
-        if isinstance(found, str):
-            self.left.append(Left(job, "failed", found))
-            return
-        forget(job.folder.scores)
-        for name, content in found.items():
-            with written_whole(job.folder.path / name) as temporary:
-                temporary.write_bytes(content)
-        forget(job.folder.checkpoint)
+            found = _answer(ended)
+            if isinstance(found, str):
+                raise UserError(found)
+            forget(job.folder.scores)
+            for name, content in found.items():
+                with written_whole(job.folder.path / name) as temporary:
+                    temporary.write_bytes(content)
+            forget(job.folder.checkpoint)
+        except UserError as error:
+            told = str(error)
+            named = told if told.startswith(job.label) else f"{job.label}: {told}"
+            self.left.append(Left(job, "failed", named))
+
+
+def _answer(ended: Any) -> Files | str:
+    """What a job left, or what is wrong in words."""
+    import ray
+
+    try:
+        found: Files | str = ray.get(ended)
+    except ray.exceptions.RayTaskError as error:  # an exception of the job's own
+        cause = error.cause
+        what = f"{type(cause).__name__}: {cause}".partition("\n")[0]
+        return f"crashed on the cluster ({what}); its traceback is in the log of Ray's worker"
+    except ray.exceptions.RayError as error:
+        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+        return f"was lost on the cluster ({lines[0]})"
+    return found
 
 
 def _this_node() -> Any:
@@ -223,10 +240,26 @@ def _do(
         if checkpoint is not None:
             here.folder.checkpoint.write_bytes(checkpoint)
         try:
-            run_job(here, *data, seconds, lambda content: keeper.write.remote(kept, content))
+            run_job(here, *data, seconds, _kept_by(keeper, kept))
         except UserError as error:
             return str(error)
         return _read(here.folder, (*_LEFT_BY_TRAINING, *_LEFT_BY_PREDICTION))
+
+
+def _kept_by(keeper: Any, path: Path) -> Callable[[bytes], None]:
+    """Sends checkpoints to the keeper; one that it could not write is told when the next is sent."""
+    import ray
+
+    sent: list[Any] = []
+
+    def keep(content: bytes) -> None:
+        try:
+            ray.get(sent)
+        except ray.exceptions.RayTaskError as error:
+            raise UserError(str(error.cause)) from None
+        sent[:] = [keeper.write.remote(path, content)]
+
+    return keep
 
 
 def _moved(job: Job, extra: ExtraRows | None, place: Path, own: Files, source: Files) -> Job:

@@ -43,13 +43,15 @@ def prepare() -> None:
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
 
-def share(trainings: int) -> tuple[int, int]:
-    """How many jobs at once pay, and the threads of each.
+def share(trainings: int, workers: int | None = None) -> tuple[int, int]:
+    """How many jobs at once, which is as many as pay unless `workers` says it, and the threads of each.
 
     The threads of one process wait for each other in every layer of a small network; jobs do not. The
     threads depend on cores and pipeline alone, never on what else runs, so that results can be repeated.
     """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if workers is not None:
+        return workers, max(1, cores // workers)
     at_once = max(1, min(cores, trainings))
     return max(1, min(at_once, _free_memory() // _MEMORY_A_JOB)), cores // at_once
 
@@ -73,9 +75,9 @@ def run_local(work: Work, workers: int | None) -> list[Left]:
     Args:
         workers: how many at once; None for as many as pay.
     """
-    pay, threads = share(work.trainings)
+    at_once, threads = share(work.trainings, workers)
     with tempfile.NamedTemporaryFile(prefix="softvote-") as screen:
-        return _Pool(work, workers or pay, threads, Path(screen.name)).run()
+        return _Pool(work, at_once, threads, Path(screen.name)).run()
 
 
 @dataclass(frozen=True)

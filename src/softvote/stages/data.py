@@ -26,8 +26,8 @@ def run(root: Path, source: str, name: str | None) -> None:
     """
     workspace = Workspace(root)
     if _is_pipeline(workspace, source):
-        slug, competition = _held_at_kaggle(workspace, source)
-        folder = _fetched(workspace, slug, name or competition)
+        competition = open_run(root, source).pipeline.competition
+        folder = _fetched(workspace, competition.kaggle, name or competition.name)
     elif source.endswith(".zip") or Path(source).is_file():
         folder = unpack(Path(source), workspace, name)
     else:
@@ -41,28 +41,26 @@ def _is_pipeline(workspace: Workspace, source: str) -> bool:
     return source.endswith(".yaml") or (workspace.pipelines / f"{source}.yaml").is_file()
 
 
-def _held_at_kaggle(workspace: Workspace, pipeline: str) -> tuple[str, str]:
-    """What Kaggle calls the pipeline's competition, and what we do."""
-    competition = open_run(workspace.root, pipeline).pipeline.competition
-    if competition.kaggle is None:
-        raise UserError(
-            f"{pipeline}: its competition {competition.name} has no address at Kaggle (competition.kaggle); "
-            "unpack its files with: make data ZIP=path/to/it.zip, or see the README for how they are made"
-        )
-    return competition.kaggle, competition.name
+def _fetched(workspace: Workspace, slug: str | None, name: str) -> Path:
+    """The folder of a competition, downloaded unless it is there: it is written whole or not at all.
 
-
-def _fetched(workspace: Workspace, slug: str, name: str) -> Path:
-    """The folder of a competition, downloaded unless it is there: it is written whole or not at all."""
+    Args:
+        slug: what Kaggle calls it; None where it is not held there.
+    """
     try:
         folder = workspace.input(checked_name(name))
     except ValueError as error:
-        raise UserError(f"{slug}: {error}, or pass --name") from None
+        raise UserError(f"{name}: {error}, or pass --name") from None
     if folder.is_file():
         raise UserError(f"{folder}: is a file where a folder is to be; move it away, or pass another --name")
     if folder.is_dir() and any(folder.iterdir()):
-        print(f"{folder}: already there; remove the folder to download it again")
+        print(f"{folder}: already there; remove the folder to get it again")
         return folder
+    if slug is None:
+        raise UserError(
+            f"{folder}: is not there, and the competition has no address at Kaggle (competition.kaggle); "
+            "unpack its files with: make data ZIP=path/to/it.zip, or see the README for how they are made"
+        )
     client = Client()
     try:
         workspace.inputs.mkdir(parents=True, exist_ok=True)

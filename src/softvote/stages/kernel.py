@@ -8,6 +8,7 @@ from itertools import zip_longest
 from pathlib import Path
 
 from softvote.artifacts import KernelFolder, folder_written_whole, sha256_of
+from softvote.dataset import Dataset, load_dataset
 from softvote.errors import UserError
 from softvote.git import git_state
 from softvote.kaggle import Client, KernelState, NoAnswerError, Pushed
@@ -29,7 +30,7 @@ def run(
     mode: Mode,
     voter: str | None = None,
     owner: str | None = None,
-    gpu: bool = True,
+    gpu: bool | None = None,
     push: bool = False,
 ) -> None:
     """Build the kernel's folder and, if wanted, let Kaggle run it and bring back what it wrote.
@@ -37,7 +38,7 @@ def run(
     Args:
         voter: a member instead of the ensemble.
         owner: the user of Kaggle whose kernel it becomes; left out, whose credentials are here.
-        gpu: whether it runs on one.
+        gpu: whether it runs on one; left out, it does to train, and predicts as the networks did here.
         push: whether it is pushed.
 
     Raises:
@@ -56,12 +57,15 @@ def run(
     name = run.voter(voter)
     if mode == "infer":
         make_plan(run).predictions(name)  # refuses networks that are not this pipeline's
-    folder = build_kernel(run.workspace, run.name, run.pipeline, mode, name, owner, gpu)
+    elif push:
+        _dataset(run)  # what comes back, perhaps in hours, will be held against it
+    on_gpu = mode == "train" if gpu is None else gpu
+    folder = build_kernel(run.workspace, run.name, run.pipeline, mode, name, owner, on_gpu)
     _list(folder)
     if push and client is not None:
         _run_there(run, client, folder, mode, name)
     else:
-        print(f"push it with: make kernel PIPELINE={run.name} MODE={mode} PUSH=1  (competition {slug})")
+        print(f"let Kaggle run it with the same command and --push (PUSH=1); competition {slug}")
 
 
 def _list(folder: KernelFolder) -> None:
@@ -161,9 +165,13 @@ def _checked(run: Run, submission: Path) -> Entry:
         raise UserError(
             f"{submission.parent}: its ledger.csv is not of its submission.csv; nothing was entered"
         )
-    dataset, classes = make_plan(run).dataset, run.pipeline.competition.classes
+    dataset, classes = _dataset(run), run.pipeline.competition.classes
     text = submission.read_bytes().decode(errors="replace")
     path = write_submission(run.workspace, run.name, text, dataset.sample_header, dataset.test_ids, classes)
     print(f"wrote {path}")
     commit, clean = git_state(run.workspace.root)
     return replace(entries[-1], commit=commit, clean=clean)
+
+
+def _dataset(run: Run) -> Dataset:
+    return load_dataset(run.pipeline.competition, run.workspace)

@@ -70,7 +70,7 @@ def send(run: Run, entry: Entry, file: Path, how: Sending) -> None:
         )
     ref = client.submit(slug, file, described(entry))
     print(f"sent {file} to {slug} as {ref}; {quota.left - 1} more may be sent today", flush=True)
-    enter_ref(run.workspace.ledger, entry.pipeline, entry.sha256, ref)
+    enter_ref(run.workspace.ledger, entry, ref)
     if how.wait:
         _show(client, slug, ref)
 
@@ -89,7 +89,7 @@ def _refuse_what_kaggle_has(run: Run, entry: Entry, board: list[Submission], how
     """A file may have been sent from another computer, or its answer lost on the way; Kaggle knows."""
     same = [old for old in board if sha256_in(old.description) == entry.sha256]
     if same and not how.again:
-        enter_ref(run.workspace.ledger, entry.pipeline, entry.sha256, same[0].ref)
+        enter_ref(run.workspace.ledger, entry, same[0].ref)
         _refuse(entry, same[0].ref, f"at {same[0].time}, which the ledger now knows")
 
 
