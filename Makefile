@@ -10,7 +10,7 @@ OVERRIDES := $(foreach setting,$(SET),--set '$(setting)')
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help install demo data four-digits fresh-digits digit-adder init check folds train ensemble submit leaderboard augmentation mistakes digits export kernel tour test lint clean
+.PHONY: help install demo data four-digits fresh-digits digit-adder init check folds train ensemble submit leaderboard augmentation mistakes digits export kernel benchmark tour test lint clean
 
 help: ## Show what can be made
 	@echo "make TARGET [PIPELINE=$(PIPELINE)] [SET='members.cnn.epochs=2 ...']"
@@ -78,6 +78,9 @@ export: install ## Write the vote as one program that runs without softvote
 
 kernel: install ## Build a Kaggle kernel that predicts, or trains with MODE=train; PUSH=1 lets Kaggle run it
 	$(SOFTVOTE) kernel $(PIPELINE) $(if $(MODE),--mode $(MODE)) $(if $(OWNER),--owner $(OWNER)) $(if $(filter 1,$(PUSH)),--push) $(OVERRIDES)
+
+benchmark: install ## Measure our training beside the usual notebook loop, on this machine while it is idle
+	$(BIN)/python scripts/benchmark.py
 
 tour: install ## A stand-in for Kaggle in the folder tour, to try all of this on: see the README's last section
 	$(BIN)/python scripts/demo_data.py tour/kaggle/softvote-tour
