@@ -134,6 +134,12 @@ def test_a_ref_of_nothing_is_refused(tmp_path: Path) -> None:
         enter_ref(tmp_path / "ledger.csv", ENTRY, 123)
 
 
+def test_another_voter_in_between_makes_no_new_row(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.csv"
+    member = replace(ENTRY, ensemble="cnn", sha256="f" * 64)
+    assert [append_entry(path, entry) for entry in (ENTRY, member, ENTRY)] == [True, True, False]
+
+
 def test_what_a_kernel_wrote_does_not_hide_what_was_written_here(tmp_path: Path) -> None:
     path = tmp_path / "ledger.csv"
     on_kaggle = replace(ENTRY, kernel="tester/softvote-digits-infer/1")

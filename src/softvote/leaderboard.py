@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -337,9 +337,11 @@ def _table(comparison: Comparison) -> str:
 
 def _without_empty_columns(comparison: Comparison) -> str:
     theirs = "solution" if _is_solved(comparison) else "public"
-    header = ["pipeline", "voter", "CV", theirs, "private", f"{theirs} - CV", "which is"]
+    header = ["pipeline", "voter", "file", "CV", theirs, "private", f"{theirs} - CV", "which is"]
     header += ["CV rank", f"{theirs} rank", "status"]
-    columns = zip(header, *map(_cells, comparison.rows), strict=True)
+    files = _told_apart(comparison.rows, lambda entry: (_name(entry), entry.ensemble))
+    cells = [_cells(row, file) for row, file in zip(comparison.rows, files, strict=True)]
+    columns = zip(header, *cells, strict=True)
     kept, *lines = zip(*(column for column in columns if any(column[1:])), strict=True)
     return render(kept, lines)
 
@@ -349,10 +351,17 @@ def _is_solved(comparison: Comparison) -> bool:
     return bool(comparison.scored) and all(row.public is None for row in comparison.scored)
 
 
-def _cells(row: Row) -> list[str]:
+def _told_apart(rows: Sequence[Row], name: Callable[[Entry], object]) -> list[str]:
+    """The first digits of each row's sha256 where others have the same name; else nothing."""
+    several = Counter(name(row.entry) for row in rows)
+    return [row.entry.sha256[:8] if several[name(row.entry)] > 1 else "" for row in rows]
+
+
+def _cells(row: Row, file: str) -> list[str]:
     values: list[Any] = [row.cv, row.leaderboard, row.private, row.difference, row.verdict]
     values += [row.cv_rank, row.leaderboard_rank, row.status]
-    return [_name(row.entry), row.entry.ensemble, *("" if value is None else str(value) for value in values)]
+    names = [_name(row.entry), row.entry.ensemble, file]
+    return [*names, *("" if value is None else str(value) for value in values)]
 
 
 def _name(entry: Entry) -> str:
@@ -392,15 +401,15 @@ def _heading(comparison: Comparison) -> str:
 
 
 def _points(rows: Sequence[Row]) -> list[Point]:
-    """Named by their pipelines, and where a pipeline has several by their voters too."""
-    several = Counter(_name(row.entry) for row in rows)
-    return [
-        Point(
-            name if several[name] == 1 else f"{name}, {row.entry.ensemble}",
-            row.cv,
-            row.leaderboard,
-            row.verdict == "chance",
-        )
-        for row in rows
-        if row.leaderboard is not None and (name := _name(row.entry))
-    ]
+    """Named by their pipelines, and where those have several, by their voters and files too."""
+    scored = [row for row in rows if row.leaderboard is not None]
+    several = Counter(_name(row.entry) for row in scored)
+    files = _told_apart(scored, lambda entry: (_name(entry), entry.ensemble))
+    points = []
+    for row, file in zip(scored, files, strict=True):
+        name, score = _name(row.entry), row.leaderboard
+        if several[name] > 1:
+            name = ", ".join(filter(None, [name, row.entry.ensemble, file]))
+        if score is not None:
+            points.append(Point(name, row.cv, score, row.verdict == "chance"))
+    return points

@@ -94,7 +94,7 @@ def read_ledger(path: Path) -> list[Entry]:
 
 
 def append_entry(path: Path, entry: Entry) -> bool:
-    """Add an entry, unless the pipeline's newest one from the same place says so at another time or commit.
+    """Add an entry, unless the voter's newest one from the same place says so at another time or commit.
 
     Writers wait for each other, so that none loses a row; the file is rewritten whole or not at all.
 
@@ -109,7 +109,8 @@ def append_entry(path: Path, entry: Entry) -> bool:
     _FORM.values(added)
     with alone(path):
         records = _FORM.read(path)
-        same = [old for old in records if (old["pipeline"], old["kernel"]) == (entry.pipeline, entry.kernel)]
+        voter = (entry.pipeline, entry.ensemble, entry.kernel)
+        same = [old for old in records if (old["pipeline"], old["ensemble"], old["kernel"]) == voter]
         newest = same[-1] if same else None
         if newest is not None and _facts(newest) == _facts(added):
             return False
