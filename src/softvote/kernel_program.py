@@ -22,7 +22,6 @@ from softvote.errors import Problems, UserError
 if TYPE_CHECKING:
     from softvote.kernel import Kernel
     from softvote.stages import Run
-    from softvote.voters import Voter
 
 _INPUT, _OUTPUT = "/kaggle/input", "/kaggle/working"
 
@@ -101,20 +100,19 @@ def _copy(source: Path, target: Path) -> None:
 def _inferred(run: Run, kernel: Kernel) -> Path:
     """The submission of networks that are trained."""
     from softvote.dataset import load_dataset
-    from softvote.submission import submission_text, write_submission
+    from softvote.stages.submit import write_labels
+    from softvote.voters import composed
 
     _put_back(run, kernel)
-    dataset, classes = load_dataset(run.pipeline.competition, run.workspace), run.pipeline.competition.classes
-    voter = _voter(run, kernel.voter)
+    dataset = load_dataset(run.pipeline.competition, run.workspace)
+    vote = None if kernel.voter in run.pipeline.members else run.folder.voter(kernel.voter)
+    voter = composed(kernel.voter, vote, lambda member: run.folder.voter(member).folds())
 
     from softvote.inference import voter_probabilities
 
     for member in voter.voting:
         print(f"{member.name}: {len(member.folds)} networks, weight {member.weight:.3f}", flush=True)
-    probabilities = voter_probabilities(voter, dataset.test_pixels, dataset.test_addends)
-    labels = [classes[index] for index in probabilities.argmax(axis=1)]
-    text = submission_text(dataset.sample_header, dataset.test_ids, labels)
-    return write_submission(run.workspace, run.name, text, dataset.sample_header, dataset.test_ids, classes)
+    return write_labels(run, dataset, voter_probabilities(voter, dataset.test_pixels, dataset.test_addends))
 
 
 def _put_back(run: Run, kernel: Kernel) -> None:
@@ -131,20 +129,6 @@ def _put_back(run: Run, kernel: Kernel) -> None:
         place.parent.mkdir(parents=True, exist_ok=True)
         place.symlink_to(source)
     problems.raise_any()
-
-
-def _voter(run: Run, name: str) -> Voter:
-    from softvote.ensemble import Space
-    from softvote.voters import Voter, VotingMember, vote_in
-
-    rule, weights = "", {name: 1.0}
-    space: Space = "probability"
-    if name not in run.pipeline.members:
-        rule, space, weights = vote_in(run.folder.voter(name))
-    members = [
-        VotingMember(member, weight, run.folder.voter(member).folds()) for member, weight in weights.items()
-    ]
-    return Voter(name, members, rule, space)
 
 
 # ---------------------------------------------------------------- train

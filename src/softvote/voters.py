@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from softvote.ensemble import Space, soft_vote
 from softvote.errors import UserError
 from softvote.predictions import are_whole, joined, read_predictions
 
+_ALONE: Space = "probability"
 _ROUNDING = 1e-6  # by which the same mean may differ from machine to machine
 
 
@@ -51,6 +53,21 @@ class Voter:
     def voting(self) -> list[VotingMember]:
         """The members that have weight."""
         return [member for member in self.members if member.weight > 0]
+
+
+def composed(name: str, vote: VoterFolder | None, folds_of: Callable[[str], list[FoldFolder]]) -> Voter:
+    """A voter from its parts.
+
+    Args:
+        vote: holds rule and weights of the ensemble; None for a member alone.
+        folds_of: the trainings of a member.
+
+    Raises:
+        UserError: rule or weights are damaged.
+    """
+    rule, space, weights = ("", _ALONE, {name: 1.0}) if vote is None else vote_in(vote)
+    members = [VotingMember(member, weight, folds_of(member)) for member, weight in weights.items()]
+    return Voter(name, members, rule, space)
 
 
 def voter_in(path: Path) -> Voter:

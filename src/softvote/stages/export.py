@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from softvote.artifacts import ExportFolder, key_of, read_json, sha256_of
-from softvote.ensemble import Space
 from softvote.stages import Run
 from softvote.stages.plan import Plan, make_plan
-from softvote.voters import Voter, VotingMember, vote_in
+from softvote.voters import Voter, composed
 
 if TYPE_CHECKING:
     from softvote.export import Check
@@ -19,7 +18,6 @@ if TYPE_CHECKING:
 EXPORT_VERSION = 1
 """Raised whenever the same voter becomes another program."""
 
-_ALONE: Space = "probability"
 _ROWS = 16  # test rows that a written program is tried on
 
 
@@ -61,14 +59,8 @@ def _is_written(folder: ExportFolder, key: str) -> bool:
 
 
 def _voter(plan: Plan, name: str) -> Voter:
-    rule, space, weights = "", _ALONE, {name: 1.0}
-    if name not in plan.run.pipeline.members:
-        rule, space, weights = vote_in(plan.run.folder.voter(name))
-    members = [
-        VotingMember(member, weight, [job.folder for job in plan.jobs_of(member)])
-        for member, weight in weights.items()
-    ]
-    return Voter(name, members, rule, space)
+    vote = None if name in plan.run.pipeline.members else plan.run.folder.voter(name)
+    return composed(name, vote, lambda member: [job.folder for job in plan.jobs_of(member)])
 
 
 def _check(plan: Plan, name: str) -> Check:

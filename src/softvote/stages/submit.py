@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from softvote.artifacts import read_json, sha256_of
 from softvote.dataset import Dataset, read_solution
 from softvote.git import git_state
 from softvote.ledger import Entry, append_entry
-from softvote.predictions import Predictions, score_from
+from softvote.predictions import score_from
 from softvote.scores import accuracy
 from softvote.stages import Run
 from softvote.stages.plan import make_plan
@@ -48,15 +51,23 @@ def written(run: Run, name: str) -> tuple[Entry, Path]:
     """
     plan = make_plan(run)
     predictions = plan.predictions(name)
-    path = _write(run, plan.dataset, predictions)
+    path = write_labels(run, plan.dataset, predictions.test)
     truth = read_solution(run.pipeline.competition, run.workspace)
     solution = None if truth is None else accuracy(predictions.test, truth).value
     return _entry(run, name, path, len(predictions.test), solution), path
 
 
-def _write(run: Run, dataset: Dataset, predictions: Predictions) -> Path:
+def write_labels(run: Run, dataset: Dataset, test: NDArray[np.float32]) -> Path:
+    """Write the submission that names the most probable class of each test row.
+
+    Args:
+        test: float32 (T, K), probabilities of the test rows.
+
+    Raises:
+        UserError: it would not have the form of sample_submission, or cannot be written.
+    """
     classes = run.pipeline.competition.classes
-    labels = [classes[index] for index in predictions.test.argmax(axis=1)]
+    labels = [classes[index] for index in test.argmax(axis=1)]
     text = submission_text(dataset.sample_header, dataset.test_ids, labels)
     return write_submission(run.workspace, run.name, text, dataset.sample_header, dataset.test_ids, classes)
 
