@@ -30,6 +30,8 @@ from softvote.models import (
     without_published_weights,
 )
 from softvote.models.adder_net import AdderNet
+from softvote.models.digit_encoder import DigitEncoder
+from softvote.models.encoder_decoder import EncoderDecoder
 from softvote.models.layers import FeaturesThenClassifier, conv_bn_relu
 from softvote.models.resnet5 import ResNet5
 from softvote.models.resnet50_regressor import ResNet50Regressor
@@ -148,6 +150,10 @@ def let_gradients_through(network: nn.Module) -> None:
     """Some layers start at zero and let nothing through backwards until the first step."""
     if isinstance(network, STNCNN):
         nn.init.normal_(network.transformer.regressor[-1].weight, std=0.01)
+    if isinstance(network, DigitEncoder):
+        nn.init.normal_(network.classifier[-1].weight, std=0.01)
+    if isinstance(network, EncoderDecoder):
+        let_gradients_through(network.features)
     if isinstance(network, ResNet50Regressor):
         for name, parameter in network.named_parameters():
             if name.endswith("bn3.weight"):
@@ -365,9 +371,11 @@ def test_layers_are_the_published_ones(name: str) -> None:
 # ---------------------------------------------------------------- digits and their sums
 
 
-def test_the_digit_encoder_starts_with_he_weights() -> None:
+def test_the_digit_encoder_starts_with_he_weights_and_believes_nothing() -> None:
     network = built("digit_encoder", size=(32, 32))
-    for layer in (layer for layer in network.modules() if isinstance(layer, nn.Conv2d | nn.Linear)):
+    *layers, last = (layer for layer in network.modules() if isinstance(layer, nn.Conv2d | nn.Linear))
+    assert not last.weight.any() and not last.bias.any()
+    for layer in layers:
         expected = (2 / layer.weight[0].numel()) ** 0.5
         assert layer.weight.std().item() == pytest.approx(expected, rel=0.1)
         assert not layer.bias.any()
@@ -375,8 +383,9 @@ def test_the_digit_encoder_starts_with_he_weights() -> None:
 
 def test_the_digit_encoder_tells_images_apart_from_the_start() -> None:
     network = built("digit_encoder", size=(32, 32)).eval()
+    believes = nn.Sequential(network.features, network.classifier[:-1])
     with torch.no_grad():
-        assert network(images(4, 1, 32, 32)).std(0).mean() > 0.1
+        assert believes(images(4, 1, 32, 32)).std(0).mean() > 0.1
 
 
 def test_the_sum_decoder_sees_a_softmax_for_each_digit() -> None:

@@ -37,13 +37,17 @@ class DigitEncoder(FeaturesThenClassifier):
             _conv_pair(512, 1024),
             nn.Flatten(),
         )
+        digits = nn.Linear(512, num_classes)
         self.classifier = nn.Sequential(
             nn.Linear(flat_features(self.features, in_chans, img_size), 512),
             nn.ReLU(inplace=True),
             nn.Dropout(0.1),
-            nn.Linear(512, num_classes),
+            digits,
         )
         self.apply(initialise_for_relu)
+        # From logits of nothing the digits are learnt within a hundred steps. Random ones are unlearnt first,
+        # and what the convolutions could tell of the image goes with them.
+        nn.init.zeros_(digits.weight)
 
 
 def _conv_pair(in_chans: int, out_chans: int) -> nn.Sequential:
