@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from programs import ROOT, load
 
 from softvote import training
@@ -263,6 +264,21 @@ def test_both_loops_learn(root: Path) -> None:
     arguments = (None, case, root, learnt, scored, 3, 0)
     for body in (benchmark.accuracy_of_stock, benchmark.accuracy_of_ours):
         assert body(*arguments) > 0.5
+
+
+@pytest.mark.parametrize("network", ["cnn", "big_kernel_cnn"])
+def test_stock_pools_last_and_computes_the_same(network: str) -> None:
+    case, shape = benchmark._case(network), (1, 28, 28)
+    ours = create_network(case.member, case.competition.task, shape).model.eval()
+    theirs = create_network(case.member, case.competition.task, shape).model.eval()
+    theirs.load_state_dict(ours.state_dict())
+    assert benchmark.as_people_write_it(theirs) is theirs
+    names = [type(layer).__name__ for layer in theirs.modules()]
+    after = [names[place - 1] for place, name in enumerate(names) if name == "MaxPool2d"]
+    assert after == ["ReLU", "ReLU"]
+    images = torch.rand(4, *shape, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        assert torch.equal(ours(images), theirs(images))
 
 
 def test_rows_that_are_scored_are_never_learnt() -> None:
