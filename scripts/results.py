@@ -33,6 +33,7 @@ SYSTEMS = {
     ("sum-cnn", "vote"): ("`sum_cnn`, one class a sum", "4 to 70 % (direct CNNs)"),
     ("sum-multilabel", "vote"): ("sum regressed on the features of `multilabel_cnn`", "MSE 1.0"),
     ("sum-resnet50", "vote"): ("`resnet50_regressor`", "94 %, MSE .39, with ImageNet weights"),
+    ("sum-encoder-decoder", "encoder"): ("`digit_encoder`, digits of generated images", "none published"),
     ("sum-encoder-decoder", "vote"): ("`digit_encoder` and `sum_decoder`, end to end", "none published"),
     ("digit-sum", "slots"): ("`slot_cnn`, digits from sums alone", "95.55 % (best public)"),
     ("digit-sum", "vote"): ("`slot_cnn` and `slot_resnet5`, voting", "95.55 % (best public)"),
