@@ -10,7 +10,7 @@ OVERRIDES := $(foreach setting,$(SET),--set '$(setting)')
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help install demo data four-digits fresh-digits digit-adder init check folds train ensemble submit leaderboard augmentation mistakes digits export kernel benchmark tour test lint clean
+.PHONY: help install demo data four-digits fresh-digits digit-adder init check folds train ensemble submit leaderboard augmentation mistakes digits export kernel benchmark growth tour test lint clean
 
 help: ## Show what can be made
 	@echo "make TARGET [PIPELINE=$(PIPELINE)] [SET='members.cnn.epochs=2 ...']"
@@ -81,6 +81,9 @@ kernel: install ## Build a Kaggle kernel that predicts, or trains with MODE=trai
 
 benchmark: install ## Measure our training beside the usual notebook loop, on this machine while it is idle
 	$(BIN)/python scripts/benchmark.py
+
+growth: install ## Measure every stage but training as rows, members, folds and images grow
+	$(BIN)/python scripts/growth.py
 
 tour: install ## A stand-in for Kaggle in the folder tour, to try all of this on: see the README's last section
 	$(BIN)/python scripts/demo_data.py tour/kaggle/softvote-tour

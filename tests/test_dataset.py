@@ -144,6 +144,18 @@ def test_second_reading_parses_nothing(
     assert same(first, load_dataset(competition, workspace))
 
 
+def test_second_reading_maps_the_arrays_and_never_writes_to_them(
+    workspace: Workspace, competition: Competition, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = load_dataset(competition, workspace)
+    forbid_parsing(monkeypatch)
+    second = load_dataset(competition, workspace)
+    for array in (second.train_pixels, second.train_labels, second.test_pixels):
+        assert isinstance(array, np.memmap) and array.flags.writeable
+        array[:] = 1
+    assert same(first, load_dataset(competition, workspace))
+
+
 def test_second_reading_imports_nothing_heavy(workspace: Workspace, competition: Competition) -> None:
     load_dataset(competition, workspace)
     program = (

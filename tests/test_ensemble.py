@@ -112,6 +112,9 @@ def test_zeros_are_safe(space: ensemble.Space) -> None:
     np.testing.assert_allclose(voted, [[0.5, 0.5, 0]], atol=1e-6)
 
 
+LABELS = np.arange(40) % 3
+
+
 def test_members_may_be_memory_mapped(tmp_path: Path) -> None:
     members, mapped = random_members(2, 40, 3), []
     for index, member in enumerate(members):
@@ -119,6 +122,8 @@ def test_members_may_be_memory_mapped(tmp_path: Path) -> None:
         mapped.append(np.load(tmp_path / f"{index}.npy", mmap_mode="r"))
     weights = np.array([0.4, 0.6])
     np.testing.assert_array_equal(ensemble.soft_vote(mapped, weights), ensemble.soft_vote(members, weights))
+    compared = [ensemble.compare(some, ["a", "b"], LABELS, LABELS % 2) for some in (members, mapped)]
+    assert compared[0] == compared[1]
 
 
 @pytest.mark.parametrize(
@@ -137,6 +142,14 @@ def test_what_holds_no_probabilities_is_named(values: list[float], what: str) ->
         ensemble.soft_vote(members, np.array([0.5, 0.5]), names=["first", "second"])
     with pytest.raises(UserError, match="member second"):
         ensemble.compare(members, ["first", "second"], np.zeros(6, int), np.arange(6) % 2)
+
+
+def test_the_row_is_named_in_whatever_block_it_lies(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ensemble, "_BLOCK", 4)
+    members = random_members(2, 11, 3)
+    members[1, 9] = 0
+    with pytest.raises(UserError, match="member number 1: row 9 "):
+        ensemble.check_members(members)
 
 
 def test_members_of_other_shapes_are_named() -> None:
@@ -237,6 +250,47 @@ def test_greedy_breaks_ties_by_log_loss() -> None:
     unsure, sure = np.tile([[0.6, 0.4]], (4, 1)), np.tile([[0.9, 0.1]], (4, 1))
     weights = RULES["greedy"].fit([unsure.astype(np.float32), sure.astype(np.float32)], labels)
     np.testing.assert_array_equal(weights, [0, 1])
+
+
+def caruana(oof: list[np.ndarray], labels: np.ndarray) -> np.ndarray:
+    """Ensemble selection by the words of the rule, on all rows."""
+    chosen: list[int] = []
+    best, weights = (-1.0, -np.inf), np.zeros(len(oof))
+    for size in range(1, 26):
+        bags = [sum((oof[i] for i in chosen), np.zeros_like(oof[0])) + member for member in oof]
+        worths = [
+            (float((bag / np.float32(size)).argmax(1).__eq__(labels).sum()),
+             -scores.log_loss(bag / np.float32(size), labels).value)
+            for bag in bags
+        ]  # fmt: skip
+        chosen.append(max(range(len(oof)), key=worths.__getitem__))
+        if worths[chosen[-1]] > best:
+            best, weights = worths[chosen[-1]], np.bincount(chosen, minlength=len(oof)) / size
+    return weights
+
+
+@pytest.mark.parametrize("sharpness", [1.0, 4.0, 20.0])
+def test_greedy_is_ensemble_selection_to_the_letter(sharpness: float) -> None:
+    """Also where probabilities are equal, and the first of them counts."""
+    oof, labels, _ = digits()
+    sharp = oof**sharpness / (oof**sharpness).sum(axis=2, keepdims=True)
+    coarse = np.round(sharp[:3] * 4) / 4
+    even = np.full_like(oof[:1], 0.1)
+    for members in (sharp, coarse, np.concatenate([even, coarse, sharp])):
+        members = list(members.astype(np.float32))
+        np.testing.assert_array_equal(RULES["greedy"].fit(members, labels), caruana(members, labels))
+
+
+def test_log_loss_weights_are_the_optimum_among_members_that_are_nearly_alike() -> None:
+    """Where expectation-maximisation ends after thousands of steps with most of the way to go."""
+    rng, labels = np.random.default_rng(0), np.zeros(3000, int)
+    truth = 0.9 + 0.0999 * rng.random((5, 1)) * rng.random((5, 3000))
+    members = np.stack([truth, 1 - truth], axis=2).astype(np.float32)
+    weights = RULES["log_loss"].fit(members, labels)
+    of_truth = members[:, :, 0].astype(np.float64)
+    gain = (of_truth / (weights @ of_truth)).mean(axis=1)
+    assert gain.max() - 1 < 1e-6
+    assert (weights == 0).any()
 
 
 def test_greedy_keeps_the_best_bag_not_the_last() -> None:

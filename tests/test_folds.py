@@ -101,6 +101,20 @@ def test_few_images(digits: Digits, count: int) -> None:
     np.testing.assert_array_equal(folds.near_identical_groups(images_of(digits, count), 4), np.arange(count))
 
 
+def test_blocks_give_the_groups_of_the_whole(digits: Digits, monkeypatch: pytest.MonkeyPatch) -> None:
+    images = images_of(digits, 150, scale=3)
+    images = np.concatenate([images, images[:20], noisy(images[20:90], 3)])
+    monkeypatch.setattr(folds, "_BLOCK", 7)
+    np.testing.assert_array_equal(folds.near_identical_groups(images, 4), brute_force(images, 4))
+
+
+def test_a_crowd_is_found_by_asking_some_images(digits: Digits, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(folds, "_ASKED", 10)
+    with pytest.raises(UserError, match="join most of these images"):
+        folds.near_identical_groups(images_of(digits, 300), 400)
+    assert folds.near_identical_groups(images_of(digits, 300), 4).max() > 250
+
+
 # ---------------------------------------------------------------- splitting
 
 

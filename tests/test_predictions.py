@@ -104,3 +104,15 @@ def test_real_labels_score_as_they_should(folder: VoterFolder, digits: Digits) -
     write_predictions(folder, Predictions(rows, oof, oof[:3]), digits[1], Task(10), {"key": "abc"})
     facts = read_json(folder.scores)
     assert facts["accuracy"]["value"] == 1 and facts["log_loss"]["value"] == pytest.approx(0, abs=1e-6)
+
+
+def test_the_mean_of_folds_is_taken_in_double_precision_whether_held_or_mapped(tmp_path: Path) -> None:
+    parts = [predictions([row], row, tests=50) for row in range(5)]
+    expected = np.mean([part.test for part in parts], axis=0, dtype=np.float64).astype(np.float32)
+    np.testing.assert_array_equal(joined(parts).test, expected)
+    for row, part in enumerate(parts):
+        write_predictions(VoterFolder(tmp_path / f"fold{row}"), part, LABELS, Task(10), {})
+    read = [read_predictions(VoterFolder(tmp_path / f"fold{row}")) for row in range(5)]
+    assert all(isinstance(part.test, np.memmap) for part in read)
+    np.testing.assert_array_equal(joined(read).test, expected)
+    assert type(joined(read[:1]).test) is np.ndarray

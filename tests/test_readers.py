@@ -14,7 +14,7 @@ from PIL import Image
 
 from softvote.competition import Competition
 from softvote.errors import UserError
-from softvote.readers import READERS
+from softvote.readers import READERS, pixel_csv
 
 Edit = Callable[[list[str]], list[str]]
 
@@ -225,6 +225,19 @@ def test_pixel_csv_rows_are_lines_even_where_a_cell_has_two(folder: Path, digits
     edit_file(folder / "train.csv", with_cell(4, 0, '"two\nlines"'))
     places = [line.split(":")[0] for line in problems_of(competition, folder)]
     assert places == ["train.csv, row 4, column label", "train.csv, row 10, column pixel2"]
+
+
+@pytest.mark.parametrize("block", [1, 7, 30, 4096])
+def test_pixel_csv_is_parsed_in_blocks_of_rows(
+    block: int, folder: Path, digits: Digits, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pixel_csv, "_BLOCK", block)
+    competition = data.write_competition(folder, "pixel_csv", digits)
+    assert np.array_equal(read(competition, folder)[0].pixels[:, 0], digits[0][:30])
+    for row, pixel in ((3, 5), (20, 5), (31, 9)):
+        edit_file(folder / "train.csv", with_cell(row, pixel, "x"))
+    places = [line.split(":")[0] for line in problems_of(competition, folder)]
+    assert places == [f"train.csv, row {row}, column pixel{at}" for row, at in ((3, 4), (20, 4), (31, 8))]
 
 
 def test_pixel_csv_a_wholly_wrong_file_is_told_in_few_lines(folder: Path, digits: Digits) -> None:

@@ -206,19 +206,31 @@ def _digest(
 
 def _load_cached(cache: Path) -> Dataset | None:
     """What an earlier reading kept; None where it is missing or no longer what was written."""
-    facts: Any = read_json(cache / "facts.json")
     try:
-        with_addends = _ADDENDS if (cache / f"{_ADDENDS[0]}.npy").exists() else ()
-        names = (*_ARRAYS, *with_addends)
-        arrays = {name: np.load(cache / f"{name}.npy", allow_pickle=False) for name in names}
-        dataset = Dataset(**arrays, **{**facts, "sample_header": tuple(facts["sample_header"])})
-        found = (
-            _digest(dataset.train_pixels, dataset.train_labels, dataset.train_addends),
-            _digest(dataset.test_pixels, dataset.test_ids, dataset.test_addends),
-        )
+        # Checked in a mapping of its own: pages that were read for the check alone go with it.
+        return _kept(cache) if _is_whole(_kept(cache)) else None
     except (OSError, ValueError, TypeError, KeyError, EOFError):
         return None
-    return dataset if found == (dataset.train_digest, dataset.test_digest) else None
+
+
+def _kept(cache: Path) -> Dataset:
+    """What lies there, with memory-mapped arrays: a stage holds only the pixels it looks at."""
+    facts: Any = read_json(cache / "facts.json")
+    with_addends = _ADDENDS if (cache / f"{_ADDENDS[0]}.npy").exists() else ()
+    # Pages are copied when written to, because torch warns of arrays that cannot be.
+    arrays = {
+        name: np.load(cache / f"{name}.npy", mmap_mode="c", allow_pickle=False)
+        for name in (*_ARRAYS, *with_addends)
+    }
+    return Dataset(**arrays, **{**facts, "sample_header": tuple(facts["sample_header"])})
+
+
+def _is_whole(dataset: Dataset) -> bool:
+    """Whether the arrays are those whose digests were kept with them."""
+    return (dataset.train_digest, dataset.test_digest) == (
+        _digest(dataset.train_pixels, dataset.train_labels, dataset.train_addends),
+        _digest(dataset.test_pixels, dataset.test_ids, dataset.test_addends),
+    )
 
 
 def _save_cached(dataset: Dataset, cache: Path) -> None:

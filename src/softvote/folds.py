@@ -16,8 +16,10 @@ from softvote.errors import UserError
 from softvote.pipeline import Folds
 
 _COARSE = 16  # side of the grid that large images are averaged to before neighbours are sought
-_COMPONENTS = 12  # dimensions in which neighbours are sought
+_COMPONENTS = 8  # dimensions in which neighbours are sought; more prune pairs, but slow the tree down
 _CROWD = 100  # neighbours an image has on average where the distance no longer tells twins
+_ASKED = 2000  # images whose neighbours are counted to know how many one has on average
+_BLOCK = 1024  # images averaged or pairs compared at once
 _SLACK = 1e-3  # rounding in the projection, as a share of the distance
 
 
@@ -54,7 +56,7 @@ def near_identical_groups(images: NDArray[np.uint8], distance: float) -> NDArray
     from scipy.sparse.csgraph import connected_components
 
     different, copy_of = _without_exact_copies(images)
-    pairs = _near_identical_pairs(images[different], distance)
+    pairs = _near_identical_pairs(images, different, distance)
     ones, count = np.ones(len(pairs), dtype=np.int8), len(different)
     graph = coo_matrix((ones, (pairs[:, 0], pairs[:, 1])), shape=(count, count))
     _, component = connected_components(graph, directed=False)
@@ -70,25 +72,46 @@ def _without_exact_copies(images: NDArray[np.uint8]) -> tuple[NDArray[np.int64],
     return first, copy_of
 
 
-def _near_identical_pairs(images: NDArray[np.uint8], distance: float) -> NDArray[np.int64]:
+def _near_identical_pairs(
+    images: NDArray[np.uint8], different: NDArray[np.int64], distance: float
+) -> NDArray[np.int64]:
+    """Pairs int64 (n, 2) of positions in `different`, which are rows of `images`."""
     from scipy.spatial import cKDTree
 
-    points, pixels_a_value = _coarse(images)
-    centred = points - points.mean(axis=0)
-    _, vectors = np.linalg.eigh(centred.T @ centred)
-    projected = centred @ vectors[:, -_COMPONENTS:]
+    projected, pixels_a_value = _projected(images, different)
     # The mean of p pixels moves by at most 1/sqrt(p) of what the pixels together moved.
     radius = distance * np.sqrt(images[0].size / pixels_a_value)
     radius = radius * (1 + _SLACK) + _SLACK
     tree = cKDTree(projected)
-    if tree.count_neighbors(tree, radius) > _CROWD * len(images):
+    asked = projected[:: -(-len(projected) // _ASKED)]
+    if tree.query_ball_point(asked, radius, return_length=True).mean() > _CROWD:
         raise UserError(
             f"folds.near_identical: {distance:g} grey levels join most of these images; set it lower, or to 0"
         )
     pairs: NDArray[np.int64] = tree.query_pairs(radius, output_type="ndarray")
     pairs = pairs[np.lexsort((pairs[:, 1], pairs[:, 0]))]
-    near = [_root_mean_square(images[pairs[i : i + 4096]]) <= distance for i in range(0, len(pairs), 4096)]
+    blocks = [different[pairs[start : start + _BLOCK]] for start in range(0, len(pairs), _BLOCK)]
+    near = [_root_mean_square(images[block]) <= distance for block in blocks]
     return pairs[np.concatenate(near)] if near else pairs
+
+
+def _projected(images: NDArray[np.uint8], rows: NDArray[np.int64]) -> tuple[NDArray[np.float64], int]:
+    """These images in a few principal components of their block means, and the pixels in a block.
+
+    They are averaged a block of rows at a time, twice: the means of all would need more than the pixels.
+    """
+    blocks = [rows[start : start + _BLOCK] for start in range(0, len(rows), _BLOCK)]
+    first, pixels_a_value = _coarse(images[rows[:1]])
+    total, squares = np.zeros(first.size), np.zeros((first.size, first.size))
+    for block in blocks:
+        points = _coarse(images[block])[0].astype(np.float64)
+        total += points.sum(axis=0)
+        squares += points.T @ points
+    centre = total / len(rows)
+    _, vectors = np.linalg.eigh(squares - len(rows) * np.outer(centre, centre))
+    principal = vectors[:, -_COMPONENTS:]
+    projected = [(_coarse(images[block])[0] - centre) @ principal for block in blocks]
+    return np.concatenate(projected), pixels_a_value
 
 
 def _root_mean_square(pairs: NDArray[np.uint8]) -> NDArray[np.float64]:

@@ -22,7 +22,7 @@ class Predictions:
     Attributes:
         rows: int64 (n,), ascending row numbers of the train file.
         oof: float32 (n, K), probabilities of those rows by networks that were not trained on them.
-        test: float32 (T, K), probabilities of the test rows.
+        test: float32 (T, K), probabilities of the test rows; memory-mapped where they were read.
     """
 
     rows: NDArray[np.int64]
@@ -34,7 +34,10 @@ def joined(parts: list[Predictions]) -> Predictions:
     """A member from its folds: out-of-fold rows put together, test probabilities averaged."""
     rows = np.concatenate([part.rows for part in parts])
     order = np.argsort(rows, kind="stable")
-    test = np.asarray(np.mean([part.test for part in parts], axis=0, dtype=np.float64), dtype=np.float32)
+    total = parts[0].test.astype(np.float64)
+    for part in parts[1:]:
+        total += part.test
+    test = (total / len(parts)).astype(np.float32)
     return Predictions(rows[order], np.concatenate([part.oof for part in parts])[order], test)
 
 
@@ -81,7 +84,7 @@ def read_predictions(folder: VoterFolder) -> Predictions:
     """
     try:
         with np.load(folder.oof) as oof:
-            return Predictions(oof["rows"], oof["probabilities"], np.load(folder.test))
+            return Predictions(oof["rows"], oof["probabilities"], np.load(folder.test, mmap_mode="r"))
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise UserError(
             f"{folder.path}: probabilities cannot be read ({error}); run the train and ensemble stages again"

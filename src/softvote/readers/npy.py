@@ -50,7 +50,8 @@ def _files(competition: Competition) -> NpyArrays:
 
 def _joined(arrays: list[NDArray[np.uint8]]) -> NDArray[np.uint8]:
     """(N, C, H, W) of arrays (n, H, W, C)."""
-    return np.ascontiguousarray(np.concatenate(arrays).transpose(0, 3, 1, 2))
+    whole = arrays[0] if len(arrays) == 1 else np.concatenate(arrays)
+    return np.ascontiguousarray(whole.transpose(0, 3, 1, 2))
 
 
 def load_array(path: Path, problems: Problems) -> NDArray[Any] | None:

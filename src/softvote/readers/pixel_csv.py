@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import math
 import re
+from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,11 +26,12 @@ from softvote.readers.base import (
     note_impossible_sums,
     shown,
 )
-from softvote.readers.table import Table, open_table
+from softvote.readers.table import Record, Table, open_table
 
 if TYPE_CHECKING:
     import pandas as pd
 
+_BLOCK = 4096  # rows parsed at once: the parser makes eight bytes of every pixel
 WHOLE = re.compile(r"\+?[0-9]{1,9}")
 
 
@@ -126,30 +128,34 @@ def _fits(table: Table, count: int, image: ImageFacts, problems: Problems) -> bo
 
 def pixel_values(table: Table, columns: list[int], problems: Problems) -> NDArray[np.uint8]:
     """uint8 (N, pixels); zeros where cells are bad, which are noted."""
-    frame = _parse(table, columns)
-    unclean = [index for index in columns if not _is_clean(frame[index])]
-    for index in unclean[:MOST]:
-        frame[index] = _checked_cells(table, index, problems)
-    if len(unclean) > MOST:
-        more = len(unclean) - MOST
+    pixels = np.zeros((len(table.records), len(columns)), np.uint8)
+    unclean = np.zeros(len(columns), bool)
+    for start in range(0, len(pixels), _BLOCK):
+        frame = _parse(table.records[start : start + _BLOCK], len(table.header), columns)
+        clean = np.array([_is_clean(frame[index]) for index in columns])
+        pixels[start : start + _BLOCK, clean] = frame.loc[:, clean]
+        unclean |= ~clean
+    for place in np.flatnonzero(unclean)[:MOST].tolist():
+        pixels[:, place] = _checked_cells(table, columns[place], problems)
+    more = np.count_nonzero(unclean) - MOST
+    if more > 0:
         problems.add(str(table.path), f"{more} more columns hold cells that are not integers 0..255")
-        return np.zeros(frame.shape, np.uint8)
-    return frame.to_numpy().astype(np.uint8, order="C")
+    return pixels
 
 
 def _is_clean(column: pd.Series[Any]) -> bool:
     return column.dtype == np.int64 and bool(column.between(0, 255).all())
 
 
-def _parse(table: Table, columns: list[int]) -> pd.DataFrame:
-    """These columns, named by their index; nothing is taken for a missing value."""
+def _parse(records: Sequence[Record], width: int, columns: list[int]) -> pd.DataFrame:
+    """These columns of rows of `width` cells, named by their index; nothing is taken for a missing value."""
     import pandas as pd
 
-    text = "\n".join(record.text for record in table.records)
+    text = "\n".join(record.text for record in records)
     return pd.read_csv(
         io.StringIO(text),
         header=None,
-        names=list(range(len(table.header))),
+        names=list(range(width)),
         usecols=columns,
         index_col=False,
         na_filter=False,

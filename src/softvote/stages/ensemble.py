@@ -5,7 +5,7 @@ from __future__ import annotations
 from softvote.artifacts import forget, read_json, write_json, write_text
 from softvote.ensemble import RULES, choose_rule, compare, cross_fitted, render_table, soft_vote
 from softvote.errors import Problems
-from softvote.predictions import Predictions, score_from, write_predictions
+from softvote.predictions import Predictions, read_predictions, score_from, write_predictions
 from softvote.stages import Run
 from softvote.stages.plan import Plan, make_plan
 
@@ -47,7 +47,7 @@ def _refuse_unfinished(plan: Plan) -> None:
 
 def _vote(plan: Plan) -> None:
     ensemble, voters = plan.run.pipeline.ensemble, plan.run.pipeline.voters
-    members = [plan.predictions(name) for name in voters]
+    members = [read_predictions(plan.run.folder.voter(name)) for name in voters]  # found current before
     rows, oof = members[0].rows, [member.oof for member in members]
     truth, fold_of_row = plan.dataset.train_labels[rows], plan.folds[rows]
     table = compare(oof, voters, truth, fold_of_row)
