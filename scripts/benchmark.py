@@ -10,9 +10,9 @@ Speed. Two loops train the same network on the same images, with the same ranges
     Normalize, Adam at 1e-3, cross-entropy; written out below, in one process with torch's own threads.
 (b) ours: softvote.training.train with the member's recipe from pipelines/, less shear and elastic, which (a)
     has not; in as many processes at once, with as many threads, as the local engine gives the pipeline.
-The networks are softvote's in both; (a) has ReLU before pooling, as people write it, where ours pools first.
-slot_cnn learns digits from sums: in both, the loss is cross-entropy over the 37 sums, through softvote's
-`digits` head.
+The networks are softvote's in both; in (a) cnn and big_kernel_cnn have ReLU before pooling, as people write
+them. slot_cnn learns digits from sums: in both, the loss is cross-entropy over the 37 sums, through
+softvote's `digits` head.
 Processes start and warm up once a network; then a and b work by turns, `repeats` times, so that what else the
 machine does hits both. A lap is some steps that do not count, then `seconds` that do. Errors are standard
 errors of the mean over repeats. A process's memory is its largest resident set, summed over the loop's
@@ -373,6 +373,14 @@ class PilImages(Dataset[tuple[Tensor, int]]):
         return self.transform(Image.fromarray(self.images.pixels[row, 0])), int(self.images.values[row])
 
 
+def as_people_write_it(model: nn.Module) -> nn.Module:
+    """The network with each ReLU before the pooling that stands before it in ours: the same function."""
+    for block in [module for module in model.modules() if isinstance(module, nn.Sequential)]:
+        if [type(layer) for layer in block[1:]] == [nn.BatchNorm2d, nn.MaxPool2d, nn.ReLU]:
+            block[2], block[3] = block[3], block[2]
+    return model
+
+
 def train_stock(
     case: Case, images: Images, epochs: int, seed: int, after_step: Callable[[int], None]
 ) -> Predictor:
@@ -400,14 +408,6 @@ def train_stock(
 
 
 # ---------------------------------------------------------------- (b) ours
-
-
-def as_people_write_it(model: nn.Module) -> nn.Module:
-    """The network with each ReLU before the pooling that stands before it in ours: the same function."""
-    for block in [module for module in model.modules() if isinstance(module, nn.Sequential)]:
-        if [type(layer) for layer in block[1:]] == [nn.BatchNorm2d, nn.MaxPool2d, nn.ReLU]:
-            block[2], block[3] = block[3], block[2]
-    return model
 
 
 def train_ours(case: Case, images: Images, epochs: int, seed: int) -> Predictor:

@@ -2,7 +2,7 @@
 
     python scripts/growth.py                                      # docs/growth.json, docs/growth.png
     python scripts/growth.py --rows 1000 10000 --to somewhere
-    python scripts/growth.py --only rows                          # one of rows, members, folds, image, most
+    python scripts/growth.py --only rows --to elsewhere           # one of rows, members, folds, image, most
 
 Around a base of the middle number of rows, 5 members, 5 folds and 28 x 28, one number varies at a time;
 `most` is the largest number of rows with 25 members. There are as many test rows as training rows. Each
@@ -39,6 +39,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from softvote import machine
 from softvote.artifacts import Workspace, sha256_of, write_json, write_text, written_whole
 from softvote.errors import UserError
 from softvote.jobs import Job
@@ -106,7 +107,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if min(parsed.rows) < 100:
             raise UserError(f"--rows {min(parsed.rows)}: too few to measure; give 100 or more")
         found = [facts for case in cases(sorted(set(parsed.rows)), parsed.only) for facts in measured(case)]
-        write_json(parsed.to / "growth.json", {"cores": len(os.sched_getaffinity(0)), "measured": found})
+        write_json(parsed.to / "growth.json", {"cores": machine.cores(), "measured": found})
         print(table(found), end="")
         draw(parsed.to / "growth.png", found)
     except UserError as error:
@@ -412,7 +413,7 @@ def _set_scales(top: Any, bottom: Any, axis: str, sizes: Sequence[int]) -> None:
         panel.minorticks_off()
         panel.grid(color="0.9")
     bottom.set_xticks(sorted(set(sizes)), labels=[f"{size:,}" for size in sorted(set(sizes))])
-    bottom.set_xlabel({"image": "pixels an image", "most": "rows, 25 members"}.get(axis, axis))
+    bottom.set_xlabel({"image": "pixels an image", "most": f"rows, {max(MEMBERS)} members"}.get(axis, axis))
 
 
 if __name__ == "__main__":

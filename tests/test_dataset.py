@@ -151,7 +151,8 @@ def test_second_reading_maps_the_arrays_and_never_writes_to_them(
     forbid_parsing(monkeypatch)
     second = load_dataset(competition, workspace)
     for array in (second.train_pixels, second.train_labels, second.test_pixels):
-        assert isinstance(array, np.memmap) and array.flags.writeable
+        # Not a memmap itself: pickled, that would be copied where Ray shares an array's memory.
+        assert type(array) is np.ndarray and isinstance(array.base, np.memmap) and array.flags.writeable
         array[:] = 1
     assert same(first, load_dataset(competition, workspace))
 

@@ -218,8 +218,8 @@ def _kept(cache: Path) -> Dataset:
     facts: Any = read_json(cache / "facts.json")
     with_addends = _ADDENDS if (cache / f"{_ADDENDS[0]}.npy").exists() else ()
     # Pages are copied when written to, because torch warns of arrays that cannot be.
-    arrays = {
-        name: np.load(cache / f"{name}.npy", mmap_mode="c", allow_pickle=False)
+    arrays: dict[str, Any] = {
+        name: np.asarray(np.load(cache / f"{name}.npy", mmap_mode="c", allow_pickle=False))
         for name in (*_ARRAYS, *with_addends)
     }
     return Dataset(**arrays, **{**facts, "sample_header": tuple(facts["sample_header"])})

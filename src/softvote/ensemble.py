@@ -23,6 +23,9 @@ Weights = NDArray[np.float64]
 Space = Literal["probability", "logit"]
 Fit = Callable[[Members, Labels], Weights]
 
+RULES_VERSION = 1
+"""Raised whenever a rule gives other weights for the same probabilities."""
+
 _BLOCK = 4096
 _SUM_TOLERANCE = 1e-3
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -83,7 +84,7 @@ def _near_identical_pairs(
     radius = distance * np.sqrt(images[0].size / pixels_a_value)
     radius = radius * (1 + _SLACK) + _SLACK
     tree = cKDTree(projected)
-    asked = projected[:: -(-len(projected) // _ASKED)]
+    asked = projected[:: math.ceil(len(projected) / _ASKED)]
     if tree.query_ball_point(asked, radius, return_length=True).mean() > _CROWD:
         raise UserError(
             f"folds.near_identical: {distance:g} grey levels join most of these images; set it lower, or to 0"

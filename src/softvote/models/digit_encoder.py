@@ -45,8 +45,8 @@ class DigitEncoder(FeaturesThenClassifier):
             digits,
         )
         self.apply(initialise_for_relu)
-        # From logits of nothing the digits are learnt within a hundred steps. Random ones are unlearnt first,
-        # and what the convolutions could tell of the image goes with them.
+        # With zeros every digit is equally likely at first, and digits are learnt within a hundred steps.
+        # With random weights the first steps undo them, and convolutions lose what tells images apart.
         nn.init.zeros_(digits.weight)
 
 
