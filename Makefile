@@ -46,7 +46,7 @@ init: install ## Write a pipeline for other files: make init FOLDER=input/my-con
 	@test -n "$(FOLDER)" || { echo "make init: say which folder: make init FOLDER=input/my-contest"; exit 1; }
 	$(SOFTVOTE) init '$(FOLDER)' $(if $(NAME),--name '$(NAME)') $(if $(IMAGE),--image $(IMAGE))
 
-check: install ## Say what the pipeline would run
+check: install ## Say what the pipeline would run, and how long it would take here
 	$(SOFTVOTE) check $(PIPELINE) $(OVERRIDES)
 
 folds: install ## Split the training rows, once

@@ -75,7 +75,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from torchvision import transforms
 
 import softvote
-from softvote import training
+from softvote import machine, training
 from softvote.artifacts import Workspace, read_json, write_json, write_text, written_whole
 from softvote.augment import Augmenter, create_augmenter
 from softvote.competition import Competition
@@ -173,7 +173,7 @@ def _head(origins: dict[str, str]) -> Facts:
     return {
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "machine": {
-            "processor": _processor(),
+            "processor": machine.processor(),
             "cores": share(1)[1],
             "instructions": torch.backends.cpu.get_cpu_capability(),
             "device": find_device(),
@@ -188,14 +188,6 @@ def _head(origins: dict[str, str]) -> Facts:
         },
         "data": origins,
     }
-
-
-def _processor() -> str:
-    with suppress(OSError), Path("/proc/cpuinfo").open() as lines:
-        for line in lines:
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
 
 
 def _tell(text: str) -> None:

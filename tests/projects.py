@@ -108,9 +108,9 @@ def probabilities(folder: Path) -> NDArray[np.float32]:
 
 
 def times(root: Path) -> dict[str, int]:
-    """When each file under a folder was last written, in nanoseconds."""
+    """When each file under a folder was last written, in nanoseconds; caches and locks are left out."""
     return {
         path.relative_to(root).as_posix(): path.stat().st_mtime_ns
         for path in sorted(root.rglob("*"))
-        if path.is_file() and not path.name.startswith(".")
+        if path.is_file() and not any(part.startswith(".") for part in path.relative_to(root).parts)
     }

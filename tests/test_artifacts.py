@@ -278,6 +278,7 @@ def test_where_everything_lies(tmp_path: Path) -> None:
     fold = pipeline.voter("cnn").fold(3)
     places = {
         workspace.pipelines: "pipelines", workspace.cache: "models/.cache",
+        workspace.choices: "models/.cache/choices", workspace.paces: "models/.cache/paces",
         workspace.ledger: "submissions/ledger.csv", workspace.inputs: "input",
         workspace.input("c"): "input/c",
         workspace.submission("p", "0123456789ab"): "submissions/p-01234567.csv",

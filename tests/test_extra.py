@@ -19,7 +19,7 @@ from softvote.artifacts import Workspace, read_json
 from softvote.competition import Competition
 from softvote.dataset import Dataset, load_dataset
 from softvote.extra import digest_of, load_extra
-from softvote.jobs import Job, _training_rows
+from softvote.jobs import Job, training_rows
 from softvote.recipe import ExtraTrain
 from softvote.stages.plan import make_plan
 
@@ -154,7 +154,7 @@ def test_extra_rows_come_after_those_of_the_training_folds(
     jobs = {job.label: job for job in plan.jobs}
     own = np.flatnonzero(plan.folds != fold)
     plain, more, named = (
-        _training_rows(jobs[f"{name} fold {fold}"], plan.dataset, plan.folds)
+        training_rows(jobs[f"{name} fold {fold}"], plan.dataset, plan.folds)
         for name in ("plain", "more", "named")
     )
     assert np.array_equal(plain.rows, own) and plain.digits is None and more.digits is None
@@ -172,7 +172,7 @@ def test_alone_only_extra_rows_are_fed(project: Path, name: str) -> None:
     assert projects.softvote(project, "folds", "tiny") == 0
     plan = make_plan(stages.open_run(project, "tiny", [f"members.{name}.extra_train.alone=true"]))
     (job,) = (job for job in plan.jobs if job.label == f"{name} fold 1")
-    rows = _training_rows(job, plan.dataset, plan.folds)
+    rows = training_rows(job, plan.dataset, plan.folds)
     assert np.array_equal(rows.rows, range(TRAIN, TRAIN + EXTRA)) and len(rows.images) == EXTRA
     assert (rows.digits is None) == (name == "more")
 

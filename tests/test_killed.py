@@ -15,7 +15,11 @@ from typing import Any
 import pytest
 from conftest import Digits
 from projects import RECIPE, write_project
+from torch import nn
 from trainings import half_written, results, started
+
+from softvote import execution
+from softvote.execution import Execution
 
 # One network with all that a checkpoint can hold; a step takes milliseconds.
 EXTRAS = {"ema": 0.9, "augment": {"rotate": 10, "shift": 1}, "schedule": {"name": "one_cycle"}}
@@ -102,3 +106,42 @@ def test_a_kill_before_any_rename_changes_no_bit(tmp_path: Path, untouched: list
     assert number >= 2
     assert finished(root, stage + 1) == results(untouched[-1])
     assert not half_written(root / "models" / "tiny" / "cnn")
+
+
+# ---------------------------------------------------------------- a probe that other work sways
+
+
+def probed(precision: str, deaths: int | None = None) -> None:
+    """Let the probe of this process find a precision the fastest; and perhaps let it die as above."""
+
+    def fastest(model: nn.Module, shape: object, candidates: list[Execution]) -> Execution:
+        return Execution(candidates[0].device, precision, "contiguous", {})
+
+    execution._fastest = fastest  # type: ignore[assignment]
+    if deaths is not None:
+        killed_before_rename(deaths)
+
+
+def test_a_kill_before_the_first_checkpoint_keeps_the_precision(tmp_path: Path, digits: Digits) -> None:
+    """Whatever a probe finds after it; and the other folds take the same."""
+    auto = {"defaults": RECIPE | {"precision": "auto", "epochs": 1}, "folds": {"count": 2}}
+    roots = [project(tmp_path / name, digits, **auto) for name in ("killed", "whole", "other")]
+    for root in roots:
+        run(root, "folds", "tiny")
+    killed = started(roots[0], "train", "tiny", "--fold", "0", before=partial(probed, "bf16", 1))
+    killed.join()
+    assert killed.exitcode == -signal.SIGKILL and not half_done(roots[0])
+    for root, precision in zip(roots, ("fp32", "bf16", "fp32"), strict=True):
+        process = started(root, "train", "tiny", before=partial(probed, precision))
+        process.join()
+        assert process.exitcode == 0, (root / "log.txt").read_text()
+    found = [weights(root) for root in roots]
+    assert found[0] == found[1] != found[2]
+
+
+def half_done(root: Path) -> list[Path]:
+    return [*root.rglob("checkpoint*"), *root.rglob("weights*")]
+
+
+def weights(root: Path) -> list[bytes]:
+    return [path.read_bytes() for path in sorted(root.rglob("weights.safetensors"))]

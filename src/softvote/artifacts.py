@@ -33,8 +33,18 @@ class Workspace:
 
     @property
     def cache(self) -> Path:
-        """Parsed input files, named by the content they were parsed from."""
+        """What can be found out again: parsed input files, by their content, and findings on this machine."""
         return self.models / ".cache"
+
+    @property
+    def choices(self) -> Path:
+        """In which precision and memory format networks run on this machine."""
+        return self.cache / "choices"
+
+    @property
+    def paces(self) -> Path:
+        """How fast members train on this machine."""
+        return self.cache / "paces"
 
     @property
     def submissions(self) -> Path:

@@ -85,7 +85,7 @@ def _add_data(commands: Commands) -> None:
 
 
 def _add_pipeline(commands: Commands) -> None:
-    _on_pipeline(commands, "check", _check, "say what a pipeline would run, without running it")
+    _on_pipeline(commands, "check", _check, "say what a pipeline would run and how long it would take")
     _command(commands, "schema", _schema, "print the JSON Schema of pipeline files, for editors")
 
 

@@ -10,8 +10,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from softvote.kept import Facts, Findings, remembered
+from softvote.machine import processor
+
+PROBE_VERSION = 1
+"""Raised whenever equal speeds lead to another choice, so that none of an older version is taken."""
+
 _ROUNDS = 6  # each candidate takes a step a round; the first round is not timed
 _WORTH_IT = 1.25  # how much faster a less plain choice must be; less would change with the machine's mood
+_SMALL = 0.01  # standard deviation of what stands in for weights of zero
 _TOLERANCE = 0.05  # relative error of bf16 outputs above which fp32 stays
 
 
@@ -80,23 +87,30 @@ def set_random_state(state: dict[str, Tensor]) -> None:
         torch.mps.set_rng_state(state["mps"])
 
 
-_probed: dict[object, Execution] = {}
-
-
 def choose_execution(
-    model: nn.Module, shape: tuple[int, int, int, int], precision: str, memory_format: str, key: object
+    model: nn.Module,
+    shape: tuple[int, int, int, int],
+    precision: str,
+    memory_format: str,
+    network: Facts,
+    findings: Findings = remembered,
 ) -> Execution:
     """What the caller asked for; where it says auto, the fastest in a probe of a few steps.
 
     A choice less plain than another (bf16 less than fp32, contiguous less than channels_last) must be
-    a quarter faster, so that two runs on one machine choose alike.
+    a quarter faster. Other work on the machine can sway a probe all the same, and other precision means
+    other bits; so a choice is made once and stands as long as all that it depends on.
 
     Args:
         model: the network; its weights are left as they are.
         shape: of a training batch, (B, C, H, W).
         precision: fp32, bf16 or auto.
         memory_format: contiguous, channels_last or auto.
-        key: networks with equal keys share one probe in this process.
+        network: says which network it is.
+        findings: keeps choices; left out, this process does.
+
+    Raises:
+        UserError: the choice cannot be kept.
     """
     device = find_device()
     candidates = [
@@ -107,14 +121,36 @@ def choose_execution(
     ]
     if len(candidates) == 1:
         return candidates[0]
-    cache_key = (key, shape, precision, memory_format)
-    if cache_key not in _probed:
-        _probed[cache_key] = _fastest(model, shape, candidates)
-    return _probed[cache_key]
+    depends_on = machine_facts(device) | {
+        "version": PROBE_VERSION,
+        "network": network,
+        "layers": layers(model),
+        "batch": list(shape),
+        "precision": precision,
+        "memory_format": memory_format,
+    }
+    return Execution(**findings(depends_on, lambda: _fastest(model, shape, candidates).facts()))
+
+
+def layers(model: nn.Module) -> list[list[int]]:
+    """The shapes of a network's state; its source may change and its name stay."""
+    return [list(value.shape) for value in model.state_dict().values()]
+
+
+def machine_facts(device: str) -> Facts:
+    """What the speed of a network depends on besides the network and its images."""
+    return {
+        "device": torch.cuda.get_device_name() if device == "cuda" else device,
+        "processor": processor(),
+        "instructions": torch.backends.cpu.get_cpu_capability(),
+        "threads": torch.get_num_threads(),
+        "torch": str(torch.__version__),
+    }
 
 
 def _fastest(model: nn.Module, shape: tuple[int, int, int, int], candidates: list[Execution]) -> Execution:
     state = {name: value.clone() for name, value in model.state_dict().items()}
+    _fill_zeros(model)
     images = torch.randn(shape, generator=torch.Generator().manual_seed(0)).to(candidates[0].device)
     tried = [c for c in candidates if c.precision == "fp32" or _agrees_with_fp32(model, images, c)]
     # By turns, and the best of each: what else the machine does must not decide.
@@ -138,17 +174,27 @@ def _agrees_with_fp32(model: nn.Module, images: Tensor, candidate: Execution) ->
     return bool(error < _TOLERANCE)
 
 
+def _fill_zeros(model: nn.Module) -> None:
+    """Small random weights where they are zero: a last layer of zeros would hide what bf16 does before it."""
+    random = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for weights in model.parameters():
+            if not weights.any():
+                weights.copy_(torch.randn(weights.shape, generator=random) * _SMALL)
+
+
 def _seconds_a_step(model: nn.Module, images: Tensor, candidate: Execution) -> float:
-    _wait_for(candidate.device)
+    wait_for(candidate.device)
     started = time.perf_counter()
     with candidate.autocast():
         outputs = model(candidate.lay_out(images))
     outputs.float().square().mean().backward()
-    _wait_for(candidate.device)
+    wait_for(candidate.device)
     return time.perf_counter() - started
 
 
-def _wait_for(device: str) -> None:
+def wait_for(device: str) -> None:
+    """Until an accelerator has done all it was told."""
     if device == "cuda":
         torch.cuda.synchronize()
     elif device == "mps":

@@ -36,9 +36,11 @@ from softvote.artifacts import (
 )
 from softvote.competition import Task
 from softvote.dataset import Dataset
+from softvote.ensemble import RULES_VERSION
 from softvote.extra import ExtraRows, digest_of, load_extra
 from softvote.folds import FoldTable
 from softvote.git import git_state
+from softvote.kept import Findings, remembered
 from softvote.pipeline import Pipeline
 from softvote.predictions import Predictions, are_whole, write_predictions
 from softvote.recipe import Member
@@ -234,7 +236,7 @@ def voter_key(pipeline: Pipeline, jobs: Sequence[Job], name: str) -> str:
         parts = [job for job in jobs if job.member_name == name]
         return key_of([[job.prediction_key, read_json(job.folder.scores).get("content")] for job in parts])
     voters = [[voter, voter_key(pipeline, jobs, voter)] for voter in pipeline.voters]
-    return key_of([pipeline.ensemble.rule, voters])
+    return key_of([RULES_VERSION, pipeline.ensemble.rule, voters])
 
 
 def run_job(
@@ -243,16 +245,18 @@ def run_job(
     folds: NDArray[np.int64],
     seconds: float = CHECKPOINT_SECONDS,
     keep: Callable[[bytes], None] | None = None,
+    findings: Findings = remembered,
 ) -> None:
     """Train the job if that is due, then predict; each leaves its files whole before the next begins.
 
     Args:
         seconds: between two checkpoints of a training.
         keep: given the content of each.
+        findings: keeps what was found fastest on this machine; left out, this process does.
     """
     sweep(job.folder.path)
     if job.state() == "train":
-        _train(job, dataset, folds, seconds, keep)
+        _train(job, dataset, folds, seconds, keep, findings)
     _predict(job, dataset, folds)
 
 
@@ -262,6 +266,7 @@ def _train(
     folds: NDArray[np.int64],
     seconds: float,
     keep: Callable[[bytes], None] | None,
+    findings: Findings,
 ) -> None:
     from safetensors.torch import save
 
@@ -270,13 +275,13 @@ def _train(
     from softvote.inference import Predictor, load_weights
     from softvote.training import train
 
-    data = _training_rows(job, dataset, folds)
+    data = training_rows(job, dataset, folds)
     seed = training_seed(job.identity["pipeline_seed"], job.member_name, job.fold)
     start = load_weights(job.source.folder) if job.source else None
     key = key_of([job.training_key, job.source_weights(), CHECKPOINT_VERSION, find_device()])
     checkpoints = Checkpoints(job.folder.checkpoint, key, seconds, keep)
     started = time.perf_counter()
-    trained = train(job.member, data, job.task, seed, job.label, start, checkpoints)
+    trained = train(job.member, data, job.task, seed, job.label, start, checkpoints, findings)
     # Epochs that a process which is gone has fed are in the log, not in this one's time.
     spent = max(time.perf_counter() - started, sum(epoch["seconds"] for epoch in trained.log))
     predictor = Predictor(trained.network, trained.normalisation, trained.execution)
@@ -294,7 +299,7 @@ def _train(
     checkpoints.remove()
 
 
-def _training_rows(job: Job, dataset: Dataset, folds: NDArray[np.int64]) -> TrainingRows:
+def training_rows(job: Job, dataset: Dataset, folds: NDArray[np.int64]) -> TrainingRows:
     """The rows of the training folds, and the extra ones after them."""
     import torch
 

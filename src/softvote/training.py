@@ -19,12 +19,13 @@ from numpy.typing import NDArray
 from timm.utils.model_ema import ModelEmaV3
 from torch import Tensor, nn
 
-from softvote import models
+from softvote import machine, models
 from softvote.augment import create_augmenter
 from softvote.checkpoint import Checkpoints
 from softvote.competition import LARGEST_ADDEND, Task
 from softvote.errors import UserError
 from softvote.execution import Execution, choose_execution, random_state, set_random_state
+from softvote.kept import Findings, remembered
 from softvote.models.layers import FeaturesThenClassifier
 from softvote.networks import Network, create_network
 from softvote.normalise import Normalisation
@@ -83,6 +84,7 @@ def train(
     label: str,
     start: dict[str, Tensor] | None = None,
     checkpoints: Checkpoints | None = None,
+    findings: Findings = remembered,
 ) -> Trained:
     """Train a member's network.
 
@@ -94,12 +96,14 @@ def train(
         label: what the progress display calls it.
         start: weights of the network that the member's `init_from` names.
         checkpoints: where the state is kept meanwhile, and perhaps stands from a run that was stopped.
+        findings: keeps what was found fastest on this machine; left out, this process does.
 
     Raises:
         UserError: no such network, weights that do not fit, a loss that is no number, or a checkpoint
-            that cannot be written.
+            or finding that cannot be written.
     """
     torch.set_flush_denormal(True)
+    machine.keep_freed_memory()
     _, channels, height, width = data.images.shape
     torch.manual_seed(derive_seed(seed, "weights"))
     network = create_network(member, task, (channels, height, width))
@@ -109,10 +113,9 @@ def train(
         except UserError as error:
             raise UserError(f"{label}: {error}") from None
     state = checkpoints.read() if checkpoints else None
-    execution = Execution(**state["execution"]) if state else choose_execution(
-        network.model, (min(member.batch_size, len(data.rows)), channels, height, width),
-        member.precision, member.memory_format, (member.model, repr(member.model_args)),
-    )  # fmt: skip
+    execution = (
+        Execution(**state["execution"]) if state else execution_for(member, network, data.images, findings)
+    )
     execution.place(network.model)
     fed, watched = _hold_out(member, data, seed)
     normalisation = Normalisation.of(fed.images)
@@ -120,6 +123,18 @@ def train(
     training.run(fed, watched, label, checkpoints, state)
     trained = replace(network, model=training.predictor)
     return Trained(len(fed.rows), trained, normalisation, execution, training.log)
+
+
+def execution_for(member: Member, network: Network, images: Tensor, findings: Findings) -> Execution:
+    """How a member's network runs in training.
+
+    Args:
+        images: uint8 (n, C, H, W), of all training rows.
+        findings: keeps what was found fastest on this machine.
+    """
+    shape = (min(member.batch_size, len(images)), images.shape[1], images.shape[2], images.shape[3])
+    named = member.model_dump(mode="json", include={"model", "model_args"})
+    return choose_execution(network.model, shape, member.precision, member.memory_format, named, findings)
 
 
 def _create_training(

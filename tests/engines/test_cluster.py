@@ -14,6 +14,7 @@ import pytest
 from conftest import Digits
 from projects import RECIPE, pipeline, process, softvote, write_digits, write_pipeline
 
+from softvote.artifacts import Workspace, read_json
 from softvote.engines.cluster import require_ray
 from softvote.errors import UserError
 
@@ -92,6 +93,20 @@ def test_a_lost_node_changes_no_bit(cluster: Any, tmp_path: Path, digits: Digits
     assert not list(there.rglob("checkpoint.*"))
     for stage in ("ensemble", "submit"):
         assert softvote(there, stage, "tiny") == 0
+
+
+def test_trainings_on_all_nodes_choose_alike(cluster: Any, tmp_path: Path, digits: Digits) -> None:
+    """What the first finds is kept where the driver is, and stands for those that come later."""
+    facts = {"members": {"cnn": {"model": "cnn"}}, "defaults": RECIPE | {"precision": "auto", "epochs": 1}}
+    root = project(tmp_path, digits, on(cluster), **facts)
+    with nodes(cluster, 2):
+        training = process(root, "train", "tiny")
+        said = training.communicate(timeout=240)
+    assert training.returncode == 0, said
+    (choice,) = Workspace(root).choices.glob("*.json")
+    folder = Workspace(root).pipeline("tiny").voter("cnn")
+    taken = [read_json(fold.recipe)["execution"] for fold in folder.folds()]
+    assert taken == [read_json(choice)["found"]] * 2 and taken[0]["probe"]
 
 
 def test_a_job_that_fails_stops_no_other(cluster: Any, tmp_path: Path, digits: Digits) -> None:

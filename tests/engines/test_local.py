@@ -15,13 +15,17 @@ from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from conftest import Digits
 from projects import softvote, write_project
 from trainings import results, started, two_cores, until
 
-from softvote.artifacts import PipelineFolder, claimed, read_json, write_json
+from softvote import machine
+from softvote.artifacts import PipelineFolder, Workspace, claimed, read_json, write_json
+from softvote.engines import gpus as gpu_room
 from softvote.engines import local
+from softvote.engines.base import Work
 from softvote.progress import ScreenLock
 
 TRAIN = ("train", "tiny", "--checkpoint", "0")
@@ -216,7 +220,7 @@ def test_every_job_has_its_share_of_the_cores(
     monkeypatch: pytest.MonkeyPatch, cores: int, trainings: int, workers: int, threads: int
 ) -> None:
     monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(cores)), raising=False)
-    monkeypatch.setattr(local, "_free_memory", lambda: 1 << 40)
+    monkeypatch.setattr(machine, "free_memory", lambda: 1 << 40)
     assert local.share(trainings) == (workers, threads)
 
 
@@ -234,8 +238,35 @@ def test_memory_limits_jobs_but_not_their_threads(
 ) -> None:
     """The bits depend on the threads, and what else runs on the machine must not."""
     monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(16)), raising=False)
-    monkeypatch.setattr(local, "_free_memory", lambda: gibibytes << 30)
+    monkeypatch.setattr(machine, "free_memory", lambda: gibibytes << 30)
     assert local.share(25) == (workers, 1)
+
+
+GIB = 1 << 30
+
+
+@pytest.mark.parametrize(
+    ("free", "workers", "gpus"),
+    [
+        ([], None, [0] * 8),
+        ([24 * GIB], None, [0] * 8),
+        ([3 * GIB], None, [0, 0, 0]),
+        ([3 * GIB, 24 * GIB], None, [0, 1, 0, 1, 0, 1, 1, 1]),
+        ([3 * GIB, 24 * GIB], 3, [0, 1, 0]),
+        ([0, 0], 2, [0, 1]),
+    ],
+)
+def test_jobs_share_gpus_where_they_fit(
+    monkeypatch: pytest.MonkeyPatch, free: list[int], workers: int | None, gpus: list[int]
+) -> None:
+    """Who says how many at once is taken at his word; the threads are those of the cores either way."""
+    monkeypatch.setattr(machine, "cores", lambda: 8)
+    monkeypatch.setattr(machine, "free_memory", lambda: 1 << 40)
+    monkeypatch.setattr(gpu_room, "free_memory", lambda: free)
+    monkeypatch.setattr(gpu_room, "largest", lambda jobs, rows: GIB)
+    rows = np.zeros(100, np.int64)
+    work = Work(Workspace(Path()), None, [], 25, rows, 60.0)  # type: ignore[arg-type]
+    assert local.places(work, workers) == (gpus, 8 // (workers or 8))
 
 
 def hold(path: Path, said: Connection) -> None:

@@ -15,6 +15,7 @@ from softvote.competition import Competition
 from softvote.dataset import Dataset, load_dataset
 from softvote.errors import UserError
 from softvote.jobs import Job, run_job
+from softvote.kept import kept_in
 
 Kind = Literal["busy", "failed"]
 
@@ -100,7 +101,8 @@ def _run(job: Job, dataset: Dataset, work: Work) -> None:
     import torch
 
     try:
-        run_job(job, dataset, work.folds, work.checkpoint_seconds)
+        findings = kept_in(work.workspace.choices)
+        run_job(job, dataset, work.folds, work.checkpoint_seconds, findings=findings)
     except torch.OutOfMemoryError:
         raise UserError(
             f"{job.label}: the device's memory is too small; lower members.{job.member_name}.batch_size"

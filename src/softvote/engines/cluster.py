@@ -16,7 +16,7 @@ import warnings
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +27,7 @@ from softvote.engines.base import Left, Work, blocked, waiting
 from softvote.errors import UserError
 from softvote.extra import ExtraRows
 from softvote.jobs import Job, run_job
+from softvote.kept import Facts, Finder, Findings, kept_in, look_up
 from softvote.pipeline import RayEngine
 
 Files = dict[str, bytes]
@@ -146,6 +147,7 @@ class _Driver:
         sent = self.do.remote(
             replace(job, extra=None), self.data, extra, own, source, self.work.checkpoint_seconds,
             self.threads, self.keeper, job.folder.checkpoint.resolve(),
+            self.work.workspace.choices.resolve(),
         )  # fmt: skip
         self.running[sent] = job
 
@@ -206,6 +208,10 @@ class _Keeper:
         with written_whole(path) as temporary:
             temporary.write_bytes(content)
 
+    def find(self, folder: Path, facts: Facts, found: Facts | None) -> Facts | None:
+        """What is kept for these facts, else what a node found; None where there is neither."""
+        return look_up(folder, facts) if found is None else kept_in(folder)(facts, lambda: found)
+
 
 # ---------------------------------------------------------------- on a node
 
@@ -220,6 +226,7 @@ def _do(
     threads: int,
     keeper: Any,
     kept: Path,
+    findings: Path,
 ) -> Files | str:
     """Do a job in a temporary folder; the files it left, or what is wrong in words.
 
@@ -227,6 +234,7 @@ def _do(
         own: files of the job that are there already.
         source: files of the job whose weights it starts from.
         kept: the keeper's path of the checkpoint.
+        findings: the keeper's folder of them.
     """
     import ray
     import torch
@@ -240,7 +248,7 @@ def _do(
         if checkpoint is not None:
             here.folder.checkpoint.write_bytes(checkpoint)
         try:
-            run_job(here, *data, seconds, _kept_by(keeper, kept))
+            run_job(here, *data, seconds, _kept_by(keeper, kept), _found_by(keeper, findings))
         except UserError as error:
             return str(error)
         return _read(here.folder, (*_LEFT_BY_TRAINING, *_LEFT_BY_PREDICTION))
@@ -260,6 +268,20 @@ def _kept_by(keeper: Any, path: Path) -> Callable[[bytes], None]:
         sent[:] = [keeper.write.remote(path, content)]
 
     return keep
+
+
+def _found_by(keeper: Any, folder: Path) -> Findings:
+    """What is known of machines like this node; of two that look at once, the first decides for both."""
+    import ray
+
+    def find_once(facts: Facts, find: Finder) -> Facts:
+        try:
+            known: Facts | None = ray.get(keeper.find.remote(folder, facts, None))
+            return known or cast(Facts, ray.get(keeper.find.remote(folder, facts, find())))
+        except ray.exceptions.RayTaskError as error:
+            raise UserError(str(error.cause)) from None
+
+    return find_once
 
 
 def _moved(job: Job, extra: ExtraRows | None, place: Path, own: Files, source: Files) -> Job:

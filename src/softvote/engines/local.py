@@ -17,23 +17,24 @@ from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
+from softvote import machine
 from softvote.artifacts import forget
 from softvote.engines.base import Left, Work, attempt, blocked, waiting
 from softvote.errors import UserError
 from softvote.jobs import Job
 from softvote.progress import take_place
 
-_MEMORY_A_JOB = 2 << 30  # bytes; the largest of ours took 2.1 GiB with 30,000 images of 40 x 168
+_MEMORY_A_JOB = 2 << 30  # bytes; about what the largest of ours takes with 30,000 images of 40 x 168
 
 # Processes are forked from a server that has imported these and done nothing else: starting one costs
 # milliseconds instead of the seconds that torch takes, and no thread of this process is forked along.
-_context = multiprocessing.get_context("forkserver")
+context = multiprocessing.get_context("forkserver")
 _PRELOADED = ["softvote.training", "softvote.inference", "softvote.checkpoint"]
 
 
 def prepare() -> None:
     """Let the server import torch while this process looks for mistakes."""
-    _context.set_forkserver_preload(_PRELOADED)
+    context.set_forkserver_preload(_PRELOADED)
     resource_tracker.ensure_running()  # before the mask, which starting it would lift
     # Ctrl-C reaches every process of the terminal; this one alone answers it, and ends the others.
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
@@ -49,21 +50,34 @@ def share(trainings: int, workers: int | None = None) -> tuple[int, int]:
     The threads of one process wait for each other in every layer of a small network; jobs do not. The
     threads depend on cores and pipeline alone, never on what else runs, so that results can be repeated.
     """
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores = machine.cores()
     if workers is not None:
         return workers, max(1, cores // workers)
     at_once = max(1, min(cores, trainings))
-    return max(1, min(at_once, _free_memory() // _MEMORY_A_JOB)), cores // at_once
+    return max(1, min(at_once, machine.free_memory() // _MEMORY_A_JOB)), cores // at_once
 
 
-def _free_memory() -> int:
-    """Bytes that programs may still take; where the system does not tell, enough."""
-    try:
-        with Path("/proc/meminfo").open() as lines:
-            found = next(line for line in lines if line.startswith("MemAvailable:"))
-        return int(found.split()[1]) << 10
-    except (OSError, StopIteration):
-        return 1 << 62
+def places(work: Work, workers: int | None = None) -> tuple[list[int], int]:
+    """The GPU of each job that runs at once, 0 throughout where there is none, and the threads of each.
+
+    Jobs share a GPU where they fit, and several GPUs take them in turns; so do as many as `workers` says.
+    """
+    from softvote.engines import gpus
+
+    at_once, threads = share(work.trainings, workers)
+    free = gpus.free_memory()
+    if free and workers is None:
+        return gpus.deal(free, gpus.largest(work.jobs, len(work.folds)), at_once), threads
+    return [place % max(1, len(free)) for place in range(at_once)], threads
+
+
+def take_share(threads: int, gpu: int) -> None:
+    """Let this process compute with so many threads, and on that GPU where there is one."""
+    import torch
+
+    torch.set_num_threads(threads)
+    if torch.cuda.is_available():
+        torch.cuda.set_device(gpu)
 
 
 def run_local(work: Work, workers: int | None) -> list[Left]:
@@ -75,9 +89,9 @@ def run_local(work: Work, workers: int | None) -> list[Left]:
     Args:
         workers: how many at once; None for as many as pay.
     """
-    at_once, threads = share(work.trainings, workers)
+    gpus, threads = places(work, workers)
     with tempfile.NamedTemporaryFile(prefix="softvote-") as screen:
-        return _Pool(work, at_once, threads, Path(screen.name)).run()
+        return _Pool(work, gpus, threads, Path(screen.name)).run()
 
 
 @dataclass(frozen=True)
@@ -91,10 +105,10 @@ class _Running:
 class _Pool:
     """The jobs of one run: those that wait, those that run, and those that were left."""
 
-    def __init__(self, work: Work, workers: int, threads: int, screen: Path) -> None:
-        self.work, self.threads, self.screen = work, threads, screen
+    def __init__(self, work: Work, gpus: list[int], threads: int, screen: Path) -> None:
+        self.work, self.gpus, self.threads, self.screen = work, gpus, threads, screen
         self.waiting, self.running, self.left = list(work.jobs), list[_Running](), list[Left]()
-        self.places = list(range(workers))
+        self.places = list(range(len(gpus)))
         self.something_was_done = False
 
     def run(self) -> list[Left]:
@@ -130,9 +144,10 @@ class _Pool:
             self._leave_what_is_blocked()
 
     def _start(self, job: Job, place: int) -> None:
-        said, saying = _context.Pipe(duplex=False)
-        process = _context.Process(
-            target=_do, args=(job, self.work, self.threads, place, self.screen, saying), name=job.label
+        said, saying = context.Pipe(duplex=False)
+        share = (self.threads, self.gpus[place])
+        process = context.Process(
+            target=_do, args=(job, self.work, share, place, self.screen, saying), name=job.label
         )
         process.start()
         saying.close()
@@ -191,12 +206,10 @@ def _first_words(log: Path) -> str:
 # ---------------------------------------------------------------- in the job's own process
 
 
-def _do(job: Job, work: Work, threads: int, place: int, screen: Path, saying: Connection) -> None:
-    import torch
-
-    _end_with_parent()
+def _do(job: Job, work: Work, share: tuple[int, int], place: int, screen: Path, saying: Connection) -> None:
+    end_with_parent()
     take_place(place, screen)
-    torch.set_num_threads(threads)
+    take_share(*share)
     try:
         saying.send(attempt(job, work.dataset(), work, _recorded(job)))
     except UserError as error:
@@ -223,7 +236,7 @@ def _recorded(job: Job) -> Iterator[None]:
                 forget(path)
 
 
-def _end_with_parent() -> None:
+def end_with_parent() -> None:
     """A run that was killed shall not go on in processes nobody sees."""
     parent = multiprocessing.parent_process()
     assert parent is not None

@@ -1,56 +1,69 @@
-"""Check: what a pipeline would run, without running it."""
+"""Check: what a pipeline would run and how long that would take here, without running it."""
 
 from __future__ import annotations
 
 from collections import Counter
 
+import numpy as np
+
 from softvote.competition import Competition
 from softvote.dataset import load_dataset
-from softvote.jobs import Job
+from softvote.engines.base import Work
+from softvote.engines.forecast import Forecast, forecast, in_words
+from softvote.folds import FoldTable
+from softvote.jobs import CHECKPOINT_SECONDS, Job
+from softvote.jobs import plan as plan_jobs
 from softvote.models import count_parameters
-from softvote.networks import build_networks
+from softvote.networks import Network, build_networks
+from softvote.pipeline import LocalEngine
+from softvote.recipe import Member
 from softvote.stages import Run
-from softvote.stages.plan import make_plan
+from softvote.stages.plan import Plan, make_plan
 from softvote.tables import render
 
 
 def run(run: Run) -> None:
-    """Build every network, look for what is done already, and show both as a table.
+    """Build every network, look for what is done already and how long the rest takes, and show it as a table.
 
     Raises:
-        UserError: every network that cannot be built or cannot take the images.
+        UserError: every network that cannot be built or cannot take the images; data or folds that cannot
+            be used.
     """
-    competition, spec = run.pipeline.competition, run.pipeline.folds
-    networks = build_networks(run.pipeline, list(run.pipeline.members), with_weights=False)
-    jobs, missing = _jobs(run)
-    done = Counter(job.member_name for job in jobs if job.state() == "done")
+    members, trained = run.pipeline.members, len(run.pipeline.folds.trained)
+    networks = build_networks(run.pipeline, list(members), with_weights=False)
+    plan, missing = _plan(run)
+    jobs = plan.jobs if plan else []
+    due = [job for job in jobs if job.state() != "done"]
+    done = Counter(job.member_name for job in jobs if job not in due)
+    foretold = _forecast(plan, due, networks) if plan and due else None
+    print(_headline(run))
+    lines = [
+        [
+            *_recipe(name, member, networks[name]),
+            *_times(name, foretold),
+            str(trained - done[name]),
+            str(trained),
+        ]
+        for name, member in members.items()
+    ]
+    header = ["member", "model", "head", "parameters", "epochs", "trained with", "augmentation"]
+    print(render([*header, "images/s", "an epoch", "a training", "due", "of"], lines), end="")
+    count, epochs = len(members) * trained, sum(member.epochs for member in members.values()) * trained
+    print(f"{count} trainings on {trained} of {run.pipeline.folds.count} folds, {epochs} epochs in all")
+    print(f"then a vote of {len(run.pipeline.voters)}, rule: {run.pipeline.ensemble.rule}")
+    for line in _time(run, plan, due, foretold):
+        print(line)
+    if missing:
+        print(f"before training: {missing}")
+
+
+def _headline(run: Run) -> str:
+    competition = run.pipeline.competition
     image, classes = competition.image, competition.classes
-    print(
+    return (
         f"{run.name}: {competition.name}, images {image.height} x {image.width} x {image.channels}, "
         f"{len(classes)} classes {classes[0]}..{classes[-1]}{_hidden(competition)}, {competition.metric}"
     )
-    lines = [
-        [
-            name,
-            member.model,
-            member.head,
-            f"{count_parameters(networks[name].model):,}",
-            str(member.epochs),
-            f"{member.optimizer.name}, {member.schedule.name}",
-            member.augment.amounts() if member.augment else "none",
-            str(len(spec.trained) - done[name]),
-            str(len(spec.trained)),
-        ]
-        for name, member in run.pipeline.members.items()
-    ]
-    header = ["member", "model", "head", "parameters", "epochs", "trained with", "augmentation", "due", "of"]
-    print(render(header, lines), end="")
-    trainings = len(lines) * len(spec.trained)
-    epochs = sum(member.epochs for member in run.pipeline.members.values()) * len(spec.trained)
-    print(f"{trainings} trainings on {len(spec.trained)} of {spec.count} folds, {epochs} epochs in all")
-    print(f"then a vote of {len(run.pipeline.voters)}, rule: {run.pipeline.ensemble.rule}")
-    if missing:
-        print(f"before training: {missing}")
 
 
 def _hidden(competition: Competition) -> str:
@@ -60,16 +73,64 @@ def _hidden(competition: Competition) -> str:
     return f" ({digits}{' and an addend' if competition.addend else ''})"
 
 
-def _jobs(run: Run) -> tuple[list[Job], str]:
-    """The jobs, and what is missing before they can be planned: data or folds.
+def _recipe(name: str, member: Member, network: Network) -> list[str]:
+    return [
+        name,
+        member.model,
+        member.head,
+        f"{count_parameters(network.model):,}",
+        str(member.epochs),
+        f"{member.optimizer.name}, {member.schedule.name}",
+        member.augment.amounts() if member.augment else "none",
+    ]
+
+
+def _times(name: str, foretold: Forecast | None) -> list[str]:
+    """images/s, an epoch and a training; empty where nothing is due or nothing is known."""
+    if foretold is None or name not in foretold.paces:
+        return ["", "", ""]
+    pace = foretold.paces[name]
+    return [f"{pace.trained:,.0f}", in_words(pace.epoch), in_words(foretold.longest(name))]
+
+
+def _time(run: Run, plan: Plan | None, due: list[Job], foretold: Forecast | None) -> list[str]:
+    """How long what is due takes, or why that is not known."""
+    if plan is None:
+        return ["time: not known before the data is there"]
+    if not due:
+        return ["time: nothing is due"]
+    if foretold is None:
+        return ["time: not known; the nodes of a cluster are not tried from here"]
+    if foretold.failed:
+        return [
+            f"time: not known; {name} cannot be trained here: {why}" for name, why in foretold.failed.items()
+        ]
+    assert foretold.seconds is not None
+    return [f"time: about {in_words(foretold.seconds)} for what is due, {foretold.at_once} at once"]
+
+
+def _forecast(plan: Plan, due: list[Job], networks: dict[str, Network]) -> Forecast | None:
+    run, spec = plan.run, plan.run.pipeline.engine
+    if not isinstance(spec, LocalEngine):
+        return None
+    competition, trainings = run.pipeline.competition, len(plan.jobs)
+    work = Work(run.workspace, competition, due, trainings, plan.folds, CHECKPOINT_SECONDS)
+    return forecast(work, networks, spec.workers)
+
+
+def _plan(run: Run) -> tuple[Plan | None, str]:
+    """The plan, and what is missing before it can be carried out: data or folds.
 
     Raises:
         UserError: data that cannot be read, or folds that cannot be used.
     """
     folder = run.workspace.input(run.pipeline.competition.name)
     if not folder.is_dir():
-        return [], f"put the competition's files into {folder}: make data ZIP=path/to/the.zip"
-    if not run.folder.folds.is_file():
-        load_dataset(run.pipeline.competition, run.workspace)
-        return [], "make folds"
-    return make_plan(run).jobs, ""
+        return None, f"put the competition's files into {folder}: make data ZIP=path/to/the.zip"
+    if run.folder.folds.is_file():
+        return make_plan(run), ""
+    dataset = load_dataset(run.pipeline.competition, run.workspace)
+    # Folds of about the sizes that are to come say as much about the time.
+    folds = np.arange(len(dataset.train_labels)) % run.pipeline.folds.count
+    jobs = plan_jobs(run.pipeline, run.workspace, run.folder, dataset, FoldTable(folds, "not there yet"))
+    return Plan(run, dataset, folds, jobs), "make folds"

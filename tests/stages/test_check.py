@@ -1,0 +1,115 @@
+"""softvote.stages.check: what a pipeline would run, and how long that takes."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import Digits
+from projects import softvote, write_project
+
+from softvote.engines import forecast
+from softvote.engines.base import Work
+from softvote.engines.pace import Pace
+from softvote.errors import UserError
+from softvote.jobs import Job
+
+TRAIN, TEST = 300, 100
+
+
+@pytest.fixture
+def tried(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The members that were tried; nothing is, every pace is the same."""
+    noted: list[str] = []
+
+    def given(job: Job, work: Work, gpus: list[int], threads: int) -> Pace:
+        noted.append(job.member_name)
+        return Pace(start=600.0, fed=150.0, trained=0.5, predicted=1000.0)
+
+    monkeypatch.setattr(forecast, "measure", given)
+    monkeypatch.setattr(forecast, "launch", lambda: 3.0)
+    return noted
+
+
+@pytest.fixture
+def project(tmp_path: Path, digits: Digits) -> Path:
+    return write_project(tmp_path, digits, TRAIN, TEST)
+
+
+def told(root: Path, capsys: pytest.CaptureFixture[str], *settings: str) -> tuple[dict[str, list[str]], str]:
+    """The cells of each member's line after its augmentation, and all that was said."""
+    capsys.readouterr()
+    assert softvote(root, "check", "tiny", *settings) == 0
+    out = capsys.readouterr().out
+    lines = [line.partition("none") for line in out.splitlines() if line.startswith(("cnn ", "resnet5 "))]
+    return {head.split()[0]: tail.split() for head, _, tail in lines}, out
+
+
+def test_time_is_told_before_there_are_folds(
+    project: Path, tried: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    cells, out = told(project, capsys)
+    assert cells["cnn"] == cells["resnet5"] == ["0", "5", "min", "20", "min", "2", "2"]
+    assert "time: about 1 h 20 min for what is due, 1 at once" in out
+    assert out.endswith("before training: make folds\n") and tried == ["cnn", "resnet5"]
+    assert not (project / "models" / "tiny").exists()
+
+
+def test_the_second_look_measures_nothing(
+    project: Path, tried: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Nor does the first after the folds are there."""
+    told(project, capsys)
+    assert softvote(project, "folds", "tiny") == 0
+    _, out = told(project, capsys)
+    assert tried == ["cnn", "resnet5"] and "before training" not in out
+
+
+def test_what_is_done_takes_no_time(
+    project: Path, tried: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert softvote(project, "folds", "tiny") == 0
+    assert softvote(project, "train", "tiny", "--member", "cnn") == 0
+    cells, out = told(project, capsys)
+    assert tried == ["resnet5"] and cells["cnn"] == ["0", "2"] and cells["resnet5"][-2:] == ["2", "2"]
+    assert "time: about 40 min for what is due, 1 at once" in out
+    assert softvote(project, "train", "tiny") == 0
+    cells, out = told(project, capsys)
+    assert cells == {"cnn": ["0", "2"], "resnet5": ["0", "2"]} and "time: nothing is due\n" in out
+
+
+def test_without_data_there_is_no_time(
+    project: Path, tried: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.rmtree(project / "input")
+    cells, out = told(project, capsys)
+    assert cells["cnn"] == ["2", "2"] and "time: not known before the data is there\n" in out and not tried
+
+
+def test_a_cluster_is_not_tried(project: Path, tried: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    cells, out = told(project, capsys, "--set", "engine={name: ray}")
+    assert cells["cnn"] == ["2", "2"] and "time: not known; the nodes of a cluster" in out and not tried
+
+
+def test_what_cannot_be_trained_is_told_and_not_guessed(
+    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(job: Job, *rest: Any) -> Pace:
+        if job.member_name == "cnn":
+            raise UserError("the loss is nan")
+        return Pace(600.0, 150.0, 0.5, 1000.0)
+
+    monkeypatch.setattr(forecast, "measure", fail)
+    monkeypatch.setattr(forecast, "launch", lambda: 3.0)
+    cells, out = told(project, capsys)
+    assert cells["cnn"] == ["2", "2"] and len(cells["resnet5"]) > 2
+    assert "time: not known; cnn cannot be trained here: the loss is nan\n" in out and "about" not in out
+
+
+def test_a_real_look(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Two processes of one thread each, for some seconds."""
+    cells, out = told(project, capsys, "--set", "members.resnet5=null", "--set", "engine.workers=2")
+    assert "time: about " in out and " s for what is due, 2 at once\n" in out
+    assert float(cells["cnn"][0].replace(",", "")) > 0 and cells["cnn"][2] == "s"
