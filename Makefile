@@ -92,7 +92,7 @@ tour: install ## A stand-in for Kaggle in the folder tour, to try all of this on
 	$(BIN)/python scripts/kaggle_server.py tour/kaggle --run-kernels
 
 test: install ## Run the tests
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2
 
 lint: install ## ruff and mypy
 	$(BIN)/ruff check .
