@@ -649,6 +649,9 @@ _context = multiprocessing.get_context("spawn")
 
 
 def _serve(line: Connection, body: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
+    # A spawned process spawns its children too, and a DataLoader's workers would take seconds to start
+    # in every epoch; in a notebook they start the system's way.
+    multiprocessing.set_start_method(None, force=True)  # type: ignore[arg-type]
     with suppress(EOFError, ConnectionError):  # the measuring process is gone
         try:
             line.send(body(line, *arguments))

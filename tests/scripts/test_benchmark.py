@@ -401,6 +401,31 @@ def test_a_loop_that_ends_without_a_word_is_told() -> None:
         loop.close()
 
 
+A_LOOP_SAYS_HOW_ITS_CHILDREN_START = """
+import multiprocessing
+import sys
+
+sys.path.insert(0, sys.argv[1])
+import benchmark
+
+def body(line):
+    return multiprocessing.get_start_method()
+
+if __name__ == "__main__":
+    loop = benchmark.Loop("cnn, stock", body)
+    print(multiprocessing.get_start_method(), loop.receive())
+    loop.close()
+"""
+
+
+def test_workers_of_a_loop_start_as_those_of_a_notebook_do(tmp_path: Path) -> None:
+    program = tmp_path / "program.py"
+    program.write_text(A_LOOP_SAYS_HOW_ITS_CHILDREN_START)
+    command = [sys.executable, str(program), str(ROOT / "scripts")]
+    here, there = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
+    assert here == there
+
+
 def test_ctrl_c_ends_in_one_line_and_leaves_nothing(tmp_path: Path) -> None:
     process = start(tmp_path, "--networks", "stn_cnn", "--to", "out")
     assert process.stderr

@@ -75,6 +75,23 @@ def conv_bn_relu(in_chans: int, out_chans: int, kernel: int, pool: bool = False)
     )
 
 
+class Flatten(nn.Flatten):
+    """Flattens, and hands the gradient back in the memory format of the features.
+
+    A ReLU before it takes eight times as long where its output and the gradient lie differently.
+    """
+
+    def forward(self, features: Tensor) -> Tensor:
+        """float (B, C, H, W) -> float (B, C * H * W)."""
+        if features.requires_grad and features.is_contiguous(memory_format=torch.channels_last):
+            features.register_hook(_in_channels_last)  # type: ignore[no-untyped-call]
+        return super().forward(features)
+
+
+def _in_channels_last(gradient: Tensor) -> Tensor:
+    return gradient.contiguous(memory_format=torch.channels_last)
+
+
 def initialise_for_relu(layer: nn.Module) -> None:
     """Normal weights of variance 2 / fan-in and no bias (He et al. 2015), for one layer.
 

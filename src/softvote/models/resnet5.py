@@ -8,7 +8,13 @@ from timm.models import register_model
 from torch import Tensor, nn
 from torch.nn import functional
 
-from softvote.models.layers import FeaturesThenClassifier, ImageSize, flat_features, without_weights
+from softvote.models.layers import (
+    FeaturesThenClassifier,
+    Flatten,
+    ImageSize,
+    flat_features,
+    without_weights,
+)
 
 
 class ResidualBlock(nn.Module):
@@ -51,7 +57,7 @@ class ResNet5(FeaturesThenClassifier):
             nn.ReLU(inplace=True),
             ResidualBlock(32, 32),
             ResidualBlock(32, 64, stride=2),
-            nn.Flatten(),
+            Flatten(),
         )
         self.classifier = nn.Linear(flat_features(self.features, in_chans, img_size), num_classes)
 
