@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 
 import numpy as np
 
@@ -34,23 +35,14 @@ def run(run: Run) -> None:
     plan, missing = _plan(run)
     jobs = plan.jobs if plan else []
     due = [job for job in jobs if job.state() != "done"]
-    done = Counter(job.member_name for job in jobs if job not in due)
     foretold = _forecast(plan, due, networks) if plan and due else None
     print(_headline(run))
-    lines = [
-        [
-            *_recipe(name, member, networks[name]),
-            *_times(name, foretold),
-            str(trained - done[name]),
-            str(trained),
-        ]
-        for name, member in members.items()
-    ]
-    header = ["member", "model", "head", "parameters", "epochs", "trained with", "augmentation"]
-    print(render([*header, "images/s", "an epoch", "a training", "due", "of"], lines), end="")
+    print(_recipes(members, networks), end="")
     count, epochs = len(members) * trained, sum(member.epochs for member in members.values()) * trained
     print(f"{count} trainings on {trained} of {run.pipeline.folds.count} folds, {epochs} epochs in all")
     print(f"then a vote of {len(run.pipeline.voters)}, rule: {run.pipeline.ensemble.rule}")
+    if due:
+        print(_dues(members, due, trained, foretold), end="")
     for line in _time(run, plan, due, foretold):
         print(line)
     if missing:
@@ -73,21 +65,35 @@ def _hidden(competition: Competition) -> str:
     return f" ({digits}{' and an addend' if competition.addend else ''})"
 
 
-def _recipe(name: str, member: Member, network: Network) -> list[str]:
-    return [
-        name,
-        member.model,
-        member.head,
-        f"{count_parameters(network.model):,}",
-        str(member.epochs),
-        f"{member.optimizer.name}, {member.schedule.name}",
-        member.augment.amounts() if member.augment else "none",
+def _recipes(members: dict[str, Member], networks: dict[str, Network]) -> str:
+    header = ["member", "model", "head", "parameters", "epochs", "trained with", "augmentation"]
+    lines = [
+        [
+            name,
+            member.model,
+            member.head,
+            f"{count_parameters(networks[name].model):,}",
+            str(member.epochs),
+            f"{member.optimizer.name}, {member.schedule.name}",
+            member.augment.amounts() if member.augment else "none",
+        ]
+        for name, member in members.items()
     ]
+    return render(header, lines)
+
+
+def _dues(members: Iterable[str], due: list[Job], trained: int, foretold: Forecast | None) -> str:
+    """How many trainings of each member are due, and where it is known, how long one takes."""
+    count = Counter(job.member_name for job in due)
+    lines = [[name, str(count[name]), str(trained), *_times(name, foretold)] for name in members]
+    return render(["member", "due", "of", "images/s", "an epoch", "a training"][: len(lines[0])], lines)
 
 
 def _times(name: str, foretold: Forecast | None) -> list[str]:
-    """images/s, an epoch and a training; empty where nothing is due or nothing is known."""
-    if foretold is None or name not in foretold.paces:
+    """images/s, an epoch and a training, empty for a member that is done or cannot be trained."""
+    if foretold is None:
+        return []
+    if name not in foretold.paces:
         return ["", "", ""]
     pace = foretold.paces[name]
     return [f"{pace.trained:,.0f}", in_words(pace.epoch), in_words(foretold.longest(name))]
