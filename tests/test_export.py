@@ -476,6 +476,22 @@ def test_damaged_programs_are_one_line(finished: Path, tmp_path: Path, suffix: s
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("name", ["program.pt2", "program.onnx"])
+def test_a_changed_byte_among_the_weights_is_noticed(
+    name: str, project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Both formats open it and predict other numbers."""
+    program = exported(project).path / name
+    content = bytearray(program.read_bytes())
+    content[len(content) // 2] ^= 0xFF
+    program.write_bytes(content)
+    np.save(project / "images.npy", np.zeros((1, 8, 8), np.uint8))
+    assert softvote(project, "predict", "--model", str(program), str(project / "images.npy")) == 1
+    assert capsys.readouterr().err == (
+        f"softvote: {program}: is not the file that softvote export wrote; export it again\n"
+    )
+
+
 def test_another_program_is_refused(tmp_path: Path) -> None:
     other = torch.export.export(nn.Linear(2, 2), (torch.zeros(1, 2),))
     torch.export.save(other, tmp_path / "other.pt2")

@@ -56,6 +56,15 @@ def share_of_colour(path: Path, channel: int) -> float:
     return float((pixels[:, :, channel] > others + 60).mean())
 
 
+def test_titles_of_two_lines_get_room(tmp_path: Path) -> None:
+    heights = []
+    for title in ("a", "a\nb"):
+        image_grid(tmp_path / "grid.png", [np.zeros((2, 1, 8, 8), np.uint8)] * 4, [[title] * 2] * 4, "")
+        with Image.open(tmp_path / "grid.png") as picture:
+            heights.append(picture.height)
+    assert heights[1] > heights[0] + 4 * 7  # pixels, each line of images
+
+
 def test_wide_images_get_wide_places(tmp_path: Path) -> None:
     sizes = []
     for width in (8, 32):

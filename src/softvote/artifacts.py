@@ -210,6 +210,11 @@ class ExportFolder:
         return self.path / "program.onnx"
 
     @property
+    def programs(self) -> tuple[Path, Path]:
+        """In the order of the checksums in `facts`."""
+        return self.torch, self.onnx
+
+    @property
     def facts(self) -> Path:
         """What the program takes and gives, what it was made from, and how to call it; written last."""
         return self.path / "program.json"

@@ -105,7 +105,7 @@ def write_program(
                 raise UserError(f"{place}: would differ from the networks by {off}; predict from the folder")
             found[place.name] = _largest(given, check.stored)
     facts["largest_difference_from_test"] = {"rows": len(check.images)} | found
-    facts["content"] = [sha256_of(folder.torch), sha256_of(folder.onnx)]
+    facts["content"] = [sha256_of(program) for program in folder.programs]
     write_json(folder.facts, facts | {"how_to_call": how_to_call(signature)})
     return found
 

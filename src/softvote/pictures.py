@@ -22,7 +22,7 @@ def image_grid(
     Args:
         path: of the PNG.
         rows: each uint8 (n, C, H, W).
-        titles: as many as there are images.
+        titles: as many as there are images, of a line or more.
         heading: one line over all.
     """
     from matplotlib.figure import Figure
@@ -30,7 +30,8 @@ def image_grid(
     columns = max(len(row) for row in rows)
     aspect = rows[0].shape[3] / rows[0].shape[2]
     width = 0.9 * max(1.0, aspect**0.6)  # inches; wide images get more, but not all that they ask for
-    figure = Figure(figsize=(columns * width + 0.2, len(rows) * (width / aspect + 0.2) + 0.6), dpi=110)
+    title = 0.1 + 0.1 * max(text.count("\n") + 1 for texts in titles for text in texts)
+    figure = Figure(figsize=(columns * width + 0.2, len(rows) * (width / aspect + title) + 0.6), dpi=110)
     axes = figure.subplots(len(rows), columns, squeeze=False)
     for axis in axes.flat:
         axis.axis("off")

@@ -52,10 +52,10 @@ def run(run: Run, voter: str | None = None, to: Path | None = None) -> None:
 
 def _is_written(folder: ExportFolder, key: str) -> bool:
     """Whether the program of this key is there as it was written."""
-    facts, files = read_json(folder.facts), (folder.torch, folder.onnx)
-    if facts.get("key") != key or not all(file.is_file() for file in files):
+    facts = read_json(folder.facts)
+    if facts.get("key") != key or not all(file.is_file() for file in folder.programs):
         return False
-    return facts.get("content") == [sha256_of(file) for file in files]
+    return facts.get("content") == [sha256_of(file) for file in folder.programs]
 
 
 def _voter(plan: Plan, name: str) -> Voter:
@@ -77,7 +77,7 @@ def _tell(run: Run, voter: Voter, folder: ExportFolder, differences: dict[str, f
     networks = sum(len(member.folds) for member in voter.voting)
     how = f"{voter.rule} of " if voter.rule else ""
     print(f"{run.name}, {voter.name}: {how}{networks} networks, in float32")
-    for path in (folder.torch, folder.onnx):
+    for path in folder.programs:
         size = f"{path.stat().st_size / 1e6:,.1f} MB"
         print(f"wrote {path}  {size}, at most {differences[path.name]:.1e} from test.npy in {rows} rows")
     print(f"wrote {folder.facts}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from softvote.dataset import Dataset
 from softvote.pictures import image_grid
 from softvote.stages import Run
 from softvote.stages.plan import make_plan
@@ -13,7 +14,7 @@ _MOST = 60
 
 
 def run(run: Run, voter: str | None = None) -> None:
-    """Draw them, each with its row, what it was taken for, and its true label.
+    """Draw them, each with its row, its addend where it has one, what it was taken for, and its true label.
 
     Raises:
         UserError: no such voter, or one without predictions.
@@ -33,7 +34,10 @@ def run(run: Run, voter: str | None = None) -> None:
     lines = [surest[start : start + columns] for start in range(0, len(surest), columns)]
     pixels = [dataset.train_pixels[predictions.rows[line]] for line in lines]
     titles = [
-        [f"{predictions.rows[i]}: {classes[guesses[i]]}, not {classes[labels[i]]}" for i in line]
+        [
+            f"{_name(dataset, predictions.rows[i])}{classes[guesses[i]]}, not {classes[labels[i]]}"
+            for i in line
+        ]
         for line in lines
     ]
     heading = (
@@ -41,3 +45,8 @@ def run(run: Run, voter: str | None = None) -> None:
     )
     image_grid(folder.mistakes, pixels, titles, heading)
     print(f"wrote {folder.mistakes}")
+
+
+def _name(dataset: Dataset, row: int) -> str:
+    """What stands before the labels: the row, and the integer that is added to what the image shows."""
+    return f"{row}: " if dataset.train_addends is None else f"{row}, + {dataset.train_addends[row]}\n"

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from softvote.artifacts import ExportFolder, write_text
+from softvote.artifacts import ExportFolder, read_json, sha256_of, write_text
 from softvote.errors import UserError
 from softvote.readers.given import InputImages, read_given
 from softvote.voters import Voter, voter_in
@@ -78,13 +78,26 @@ def _opened(model: Path) -> tuple[Signature, Predict]:
 def _found(model: Path) -> Path | Voter:
     """The file of a program, or the voter whose folder this is; torch is not needed to say no."""
     if model.is_dir():
-        programs = [path for path in (ExportFolder(model).torch, ExportFolder(model).onnx) if path.is_file()]
-        return programs[0] if programs else voter_in(model)
+        programs = [path for path in ExportFolder(model).programs if path.is_file()]
+        return _intact(programs[0]) if programs else voter_in(model)
     if not model.exists():
         raise UserError(f"{model}: no such model; make one with: softvote export PIPELINE")
     if model.suffix not in (".pt2", ".onnx"):
         raise UserError(f"{model}: is no model; name a program.pt2, a program.onnx or a folder of models/")
-    return model
+    return _intact(model)
+
+
+def _intact(program: Path) -> Path:
+    """The program, if it is what was written with the facts beside it; without them nothing is known.
+
+    Raises:
+        UserError: it is another; neither format notices a changed weight by itself.
+    """
+    folder = ExportFolder(program.parent)
+    content = dict(zip(folder.programs, read_json(folder.facts).get("content", []), strict=False))
+    if program in content and sha256_of(program) != content[program]:
+        raise UserError(f"{program}: is not the file that softvote export wrote; export it again")
+    return program
 
 
 def _table(
