@@ -349,6 +349,8 @@ def test_a_file_that_is_missing_or_unreadable(tmp_path: Path) -> None:
     load(tmp_path, GOOD)
     with pytest.raises(UserError, match=r"q.yaml: no such pipeline; .*known: p$"):
         load_pipeline(tmp_path / "q.yaml")
+    with pytest.raises(UserError, match=r"nowhere holds none; name another folder's file$"):
+        load_pipeline(tmp_path / "nowhere" / "q.yaml")
     (tmp_path / "r.yaml").write_bytes(b"\xff\xfe\xff")
     (tmp_path / "s.yaml").mkdir()
     for name in ("r", "s"):

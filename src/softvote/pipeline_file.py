@@ -72,7 +72,8 @@ def _read_yaml(path: Path) -> tuple[dict[str, Any], Places]:
         root = yaml.compose(path.read_text(encoding="utf-8"), yaml.SafeLoader)
     except FileNotFoundError:
         known = sorted(file.stem for file in path.parent.glob("*.yaml"))
-        raise UserError(f"{path}: no such pipeline; {one_of(known, path.stem)}") from None
+        there = one_of(known, path.stem) if known else f"{path.parent} holds none; name another folder's file"
+        raise UserError(f"{path}: no such pipeline; {there}") from None
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: cannot be read: {error}") from None
     except yaml.YAMLError as error:
