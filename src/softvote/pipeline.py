@@ -61,7 +61,7 @@ class LocalEngine(Strict):
 
 
 class RayEngine(Strict):
-    """Trainings run on a Ray cluster whose nodes have softvote installed."""
+    """Trainings run on a Ray cluster whose nodes have softvote's dependencies; its code is sent to them."""
 
     name: Literal["ray"]
     address: str | None = None

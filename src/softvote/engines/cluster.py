@@ -3,6 +3,9 @@
 Each job runs in a temporary folder of its node, and what it left is brought back into `models/`. Its
 checkpoints are kept by an actor on the driver's node, in the job's own folder, so that a job whose worker
 or node is lost goes on elsewhere from the last of them.
+
+Every job that is ready is claimed when it is handed to Ray, even if it waits there for a free node; what
+another run is busy with is left to that one and told, and not asked for again.
 """
 
 from __future__ import annotations
@@ -13,7 +16,7 @@ import os
 import socket
 import tempfile
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
@@ -24,15 +27,18 @@ from numpy.typing import NDArray
 from softvote.artifacts import FoldFolder, claimed, forget, sweep, written_whole
 from softvote.dataset import Dataset
 from softvote.engines.base import Left, Work, blocked, waiting
-from softvote.errors import UserError
+from softvote.errors import Problems, UserError
 from softvote.extra import ExtraRows
-from softvote.jobs import Job, run_job
+from softvote.jobs import Job, State, run_job
 from softvote.kept import Facts, Finder, Findings, kept_in, look_up
 from softvote.pipeline import RayEngine
 
 Files = dict[str, bytes]
 
 _RETRIES = 5  # of a job whose worker or node was lost
+
+# What the command line sets before torch is loaded; a node's processes load torch of their own.
+_CARRIED = ("OMP_WAIT_POLICY", "PYTORCH_ENABLE_MPS_FALLBACK")
 
 _FOLDER = FoldFolder(Path())
 _LEFT_BY_TRAINING = tuple(path.name for path in (_FOLDER.weights, _FOLDER.log, _FOLDER.recipe))
@@ -56,16 +62,27 @@ def run_on_cluster(work: Work, spec: RayEngine) -> list[Left]:
     """Do the jobs on the cluster.
 
     Raises:
-        UserError: there is no cluster at the address.
+        UserError: trainings that need a file of this machine; there is no cluster at the address.
     """
     import ray
 
+    _refuse_weights_files(work.jobs)
     _connect(spec)
     try:
         with contextlib.ExitStack() as claims:
             return _Driver(work, spec, claims).run()
     finally:
         ray.shutdown()
+
+
+def _refuse_weights_files(jobs: Sequence[Job]) -> None:
+    problems = Problems()
+    for job in jobs:
+        if job.member.weights_file and job.state() == "train":
+            remedy = f"train it here first: --member {job.member_name} --set engine=local"
+            what = f"starts from {job.member.weights_file}, which engine ray takes to no node; {remedy}"
+            problems.add(f"members.{job.member_name}.model_args", what)
+    problems.raise_any()
 
 
 def _connect(spec: RayEngine) -> None:
@@ -75,7 +92,8 @@ def _connect(spec: RayEngine) -> None:
 
     address = spec.address or os.environ.get("RAY_ADDRESS")
     # The nodes run the code of this run, whatever version of it they have installed.
-    environment = {"py_modules": [str(Path(softvote.__file__).parent)]}
+    carried = {name: os.environ[name] for name in _CARRIED if name in os.environ}
+    environment = {"py_modules": [str(Path(softvote.__file__).parent)], "env_vars": carried}
     try:
         if address and address != "auto":
             _knock(address)  # Ray itself would try for minutes
@@ -106,7 +124,9 @@ class _Driver:
         self.work, self.claims = work, claims
         self.waiting, self.left = list(work.jobs), list[Left]()
         self.running = dict[Any, Job]()
-        self.data = ray.put((work.dataset(), work.folds))  # a node fetches it once, for all its jobs
+        self.dataset = work.dataset()
+        self.data = ray.put((self.dataset, work.folds))  # a node fetches it once, for all its jobs
+        self.extra = dict[str, Any]()  # the same, for each set of extra rows
         self.keeper = ray.remote(_Keeper).options(num_cpus=0, scheduling_strategy=_this_node()).remote()
         self.do = ray.remote(_do).options(num_cpus=spec.cpus, num_gpus=spec.gpus, max_retries=_RETRIES)
         self.threads = max(1, int(spec.cpus))
@@ -124,32 +144,48 @@ class _Driver:
         return self.left + [waiting(job) for job in self.waiting]
 
     def _hand_out(self) -> None:
-        failed = [left.job for left in self.left if left.kind == "failed"]
+        """What is ready; one that cannot be handed out stops no other."""
         for job in list(self.waiting):
-            if any(job.source is other for other in failed):
+            if any(left.kind == "failed" and left.job is job.source for left in self.left):
                 self.left.append(blocked(job))
-            elif not job.is_ready():
-                continue
-            elif not self.claims.enter_context(claimed(job.folder.lock)):
-                self.left.append(Left(job, "busy", "another run is busy with it"))
-            elif job.state() != "done":
+            else:
                 try:
-                    self._send(job)
-                except UserError as error:
-                    self.left.append(Left(job, "failed", f"{job.label}: {error}"))
+                    if not job.is_ready():
+                        continue
+                    self._take_up(job)
+                except (UserError, OSError) as error:
+                    self._note_failed(job, str(error))
             self.waiting.remove(job)
 
-    def _send(self, job: Job) -> None:
+    def _take_up(self, job: Job) -> None:
+        """Send it, unless another run is busy with it, or did it meanwhile."""
+        if not self.claims.enter_context(claimed(job.folder.lock)):
+            self.left.append(Left(job, "busy", "another run is busy with it"))
+        elif (state := job.state()) != "done":
+            self._send(job, state)
+
+    def _send(self, job: Job, state: State) -> None:
         sweep(job.folder.path)
-        extra = job.extra(self.work.dataset()) if job.extra else None
+        extra = self._extra_of(job) if state == "train" else None
+        own = _read(job.folder, _LEFT_BY_TRAINING) if state == "predict" else {}
         source = _read(job.source.folder, _LEFT_BY_TRAINING) if job.source else {}
-        own = _read(job.folder, _LEFT_BY_TRAINING) if job.state() == "predict" else {}
         sent = self.do.remote(
             replace(job, extra=None), self.data, extra, own, source, self.work.checkpoint_seconds,
             self.threads, self.keeper, job.folder.checkpoint.resolve(),
             self.work.workspace.choices.resolve(),
         )  # fmt: skip
         self.running[sent] = job
+
+    def _extra_of(self, job: Job) -> Any:
+        """Where the cluster keeps the job's extra rows; equal ones are read and put there once."""
+        import ray
+
+        if job.extra is None:
+            return None
+        key = job.identity["extra_train"]
+        if key not in self.extra:
+            self.extra[key] = ray.put(job.extra(self.dataset))
+        return self.extra[key]
 
     def _take_back(self, ended: Any) -> None:
         job = self.running.pop(ended)
@@ -161,11 +197,14 @@ class _Driver:
             for name, content in found.items():
                 with written_whole(job.folder.path / name) as temporary:
                     temporary.write_bytes(content)
-            forget(job.folder.checkpoint)
+            for passed in (job.folder.checkpoint, job.folder.crash):  # the latter of another run, perhaps
+                forget(passed)
         except UserError as error:
-            told = str(error)
-            named = told if told.startswith(job.label) else f"{job.label}: {told}"
-            self.left.append(Left(job, "failed", named))
+            self._note_failed(job, str(error))
+
+    def _note_failed(self, job: Job, told: str) -> None:
+        named = told if told.startswith(job.label) else f"{job.label}: {told}"
+        self.left.append(Left(job, "failed", named))
 
 
 def _answer(ended: Any) -> Files | str:
@@ -248,26 +287,35 @@ def _do(
         if checkpoint is not None:
             here.folder.checkpoint.write_bytes(checkpoint)
         try:
-            run_job(here, *data, seconds, _kept_by(keeper, kept), _found_by(keeper, findings))
+            with _kept_by(keeper, kept) as keep:
+                run_job(here, *data, seconds, keep, _found_by(keeper, findings))
         except UserError as error:
             return str(error)
         return _read(here.folder, (*_LEFT_BY_TRAINING, *_LEFT_BY_PREDICTION))
 
 
-def _kept_by(keeper: Any, path: Path) -> Callable[[bytes], None]:
-    """Sends checkpoints to the keeper; one that it could not write is told when the next is sent."""
+@contextlib.contextmanager
+def _kept_by(keeper: Any, path: Path) -> Iterator[Callable[[bytes], None]]:
+    """Sends checkpoints to the keeper; one that it could not write is told with the next, or at the end.
+
+    The last has arrived when the block ends well; the driver removes it next, and none may come after that.
+    """
     import ray
 
     sent: list[Any] = []
 
-    def keep(content: bytes) -> None:
+    def arrive() -> None:
         try:
             ray.get(sent)
         except ray.exceptions.RayTaskError as error:
             raise UserError(str(error.cause)) from None
+
+    def keep(content: bytes) -> None:
+        arrive()
         sent[:] = [keeper.write.remote(path, content)]
 
-    return keep
+    yield keep
+    arrive()
 
 
 def _found_by(keeper: Any, folder: Path) -> Findings:
