@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from softvote import execution, kept
-from softvote.execution import Execution, choose_execution, find_device
+from softvote.execution import Execution, choose_execution, find_device, to_device
 from softvote.kept import kept_in
 from softvote.models import create_model
 
@@ -198,3 +198,25 @@ def test_a_step_runs_as_chosen(precision: str, memory_format: str) -> None:
         outputs = model(images)
     assert outputs.dtype == (torch.bfloat16 if precision == "bf16" else torch.float32)
     assert model.weight.dtype == torch.float32
+
+
+def test_a_copy_to_cuda_starts_from_pinned_memory_and_is_not_waited_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    given, pinned, there = torch.zeros(1), torch.zeros(2), torch.zeros(3)
+    sent: list[tuple[Tensor, torch.device, bool]] = []
+
+    def to(this: Tensor, device: torch.device, non_blocking: bool = False) -> Tensor:
+        sent.append((this, device, non_blocking))
+        return there
+
+    monkeypatch.setattr(Tensor, "pin_memory", lambda this: pinned if this is given else this)
+    monkeypatch.setattr(Tensor, "to", to)
+    assert to_device(given, torch.device("cuda", 1)) is there
+    ((source, device, non_blocking),) = sent
+    assert source is pinned and device == torch.device("cuda", 1) and non_blocking
+
+
+def test_what_is_there_is_not_copied() -> None:
+    tensor = torch.zeros(2)
+    assert to_device(tensor, torch.device("cpu")) is tensor

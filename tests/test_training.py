@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -13,12 +14,13 @@ from conftest import Digits
 from data_fixtures import side_by_side
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
-from softvote import training
+from softvote import augment, training
 from softvote.augment import Augmenter, create_augmenter
 from softvote.competition import Task
 from softvote.errors import UserError
-from softvote.execution import Execution
+from softvote.execution import Execution, to_device
 from softvote.heads import HEADS, HeadSpec, Softmax, create_head
 from softvote.heads import Digits as DigitsHead
 from softvote.inference import Predictor
@@ -26,6 +28,7 @@ from softvote.models.layers import FeaturesThenClassifier
 from softvote.networks import Network, create_network
 from softvote.normalise import Normalisation
 from softvote.recipe import Augment, Member
+from softvote.schedules import LearningRate
 from softvote.training import Trained, TrainingRows, train
 
 ROWS = 300
@@ -326,6 +329,22 @@ def test_the_log_names_everything(plain: Trained) -> None:
     ]  # fmt: skip
 
 
+def test_an_epoch_ends_when_the_device_has_done_its_steps(
+    data: TrainingRows, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing before makes the processor wait for it."""
+    clock = [0.0]
+
+    def wait(device: str) -> None:
+        clock[0] += 3.0
+
+    monkeypatch.setattr(training.time, "perf_counter", lambda: clock[0])
+    monkeypatch.setattr(training, "wait_for", wait)
+    log = run(data).log
+    assert [row["seconds"] for row in log] == [3.0, 3.0]
+    assert {row["images_per_second"] for row in log} == {ROWS / 3.0}
+
+
 def nan_after(steps: int) -> Callable[..., Network]:
     """A network whose output is no number from that step on."""
 
@@ -343,16 +362,54 @@ def nan_after(steps: int) -> Callable[..., Network]:
 
 
 @pytest.mark.parametrize("epoch", [1, 2])
+@pytest.mark.parametrize("looks", [True, False])
 def test_a_loss_that_is_no_number_stops_with_epoch_step_and_rate(
-    data: TrainingRows, monkeypatch: pytest.MonkeyPatch, epoch: int
+    data: TrainingRows, monkeypatch: pytest.MonkeyPatch, epoch: int, looks: bool
 ) -> None:
+    """At once where somebody looks; otherwise when the epoch ends."""
     batches = -(-ROWS // 32)
+    monkeypatch.setattr(training.TrainingProgress, "wants_figures", looks)
     monkeypatch.setattr(training, "create_network", nan_after((epoch - 1) * batches + 3))
-    first = (epoch - 1) * batches + 4
-    says = rf"^tiny fold 0: the loss is nan in epoch {epoch} \(step {first}, learning rate 0.004\)"
+    step = (epoch - 1) * batches + 4 if looks else epoch * batches
+    says = rf"^tiny fold 0: the loss is nan in epoch {epoch} \(step {step}, learning rate 0.004\)"
     with pytest.raises(UserError, match=says) as caught:
         run(data, schedule={"name": "constant"})
     assert "lower the learning rate" in str(caught.value) and "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(("looks", "times"), [(True, 2 * (25 + 1)), (False, 2)])
+def test_figures_are_fetched_within_an_epoch_only_where_somebody_looks(
+    data: TrainingRows, monkeypatch: pytest.MonkeyPatch, looks: bool, times: int
+) -> None:
+    """Of 50 steps every second, and once when the epoch ends: each time the device is waited for."""
+    figures, fetched = training.Training._figures, list[int]()
+
+    def noted(this: training.Training, *arguments: Any) -> tuple[float, float]:
+        fetched.append(this.steps)
+        return figures(this, *arguments)
+
+    monkeypatch.setattr(training.Training, "_figures", noted)
+    monkeypatch.setattr(training.TrainingProgress, "wants_figures", looks)
+    run(data, batch_size=6)
+    assert len(fetched) == times and fetched[-1] == 100
+
+
+def test_the_processor_is_told_before_the_network_is_made(
+    data: TrainingRows, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """To take the smallest numbers for zero, with which it is slow, and to keep the memory it was given."""
+    told: list[object] = []
+    create = training.create_network
+
+    def noted(*arguments: Any) -> Network:
+        told.append("network")
+        return create(*arguments)
+
+    monkeypatch.setattr(training, "create_network", noted)
+    monkeypatch.setattr(torch, "set_flush_denormal", lambda flush: told.append(("flush", flush)))
+    monkeypatch.setattr(training.machine, "keep_freed_memory", lambda: told.append("memory"))
+    run(data, epochs=1)
+    assert set(told[:2]) == {("flush", True), "memory"} and told[2:] == ["network"]
 
 
 def test_an_unknown_network(data: TrainingRows) -> None:
@@ -525,6 +582,69 @@ def test_addends_are_drawn_anew_in_every_epoch_and_the_label_goes_with_them(
         assert 0.8 < np.mean([drawn[one][row] != drawn[other][row] for row in range(ROWS)]) < 0.98
     counts = np.bincount([addend for epoch in drawn for addend in epoch.values()], minlength=10)
     assert len(counts) == 10 and (counts > 0.06 * 3 * ROWS).all()
+
+
+# ---------------------------------------------------------------- on an accelerator
+
+
+class Copies(TorchDispatchMode):
+    """Counts what is copied from the processor to the device "meta", or made there from numbers of Python."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.count = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        found = func(*args, **(kwargs or {}))
+        if isinstance(found, Tensor) and found.device.type == "meta":
+            given = [each.device.type for each in args if isinstance(each, Tensor)]
+            moved = func in (torch.ops.aten._to_copy.default, torch.ops.aten.copy_.default) and "cpu" in given
+            self.count += moved or func is torch.ops.aten.lift_fresh.default
+        return found
+
+
+STEPS: dict[str, tuple[dict[str, Any], Task, int]] = {
+    "plain": ({}, Task(10), 1),  # row numbers
+    "augmented": ({"augment": {"rotate": 9, "elastic": 1, "horizontal_flip": 0.1}}, Task(10), 2),  # and draws
+    "multilabel": ({"head": "multilabel"}, Task(10, 1), 1),
+    "digits": ({"head": "digits"}, Task(10, 1), 1),
+    "regression": ({"head": "regression", "optimizer": {"name": "sgd", "lr": 0.02}}, Task(10), 1),
+    "addend": ({"model": "adder_net"}, Task(19, 1, addend=True), 2),  # and addends
+}
+
+
+@pytest.mark.parametrize(("facts", "task", "copies"), STEPS.values(), ids=STEPS)
+def test_a_step_waits_for_no_copy(
+    digits: Digits,
+    monkeypatch: pytest.MonkeyPatch,
+    facts: dict[str, Any],
+    task: Task,
+    copies: int,
+) -> None:
+    """What must be copied goes through `to_device`; all else is on the device, or made there."""
+    sent: list[None] = []
+
+    def noted(tensor: Tensor, device: torch.device) -> Tensor:
+        sent.append(None)
+        return to_device(tensor, device)
+
+    for module in (augment, training):
+        monkeypatch.setattr(module, "to_device", noted)
+    monkeypatch.setattr(Execution, "autocast", lambda this: contextlib.nullcontext())
+    images = digits[0][:60].repeat(3, axis=1).repeat(3, axis=2)
+    images = np.pad(images, ((0, 0), (2, 2), (2, 2)))[:, None]
+    data = TrainingRows(torch.from_numpy(images), torch.from_numpy(digits[1][:60]), np.arange(60))
+    recipe, execution = member(**facts), Execution("meta", "fp32", "contiguous")
+    network = create_network(recipe, task, (1, 28, 28))
+    execution.place(network.model)
+    state = training.Training(recipe, network, execution, Normalisation.of(data.images), 0)
+    state.rate = LearningRate(recipe.schedule, state.optimizer, 10)
+    there, which = data.to("meta"), np.arange(32)
+    state._step(0, 0, there, which)  # tables of a head move once
+    sent.clear()
+    with Copies() as counted:
+        state._step(0, 1, there, which)
+    assert counted.count == len(sent) == copies
 
 
 # ---------------------------------------------------------------- starting from another network

@@ -20,6 +20,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from softvote.errors import UserError
+from softvote.execution import to_device
 from softvote.seeds import derive_seed, uniforms
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ def batched(spec: Augment) -> Augmenter:
 
     def augment(images: Tensor, rows: NDArray[np.int64], seed: int) -> Tensor:
         columns = _AFFINE_COLUMNS + 2 * _GRID * _GRID
-        drawn = torch.from_numpy(uniforms(seed, rows, columns)).to(images.device) * 2 - 1
+        drawn = to_device(torch.from_numpy(uniforms(seed, rows, columns)), images.device) * 2 - 1
         shape = list(images.shape)
         grid = functional.affine_grid(_inverse_affine(spec, drawn, shape), shape, align_corners=False)
         if spec.elastic:
@@ -90,8 +91,8 @@ def _elastic_field(spec: Augment, drawn: Tensor, shape: list[int]) -> Tensor:
     height, width = shape[-2:]
     coarse = drawn.reshape(-1, 2, _GRID, _GRID)
     field = functional.interpolate(coarse, size=(height, width), mode="bicubic", align_corners=True)
-    to_unit = torch.tensor([2 * spec.elastic / width, 2 * spec.elastic / height], device=drawn.device)
-    return field.permute(0, 2, 3, 1) * to_unit
+    along_x, along_y = field.unbind(1)
+    return torch.stack([along_x * (2 * spec.elastic / width), along_y * (2 * spec.elastic / height)], 3)
 
 
 def image_by_image(spec: Augment) -> Augmenter:

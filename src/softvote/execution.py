@@ -193,6 +193,16 @@ def _seconds_a_step(model: nn.Module, images: Tensor, candidate: Execution) -> f
     return time.perf_counter() - started
 
 
+def to_device(tensor: Tensor, device: torch.device) -> Tensor:
+    """A tensor of the processor on a device, any dtype and shape.
+
+    A CUDA device copies it in its turn, and nobody waits: that takes memory which is pinned.
+    """
+    if device.type != "cuda":
+        return tensor.to(device)
+    return tensor.pin_memory().to(device, non_blocking=True)
+
+
 def wait_for(device: str) -> None:
     """Until an accelerator has done all it was told."""
     if device == "cuda":

@@ -273,9 +273,10 @@ class Multilabel(_NothingToMeasure):
 
     def probabilities(self, outputs: Tensor) -> Tensor:
         """float (B, 10) -> float32 (B, K)."""
-        evidence = (outputs.float() - self._prior) @ self._sets.to(outputs.device).T
-        log_ways = self._log_ways.to(outputs.device)
-        return functional.softmax((evidence[:, :, None] + log_ways).logsumexp(1), dim=1)
+        if self._sets.device != outputs.device:  # they stay there: each copy waits for the device
+            self._sets, self._log_ways = self._sets.to(outputs.device), self._log_ways.to(outputs.device)
+        evidence = (outputs.float() - self._prior) @ self._sets.T
+        return functional.softmax((evidence[:, :, None] + self._log_ways).logsumexp(1), dim=1)
 
 
 def _sets_of_digits(hidden_digits: int) -> tuple[Tensor, Tensor]:

@@ -31,6 +31,9 @@ class Normalisation:
 
     def __call__(self, images: Tensor) -> Tensor:
         """float (B, C, H, W) in 0..255 -> the same shape, mean 0 and standard deviation 1."""
-        mean = torch.tensor(self.mean, device=images.device).view(1, -1, 1, 1)
-        std = torch.tensor(self.std, device=images.device).view(1, -1, 1, 1)
-        return (images - mean) / std
+        return (images - _each(self.mean, images.device)) / _each(self.std, images.device)
+
+
+def _each(levels: tuple[float, ...], device: torch.device) -> Tensor:
+    """float32 (C, 1, 1), filled in where it is needed: a copy would wait for what the device still does."""
+    return torch.stack([torch.full((1, 1), level, device=device) for level in levels])

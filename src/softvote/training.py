@@ -24,7 +24,14 @@ from softvote.augment import create_augmenter
 from softvote.checkpoint import Checkpoints
 from softvote.competition import LARGEST_ADDEND, Task
 from softvote.errors import UserError
-from softvote.execution import Execution, choose_execution, random_state, set_random_state
+from softvote.execution import (
+    Execution,
+    choose_execution,
+    random_state,
+    set_random_state,
+    to_device,
+    wait_for,
+)
 from softvote.kept import Findings, remembered
 from softvote.models.layers import FeaturesThenClassifier
 from softvote.networks import Network, create_network
@@ -34,7 +41,7 @@ from softvote.recipe import Member, Plateau
 from softvote.schedules import LearningRate, create_optimizer
 from softvote.seeds import augmentation_seed, derive_seed, uniforms
 
-_FIGURES_AN_EPOCH = 20  # how often loss and accuracy are fetched from the device for the bar
+_FIGURES_AN_EPOCH = 20  # how often loss and accuracy are fetched from the device where somebody looks
 
 
 @dataclass(frozen=True)
@@ -55,7 +62,7 @@ class TrainingRows:
 
     def take(self, which: NDArray[np.int64]) -> TrainingRows:
         """Some of the rows, by position."""
-        chosen = torch.from_numpy(which).to(self.images.device)
+        chosen = to_device(torch.from_numpy(which), self.images.device)
         digits = None if self.digits is None else self.digits[chosen]
         return TrainingRows(self.images[chosen], self.values[chosen], self.rows[which], digits)
 
@@ -275,13 +282,15 @@ class Training:
             epoch.batches, epoch.rows = number + 1, epoch.rows + len(which)
             epoch.seconds = time.perf_counter() - started
             figures = None
-            if number % look_every == 0:  # each look waits for the device
+            if progress.wants_figures and number % look_every == 0:  # each look waits for the device
                 loss, accuracy = self._figures(epoch, progress.label)
                 figures = (
                     f"epoch {epoch.number + 1}/{self.member.epochs} loss {loss:.4f} accuracy {accuracy:.2%}"
                 )
             progress.batch_ended(len(which), figures)
             self._keep(epoch, progress.label)
+        wait_for(self.execution.device)  # which may be some steps behind
+        epoch.seconds = time.perf_counter() - started
 
     def _figures(self, epoch: EpochSoFar, label: str) -> tuple[float, float]:
         """Mean loss and accuracy so far.
@@ -364,7 +373,8 @@ class Training:
         if not self.network.takes_addend:
             return None
         drawn = uniforms(derive_seed(self.seed, "addends", epoch), data.rows, 1)[:, 0]
-        return torch.from_numpy((drawn * (LARGEST_ADDEND + 1)).astype(np.int64)).to(data.images.device)
+        addends = torch.from_numpy((drawn * (LARGEST_ADDEND + 1)).astype(np.int64))
+        return to_device(addends, data.images.device)
 
     def _augmented(self, epoch: int) -> bool:
         return epoch < self.member.epochs - self.member.plain_epochs
