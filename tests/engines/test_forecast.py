@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import torch
 from conftest import Digits
 from projects import softvote, write_project
 
@@ -16,7 +20,7 @@ from softvote.engines.forecast import Forecast, forecast, in_words, makespan
 from softvote.engines.pace import Pace
 from softvote.errors import UserError
 from softvote.jobs import Job
-from softvote.networks import build_networks
+from softvote.networks import Network, build_networks
 from softvote.stages.plan import make_plan
 
 TRAIN, TEST = 300, 100
@@ -79,13 +83,16 @@ def measured(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, list[int], int]
     return noted
 
 
-def foretold(root: Path, *settings: str) -> Forecast:
+def due(root: Path, *settings: str) -> tuple[Work, dict[str, Network]]:
     run = stages.open_run(root, "tiny", settings)
     plan = make_plan(run)
-    due = [job for job in plan.jobs if job.state() != "done"]
-    work = Work(run.workspace, run.pipeline.competition, due, len(plan.jobs), plan.folds, 60)
-    networks = build_networks(run.pipeline, list(run.pipeline.members), with_weights=False)
-    return forecast(work, networks, 2)
+    jobs = [job for job in plan.jobs if job.state() != "done"]
+    work = Work(run.workspace, run.pipeline.competition, jobs, len(plan.jobs), plan.folds, 60)
+    return work, build_networks(run.pipeline, list(run.pipeline.members), with_weights=False)
+
+
+def foretold(root: Path, *settings: str) -> Forecast:
+    return forecast(*due(root, *settings), 2)
 
 
 def project(root: Path, digits: Digits, **facts: Any) -> Path:
@@ -119,14 +126,18 @@ def test_what_is_only_predicted_is_not_trained(tmp_path: Path, digits: Digits, m
     root = project(tmp_path, digits)
     assert softvote(root, "train", "tiny") == 0
     told = foretold(root, "members.cnn.tta.shift=1")
-    assert told.seconds == pytest.approx(LAUNCH + 250 / 1000, abs=0.05)
+    assert told.seconds == pytest.approx(LAUNCH + 1 + 250 / 1000, abs=0.05)
 
 
 def test_a_head_that_measures_predicts_its_fold_again(
     tmp_path: Path, digits: Digits, measured: list[Any]
 ) -> None:
-    told = foretold(project(tmp_path, digits, members={"cnn": {"model": "cnn", "head": "regression"}}))
-    assert told.jobs[0][1] == pytest.approx(1 + 2 * 2 + (3 * 150 + 100) / 1000, abs=0.05)
+    """Once for what it measures of the other half, and where it is trained once more for all."""
+    root = project(tmp_path, digits, members={"cnn": {"model": "cnn", "head": "regression"}})
+    assert foretold(root).jobs[0][1] == pytest.approx(1 + 2 * 2 + (3 * 150 + 100) / 1000, abs=0.05)
+    assert softvote(root, "train", "tiny") == 0
+    told = foretold(root, "members.cnn.tta.shift=1")
+    assert told.jobs[0][1] == pytest.approx(1 + (2 * 150 + 100) / 1000, abs=0.05)
 
 
 def test_one_that_builds_on_another_waits(tmp_path: Path, digits: Digits, measured: list[Any]) -> None:
@@ -159,3 +170,66 @@ def test_a_pace_is_measured_again_only_where_it_may_be_another(
     monkeypatch.setattr(forecast_module, "FORECAST_VERSION", 0)
     foretold(root)
     assert len(measured) == 7
+
+
+Change = Callable[[Work, pytest.MonkeyPatch], Work]
+"""Lets one thing be another that a pace depends on."""
+
+
+def here(what: str, answer: object) -> Change:
+    """What the forecast is told of this machine, or of a network."""
+
+    def change(work: Work, monkeypatch: pytest.MonkeyPatch) -> Work:
+        monkeypatch.setattr(forecast_module, what, lambda *_: answer)
+        return work
+
+    return change
+
+
+def of_the_data(name: str) -> Change:
+    """A part of what identifies a job."""
+    return lambda work, _: replace(
+        work, jobs=[replace(job, identity=job.identity | {name: "other"}) for job in work.jobs]
+    )
+
+
+def more_to_train_on(work: Work, _: pytest.MonkeyPatch) -> Work:
+    return replace(work, folds=np.where(np.arange(TRAIN) % 4, 1 - work.folds, 2))
+
+
+CHANGES: dict[str, Change] = {
+    "machine": here("machine_facts", {"device": "other"}),
+    "threads": here("places", ([0, 0], 3)),
+    "gpus": here("places", ([0, 1], 1)),
+    "layers": here("layers", [[1, 2]]),
+    "share": more_to_train_on,
+} | {
+    name: of_the_data(name) for name in ("data", "image", "classes", "hidden_digits", "addend", "extra_train")
+}
+
+
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
+def test_a_pace_is_of_one_machine_and_one_training_alone(
+    tmp_path: Path, digits: Digits, measured: list[Any], monkeypatch: pytest.MonkeyPatch, change: Change
+) -> None:
+    monkeypatch.setattr(forecast_module, "places", lambda *_: ([0, 0], 1))
+    work, networks = due(project(tmp_path, digits))
+    for _ in range(2):
+        forecast(work, networks, 2)
+    assert len(measured) == 2
+    forecast(change(work, monkeypatch), networks, 2)
+    assert len(measured) == 4
+
+
+@pytest.mark.parametrize(("workers", "own"), [(1, True), (2, False), (None, False)])
+def test_a_single_worker_is_this_process_with_the_threads_it_has(
+    tmp_path: Path,
+    digits: Digits,
+    measured: list[Any],
+    monkeypatch: pytest.MonkeyPatch,
+    workers: int | None,
+    own: bool,
+) -> None:
+    monkeypatch.setattr(forecast_module, "places", lambda *_: ([0], 99))
+    forecast(*due(project(tmp_path, digits)), workers)
+    assert {threads for _, _, threads in measured} == {torch.get_num_threads() if own else 99}

@@ -6,7 +6,9 @@ import multiprocessing
 import os
 import signal
 from collections.abc import Callable
+from multiprocessing.context import ForkServerProcess
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -50,8 +52,16 @@ def test_processes_side_by_side_find_one_pace(tmp_path: Path, digits: Digits) ->
     assert not work.jobs[0].folder.path.exists()
 
 
-def test_a_run_waits_for_its_first_process() -> None:
+def test_a_run_waits_for_its_first_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    real, made = pace_module.context, list[ForkServerProcess]()
+
+    def process(**facts: Any) -> ForkServerProcess:
+        made.append(real.Process(**facts))
+        return made[-1]
+
+    monkeypatch.setattr(pace_module, "context", SimpleNamespace(Process=process))
     assert launch() > 0
+    assert [each.exitcode for each in made] == [0]  # it came to its end, and nobody is left behind
     assert not multiprocessing.active_children()
 
 
@@ -59,6 +69,13 @@ def test_why_a_member_cannot_be_trained_is_told(tmp_path: Path, digits: Digits) 
     work = work_of(tmp_path, digits, {"optimizer": {"name": "sgd", "lr": 1e30}, "epochs": 9})
     with pytest.raises(UserError, match=r"the loss is .*lower the learning rate"):
         measure(work.jobs[0], work, [0, 0], 1, seconds=60)
+
+
+def test_a_trial_that_is_lost_has_no_pace(tmp_path: Path, digits: Digits) -> None:
+    """It may end before its first epoch does, which is when a training looks by itself."""
+    work = work_of(tmp_path, digits, {"optimizer": {"name": "sgd", "lr": 1e30}, "batch_size": 8})
+    with pytest.raises(UserError, match=r"the loss is .*lower the learning rate"):
+        _trial(work.jobs[0], work, lambda: None, 0)
 
 
 def test_a_process_that_is_killed_ends_the_others(
@@ -88,16 +105,16 @@ class Clock:
         monkeypatch.setattr(pace_module.time, "perf_counter", lambda: self.now)
 
     def slow(
-        self, monkeypatch: pytest.MonkeyPatch, kind: type, name: str, seconds: Callable[..., float]
+        self, monkeypatch: pytest.MonkeyPatch, owner: Any, name: str, seconds: Callable[..., float]
     ) -> None:
-        """Let a method take so long."""
-        method = getattr(kind, name)
+        """Let a method take so long, or a function; `seconds` is given all but its first argument."""
+        function = getattr(owner, name)
 
-        def slowed(this: Any, *arguments: Any) -> Any:
+        def slowed(first: Any, *arguments: Any) -> Any:
             self.now += seconds(*arguments)
-            return method(this, *arguments)
+            return function(first, *arguments)
 
-        monkeypatch.setattr(kind, name, slowed)
+        monkeypatch.setattr(owner, name, slowed)
 
 
 def test_the_first_steps_count_for_the_start_alone(
@@ -112,6 +129,7 @@ def test_the_first_steps_count_for_the_start_alone(
 
     clock.slow(monkeypatch, Training, "_step", seconds)
     clock.slow(monkeypatch, Work, "dataset", lambda: 2.0)
+    clock.slow(monkeypatch, pace_module, "execution_for", lambda *_: 100.0)  # which one training makes
     clock.slow(monkeypatch, pace_module.Predictor, "probabilities", lambda images, addends: len(images) / 64)
     met, meet = meeting()
     found = _trial(work.jobs[0], work, meet, 3.0)

@@ -113,12 +113,13 @@ def _validating(job: Job, work: Work) -> int:
 
 
 def _seconds(job: Job, pace: Pace, network: Network, validating: int, test: int) -> float:
-    """Of one job: training if that is due, then prediction of both kinds of rows."""
-    # What a head measures, it measures on all rows that validate, and on each half for the other.
-    passes = 3 if network.head.measures else 1
-    predicting = (passes * validating + test) / pace.predicted
-    training = pace.start + job.member.epochs * pace.epoch if job.state() == "train" else 0.0
-    return training + predicting
+    """Of one job: the start, training if that is due, then prediction of both kinds of rows."""
+    trains = job.state() == "train"
+    # What a head measures, it measures on each half of the rows that validate for the other; and once, when
+    # it was trained, on all of them.
+    passes = (3 if trains else 2) if network.head.measures else 1
+    training = job.member.epochs * pace.epoch if trains else 0.0
+    return pace.start + training + (passes * validating + test) / pace.predicted
 
 
 def makespan(seconds: Sequence[float], sources: Sequence[int | None], at_once: int) -> float:

@@ -57,7 +57,8 @@ class Pace:
     """How fast the trainings of a member go.
 
     Attributes:
-        start: seconds that a training takes beside its epochs: data, network, features that are frozen.
+        start: seconds that a job takes beside its epochs: data, network, features that are frozen. One that
+            only predicts takes about as many.
         fed: images an epoch feeds.
         trained: images a second in training.
         predicted: images a second in prediction, with test-time shifts.
@@ -237,6 +238,8 @@ class _EnoughError(Exception):
 class _Stopwatch(Checkpoints):
     """Stands where a training asks after every step whether a checkpoint is due, and looks at the clock.
 
+    When it was timed long enough, one is due, before which a training looks whether it is lost.
+
     Attributes:
         warm: seconds from its making until the warm-up was over.
         step: seconds a step took after that.
@@ -251,21 +254,25 @@ class _Stopwatch(Checkpoints):
         return None
 
     def is_due(self) -> bool:
-        """Never; but a training that was timed long enough ends here.
-
-        Raises:
-            _EnoughError: it was.
-        """
+        """Whether the training was timed long enough."""
         self.steps += 1
         if self.steps == _WARM_UP:
             self.warm = self._now() - self.began
             self.meet()
             self.began = self._now()
         timed = self.steps - _WARM_UP
-        if timed >= _STEPS and time.perf_counter() - self.began >= self.seconds:
-            self.step = (self._now() - self.began) / timed
-            raise _EnoughError
-        return False
+        if timed < _STEPS or time.perf_counter() - self.began < self.seconds:
+            return False
+        self.step = (self._now() - self.began) / timed
+        return True
+
+    def write(self, state: dict[str, Any]) -> None:
+        """Nothing is kept; the training ends here.
+
+        Raises:
+            _EnoughError: always.
+        """
+        raise _EnoughError
 
     def _now(self) -> float:
         wait_for(self.device)

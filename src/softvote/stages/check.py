@@ -11,6 +11,7 @@ from softvote.competition import Competition
 from softvote.dataset import load_dataset
 from softvote.engines.base import Work
 from softvote.engines.forecast import Forecast, forecast, in_words
+from softvote.errors import UserError
 from softvote.folds import FoldTable
 from softvote.jobs import CHECKPOINT_SECONDS, Job
 from softvote.jobs import plan as plan_jobs
@@ -28,7 +29,7 @@ def run(run: Run) -> None:
 
     Raises:
         UserError: every network that cannot be built or cannot take the images; data or folds that cannot
-            be used.
+            be used; at the end, every member that was tried and cannot be trained.
     """
     members, trained = run.pipeline.members, len(run.pipeline.folds.trained)
     networks = build_networks(run.pipeline, list(members), with_weights=False)
@@ -47,6 +48,9 @@ def run(run: Run) -> None:
         print(line)
     if missing:
         print(f"before training: {missing}")
+    if foretold and foretold.failed:
+        problems = [(name, line) for name, why in foretold.failed.items() for line in why.splitlines()]
+        raise UserError("\n".join(f"{name}: cannot be trained: {line}" for name, line in problems))
 
 
 def _headline(run: Run) -> str:
@@ -107,11 +111,8 @@ def _time(run: Run, plan: Plan | None, due: list[Job], foretold: Forecast | None
         return ["time: nothing is due"]
     if foretold is None:
         return ["time: not known; the nodes of a cluster are not tried from here"]
-    if foretold.failed:
-        return [
-            f"time: not known; {name} cannot be trained here: {why}" for name, why in foretold.failed.items()
-        ]
-    assert foretold.seconds is not None
+    if foretold.seconds is None:
+        return ["time: not known, because not every member can be trained"]
     return [f"time: about {in_words(foretold.seconds)} for what is due, {foretold.at_once} at once"]
 
 
