@@ -166,6 +166,18 @@ def test_the_state_of_another_training_is_not_gone_on_from(tmp_path: Path) -> No
     assert Checkpoints(tmp_path / "checkpoint.pt", "other", 60).read() is None
 
 
+def test_what_other_threads_computed_is_named_and_not_gone_on_from(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "checkpoint.pt"
+    Checkpoints(path, "key", 60, threads=4).write(STATE)
+    assert Checkpoints(path, "other", 60, threads=3).read() is None and not capsys.readouterr().err
+    assert Checkpoints(path, "key", 60, threads=3).read() is None
+    told = capsys.readouterr().err
+    assert told == f"{path}: threads changed, 4 -> 3, and with them the bits; this training starts again\n"
+    assert Checkpoints(path, "key", 60, threads=4).read() is not None
+
+
 DAMAGE: dict[str, Callable[[bytes], bytes]] = {
     "empty": lambda content: b"",
     "cut off": lambda content: content[:-1],

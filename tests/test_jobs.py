@@ -14,13 +14,14 @@ from typing import Any
 import numpy as np
 import projects
 import pytest
+import torch
 from conftest import Digits
 from numpy.typing import NDArray
 from safetensors.numpy import load_file, save_file
 
 from softvote import jobs as jobs_module
 from softvote import stages
-from softvote.artifacts import read_json, sha256_of, write_json
+from softvote.artifacts import FoldFolder, read_json, sha256_of, write_json
 from softvote.dataset import Dataset
 from softvote.engines.base import Left, Work
 from softvote.engines.here import run_here
@@ -328,6 +329,52 @@ def test_the_same_job_gives_the_same_weights(finished: tuple[stages.Run, Dataset
     assert all(np.array_equal(weights[name], before[name]) for name in weights)
 
 
+def test_a_training_that_other_threads_began_starts_again(
+    finished: tuple[stages.Run, Dataset], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run, dataset = finished
+    table, threads = read_folds(run.folder, fold_origin(run, dataset)), torch.get_num_threads()
+    job = plan(run.pipeline, run.workspace, replace(run.folder, path=tmp_path), dataset, table)[0]
+    with pytest.raises(KeyboardInterrupt):
+        run_job(job, dataset, table.folds, 0.0, stop)
+    try:
+        torch.set_num_threads(threads + 1)
+        with pytest.raises(KeyboardInterrupt):
+            run_job(job, dataset, table.folds, 0.0, stop)
+        told = capsys.readouterr().err
+        assert f"{job.folder.checkpoint}: threads changed, {threads} -> {threads + 1}, " in told
+        assert "goes on" not in told
+        run_job(job, dataset, table.folds)
+    finally:
+        torch.set_num_threads(threads)
+    assert "goes on" in capsys.readouterr().err
+    assert read_json(job.folder.recipe)["threads"] == threads + 1
+
+
+@pytest.mark.parametrize(
+    ("place", "left"), [("written_whole", "train"), ("_predict", "predict")], ids=["weights", "predictions"]
+)
+def test_what_an_earlier_training_left_is_gone_before_the_weights_are_written(
+    finished: tuple[stages.Run, Dataset],
+    tmp_path: Path,
+    place: str,
+    left: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The same recipe may give other weights; what was predicted with those before is not done then."""
+    run = stages.open_run(
+        shutil.copytree(finished[0].workspace.root, tmp_path / "copy"), "tiny", finished[0].settings
+    )
+    made = make_plan(run)
+    job = made.jobs[0]
+    job.folder.weights.unlink()
+    monkeypatch.setattr(jobs_module, place, stop)
+    with pytest.raises(KeyboardInterrupt):
+        run_job(job, made.dataset, made.folds)
+    assert job.state() == left
+    assert not job.folder.scores.exists() and job.folder.recipe.exists() == (left == "predict")
+
+
 def test_members_of_one_recipe_differ_by_name_and_fold(finished: tuple[stages.Run, Dataset]) -> None:
     jobs = planned(finished, ["members={a: {model: cnn}, b: {model: cnn}}"])
     assert len({job.training_key for job in jobs}) == len(jobs) == 4
@@ -396,14 +443,59 @@ def test_a_source_trained_again_makes_what_starts_from_it_due(chain: stages.Run,
     """The same recipe may give other weights, on another machine."""
     run = stages.open_run(shutil.copytree(chain.workspace.root, tmp_path / "copy"), "tiny", chain.settings)
     jobs = chained(run)
-    folder = jobs["middle fold 0"].folder
-    weights = load_file(folder.weights)
-    name = next(name for name in weights if name.endswith("weight"))
-    save_file(weights | {name: weights[name] + 1}, folder.weights)
-    write_json(folder.recipe, read_json(folder.recipe) | {"weights_sha256": sha256_of(folder.weights)})
+    train_otherwise(jobs["middle fold 0"].folder)
     due = {label for label, job in jobs.items() if job.state() == "train"}
     assert due == {"last fold 0"}
     assert jobs["last fold 0"].reason() == "what it starts from was trained again"
+
+
+def train_otherwise(folder: FoldFolder) -> str:
+    """Give a training other weights under its recipe; their sha256."""
+    weights = load_file(folder.weights)
+    name = next(name for name in weights if name.endswith("weight") and "classifier" not in name)
+    save_file(weights | {name: weights[name] + 1}, folder.weights)
+    sha256 = sha256_of(folder.weights)
+    write_json(folder.recipe, read_json(folder.recipe) | {"weights_sha256": sha256})
+    return sha256
+
+
+def test_a_source_trained_again_meanwhile_is_not_what_it_starts_from(
+    chain: stages.Run, tmp_path: Path
+) -> None:
+    run = stages.open_run(shutil.copytree(chain.workspace.root, tmp_path / "copy"), "tiny", chain.settings)
+    jobs, made = chained(run), make_plan(run)
+    last, middle = jobs["last fold 0"], jobs["middle fold 0"]
+    last.folder.weights.unlink()
+    started_from, meanwhile = sha256_of(middle.folder.weights), list[str]()
+    run_job(
+        last, made.dataset, made.folds, 0.0, lambda content: meanwhile.append(train_otherwise(middle.folder))
+    )
+    assert meanwhile and sha256_of(middle.folder.weights) != started_from
+    assert read_json(last.folder.recipe)["source_weights_sha256"] == started_from
+    assert (last.state(), last.reason()) == ("train", "what it starts from was trained again")
+
+
+def stop(*_: object, **__: object) -> None:
+    """Stands where a run is stopped."""
+    raise KeyboardInterrupt
+
+
+def test_a_training_that_was_stopped_does_not_go_on_from_another_source(
+    chain: stages.Run, tmp_path: Path
+) -> None:
+    run = stages.open_run(shutil.copytree(chain.workspace.root, tmp_path / "copy"), "tiny", chain.settings)
+    jobs, made = chained(run), make_plan(run)
+    last, middle = jobs["last fold 0"], jobs["middle fold 0"]
+    last.folder.weights.unlink()
+    with pytest.raises(KeyboardInterrupt):
+        run_job(last, made.dataset, made.folds, 0.0, stop)
+    assert last.folder.checkpoint.is_file()
+    train_otherwise(middle.folder)
+    run_job(last, made.dataset, made.folds)
+    found = last.folder.weights.read_bytes()
+    last.folder.weights.unlink()
+    run_job(last, made.dataset, made.folds)
+    assert last.folder.weights.read_bytes() == found
 
 
 def done_here(run: stages.Run, folds: NDArray[np.int64], jobs: list[Job]) -> list[Left]:

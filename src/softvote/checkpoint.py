@@ -26,18 +26,25 @@ class Checkpoints:
         key: says which training this is; the state of another is not gone on from.
         seconds: between two checkpoints.
         keep: given each file's content as well, for where the disk may be lost with the machine.
+        threads: of this process; None where the bits of a training do not depend on them.
     """
 
     def __init__(
-        self, path: Path, key: str, seconds: float, keep: Callable[[bytes], None] | None = None
+        self,
+        path: Path,
+        key: str,
+        seconds: float,
+        keep: Callable[[bytes], None] | None = None,
+        threads: int | None = None,
     ) -> None:
-        self.path, self.key, self.seconds, self.keep = path, key, seconds, keep
+        self.path, self.key, self.seconds, self.keep, self.threads = path, key, seconds, keep, threads
         self._written = time.monotonic()
 
     def read(self) -> dict[str, Any] | None:
         """The state to go on from; None where there is none, or it is of another training.
 
-        A file that is damaged is named, set aside under `<name>.damaged`, and counts as none.
+        A file that is damaged is named, set aside under `<name>.damaged`, and counts as none. One that other
+        threads computed is named and counts as none too: going on would give the bits of neither.
         """
         try:
             content = self.path.read_bytes()
@@ -48,7 +55,15 @@ class Checkpoints:
         state = _state_in(content)
         if state is None:
             self._set_aside()
-        return state if state is not None and state["key"] == self.key else None
+        return state if state is not None and self._is_ours(state) else None
+
+    def _is_ours(self, state: dict[str, Any]) -> bool:
+        if state["key"] != self.key:
+            return False
+        if state["threads"] != self.threads:
+            what = f"threads changed, {state['threads']} -> {self.threads}, and with them the bits"
+            print(f"{self.path}: {what}; this training starts again", file=sys.stderr)
+        return bool(state["threads"] == self.threads)
 
     def _set_aside(self) -> None:
         aside = self.path.with_suffix(".damaged")
@@ -70,7 +85,7 @@ class Checkpoints:
             UserError: it cannot be written; the one before is left as it is.
         """
         buffer = io.BytesIO()
-        torch.save(state | {"key": self.key}, buffer)
+        torch.save(state | {"key": self.key, "threads": self.threads}, buffer)
         content = hashlib.sha256(buffer.getvalue()).hexdigest().encode() + buffer.getvalue()
         with written_whole(self.path) as temporary:
             temporary.write_bytes(content)

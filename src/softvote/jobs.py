@@ -47,6 +47,7 @@ from softvote.recipe import Member
 from softvote.seeds import training_seed
 
 if TYPE_CHECKING:
+    from softvote.checkpoint import Checkpoints
     from softvote.training import Trained, TrainingRows
 
 State = Literal["train", "predict", "done"]
@@ -56,7 +57,7 @@ _LEFT_OUT = object()  # a key that is not there
 CHECKPOINT_SECONDS = 60.0
 """Between two checkpoints of a training, unless told otherwise; so much is repeated at most."""
 
-CHECKPOINT_VERSION = 1
+CHECKPOINT_VERSION = 2
 """Raised whenever checkpoints hold other things, so that none of an older version is gone on from."""
 
 TRAINING_VERSION = 1
@@ -270,16 +271,14 @@ def _train(
 ) -> None:
     from safetensors.torch import save
 
-    from softvote.checkpoint import Checkpoints
-    from softvote.execution import find_device
     from softvote.inference import Predictor, load_weights
     from softvote.training import train
 
     data = training_rows(job, dataset, folds)
     seed = training_seed(job.identity["pipeline_seed"], job.member_name, job.fold)
+    source = job.source_weights()  # before they are read: if others come meanwhile, this one is due again
     start = load_weights(job.source.folder) if job.source else None
-    key = key_of([job.training_key, job.source_weights(), CHECKPOINT_VERSION, find_device()])
-    checkpoints = Checkpoints(job.folder.checkpoint, key, seconds, keep)
+    checkpoints = _checkpoints(job, source, seconds, keep)
     started = time.perf_counter()
     trained = train(job.member, data, job.task, seed, job.label, start, checkpoints, findings)
     # Epochs that a process which is gone has fed are in the log, not in this one's time.
@@ -295,8 +294,22 @@ def _train(
     with written_whole(job.folder.weights) as temporary:
         temporary.write_bytes(save(weights))
     write_text(job.folder.log, _log_csv(trained.log))
-    write_json(job.folder.recipe, _recipe(job, trained, predictor.network.head.facts(), seed, spent))
+    write_json(job.folder.recipe, _recipe(job, trained, predictor.network.head.facts(), seed, spent, source))
     checkpoints.remove()
+
+
+def _checkpoints(
+    job: Job, source_weights: str | None, seconds: float, keep: Callable[[bytes], None] | None
+) -> Checkpoints:
+    import torch
+
+    from softvote.checkpoint import Checkpoints
+    from softvote.execution import find_device
+
+    device = find_device()
+    key = key_of([job.training_key, source_weights, CHECKPOINT_VERSION, device])
+    threads = torch.get_num_threads() if device == "cpu" else None  # elsewhere bits do not depend on them
+    return Checkpoints(job.folder.checkpoint, key, seconds, keep, threads)
 
 
 def training_rows(job: Job, dataset: Dataset, folds: NDArray[np.int64]) -> TrainingRows:
@@ -333,7 +346,9 @@ def _rows_of_fold(
     return dataset.train_pixels[rows], addends, dataset.train_labels[rows]
 
 
-def _recipe(job: Job, trained: Trained, head: dict[str, float], seed: int, seconds: float) -> dict[str, Any]:
+def _recipe(
+    job: Job, trained: Trained, head: dict[str, float], seed: int, seconds: float, source_weights: str | None
+) -> dict[str, Any]:
     """All that prediction needs, and all that the next reader wants to know."""
     import torch
 
@@ -355,7 +370,7 @@ def _recipe(job: Job, trained: Trained, head: dict[str, float], seed: int, secon
         "peak_memory_mib": _peak_memory_mib(),
         "versions": {"softvote": __version__, "torch": str(torch.__version__), "commit": _commit()},
         "weights_sha256": sha256_of(job.folder.weights),
-        "source_weights_sha256": job.source_weights(),
+        "source_weights_sha256": source_weights,
         "identity": job.identity,
     }
 

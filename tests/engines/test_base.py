@@ -12,7 +12,7 @@ from conftest import Digits
 from projects import softvote, times, write_project
 from trainings import results, two_cores, until
 
-from softvote.artifacts import PipelineFolder, claimed
+from softvote.artifacts import PipelineFolder, claimed, read_json, write_json
 
 TWO = {"cnn": {"model": "cnn"}, "resnet5": {"model": "resnet5"}}
 
@@ -75,6 +75,29 @@ def test_one_that_cannot_be_written_stops_no_other(
     assert not folder.voter("cnn").fold(0).crash.exists()
     weights.rmdir()
     assert softvote(tmp_path, "train", "tiny") == 0
+
+
+def test_an_error_nobody_foresaw_is_a_line_with_its_log_and_stops_no_other(
+    tmp_path: Path, digits: Digits, workers: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = project(tmp_path, digits, members=TWO, engine={"workers": workers})
+    assert softvote(tmp_path, "train", "tiny") == 0
+    mine = folder.voter("resnet5").fold(0)
+    recipe = read_json(mine.recipe)
+    write_json(mine.recipe, {name: fact for name, fact in recipe.items() if name != "mean"})
+    for fold in (0, 1):
+        folder.voter("resnet5").fold(fold).scores.unlink()
+    capsys.readouterr()
+    assert softvote(tmp_path, "train", "tiny") == 1
+    out, err = capsys.readouterr()
+    said = f"softvote: resnet5 fold 0: crashed (KeyError: 'mean'; all of it in {mine.crash})"
+    assert [line for line in err.splitlines() if line.startswith("softvote: ")] == [said]
+    assert "Traceback" not in err and "Traceback" in mine.crash.read_text()
+    assert folder.voter("resnet5").fold(1).scores.is_file()
+    assert re.search(r"^resnet5 +1/2 .*unfinished", out, re.MULTILINE)
+    mine.recipe.unlink()
+    assert softvote(tmp_path, "train", "tiny") == 0
+    assert not mine.crash.exists()
 
 
 def test_a_job_of_another_run_is_left_and_told(

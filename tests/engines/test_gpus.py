@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from conftest import Digits
+from projects import softvote, write_project
 from torch import nn
 
+from softvote import stages
 from softvote.competition import Task
-from softvote.engines.gpus import deal, saved_bytes, training_bytes
+from softvote.engines.base import Work
+from softvote.engines.gpus import deal, largest, saved_bytes, training_bytes
 from softvote.heads import HeadSpec, create_head
+from softvote.jobs import training_rows
 from softvote.networks import Network, create_network
 from softvote.recipe import Member
+from softvote.stages.plan import make_plan
 
 MIB = 1 << 20
 IMAGE = (1, 28, 28)
@@ -59,6 +67,36 @@ def test_data_batches_and_what_goes_with_weights_take_memory() -> None:
     twice = bytes_of(batch_size=256) - plain
     assert twice == pytest.approx(2 * (plain - bytes_of(batch_size=64)), rel=0.01) and twice > 128 * 4 * 784
     assert bytes_of(batch_size=4096) == bytes_of(batch_size=1000)  # no batch is larger than the data
+
+
+def test_cuda_takes_memory_before_there_is_any_data() -> None:
+    assert bytes_of(rows=2) > 500 * MIB > bytes_of(rows=2) - 300 * MIB
+
+
+def with_extra_rows(root: Path, digits: Digits, alone: bool) -> Work:
+    """Four trainings that are due, of 40 rows of 8 x 8; every other one has 200 extra rows, perhaps alone."""
+    more, rows = root / "input" / "more", slice(100, 300)
+    more.mkdir(parents=True)
+    np.save(more / "i.npy", digits[0][rows])
+    np.save(more / "l.npy", digits[1][rows])
+    extra = {"images": "more/i.npy", "labels": "more/l.npy", "alone": alone}
+    members = {"plain": {"model": "cnn"}, "more": {"model": "cnn", "extra_train": extra}}
+    write_project(root, digits, 80, 20, members=members)
+    assert softvote(root, "folds", "tiny") == 0
+    run = stages.open_run(root, "tiny")
+    plan = make_plan(run)
+    return Work(run.workspace, run.pipeline.competition, plan.jobs, len(plan.jobs), plan.folds, 60)
+
+
+@pytest.mark.parametrize("alone", [False, True])
+def test_the_largest_training_is_the_one_with_extra_rows(tmp_path: Path, digits: Digits, alone: bool) -> None:
+    work, image = with_extra_rows(tmp_path, digits, alone), (1, 8, 8)
+    needed = []
+    for job in work.jobs:
+        rows = len(training_rows(job, work.dataset(), work.folds).rows)
+        assert work.rows(job) == rows
+        needed.append(training_bytes(job.member, create_network(job.member, job.task, image), image, rows))
+    assert largest(work) == max(needed) == needed[1] > needed[0]
 
 
 @pytest.mark.parametrize(

@@ -7,14 +7,36 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+import torch
 from conftest import Digits
 from projects import softvote, write_project
 from trainings import half_written, results, started
+
+from softvote import machine
+from softvote.artifacts import PipelineFolder, read_json
 
 
 def limit_files(size: int) -> None:
     """Let no file of this process grow beyond so many bytes; what would is refused as by a full disk."""
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
+
+
+@pytest.mark.parametrize(("cores", "threads"), [(3, 3), (5, 4)])
+def test_trainings_take_no_more_threads_than_there_are_cores(
+    tmp_path: Path, digits: Digits, cores: int, threads: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nor more than torch takes by itself, which OMP_NUM_THREADS says."""
+    write_project(tmp_path, digits, 60, 20, members={"cnn": {"model": "cnn", "epochs": 1}})
+    assert softvote(tmp_path, "folds", "tiny") == 0
+    monkeypatch.setattr(machine, "cores", lambda: cores)
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(4)
+        assert softvote(tmp_path, "train", "tiny", "--fold", "0") == 0
+    finally:
+        torch.set_num_threads(before)
+    folder = PipelineFolder(tmp_path / "models" / "tiny").voter("cnn").fold(0)
+    assert read_json(folder.recipe)["threads"] == threads
 
 
 @pytest.mark.parametrize("seconds", ["0", "1000"], ids=["checkpoint", "weights"])

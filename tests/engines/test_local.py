@@ -10,6 +10,7 @@ import subprocess
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
@@ -19,14 +20,18 @@ import numpy as np
 import pytest
 from conftest import Digits
 from projects import softvote, write_project
+from test_gpus import with_extra_rows
 from trainings import results, started, two_cores, until
 
-from softvote import machine
-from softvote.artifacts import PipelineFolder, Workspace, claimed, read_json, write_json
+from softvote import machine, stages
+from softvote.artifacts import PipelineFolder, Workspace, claimed, read_json
+from softvote.dataset import Dataset
 from softvote.engines import gpus as gpu_room
 from softvote.engines import local
 from softvote.engines.base import Work
+from softvote.jobs import training_rows
 from softvote.progress import ScreenLock
+from softvote.stages.plan import make_plan
 
 TRAIN = ("train", "tiny", "--checkpoint", "0")
 LONG = {"epochs": 12}  # so long that what waits for its first checkpoint finds it still running
@@ -86,25 +91,65 @@ def test_a_process_that_dies_is_told_and_takes_no_other_along(
     assert results(tmp_path) == untouched
 
 
-def test_an_error_nobody_foresaw_is_a_line_with_its_log(
-    tmp_path: Path, digits: Digits, capsys: pytest.CaptureFixture[str]
+def breaks() -> None:
+    raise RuntimeError("a bad sector")
+
+
+def is_hit() -> None:
+    os.kill(os.getpid(), signal.SIGSEGV)
+
+
+def ends() -> None:
+    os._exit(3)
+
+
+@dataclass(frozen=True)
+class Unreadable(Work):
+    """Work whose data cannot be read."""
+
+    fault: Callable[[], None] = breaks
+
+    def dataset(self) -> Dataset:
+        self.fault()
+        raise AssertionError
+
+
+@pytest.mark.parametrize(
+    ("fault", "how", "log"),
+    [
+        (
+            breaks,
+            "crashed (RuntimeError: a bad sector; all of it in {})",
+            "RuntimeError: a bad sector\nTraceback",
+        ),
+        (
+            is_hit,
+            "ended with SIGSEGV (Fatal Python error: Segmentation fault; all of it in {}); run the same",
+            "Fatal Python error: Segmentation fault",
+        ),
+        (
+            ends,
+            "ended with exit code 3; run the same",
+            "",
+        ),  # and what an earlier one said is not told
+    ],
+)
+def test_what_ends_a_process_that_reads_its_data_is_told(
+    tmp_path: Path, digits: Digits, fault: Callable[[], None], how: str, log: str
 ) -> None:
-    folder = project(tmp_path, digits)
-    assert softvote(tmp_path, *TRAIN) == 0
-    mine = folder.voter("resnet5").fold(1)
-    recipe = read_json(mine.recipe)
-    write_json(mine.recipe, {name: fact for name, fact in recipe.items() if name != "mean"})
-    for fold in (0, 1):
-        folder.voter("resnet5").fold(fold).scores.unlink()
-    capsys.readouterr()
-    assert softvote(tmp_path, *TRAIN) == 1
-    said = f"softvote: resnet5 fold 1: crashed (KeyError: 'mean'; all of it in {mine.crash})"
-    assert refusals(capsys.readouterr().err) == [said]
-    assert "Traceback" in mine.crash.read_text()
-    assert folder.voter("resnet5").fold(0).scores.is_file()
-    mine.recipe.unlink()
-    assert softvote(tmp_path, *TRAIN) == 0
-    assert not mine.crash.exists()
+    project(tmp_path, digits)
+    run = stages.open_run(tmp_path, "tiny")
+    plan = make_plan(run)
+    job = plan.jobs[0]
+    job.folder.path.mkdir(parents=True)
+    job.folder.crash.write_text("KeyError: 'of an earlier run'\n")
+    local.prepare()
+    (left,) = local.run_local(
+        Unreadable(run.workspace, run.pipeline.competition, [job], 4, plan.folds, 60, fault), 2
+    )
+    assert left.kind == "failed" and left.why.startswith(f"{job.label}: {how.format(job.folder.crash)}")
+    said = job.folder.crash.read_text()
+    assert said.startswith(log) and "earlier" not in said
 
 
 def test_a_run_leaves_no_process_and_no_open_file(tmp_path: Path, digits: Digits) -> None:
@@ -242,6 +287,31 @@ def test_memory_limits_jobs_but_not_their_threads(
     assert local.share(25) == (workers, 1)
 
 
+def test_every_process_computes_with_its_share_of_threads(
+    tmp_path: Path, digits: Digits, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = project(tmp_path, digits)
+    monkeypatch.setattr(machine, "cores", lambda: 4)
+    assert softvote(tmp_path, "train", "tiny", "--member", "resnet5") == 0
+    found = [read_json(folder.voter("resnet5").fold(fold).recipe)["threads"] for fold in (0, 1)]
+    assert found == [2, 2]
+
+
+@pytest.mark.parametrize("alone", [False, True])
+def test_the_rows_of_the_largest_training_count_for_memory(
+    tmp_path: Path, digits: Digits, alone: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Extra ones as well; every process has its copy of them."""
+    work = with_extra_rows(tmp_path, digits, alone)
+    rows = len(training_rows(work.jobs[1], work.dataset(), work.folds).rows)
+    needed = rows * 8 * 8
+    monkeypatch.setattr(machine, "cores", lambda: 8)
+    for free, at_once in ((3 * (BASE + needed), 3), (3 * (BASE + needed) - 1, 2)):
+        monkeypatch.setattr(machine, "free_memory", lambda free=free: free)
+        assert local.places(work) == ([0] * at_once, 2)
+
+
+BASE = 9 << 28  # bytes of a job beside its rows
 GIB = 1 << 30
 
 
@@ -263,7 +333,7 @@ def test_jobs_share_gpus_where_they_fit(
     monkeypatch.setattr(machine, "cores", lambda: 8)
     monkeypatch.setattr(machine, "free_memory", lambda: 1 << 40)
     monkeypatch.setattr(gpu_room, "free_memory", lambda: free)
-    monkeypatch.setattr(gpu_room, "largest", lambda jobs, rows: GIB)
+    monkeypatch.setattr(gpu_room, "largest", lambda work: GIB)
     rows = np.zeros(100, np.int64)
     work = Work(Workspace(Path()), None, [], 25, rows, 60.0)  # type: ignore[arg-type]
     assert local.places(work, workers) == (gpus, 8 // (workers or 8))

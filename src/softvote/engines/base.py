@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+import contextlib
+import faulthandler
+import traceback
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TextIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,9 +15,10 @@ from numpy.typing import NDArray
 from softvote.artifacts import Workspace, claimed, forget
 from softvote.competition import Competition
 from softvote.dataset import Dataset, load_dataset
-from softvote.errors import UserError
+from softvote.errors import Problems, UserError
 from softvote.jobs import Job, run_job
 from softvote.kept import kept_in
+from softvote.readers.npy import load_array
 
 Kind = Literal["busy", "failed"]
 
@@ -43,6 +46,13 @@ class Work:
         """The competition's data, from the cache that reading it left."""
         return load_dataset(self.competition, self.workspace)
 
+    def rows(self, job: Job) -> int:
+        """How many rows a job's training learns from, with extra ones unless their file is damaged."""
+        extra = job.member.extra_train
+        own = 0 if extra and extra.alone else np.count_nonzero(self.folds != job.fold)
+        labels = load_array(self.workspace.inputs / extra.labels, Problems()) if extra else None
+        return int(own) + (0 if labels is None else labels.size)
+
 
 @dataclass(frozen=True)
 class Left:
@@ -57,30 +67,61 @@ Engine = Callable[[Work], list[Left]]
 """Does what it can and returns what it could not; one job's failure stops no other."""
 
 
-def attempt(
-    job: Job, dataset: Dataset, work: Work, within: AbstractContextManager[None] | None = None
-) -> Left | None:
+def attempt(job: Job, work: Work, begin: Callable[[], Dataset]) -> Left | None:
     """Do one job in this process, unless it is done by now; None if it is.
 
     Args:
-        within: entered when the job is claimed and due, for as long as it is done.
+        begin: gives the data; called when the job is claimed and due.
     """
     try:
         with claimed(job.folder.lock) as mine:
             if not mine:
                 return Left(job, "busy", "another run is busy with it")
-            if not job.is_ready():
-                return waiting(job)
-            if job.state() != "done":
-                with within or nullcontext():
-                    _run(job, dataset, work)
-            forget(job.folder.crash)  # of another run, perhaps
+            with _recorded(job):
+                if not job.is_ready():
+                    return waiting(job)
+                if job.state() != "done":
+                    _run(job, begin(), work)
     except UserError as error:
         return Left(job, "failed", str(error))
     except OSError as error:  # what no room below had words for, such as a full disk
         where = f"{error.filename}: " if error.filename else ""
         return Left(job, "failed", f"{job.label}: {where}{error.strerror or error}")
     return None
+
+
+@contextlib.contextmanager
+def _recorded(job: Job) -> Iterator[None]:
+    """Keep what ends a job in its `crash.log`, which goes when there was nothing to say.
+
+    What an earlier run left there goes in any case, before it could be taken for this one's.
+    """
+    path = job.folder.crash
+    with path.open("w", encoding="utf-8") as log, _faults_told(log):
+        try:
+            yield
+        except (UserError, OSError):
+            raise
+        except Exception as error:
+            what = f"{type(error).__name__}: {error}".partition("\n")[0]
+            log.write(f"{what}\n{traceback.format_exc()}")
+            raise UserError(f"{job.label}: crashed ({what}; all of it in {path})") from None
+        finally:
+            if not log.tell():
+                forget(path)
+
+
+@contextlib.contextmanager
+def _faults_told(log: TextIO) -> Iterator[None]:
+    """Let the log say where this process was when it dies, unless somebody asked for that elsewhere."""
+    if faulthandler.is_enabled():
+        yield
+        return
+    faulthandler.enable(log)
+    try:
+        yield
+    finally:
+        faulthandler.disable()
 
 
 def waiting(job: Job) -> Left:

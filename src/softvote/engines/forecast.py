@@ -63,7 +63,7 @@ def forecast(work: Work, networks: Mapping[str, Network], workers: int | None) -
     gpus, threads = places(work, workers)
     gpus = gpus[: len(work.jobs)]
     if workers == 1:  # jobs run in this process then, which has threads of its own
-        threads = torch.get_num_threads()
+        threads = min(threads, torch.get_num_threads())
     paces, failed = dict[str, Pace](), dict[str, str]()
     first = {job.member_name: job for job in reversed(work.jobs)}
     for name, job in reversed(first.items()):

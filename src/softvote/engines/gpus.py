@@ -7,12 +7,13 @@ on a GPU yet.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import nn
 from torch.autograd.graph import saved_tensors_hooks
 
+from softvote.engines.base import Work
 from softvote.jobs import Job
 from softvote.networks import Network, create_network
 from softvote.recipe import Member
@@ -47,14 +48,10 @@ def free_memory() -> list[int]:
     return [torch.cuda.mem_get_info(gpu)[0] for gpu in range(torch.cuda.device_count())]
 
 
-def largest(jobs: Iterable[Job], rows: int) -> int:
-    """Bytes that the largest of these trainings takes on a GPU, about.
-
-    Args:
-        rows: of the training set.
-    """
-    members = {job.member_name: job for job in jobs}
-    return max(_bytes_of(job, rows) for job in members.values())
+def largest(work: Work) -> int:
+    """Bytes that the largest of the trainings takes on a GPU, about; at least one is due."""
+    members = {job.member_name: job for job in work.jobs}
+    return max(_bytes_of(job, work.rows(job)) for job in members.values())
 
 
 def _bytes_of(job: Job, rows: int) -> int:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import functools
+
 from softvote.engines.base import Left, Work, attempt, blocked
+from softvote.engines.local import share
 
 
 def run_here(work: Work) -> list[Left]:
@@ -11,15 +14,25 @@ def run_here(work: Work) -> list[Left]:
     Two commands started side by side therefore share the work of one pipeline without treading on each
     other, and one that was killed leaves nothing claimed.
     """
-    dataset, jobs, failed = work.dataset(), list(work.jobs), list[Left]()
+    _heed_quota(work)
+    data, jobs, failed = functools.cache(work.dataset), list(work.jobs), list[Left]()
     while jobs:
         left = list[Left]()
         for job in jobs:
             lost = any(job.source is other.job for other in failed)
-            found = blocked(job) if lost else attempt(job, dataset, work)
+            found = blocked(job) if lost else attempt(job, work, data)
             if found:
                 (failed if found.kind == "failed" else left).append(found)
         if len(left) == len(jobs):  # nothing was free to take, so only waiting would be left
             return failed + left
         jobs = [each.job for each in left]
     return failed
+
+
+def _heed_quota(work: Work) -> None:
+    """Compute with no more threads than there are cores; torch knows nothing of a container's quota."""
+    import torch
+
+    threads = share(work.trainings, workers=1)[1]
+    if threads < torch.get_num_threads():
+        torch.set_num_threads(threads)

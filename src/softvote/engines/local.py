@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
-import faulthandler
+import math
 import multiprocessing
 import os
 import signal
 import tempfile
 import threading
-import traceback
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from multiprocessing import connection, forkserver, resource_tracker
 from multiprocessing.connection import Connection
@@ -18,13 +15,12 @@ from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
 from softvote import machine
-from softvote.artifacts import forget
+from softvote.dataset import Dataset
 from softvote.engines.base import Left, Work, attempt, blocked, waiting
-from softvote.errors import UserError
 from softvote.jobs import Job
 from softvote.progress import take_place
 
-_MEMORY_A_JOB = 2 << 30  # bytes; about what the largest of ours takes with 30,000 images of 40 x 168
+_MEMORY_A_JOB = 9 << 28  # bytes, beside its rows; our largest, a ResNet50, takes 1.9 GiB
 
 # Processes are forked from a server that has imported these and done nothing else: starting one costs
 # milliseconds instead of the seconds that torch takes, and no thread of this process is forked along.
@@ -44,17 +40,20 @@ def prepare() -> None:
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
 
-def share(trainings: int, workers: int | None = None) -> tuple[int, int]:
+def share(trainings: int, workers: int | None = None, memory: int = _MEMORY_A_JOB) -> tuple[int, int]:
     """How many jobs at once, which is as many as pay unless `workers` says it, and the threads of each.
 
     The threads of one process wait for each other in every layer of a small network; jobs do not. The
     threads depend on cores and pipeline alone, never on what else runs, so that results can be repeated.
+
+    Args:
+        memory: bytes that a job takes.
     """
     cores = machine.cores()
     if workers is not None:
         return workers, max(1, cores // workers)
     at_once = max(1, min(cores, trainings))
-    return max(1, min(at_once, machine.free_memory() // _MEMORY_A_JOB)), cores // at_once
+    return max(1, min(at_once, machine.free_memory() // memory)), cores // at_once
 
 
 def places(work: Work, workers: int | None = None) -> tuple[list[int], int]:
@@ -64,11 +63,17 @@ def places(work: Work, workers: int | None = None) -> tuple[list[int], int]:
     """
     from softvote.engines import gpus
 
-    at_once, threads = share(work.trainings, workers)
+    at_once, threads = share(work.trainings, workers, _memory_of_largest(work))
     free = gpus.free_memory()
     if free and workers is None:
-        return gpus.deal(free, gpus.largest(work.jobs, len(work.folds)), at_once), threads
+        return gpus.deal(free, gpus.largest(work), at_once), threads
     return [place % max(1, len(free)) for place in range(at_once)], threads
+
+
+def _memory_of_largest(work: Work) -> int:
+    """Bytes that the largest of the jobs takes, about; each process has a copy of the rows it trains on."""
+    rows = (work.rows(job) * math.prod(job.identity["image"]) for job in work.jobs)
+    return _MEMORY_A_JOB + max(rows, default=0)
 
 
 def take_share(threads: int, gpu: int) -> None:
@@ -196,7 +201,7 @@ def _death(running: _Running) -> str:
 
 
 def _first_words(log: Path) -> str:
-    """How a log of `_recorded` begins: with the error itself."""
+    """How a job's log begins: with the error itself."""
     try:
         return log.read_text(encoding="utf-8", errors="replace").partition("\n")[0]
     except OSError:
@@ -209,31 +214,12 @@ def _first_words(log: Path) -> str:
 def _do(job: Job, work: Work, share: tuple[int, int], place: int, screen: Path, saying: Connection) -> None:
     end_with_parent()
     take_place(place, screen)
-    take_share(*share)
-    try:
-        saying.send(attempt(job, work.dataset(), work, _recorded(job)))
-    except UserError as error:
-        saying.send(Left(job, "failed", str(error)))
 
+    def begin() -> Dataset:
+        take_share(*share)
+        return work.dataset()
 
-@contextlib.contextmanager
-def _recorded(job: Job) -> Iterator[None]:
-    """Keep what ends this process in the job's `crash.log`, which goes when there was nothing to say."""
-    path = job.folder.crash
-    with path.open("w", encoding="utf-8") as log:
-        faulthandler.enable(log)
-        try:
-            yield
-        except UserError:
-            raise
-        except Exception as error:
-            what = f"{type(error).__name__}: {error}".partition("\n")[0]
-            log.write(f"{what}\n{traceback.format_exc()}")
-            raise UserError(f"{job.label}: crashed ({what}; all of it in {path})") from None
-        finally:
-            faulthandler.disable()
-            if not log.tell():
-                forget(path)
+    saying.send(attempt(job, work, begin))
 
 
 def end_with_parent() -> None:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from itertools import groupby
 from typing import Any
 
-from softvote.artifacts import read_json, sweep
+from softvote.artifacts import read_json
 from softvote.engines import create_engine
 from softvote.engines.base import Left, Work
 from softvote.errors import Problems, UserError, one_of
@@ -137,7 +137,6 @@ def _finish_member(plan: Plan, name: str, jobs: list[Job]) -> dict[str, Any]:
     """Put a member's folds together unless they are; its scores."""
     folder = plan.run.folder.voter(name)
     with alone(folder.scores):  # of two runs that share the work, both come here at the end
-        sweep(folder.path)
         if not plan.is_current(name):
             predictions, key = joined([read_predictions(job.folder) for job in jobs]), {"key": plan.key(name)}
             write_predictions(folder, predictions, plan.dataset.train_labels, plan.task, key)
