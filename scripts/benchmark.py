@@ -27,8 +27,8 @@ the same digits held out. To-vote: from CSV files to a vote of the heterogeneous
 by softvote's own commands in a temporary folder; beside it, what 30 epochs of the stock loop would take.
 
 Tried on two cores of an AMD EPYC with bf16 instructions. Speed takes about three minutes a network as it
-stands, accuracy half an hour in all, to-vote twelve minutes. Without input/digit-recognizer it takes the digits that
-come with scikit-learn, enlarged to 28 x 28, and says so.
+stands, accuracy half an hour in all, to-vote twelve minutes. Without input/digit-recognizer it takes the
+digits that come with scikit-learn, enlarged to 28 x 28, and says so.
 """
 
 # Annotations are not deferred: dataclasses cannot look theirs up in a module that was loaded by its path.
