@@ -10,8 +10,9 @@ import torch
 from conftest import Digits
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn import functional
 
-from softvote.augment import ENGINES, create_augmenter, shifted_views
+from softvote.augment import ENGINES, _affine_grid, _elastic_field, create_augmenter, shifted_views
 from softvote.errors import UserError
 from softvote.recipe import Augment
 from softvote.seeds import derive_seed
@@ -108,6 +109,21 @@ def test_shapes_types_and_range(engine: str, shape: tuple[int, int, int, int]) -
 def test_nothing_asked_for_is_nothing_done(engine: str, digits: Digits) -> None:
     images = some(digits)
     torch.testing.assert_close(augmented(engine, images), images.float(), rtol=0, atol=0.01)
+
+
+@pytest.mark.parametrize("shape", [[3, 1, 28, 28], [2, 3, 40, 168], [4, 1, 5, 9]])
+def test_where_pixels_come_from_is_as_pytorch_computes_it(shape: list[int]) -> None:
+    random, (height, width) = torch.Generator().manual_seed(0), shape[2:]
+    maps = torch.randn(shape[0], 2, 3, generator=random)
+    expected = functional.affine_grid(maps, shape, align_corners=False)
+    torch.testing.assert_close(_affine_grid(maps, shape), expected)
+
+    drawn = torch.rand(shape[0], 32, generator=random) * 2 - 1
+    field = functional.interpolate(
+        drawn.view(-1, 2, 4, 4), size=(height, width), mode="bicubic", align_corners=True
+    )
+    expected = field.permute(0, 2, 3, 1) * torch.tensor([2 * 1.5 / width, 2 * 1.5 / height])
+    torch.testing.assert_close(_elastic_field(Augment(elastic=1.5), drawn, shape), expected)
 
 
 def test_without_a_specification_images_pass(digits: Digits) -> None:

@@ -66,7 +66,9 @@ runpy.run_path(program, run_name="__main__")
 """
 
 # All that softvote names in setup.cfg but what timm itself cannot do without, by import names.
-OPTIONAL = "albumentations kaggle matplotlib onnx onnxruntime onnxscript pandas scipy six sklearn slugify"
+OPTIONAL = (
+    "albumentations kaggle matplotlib numba onnx onnxruntime onnxscript pandas scipy six sklearn slugify"
+)
 
 
 @pytest.fixture(scope="module")

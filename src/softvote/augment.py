@@ -56,9 +56,9 @@ def batched(spec: Augment) -> Augmenter:
         columns = _AFFINE_COLUMNS + 2 * _GRID * _GRID
         drawn = to_device(torch.from_numpy(uniforms(seed, rows, columns)), images.device) * 2 - 1
         shape = list(images.shape)
-        grid = functional.affine_grid(_inverse_affine(spec, drawn, shape), shape, align_corners=False)
+        grid = _affine_grid(_inverse_affine(spec, drawn, shape), shape)
         if spec.elastic:
-            grid = grid + _elastic_field(spec, drawn[:, _AFFINE_COLUMNS:], shape)
+            grid += _elastic_field(spec, drawn[:, _AFFINE_COLUMNS:], shape)
         return functional.grid_sample(images.float(), grid, align_corners=False)
 
     return augment
@@ -86,13 +86,36 @@ def _inverse_affine(spec: Augment, drawn: Tensor, shape: list[int]) -> Tensor:
     return torch.stack([top, bottom], 1)
 
 
+def _affine_grid(maps: Tensor, shape: list[int]) -> Tensor:
+    """float (B, 2, 3) -> float (B, H, W, 2), where pixels come from; a tenth of what PyTorch's own takes."""
+    down, across = (_centres(side, maps.device) for side in shape[-2:])
+    rows = maps[:, None, :, 1] * down[:, None] + maps[:, None, :, 2]
+    columns = maps[:, None, :, 0] * across[:, None]
+    return rows[:, :, None] + columns[:, None]
+
+
+def _centres(side: int, device: torch.device) -> Tensor:
+    """float (side,): the middles of pixels between -1 and 1."""
+    return (2 * torch.arange(side, device=device) + 1) / side - 1
+
+
 def _elastic_field(spec: Augment, drawn: Tensor, shape: list[int]) -> Tensor:
-    """float (B, H, W, 2): a smooth displacement of at most about `spec.elastic` pixels."""
+    """float (B, H, W, 2): a smooth displacement of at most about `spec.elastic` pixels.
+
+    Enlarging is linear and apart for rows and columns, so two small matrices do it.
+    """
     height, width = shape[-2:]
-    coarse = drawn.reshape(-1, 2, _GRID, _GRID)
-    field = functional.interpolate(coarse, size=(height, width), mode="bicubic", align_corners=True)
-    along_x, along_y = field.unbind(1)
-    return torch.stack([along_x * (2 * spec.elastic / width), along_y * (2 * spec.elastic / height)], 3)
+    along_x, along_y = drawn.reshape(-1, 2, _GRID, _GRID).unbind(1)
+    coarse = torch.stack([along_x * (2 * spec.elastic / width), along_y * (2 * spec.elastic / height)], 3)
+    wide = torch.einsum("bijk,jw->biwk", coarse, _bicubic(width, drawn.device))
+    field = _bicubic(height, drawn.device).T @ wide.flatten(2)
+    return field.view(-1, height, width, 2)
+
+
+def _bicubic(side: int, device: torch.device) -> Tensor:
+    """float (4, side): what each control point adds to each pixel of a side."""
+    points = torch.eye(_GRID, device=device)[None, None]
+    return functional.interpolate(points, size=(_GRID, side), mode="bicubic", align_corners=True)[0, 0]
 
 
 def image_by_image(spec: Augment) -> Augmenter:

@@ -18,6 +18,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional
 
+from softvote import fused
 from softvote.errors import UserError
 from softvote.models import (
     count_parameters,
@@ -168,6 +169,26 @@ def test_gradient_reaches_every_parameter(name: str) -> None:
     (outputs * torch.randn(outputs.shape, generator=torch.Generator().manual_seed(2))).sum().backward()
     without = [key for key, p in network.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0]
     assert without == []
+
+
+@own
+def test_one_thread_learns_what_pytorchs_layers_learn(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On one thread some layers are loops of ours (softvote.fused)."""
+    network, batch = built(name).to(memory_format=torch.channels_last), batch_for(name)
+    let_gradients_through(network)
+    threads, gradients = torch.get_num_threads(), []
+    torch.set_num_threads(1)
+    try:
+        for serves in (fused.serves, lambda *_: False):
+            monkeypatch.setattr(fused, "serves", serves)
+            torch.manual_seed(0)
+            outputs = network(batch.contiguous(memory_format=torch.channels_last))
+            network.zero_grad()
+            outputs.square().sum().backward()
+            gradients.append(torch.cat([parameter.grad.flatten() for parameter in network.parameters()]))
+    finally:
+        torch.set_num_threads(threads)
+    assert (gradients[0] - gradients[1]).norm() < 1e-3 * gradients[1].norm()
 
 
 @own

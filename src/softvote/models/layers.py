@@ -10,7 +10,9 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
+from softvote import fused
 from softvote.errors import UserError
 
 ImageSize = tuple[int, int]
@@ -65,14 +67,41 @@ class FeaturesThenClassifier(nn.Module):
         return logits
 
 
-def conv_bn_relu(in_chans: int, out_chans: int, kernel: int, pool: bool = False) -> nn.Sequential:
+def norm_relu(features: Tensor, norm: nn.Module, shortcut: Tensor | None = None) -> Tensor:
+    """relu(norm(features) + shortcut), float (B, C, H, W)."""
+    if fused.serves(features, norm):
+        return fused.norm_pool_relu(features, norm, shortcut=shortcut)
+    features = norm(features) if shortcut is None else norm(features) + shortcut
+    return functional.relu(features, inplace=True)
+
+
+class ConvNormReLU(nn.Sequential):
+    """A convolution, batch norm, max pooling by 2 where asked for, and ReLU unless told otherwise."""
+
+    def __init__(self, convolution: nn.Conv2d, pool: bool = False, relu: bool = True) -> None:
+        super().__init__(
+            convolution,
+            nn.BatchNorm2d(convolution.out_channels),
+            nn.MaxPool2d(2) if pool else nn.Identity(),
+            nn.ReLU(inplace=True) if relu else nn.Identity(),
+        )
+        self.pools, self.rectifies = pool, relu
+
+    def forward(self, features: Tensor) -> Tensor:
+        """float (B, in_chans, H, W) -> float (B, out_chans, H', W')."""
+        convolution, norm, *rest = self
+        features = convolution(features)
+        if fused.serves(features, norm):
+            return fused.norm_pool_relu(features, norm, pool=self.pools, relu=self.rectifies)
+        features = norm(features)
+        for layer in rest:
+            features = layer(features)
+        return features
+
+
+def conv_bn_relu(in_chans: int, out_chans: int, kernel: int, pool: bool = False) -> ConvNormReLU:
     """Same-size convolution, batch norm, ReLU, and max pooling by 2 where asked for."""
-    return nn.Sequential(
-        nn.Conv2d(in_chans, out_chans, kernel, padding=kernel // 2),
-        nn.BatchNorm2d(out_chans),
-        nn.MaxPool2d(2) if pool else nn.Identity(),
-        nn.ReLU(inplace=True),
-    )
+    return ConvNormReLU(nn.Conv2d(in_chans, out_chans, kernel, padding=kernel // 2), pool)
 
 
 class Flatten(nn.Flatten):

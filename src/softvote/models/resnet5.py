@@ -6,13 +6,14 @@ from typing import Any
 
 from timm.models import register_model
 from torch import Tensor, nn
-from torch.nn import functional
 
 from softvote.models.layers import (
+    ConvNormReLU,
     FeaturesThenClassifier,
     Flatten,
     ImageSize,
     flat_features,
+    norm_relu,
     without_weights,
 )
 
@@ -33,12 +34,14 @@ class ResidualBlock(nn.Module):
         self.shortcut: nn.Module = (
             nn.Identity()
             if same_shape
-            else nn.Sequential(nn.Conv2d(in_chans, out_chans, 1, stride=stride), nn.BatchNorm2d(out_chans))
+            else ConvNormReLU(nn.Conv2d(in_chans, out_chans, 1, stride=stride), relu=False)
         )
 
     def forward(self, features: Tensor) -> Tensor:
         """float (B, in_chans, H, W) -> float (B, out_chans, H / stride, W / stride)."""
-        return functional.relu(self.body(features) + self.shortcut(features), inplace=True)
+        first, norm, _, second, last_norm = self.body
+        inner = norm_relu(first(features), norm)
+        return norm_relu(second(inner), last_norm, self.shortcut(features))
 
 
 class ResNet5(FeaturesThenClassifier):

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from softvote.errors import UserError
 from softvote.heads import DIGITS
-from softvote.models.layers import ImageSize, output_shape, without_weights
+from softvote.models.layers import ConvNormReLU, ImageSize, output_shape, without_weights
 from softvote.models.resnet5 import ResidualBlock
 
 
@@ -111,12 +111,8 @@ class Finder(nn.Module):
         return torch.softmax(scores.float() + self.lean, dim=2)
 
 
-def _conv(in_chans: int, out_chans: int, kernel: int, stride: int = 1) -> nn.Sequential:
-    return nn.Sequential(
-        nn.Conv2d(in_chans, out_chans, kernel, stride, kernel // 2, bias=False),
-        nn.BatchNorm2d(out_chans),
-        nn.ReLU(inplace=True),
-    )
+def _conv(in_chans: int, out_chans: int, kernel: int, stride: int = 1, pool: bool = False) -> ConvNormReLU:
+    return ConvNormReLU(nn.Conv2d(in_chans, out_chans, kernel, stride, kernel // 2, bias=False), pool)
 
 
 @register_model
@@ -125,8 +121,8 @@ def slot_cnn(pretrained: bool = False, in_chans: int = 1, **kwargs: Any) -> Slot
     trunk = nn.Sequential(
         _conv(in_chans, 32, 5, stride=2),
         _conv(32, 48, 3),
-        _conv(48, 48, 3),
-        nn.MaxPool2d(2),
+        _conv(48, 48, 3, pool=True),
+        nn.Identity(),
         _conv(48, 96, 3),
         _conv(96, 96, 3),
         _conv(96, 96, 3),
