@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numba
@@ -182,6 +186,51 @@ def test_a_shortcut_is_added_before_relu() -> None:
     x, other, layer = features((4, 32, 8, 6)), features((4, 32, 8, 6), seed=1), norm(32)
     found = norm_relu(x, layer, other)
     torch.testing.assert_close(found, functional.relu(layer(x) + other))
+
+
+# ---------------------------------------------------------------- what was compiled is kept
+
+
+MOMENTS = """
+import resource, sys
+import numpy as np
+from softvote import loops
+resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[1]), resource.RLIM_INFINITY))
+mean, variance = np.zeros((2, 3))
+loops.moments(np.arange(12, dtype=np.float32).reshape(2, 2, 3), mean, variance)
+print(*mean, *variance, sum(loops.moments.stats.cache_hits.values()))
+"""
+
+
+def moments(folder: Path, largest_file: int = 1 << 30) -> list[float]:
+    """Means, variances and how often machine code was found, of a fresh process that keeps it in a folder."""
+    environment = os.environ | {"NUMBA_CACHE_DIR": str(folder)}
+    command = [sys.executable, "-c", MOMENTS, str(largest_file)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    assert done.stderr == ""
+    return [float(number) for number in done.stdout.split()]
+
+
+def test_machine_code_is_kept(tmp_path: Path) -> None:
+    expected = [4.5, 5.5, 6.5, 11.25, 11.25, 11.25]
+    assert moments(tmp_path) == [*expected, 0]
+    assert moments(tmp_path) == [*expected, 1]
+
+
+def test_a_full_disk_keeps_no_machine_code_and_stops_nothing(tmp_path: Path) -> None:
+    first = moments(tmp_path, largest_file=100)
+    assert moments(tmp_path) == first
+
+
+@pytest.mark.parametrize("damage", [b"", b"not what was written"])
+@pytest.mark.parametrize("kind", ["nbi", "nbc"])
+def test_damaged_machine_code_is_compiled_again(tmp_path: Path, kind: str, damage: bytes) -> None:
+    first = moments(tmp_path)
+    files = list(tmp_path.rglob(f"*.{kind}"))
+    for file in files:
+        file.write_bytes(damage)
+    assert files and moments(tmp_path) == first
+    assert moments(tmp_path) == [*first[:-1], 1]
 
 
 def test_loops_compile_where_nothing_can_be_kept() -> None:

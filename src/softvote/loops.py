@@ -15,6 +15,7 @@ make use of the processor's vectors; `python scripts/benchmark.py` shows whether
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -22,6 +23,7 @@ import numba
 import numpy as np
 from llvmlite import ir
 from numba import types
+from numba.core.caching import FunctionCache
 from numba.extending import intrinsic
 from numpy.typing import NDArray
 
@@ -46,13 +48,29 @@ class Loops(NamedTuple):
     backward: Loop
 
 
+class _Cache(FunctionCache):  # type: ignore[misc]
+    """Numba's files of machine code; neither a full disk nor a damaged one of them stops a training."""
+
+    def load_overload(self, *arguments: Any) -> Any:
+        """What was compiled for these types, or None."""
+        try:
+            return super().load_overload(*arguments)
+        except Exception:  # reading what another file was may raise anything
+            with suppress(OSError):
+                self.flush()
+            return None
+
+    def save_overload(self, *arguments: Any) -> None:
+        """Keep what was compiled, where that can be."""
+        with suppress(OSError):
+            super().save_overload(*arguments)
+
+
 def _compiled(loop: Callable[..., Any]) -> Loop:
-    """The loop as machine code, which is kept beside this file or, failing that, in the user's cache."""
-    options: dict[str, Any] = {"nogil": True, "fastmath": {"contract"}, "error_model": "numpy"}
-    try:
-        compiled: Loop = numba.njit(cache=True, **options)(loop)
-    except RuntimeError:  # neither can be written: it is compiled in each process
-        compiled = numba.njit(**options)(loop)
+    """The loop as machine code, kept beside this file or, failing that, in the user's folder of caches."""
+    compiled: Loop = numba.njit(nogil=True, fastmath={"contract"}, error_model="numpy")(loop)
+    with suppress(RuntimeError):  # neither can be written: each process compiles for itself
+        compiled._cache = _Cache(loop)  # type: ignore[attr-defined]
     return compiled
 
 
