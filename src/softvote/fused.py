@@ -24,32 +24,40 @@ Array = NDArray[Any]
 _LINE = 1024  # numbers; five float32 a number, and the features, stay in a core's first cache
 
 
-def serves(features: Tensor, norm: nn.Module) -> bool:
+def serves(features: Tensor, norm: nn.Module | None, pool: bool = False) -> bool:
     """Whether `norm_pool_relu` can take the place of PyTorch's layers: in training, on one thread.
 
     Args:
         features: (B, C, H, W), any dtype, device and memory format.
-        norm: the batch norm that they come to.
+        norm: the batch norm that they come to; None where they come to none.
+        pool: whether max pooling by 2 follows.
     """
+    return (
+        torch.is_grad_enabled()
+        and torch.get_num_threads() == 1
+        and features.device.type == "cpu"
+        and features.dtype in (torch.float32, torch.bfloat16)
+        and features.ndim == 4
+        and features.is_contiguous(memory_format=torch.channels_last)
+        and (_is_usual(norm) if norm else features.requires_grad and (_pools(features) or not pool))
+        and features.numel() > features.shape[1]  # of a single value PyTorch says what is wrong
+    )
+
+
+def _is_usual(norm: nn.Module) -> bool:
     return (
         isinstance(norm, nn.BatchNorm2d)
         and norm.training
         and norm.affine
+        and norm.weight.dtype == torch.float32
         and norm.track_running_stats
         and norm.momentum is not None
-        and norm.weight.dtype == torch.float32
-        and torch.is_grad_enabled()
-        and torch.get_num_threads() == 1
-        and features.device.type == "cpu"
-        and features.dtype in (torch.float32, torch.bfloat16)
-        and features.is_contiguous(memory_format=torch.channels_last)
-        and features.numel() > features.shape[1]  # of a single value PyTorch says what is wrong
     )
 
 
 def norm_pool_relu(
     features: Tensor,
-    norm: nn.Module,
+    norm: nn.Module | None,
     pool: bool = False,
     shortcut: Tensor | None = None,
     relu: bool = True,
@@ -60,7 +68,7 @@ def norm_pool_relu(
 
     Args:
         features: (B, C, H, W) for which `serves` is true.
-        norm: the batch norm, in training.
+        norm: the batch norm, in training; None leaves it out.
         pool: max pooling by 2; not together with a shortcut.
         shortcut: of the features' shape, any floating dtype.
         relu: False leaves the ReLU out; not together with pooling.
@@ -68,24 +76,25 @@ def norm_pool_relu(
     Returns:
         (B, C, H, W), or (B, C, H // 2, W // 2) after pooling, in the features' dtype and channels_last.
     """
-    assert isinstance(norm, nn.BatchNorm2d)
     from softvote import loops  # and Numba, which nothing but training needs
 
+    channels = features.shape[1]
     pooling = pool and _pools(features)
-    way = loops.pooling(features.shape[1]) if pooling else loops.plain(shortcut is not None, relu)
-    mean, variance = np.zeros((2, features.shape[1]))
-    loops.moments(_lines(features), mean, variance)
-    _keep_statistics(norm, mean, variance, features.numel() // features.shape[1])
-    result: Tensor = _NormPoolReLU.apply(
-        features, shortcut, norm.weight, norm.bias, mean, variance + norm.eps, way, pooling
-    )
+    way = loops.pooling(channels) if pooling else loops.plain(shortcut is not None, relu)
+    mean, variance, weight, bias = np.zeros(channels), np.zeros(channels), None, None
+    if norm is not None:
+        assert isinstance(norm, nn.BatchNorm2d)
+        loops.moments(_lines(features), mean, variance)
+        _keep_statistics(norm, mean, variance, features.numel() // channels)
+        variance += norm.eps
+        weight, bias = norm.weight, norm.bias
+    result: Tensor = _NormPoolReLU.apply(features, shortcut, weight, bias, mean, variance, way, pooling)
     return functional.max_pool2d(result, 2) if pool and not pooling else result
 
 
 def _pools(features: Tensor) -> bool:
-    """Whether the loops pool these features fast: processors' vectors hold powers of two."""
-    _, channels, height, width = features.shape
-    return channels >= 32 and channels.bit_count() == 1 and height % 2 == width % 2 == 0
+    """Whether the loops pool these features (B, C, H, W) fast: processors' vectors hold powers of two."""
+    return features.shape[1] >= 32 and features.shape[1].bit_count() == 1
 
 
 @torch.no_grad()
@@ -126,23 +135,26 @@ class _NormPoolReLU(torch.autograd.Function):
         ctx: Any,
         features: Tensor,
         shortcut: Tensor | None,
-        weight: Tensor,
-        bias: Tensor,
+        weight: Tensor | None,
+        bias: Tensor | None,
         mean: Array,
         variance: Array,
         way: Loops,
         pool: bool,
     ) -> Tensor:
-        spread = 1 / np.sqrt(variance)
-        scale = weight.detach().numpy() * spread
-        table = np.stack([scale, bias.detach().numpy() - mean * scale, mean]).astype(np.float32)
+        spread, scale, shift = np.zeros_like(mean), np.ones_like(mean), np.zeros_like(mean)
+        if weight is not None and bias is not None:
+            spread = 1 / np.sqrt(variance)
+            scale = weight.detach().numpy() * spread
+            shift = bias.detach().numpy() - mean * scale
+        table = np.stack([scale, shift, mean]).astype(np.float32)
         beside = features if shortcut is None else _like(features, shortcut)
         batch, channels, height, width = features.shape
         shape = (batch, channels, height // 2, width // 2) if pool else features.shape
         result = torch.empty(shape, dtype=features.dtype, memory_format=torch.channels_last)
         way.forward(_lines(features, pool), _lines(beside, pool), table, _lines(result, pool))
         ctx.save_for_backward(features, beside)
-        ctx.table, ctx.spread, ctx.way, ctx.pool = table, spread, way, pool
+        ctx.table, ctx.spread, ctx.way, ctx.pool, ctx.normed = table, spread, way, pool, weight is not None
         return result
 
     @staticmethod
@@ -151,7 +163,8 @@ class _NormPoolReLU(torch.autograd.Function):
         features, beside = ctx.saved_tensors
         given = [_lines(each, ctx.pool) for each in (features, beside, _like(features, gradient))]
         slopes, products = totals = np.zeros((2, features.shape[1]))
-        ctx.way.sums(*given, ctx.table, totals)
+        if ctx.normed:
+            ctx.way.sums(*given, ctx.table, totals)
         pixels, scale = features.numel() // features.shape[1], ctx.table[0]
         linear, constant = -scale * ctx.spread**2 * products / pixels, -scale * slopes / pixels
         table = np.stack([*ctx.table, linear, constant]).astype(np.float32)
@@ -159,5 +172,5 @@ class _NormPoolReLU(torch.autograd.Function):
         of_shortcut = torch.empty_like(features) if ctx.needs_input_grad[1] else None
         of_beside = of_features if of_shortcut is None else of_shortcut
         ctx.way.backward(*given, table, _lines(of_features, ctx.pool), _lines(of_beside, ctx.pool))
-        of_weight, of_bias = _float32(products * ctx.spread), _float32(slopes)
-        return of_features, of_shortcut, of_weight, of_bias, None, None, None, None
+        of_norm = (_float32(products * ctx.spread), _float32(slopes)) if ctx.normed else (None, None)
+        return of_features, of_shortcut, *of_norm, None, None, None, None

@@ -130,34 +130,38 @@ def _add_up(line: Array, totals: Array) -> None:
 def moments(x: Array, mean: Array, variance: Array) -> None:
     """Each channel's mean and variance over all pixels, into float64 (C,), zeros before.
 
-    Those of the images are merged (Chan, Golub and LeVeque 1979): no large mean hides a small variance.
+    Those of the images are merged (Chan, Golub and LeVeque 1979). An image is seen from the mean of those
+    before it, the first from its own, so that no large mean hides a small variance.
     """
     images, lines, values = x.shape
     channels = len(mean)
     pixels = np.float32(lines * (values // channels))
-    sums, centre = np.empty((2, values), np.float32)
-    of_image = np.empty(channels, np.float32)
+    sums, squares, centre = np.zeros((3, values), np.float32)
+    of_image, of_squares = np.zeros((2, channels), np.float32)
+    for h in range(lines):
+        line = x[0, h]
+        for j in range(values):
+            sums[j] += _read(line[j])
+    _add_up(sums, of_image)
+    mean += of_image / pixels
     for n in range(images):
+        _repeat(mean, centre)
         sums[:] = _ZERO
-        for h in range(lines):
-            line = x[n, h]
-            for j in range(values):
-                sums[j] += _read(line[j])
-        of_image[:] = _ZERO
-        _add_up(sums, of_image)
-        of_image /= pixels
-        _repeat(of_image, centre)
-        sums[:] = _ZERO
+        squares[:] = _ZERO
         for h in range(lines):
             line = x[n, h]
             for j in range(values):
                 apart = _read(line[j]) - centre[j]
-                sums[j] += apart * apart
-        _add_up(sums, variance)
+                sums[j] += apart
+                squares[j] += apart * apart
+        of_image[:] = _ZERO
+        of_squares[:] = _ZERO
+        _add_up(sums, of_image)
+        _add_up(squares, of_squares)
         for c in range(channels):
-            apart_from_others = of_image[c] - mean[c]
-            mean[c] += apart_from_others / (n + 1)
-            variance[c] += apart_from_others * apart_from_others * (n / (n + 1) * pixels)
+            apart = of_image[c] / pixels
+            variance[c] += of_squares[c] - apart * of_image[c] / (n + 1)
+            mean[c] += apart / (n + 1)
     variance /= images * pixels
 
 
@@ -169,7 +173,7 @@ def plain(added: bool, relu: bool) -> Loops:
 
 @cache
 def pooling(channels: int) -> Loops:
-    """Batch norm, max pooling by 2 and ReLU, of rows with an even number of pixels; nothing is added.
+    """Batch norm, max pooling by 2 and ReLU; nothing is added. A last odd row or column is not looked at.
 
     A pixel's neighbour is `channels` further on, too few for vectors unless the compiler knows their number.
     """
@@ -353,5 +357,10 @@ def _pooled_backward(channels: int) -> Loop:
                         e = (_read(lower[right + c]) - mean[c]) * linear[c] + constant[c]
                         of_lower[left + c] = _as_in(of_lower, chosen[2 * channels + c] + d)
                         of_lower[right + c] = _as_in(of_lower, chosen[3 * channels + c] + e)
+            for h in range(x.shape[1]):
+                line, result = x[n, h], of_x[n, h]
+                for j in range(2 * values if h < 2 * rows else 0, x.shape[2]):
+                    c = j % channels
+                    result[j] = _as_in(result, (_read(line[j]) - mean[c]) * linear[c] + constant[c])
 
     return backward

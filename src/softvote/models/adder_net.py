@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from softvote.errors import UserError
 from softvote.heads import DIGITS
-from softvote.models.layers import ImageSize, flat_features, initialise_for_relu, without_weights
+from softvote.models.layers import ImageSize, Layers, flat_features, initialise_for_relu, without_weights
 
 SUMS = 20
 """What the published last layer gives."""
@@ -37,7 +37,7 @@ class AdderNet(nn.Module):
         if num_classes > SUMS:
             raise UserError(f"has {SUMS} outputs and cannot tell {num_classes} classes apart")
         self.num_classes = num_classes
-        self.features = nn.Sequential(
+        self.features = Layers(
             *_conv_relu(in_chans, 32, padding=1),
             *_conv_relu(32, 64, padding=1, pool=True),
             *_conv_relu(64, 128, padding=1),

@@ -7,7 +7,7 @@ from typing import Any
 from timm.models import register_model
 from torch import nn
 
-from softvote.models.layers import FeaturesThenClassifier, ImageSize, flat_features, without_weights
+from softvote.models.layers import FeaturesThenClassifier, ImageSize, Layers, flat_features, without_weights
 
 
 class BasicCNN(FeaturesThenClassifier):
@@ -21,7 +21,7 @@ class BasicCNN(FeaturesThenClassifier):
 
     def __init__(self, num_classes: int = 10, in_chans: int = 1, img_size: ImageSize = (28, 28)) -> None:
         super().__init__()
-        self.features = nn.Sequential(
+        self.features = Layers(
             nn.Conv2d(in_chans, 6, 5),
             nn.MaxPool2d(2),
             nn.ReLU(inplace=True),

@@ -10,6 +10,7 @@ from torch import nn
 from softvote.models.layers import (
     FeaturesThenClassifier,
     ImageSize,
+    Layers,
     flat_features,
     initialise_for_relu,
     without_weights,
@@ -50,9 +51,9 @@ class DigitEncoder(FeaturesThenClassifier):
         nn.init.zeros_(digits.weight)
 
 
-def _conv_pair(in_chans: int, out_chans: int) -> nn.Sequential:
+def _conv_pair(in_chans: int, out_chans: int) -> Layers:
     """Two same-size convolutions with ReLU, max pooling by 2, and dropout."""
-    return nn.Sequential(
+    return Layers(
         nn.Conv2d(in_chans, out_chans, 3, padding=1),
         nn.ReLU(inplace=True),
         nn.Conv2d(out_chans, out_chans, 3, padding=1),

@@ -6,6 +6,7 @@ same, and the ReLU then works on a quarter of the values.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -67,41 +68,56 @@ class FeaturesThenClassifier(nn.Module):
         return logits
 
 
-def norm_relu(features: Tensor, norm: nn.Module, shortcut: Tensor | None = None) -> Tensor:
+def add_relu(features: Tensor, norm: nn.Module, shortcut: Tensor) -> Tensor:
     """relu(norm(features) + shortcut), float (B, C, H, W)."""
     if fused.serves(features, norm):
         return fused.norm_pool_relu(features, norm, shortcut=shortcut)
-    features = norm(features) if shortcut is None else norm(features) + shortcut
-    return functional.relu(features, inplace=True)
+    return functional.relu(norm(features) + shortcut, inplace=True)
 
 
-class ConvNormReLU(nn.Sequential):
-    """A convolution, batch norm, max pooling by 2 where asked for, and ReLU unless told otherwise."""
-
-    def __init__(self, convolution: nn.Conv2d, pool: bool = False, relu: bool = True) -> None:
-        super().__init__(
-            convolution,
-            nn.BatchNorm2d(convolution.out_channels),
-            nn.MaxPool2d(2) if pool else nn.Identity(),
-            nn.ReLU(inplace=True) if relu else nn.Identity(),
-        )
-        self.pools, self.rectifies = pool, relu
+class Layers(nn.Sequential):
+    """Layers one after the other; neighbours that are batch norm, max pooling by 2 and ReLU go in one."""
 
     def forward(self, features: Tensor) -> Tensor:
-        """float (B, in_chans, H, W) -> float (B, out_chans, H', W')."""
-        convolution, norm, *rest = self
-        features = convolution(features)
-        if fused.serves(features, norm):
-            return fused.norm_pool_relu(features, norm, pool=self.pools, relu=self.rectifies)
-        features = norm(features)
-        for layer in rest:
-            features = layer(features)
-        return features
+        """float (B, C, H, W) -> what the last layer gives."""
+        return through(self, features)
 
 
-def conv_bn_relu(in_chans: int, out_chans: int, kernel: int, pool: bool = False) -> ConvNormReLU:
+def through(layers: Iterable[nn.Module], features: Tensor) -> Tensor:
+    """What the last of the layers gives, as `Layers` does it; float (B, C, H, W) to begin with."""
+    layers = [layer for layer in layers if not isinstance(layer, nn.Identity)]
+    while layers:
+        norm, pool, count = _in_one(layers)
+        if count and fused.serves(features, norm, pool):
+            features, layers = fused.norm_pool_relu(features, norm, pool), layers[count:]
+        else:
+            features, layers = layers[0](features), layers[1:]
+    return features
+
+
+def _in_one(layers: list[nn.Module]) -> tuple[nn.Module | None, bool, int]:
+    """The batch norm and whether there is pooling before a ReLU at the beginning; how many layers, or 0."""
+    norm = layers[0] if isinstance(layers[0], nn.BatchNorm2d) else None
+    rest = layers if norm is None else layers[1:]
+    pool = bool(rest) and isinstance(rest[0], nn.MaxPool2d) and _is_by_two(rest[0])
+    rest = rest[1:] if pool else rest
+    if rest and isinstance(rest[0], nn.ReLU):
+        return norm, pool, len(layers) - len(rest) + 1
+    return None, False, 0
+
+
+def _is_by_two(pool: nn.MaxPool2d) -> bool:
+    return (pool.kernel_size, pool.stride, pool.padding, pool.dilation, pool.ceil_mode) == (2, 2, 0, 1, False)
+
+
+def conv_bn_relu(in_chans: int, out_chans: int, kernel: int, pool: bool = False) -> Layers:
     """Same-size convolution, batch norm, ReLU, and max pooling by 2 where asked for."""
-    return ConvNormReLU(nn.Conv2d(in_chans, out_chans, kernel, padding=kernel // 2), pool)
+    return Layers(
+        nn.Conv2d(in_chans, out_chans, kernel, padding=kernel // 2),
+        nn.BatchNorm2d(out_chans),
+        nn.MaxPool2d(2) if pool else nn.Identity(),
+        nn.ReLU(inplace=True),
+    )
 
 
 class Flatten(nn.Flatten):

@@ -7,7 +7,7 @@ from typing import Any
 from timm.models import register_model
 from torch import nn
 
-from softvote.models.layers import FeaturesThenClassifier, ImageSize, flat_features, without_weights
+from softvote.models.layers import FeaturesThenClassifier, ImageSize, Layers, flat_features, without_weights
 
 
 class MultilabelCNN(FeaturesThenClassifier):
@@ -24,7 +24,7 @@ class MultilabelCNN(FeaturesThenClassifier):
 
     def __init__(self, num_classes: int = 10, in_chans: int = 1, img_size: ImageSize = (40, 168)) -> None:
         super().__init__()
-        self.features = nn.Sequential(
+        self.features = Layers(
             *_conv_relu_bn_pool(in_chans, 32, 5),
             *_conv_relu_bn_pool(32, 64, 3),
             *_conv_relu_bn_pool(64, 128, 3),

@@ -8,12 +8,13 @@ from timm.models import register_model
 from torch import Tensor, nn
 
 from softvote.models.layers import (
-    ConvNormReLU,
     FeaturesThenClassifier,
     Flatten,
     ImageSize,
+    Layers,
+    add_relu,
     flat_features,
-    norm_relu,
+    through,
     without_weights,
 )
 
@@ -34,14 +35,13 @@ class ResidualBlock(nn.Module):
         self.shortcut: nn.Module = (
             nn.Identity()
             if same_shape
-            else ConvNormReLU(nn.Conv2d(in_chans, out_chans, 1, stride=stride), relu=False)
+            else nn.Sequential(nn.Conv2d(in_chans, out_chans, 1, stride=stride), nn.BatchNorm2d(out_chans))
         )
 
     def forward(self, features: Tensor) -> Tensor:
         """float (B, in_chans, H, W) -> float (B, out_chans, H / stride, W / stride)."""
-        first, norm, _, second, last_norm = self.body
-        inner = norm_relu(first(features), norm)
-        return norm_relu(second(inner), last_norm, self.shortcut(features))
+        *inner, norm = self.body
+        return add_relu(through(inner, features), norm, self.shortcut(features))
 
 
 class ResNet5(FeaturesThenClassifier):
@@ -55,7 +55,7 @@ class ResNet5(FeaturesThenClassifier):
 
     def __init__(self, num_classes: int = 10, in_chans: int = 1, img_size: ImageSize = (28, 28)) -> None:
         super().__init__()
-        self.features = nn.Sequential(
+        self.features = Layers(
             nn.Conv2d(in_chans, 32, 3, padding=1),
             nn.ReLU(inplace=True),
             ResidualBlock(32, 32),

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from softvote.errors import UserError
 from softvote.heads import DIGITS
-from softvote.models.layers import ConvNormReLU, ImageSize, output_shape, without_weights
+from softvote.models.layers import ImageSize, Layers, output_shape, without_weights
 from softvote.models.resnet5 import ResidualBlock
 
 
@@ -51,7 +51,7 @@ class SlotNetwork(nn.Module):
             raise UserError(f"{num_classes} outputs are not {DIGITS} a slot; use head: digits")
         channels, height, width = output_shape(trunk, in_chans, img_size)
         kernel, padding = (height, reach), (0, reach // 2)
-        self.features = nn.Sequential(
+        self.features = Layers(
             *trunk,
             nn.Dropout2d(drop_rate / 2),
             nn.Conv2d(channels, column, kernel, padding=padding, bias=False),
@@ -111,8 +111,12 @@ class Finder(nn.Module):
         return torch.softmax(scores.float() + self.lean, dim=2)
 
 
-def _conv(in_chans: int, out_chans: int, kernel: int, stride: int = 1, pool: bool = False) -> ConvNormReLU:
-    return ConvNormReLU(nn.Conv2d(in_chans, out_chans, kernel, stride, kernel // 2, bias=False), pool)
+def _conv(in_chans: int, out_chans: int, kernel: int, stride: int = 1) -> Layers:
+    return Layers(
+        nn.Conv2d(in_chans, out_chans, kernel, stride, kernel // 2, bias=False),
+        nn.BatchNorm2d(out_chans),
+        nn.ReLU(inplace=True),
+    )
 
 
 @register_model
@@ -121,8 +125,8 @@ def slot_cnn(pretrained: bool = False, in_chans: int = 1, **kwargs: Any) -> Slot
     trunk = nn.Sequential(
         _conv(in_chans, 32, 5, stride=2),
         _conv(32, 48, 3),
-        _conv(48, 48, 3, pool=True),
-        nn.Identity(),
+        _conv(48, 48, 3),
+        nn.MaxPool2d(2),
         _conv(48, 96, 3),
         _conv(96, 96, 3),
         _conv(96, 96, 3),

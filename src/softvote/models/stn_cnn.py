@@ -9,7 +9,7 @@ from timm.models import register_model
 from torch import Tensor, nn
 from torch.nn import functional
 
-from softvote.models.layers import FeaturesThenClassifier, ImageSize, flat_features, without_weights
+from softvote.models.layers import FeaturesThenClassifier, ImageSize, Layers, flat_features, without_weights
 
 
 class SpatialTransformer(nn.Module):
@@ -20,7 +20,7 @@ class SpatialTransformer(nn.Module):
 
     def __init__(self, in_chans: int, img_size: ImageSize) -> None:
         super().__init__()
-        self.localisation = nn.Sequential(
+        self.localisation = Layers(
             nn.Conv2d(in_chans, 8, 7),
             nn.MaxPool2d(2),
             nn.ReLU(inplace=True),
@@ -58,7 +58,7 @@ class STNCNN(FeaturesThenClassifier):
     def __init__(self, num_classes: int = 10, in_chans: int = 1, img_size: ImageSize = (28, 28)) -> None:
         super().__init__()
         self.transformer = SpatialTransformer(in_chans, img_size)
-        self.features = nn.Sequential(
+        self.features = Layers(
             nn.Conv2d(in_chans, 32, 3),
             nn.MaxPool2d(2),
             nn.ReLU(inplace=True),
