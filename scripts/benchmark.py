@@ -368,7 +368,7 @@ class PilImages(Dataset[tuple[Tensor, int]]):
 def as_people_write_it(model: nn.Module) -> nn.Module:
     """The network with each ReLU before the pooling that stands before it in ours: the same function."""
     for block in [module for module in model.modules() if isinstance(module, nn.Sequential)]:
-        if [type(layer) for layer in list(block)[1:]] == [nn.BatchNorm2d, nn.MaxPool2d, nn.ReLU]:
+        if [type(layer) for layer in block[1:]] == [nn.BatchNorm2d, nn.MaxPool2d, nn.ReLU]:
             block[2], block[3] = block[3], block[2]
     return model
 

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from softvote.kept import Facts, Findings, remembered
 from softvote.machine import processor
 
-PROBE_VERSION = 1
-"""Raised whenever equal speeds lead to another choice, so that none of an older version is taken."""
+PROBE_VERSION = 2
+"""Raised whenever equal speeds lead to another choice, or speeds change; older choices are not taken."""
 
 _ROUNDS = 6  # each candidate takes a step a round; the first round is not timed
 _WORTH_IT = 1.25  # how much faster a less plain choice must be; less would change with the machine's mood

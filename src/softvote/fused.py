@@ -7,6 +7,8 @@ back, where the choice of pooling and of ReLU is worked out again instead of bei
 
 from __future__ import annotations
 
+from functools import cache
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -25,7 +27,7 @@ _LINE = 1024  # numbers; five float32 a number, and the features, stay in a core
 
 
 def serves(features: Tensor, norm: nn.Module | None, pool: bool = False) -> bool:
-    """Whether `norm_pool_relu` can take the place of PyTorch's layers: in training, on one thread.
+    """Whether `norm_pool_relu` can take the place of PyTorch's layers: for gradients, on one thread.
 
     Args:
         features: (B, C, H, W), any dtype, device and memory format.
@@ -39,16 +41,31 @@ def serves(features: Tensor, norm: nn.Module | None, pool: bool = False) -> bool
         and features.dtype in (torch.float32, torch.bfloat16)
         and features.ndim == 4
         and features.is_contiguous(memory_format=torch.channels_last)
-        and (_is_usual(norm) if norm else features.requires_grad and (_pools(features) or not pool))
+        and (_is_usual(norm) if norm else pool and features.requires_grad and _pools(features))
         and features.numel() > features.shape[1]  # of a single value PyTorch says what is wrong
+        and _loops() is not None
     )
+
+
+@cache
+def _loops() -> ModuleType | None:
+    """The loops; None where Numba is missing, or not made for this Python or NumPy yet.
+
+    Only training imports them.
+    """
+    try:
+        from softvote import loops
+    except ImportError:
+        return None
+    return loops
 
 
 def _is_usual(norm: nn.Module) -> bool:
     return (
-        isinstance(norm, nn.BatchNorm2d)
+        type(norm) is nn.BatchNorm2d  # another may do something else
         and norm.training
         and norm.affine
+        and norm.bias is not None
         and norm.weight.dtype == torch.float32
         and norm.track_running_stats
         and norm.momentum is not None
@@ -60,32 +77,30 @@ def norm_pool_relu(
     norm: nn.Module | None,
     pool: bool = False,
     shortcut: Tensor | None = None,
-    relu: bool = True,
 ) -> Tensor:
-    """relu(max_pool2d(norm(features), 2)) or relu(norm(features) + shortcut); the norm keeps its statistics.
+    """relu(max_pool2d(norm(features), 2)) or relu(norm(features) + shortcut); running statistics move on.
 
-    Batch norm is that of Ioffe and Szegedy 2015. Among equal values pooling may choose another than PyTorch.
+    Batch norm is that of Ioffe and Szegedy 2015. PyTorch pools what was rounded to bfloat16 before; here the
+    largest is found before it is rounded.
 
     Args:
         features: (B, C, H, W) for which `serves` is true.
-        norm: the batch norm, in training; None leaves it out.
+        norm: the batch norm, in training; None leaves it out, not together with a shortcut.
         pool: max pooling by 2; not together with a shortcut.
         shortcut: of the features' shape, any floating dtype.
-        relu: False leaves the ReLU out; not together with pooling.
 
     Returns:
         (B, C, H, W), or (B, C, H // 2, W // 2) after pooling, in the features' dtype and channels_last.
     """
-    from softvote import loops  # and Numba, which nothing but training needs
-
-    channels = features.shape[1]
+    loops, channels = _loops(), features.shape[1]
+    assert loops is not None and (shortcut is None or shortcut.shape == features.shape)
     pooling = pool and _pools(features)
-    way = loops.pooling(channels) if pooling else loops.plain(shortcut is not None, relu)
+    way = loops.pooling(channels, norm is not None) if pooling else loops.plain(shortcut is not None)
     mean, variance, weight, bias = np.zeros(channels), np.zeros(channels), None, None
     if norm is not None:
         assert isinstance(norm, nn.BatchNorm2d)
         loops.moments(_lines(features), mean, variance)
-        _keep_statistics(norm, mean, variance, features.numel() // channels)
+        _update_statistics(norm, mean, variance, features.numel() // channels)
         variance += norm.eps
         weight, bias = norm.weight, norm.bias
     result: Tensor = _NormPoolReLU.apply(features, shortcut, weight, bias, mean, variance, way, pooling)
@@ -93,13 +108,14 @@ def norm_pool_relu(
 
 
 def _pools(features: Tensor) -> bool:
-    """Whether the loops pool these features (B, C, H, W) fast: processors' vectors hold powers of two."""
-    return features.shape[1] >= 32 and features.shape[1].bit_count() == 1
+    """Whether the loops pool these features (B, C, H, W): processors' vectors hold powers of two."""
+    _, channels, height, width = features.shape
+    return channels >= 32 and channels.bit_count() == 1 and min(height, width) > 1
 
 
 @torch.no_grad()
-def _keep_statistics(norm: nn.BatchNorm2d, mean: Array, variance: Array, pixels: int) -> None:
-    """As PyTorch keeps them: the mean, and the variance of a sample."""
+def _update_statistics(norm: nn.BatchNorm2d, mean: Array, variance: Array, pixels: int) -> None:
+    """As PyTorch does: with the mean, and the variance of a sample."""
     assert norm.running_mean is not None and norm.running_var is not None and norm.momentum is not None
     norm.running_mean.lerp_(_float32(mean), norm.momentum)
     norm.running_var.lerp_(_float32(variance * (pixels / (pixels - 1))), norm.momentum)
@@ -120,7 +136,7 @@ def _lines(features: Tensor, rows: bool = False) -> Array:
 
 
 def _pixels_a_line(pixels: int, channels: int) -> int:
-    """The most that divide an image and make no more than `_LINE` numbers."""
+    """The most that divide an image and make no more than `_LINE` numbers; at least one."""
     most = max(1, min(pixels, _LINE // channels))
     return next(line for line in range(most, 0, -1) if pixels % line == 0)
 
@@ -170,7 +186,7 @@ class _NormPoolReLU(torch.autograd.Function):
         table = np.stack([*ctx.table, linear, constant]).astype(np.float32)
         of_features = torch.empty_like(features)
         of_shortcut = torch.empty_like(features) if ctx.needs_input_grad[1] else None
-        of_beside = of_features if of_shortcut is None else of_shortcut
+        of_beside = of_features if of_shortcut is None else of_shortcut  # read before it is written over
         ctx.way.backward(*given, table, _lines(of_features, ctx.pool), _lines(of_beside, ctx.pool))
         of_norm = (_float32(products * ctx.spread), _float32(slopes)) if ctx.normed else (None, None)
         return of_features, of_shortcut, *of_norm, None, None, None, None

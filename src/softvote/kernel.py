@@ -46,7 +46,7 @@ _ALWAYS = {
     "torch": "torch", "torchvision": "torchvision", "timm": "timm", "huggingface_hub": "huggingface_hub",
     "numpy": "numpy", "pydantic": "pydantic", "yaml": "pyyaml", "safetensors": "safetensors", "tqdm": "tqdm",
 }  # fmt: skip
-_TO_TRAIN = {"numba": "numba", "scipy": "scipy", "sklearn": "scikit-learn"}
+_TO_TRAIN = {"scipy": "scipy", "sklearn": "scikit-learn"}
 _TO_READ = {"pixel_csv": {"pandas": "pandas"}, "image_folder": {"PIL": "pillow"}}
 _TO_AUGMENT = {"albumentations": {"albumentations": "albumentations"}}
 

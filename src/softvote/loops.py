@@ -1,8 +1,8 @@
 """Loops over the features of a batch that Numba compiles: batch norm with what may follow it.
 
-Features lie in channels_last. What neighbours do not matter to is given as lines (B, lines, P * C) of P
-pixels each, so few that the numbers a line needs stay in a core's first cache; for pooling a line is a row of
-the image, (B, H, W * C). NumPy has no bfloat16: the loops see its bits as uint16, compute in float32 and
+Features lie in channels_last. Where a pixel's neighbours do not matter they are given as (B, lines, P * C), P
+pixels a line, so few that the numbers a line needs stay in a core's first cache; for pooling a line is a row
+of the image, (B, H, W * C). NumPy has no bfloat16: the loops see its bits as uint16, compute in float32 and
 round to even, as PyTorch does.
 
 A table is float32 and has a line for each of: scale, shift (the norm is x * scale + shift), mean, and on the
@@ -14,9 +14,12 @@ make use of the processor's vectors; `python scripts/benchmark.py` shows whether
 
 from __future__ import annotations
 
+import hashlib
+import pickle
 from collections.abc import Callable
 from contextlib import suppress
 from functools import cache
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numba
@@ -24,13 +27,20 @@ import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.core.caching import FunctionCache
+from numba.core.registry import cpu_target
+from numba.core.serialize import dumps
 from numba.extending import intrinsic
 from numpy.typing import NDArray
+
+from softvote.artifacts import written_whole
+from softvote.errors import UserError
 
 Array = NDArray[Any]
 Loop = Callable[..., None]
 
 _ZERO = np.float32(0)
+
+cpu_target.target_context.refresh()  # 0.2 s, in the process that others are forked from instead of in each
 
 
 class Loops(NamedTuple):
@@ -48,22 +58,40 @@ class Loops(NamedTuple):
     backward: Loop
 
 
-class _Cache(FunctionCache):  # type: ignore[misc]
-    """Numba's files of machine code; neither a full disk nor a damaged one of them stops a training."""
+class _Files:
+    """Machine code in one file for each loop, types, processor and version of this file and of Numba.
 
-    def load_overload(self, *arguments: Any) -> Any:
-        """What was compiled for these types, or None."""
-        try:
-            return super().load_overload(*arguments)
-        except Exception:  # reading what another file was may raise anything
-            with suppress(OSError):
-                self.flush()
-            return None
+    Numba's own has an index beside, and two processes that write at once can leave it with the wrong entries.
+    Neither a full disk nor a damaged file stops a training: the loop is compiled again.
+    """
 
-    def save_overload(self, *arguments: Any) -> None:
-        """Keep what was compiled, where that can be."""
+    def __init__(self, folder: str, name: str, stamp: object) -> None:
+        self.folder, self.name, self.stamp = Path(folder), name, stamp
+
+    def _path(self, key: object) -> Path:
+        digest = hashlib.sha256(repr((numba.__version__, self.stamp, key)).encode()).hexdigest()
+        return self.folder / f"{self.name}.{digest[:32]}.nbc"
+
+    def load(self, key: object) -> Any:
+        """What was compiled for a key, or None."""
         with suppress(OSError):
-            super().save_overload(*arguments)
+            digest, code = (kept := self._path(key).read_bytes())[:32], kept[32:]
+            if hashlib.sha256(code).digest() == digest:
+                return pickle.loads(code)
+        return None
+
+    def save(self, key: object, data: Any) -> None:
+        """Keep what was compiled for a key, where that can be."""
+        code = dumps(data)
+        with suppress(UserError), written_whole(self._path(key)) as temporary:
+            temporary.write_bytes(hashlib.sha256(code).digest() + code)
+
+
+class _Cache(FunctionCache):  # type: ignore[misc]
+    def __init__(self, loop: Callable[..., Any]) -> None:
+        super().__init__(loop)
+        stamp = self._impl.locator.get_source_stamp()
+        self._cache_file = _Files(self._cache_path, self._impl.filename_base, stamp)
 
 
 def _compiled(loop: Callable[..., Any]) -> Loop:
@@ -166,21 +194,21 @@ def moments(x: Array, mean: Array, variance: Array) -> None:
 
 
 @cache
-def plain(added: bool, relu: bool) -> Loops:
-    """Batch norm, something added where told, ReLU where told."""
-    return Loops(_forward(added, relu), _sums(added, relu), _backward(added, relu))
+def plain(added: bool) -> Loops:
+    """Batch norm, something added where told, ReLU."""
+    return Loops(_forward(added), _sums(added), _backward(added))
 
 
 @cache
-def pooling(channels: int) -> Loops:
-    """Batch norm, max pooling by 2 and ReLU; nothing is added. A last odd row or column is not looked at.
+def pooling(channels: int, normed: bool) -> Loops:
+    """Batch norm where there is one, max pooling by 2 and ReLU; a last odd row or column is not looked at.
 
     A pixel's neighbour is `channels` further on, too few for vectors unless the compiler knows their number.
     """
-    return Loops(_pooled_forward(channels), _pooled_sums(channels), _pooled_backward(channels))
+    return Loops(_pooled_forward(channels), _pooled_sums(channels), _pooled_backward(channels, normed))
 
 
-def _forward(added: bool, relu: bool) -> Loop:
+def _forward(added: bool) -> Loop:
     @_compiled
     def forward(x: Array, other: Array, table: Array, y: Array) -> None:
         images, lines, values = x.shape
@@ -194,14 +222,12 @@ def _forward(added: bool, relu: bool) -> Loop:
                     value = _read(line[j]) * scale[j] + shift[j]
                     if added:
                         value += _read(beside[j])
-                    if relu:
-                        value = _ZERO if value < _ZERO else value
-                    result[j] = _as_in(result, value)
+                    result[j] = _as_in(result, _ZERO if value < _ZERO else value)
 
     return forward
 
 
-def _sums(added: bool, relu: bool) -> Loop:
+def _sums(added: bool) -> Loop:
     @_compiled
     def sums(x: Array, other: Array, gradient: Array, table: Array, totals: Array) -> None:
         images, lines, values = x.shape
@@ -217,11 +243,10 @@ def _sums(added: bool, relu: bool) -> Loop:
                 line, beside, given = x[n, h], other[n, h], gradient[n, h]
                 for j in range(values):
                     feature, slope = _read(line[j]), _read(given[j])
-                    if relu:
-                        value = feature * scale[j] + shift[j]
-                        if added:
-                            value += _read(beside[j])
-                        slope = slope if value > _ZERO else _ZERO
+                    value = feature * scale[j] + shift[j]
+                    if added:
+                        value += _read(beside[j])
+                    slope = slope if value > _ZERO else _ZERO
                     slopes[j] += slope
                     products[j] += slope * (feature - mean[j])
             _add_up(slopes, totals[0])
@@ -230,7 +255,7 @@ def _sums(added: bool, relu: bool) -> Loop:
     return sums
 
 
-def _backward(added: bool, relu: bool) -> Loop:
+def _backward(added: bool) -> Loop:
     @_compiled
     def backward(x: Array, other: Array, gradient: Array, table: Array, of_x: Array, of_other: Array) -> None:
         images, lines, values = x.shape
@@ -246,15 +271,12 @@ def _backward(added: bool, relu: bool) -> Loop:
                 if added:
                     of_beside = of_other[n, h]
                     for j in range(values):
-                        slope = _read(given[j])
-                        if relu:
-                            value = _read(line[j]) * scale[j] + shift[j] + _read(beside[j])
-                            slope = slope if value > _ZERO else _ZERO
-                        of_beside[j] = _as_in(of_beside, slope)
+                        value = _read(line[j]) * scale[j] + shift[j] + _read(beside[j])
+                        of_beside[j] = _as_in(of_beside, _read(given[j]) if value > _ZERO else _ZERO)
                     given = of_beside
                 for j in range(values):
                     feature, slope = _read(line[j]), _read(given[j])
-                    if relu and not added:
+                    if not added:
                         slope = slope if feature * scale[j] + shift[j] > _ZERO else _ZERO
                     own = (feature - mean[j]) * linear[j] + constant[j]
                     result[j] = _as_in(result, slope * scale[j] + own)
@@ -277,8 +299,10 @@ def _pooled_forward(channels: int) -> Loop:
                         b = _read(upper[right + c]) * scale[c] + shift[c]
                         d = _read(lower[left + c]) * scale[c] + shift[c]
                         e = _read(lower[right + c]) * scale[c] + shift[c]
-                        above, below = (b if b > a else a), (e if e > d else d)
-                        value = below if below > above else above
+                        # What is no number stays so; the first of equals counts.
+                        above = a if (a >= b) | (a != a) else b
+                        below = d if (d >= e) | (d != d) else e
+                        value = above if (above >= below) | (above != above) else below
                         result[out + c] = _as_in(result, _ZERO if value < _ZERO else value)
 
     return forward
@@ -318,7 +342,17 @@ def _pooled_sums(channels: int) -> Loop:
     return sums
 
 
-def _pooled_backward(channels: int) -> Loop:
+@_compiled
+def _leave_out(line: Array, table: Array, normed: bool, result: Array) -> None:
+    """The gradient of pixels that no pooling looks at: only a batch norm has seen them."""
+    mean, linear, constant = table[2], table[3], table[4]
+    for j in range(len(line)):
+        c = j % len(mean)
+        own = (_read(line[j]) - mean[c]) * linear[c] + constant[c] if normed else _ZERO
+        result[j] = _as_in(result, own)
+
+
+def _pooled_backward(channels: int, normed: bool) -> Loop:
     @_compiled
     def backward(
         x: Array, _other: Array, gradient: Array, table: Array, of_x: Array, _of_other: Array
@@ -348,19 +382,17 @@ def _pooled_backward(channels: int) -> Loop:
                         chosen[2 * channels + c] = _ZERO if e > d else of_below
                         chosen[3 * channels + c] = of_below if e > d else _ZERO
                     for c in range(channels):
-                        a = (_read(upper[left + c]) - mean[c]) * linear[c] + constant[c]
-                        b = (_read(upper[right + c]) - mean[c]) * linear[c] + constant[c]
+                        a = (_read(upper[left + c]) - mean[c]) * linear[c] + constant[c] if normed else _ZERO
+                        b = (_read(upper[right + c]) - mean[c]) * linear[c] + constant[c] if normed else _ZERO
                         of_upper[left + c] = _as_in(of_upper, chosen[c] + a)
                         of_upper[right + c] = _as_in(of_upper, chosen[channels + c] + b)
                     for c in range(channels):
-                        d = (_read(lower[left + c]) - mean[c]) * linear[c] + constant[c]
-                        e = (_read(lower[right + c]) - mean[c]) * linear[c] + constant[c]
+                        d = (_read(lower[left + c]) - mean[c]) * linear[c] + constant[c] if normed else _ZERO
+                        e = (_read(lower[right + c]) - mean[c]) * linear[c] + constant[c] if normed else _ZERO
                         of_lower[left + c] = _as_in(of_lower, chosen[2 * channels + c] + d)
                         of_lower[right + c] = _as_in(of_lower, chosen[3 * channels + c] + e)
             for h in range(x.shape[1]):
-                line, result = x[n, h], of_x[n, h]
-                for j in range(2 * values if h < 2 * rows else 0, x.shape[2]):
-                    c = j % channels
-                    result[j] = _as_in(result, (_read(line[j]) - mean[c]) * linear[c] + constant[c])
+                first = 2 * values if h < 2 * rows else 0
+                _leave_out(x[n, h, first:], table, normed, of_x[n, h, first:])
 
     return backward

@@ -20,7 +20,7 @@ from softvote.kept import Facts, kept_in
 from softvote.networks import Network
 
 FORECAST_VERSION = 2
-"""Raised whenever paces are measured otherwise, so that none of an older version is taken."""
+"""Raised whenever paces are measured otherwise or are others, so that none of an older version is taken."""
 
 _OF_THE_DATA = ("data", "image", "classes", "hidden_digits", "addend", "extra_train")
 _NOT_OF_THE_PACE = {"epochs", "plain_epochs", "init_from"}

@@ -25,7 +25,7 @@ _MEMORY_A_JOB = 9 << 28  # bytes, beside its rows; our largest, a ResNet50, take
 # Processes are forked from a server that has imported these and done nothing else: starting one costs
 # milliseconds instead of the seconds that torch takes, and no thread of this process is forked along.
 context = multiprocessing.get_context("forkserver")
-_PRELOADED = ["softvote.training", "softvote.inference", "softvote.checkpoint"]
+_PRELOADED = ["softvote.training", "softvote.inference", "softvote.checkpoint", "softvote.loops"]
 
 
 def prepare() -> None:

@@ -76,7 +76,10 @@ def add_relu(features: Tensor, norm: nn.Module, shortcut: Tensor) -> Tensor:
 
 
 class Layers(nn.Sequential):
-    """Layers one after the other; neighbours that are batch norm, max pooling by 2 and ReLU go in one."""
+    """Layers one after the other; neighbours that are batch norm, max pooling by 2 and ReLU go in one.
+
+    Hooks on layers that go in one are not called.
+    """
 
     def forward(self, features: Tensor) -> Tensor:
         """float (B, C, H, W) -> what the last layer gives."""
@@ -96,12 +99,12 @@ def through(layers: Iterable[nn.Module], features: Tensor) -> Tensor:
 
 
 def _in_one(layers: list[nn.Module]) -> tuple[nn.Module | None, bool, int]:
-    """The batch norm and whether there is pooling before a ReLU at the beginning; how many layers, or 0."""
-    norm = layers[0] if isinstance(layers[0], nn.BatchNorm2d) else None
+    """Batch norm, and whether pooling, before a ReLU at the beginning; how many layers that is, or 0."""
+    norm = layers[0] if type(layers[0]) is nn.BatchNorm2d else None
     rest = layers if norm is None else layers[1:]
-    pool = bool(rest) and isinstance(rest[0], nn.MaxPool2d) and _is_by_two(rest[0])
+    pool = bool(rest) and type(rest[0]) is nn.MaxPool2d and _is_by_two(rest[0])
     rest = rest[1:] if pool else rest
-    if rest and isinstance(rest[0], nn.ReLU):
+    if rest and type(rest[0]) is nn.ReLU:
         return norm, pool, len(layers) - len(rest) + 1
     return None, False, 0
 
