@@ -1029,6 +1029,7 @@ def accuracy_of_ours(
     epochs: int, seed: int,
 ) -> float:  # fmt: skip
     """Share of the scored rows that a training of ours names right."""
+    torch.set_num_threads(share(case.trainings)[1])  # as the local engine; some layers depend on it
     images = images_of(case, root)
     return _accuracy(train_ours(case, images.take(learnt), epochs, seed), images.take(scored))
 
