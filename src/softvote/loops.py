@@ -9,7 +9,7 @@ A table is float32 and has a line for each of: scale, shift (the norm is x * sca
 way back the linear and the constant part of what a centred feature adds to its own gradient.
 
 Each loop runs on one thread. The inner ones have no branches and write to one place, or the compiler cannot
-make use of the processor's vectors; `python scripts/benchmark.py` shows whether it did.
+make use of the processor's vectors; `scripts/loops.py` shows whether it did.
 """
 
 from __future__ import annotations
