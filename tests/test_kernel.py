@@ -67,11 +67,11 @@ runpy.run_path(program, run_name="__main__")
 
 # All that softvote names in setup.cfg but what timm itself cannot do without, by import names.
 OPTIONAL = (
-    "albumentations kaggle matplotlib numba onnx onnxruntime onnxscript pandas scipy six sklearn slugify"
-)
+    "albumentations kaggle llvmlite matplotlib numba onnx onnxruntime onnxscript pandas scipy six sklearn"
+    " slugify"
+) @ pytest.fixture(scope="module")
 
 
-@pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory, digits: Digits) -> Path:
     """A competition of Kaggle's after all four stages; copy it before changing it."""
     root = write_project(

@@ -14,33 +14,21 @@ make use of the processor's vectors; `scripts/loops.py` shows whether it did.
 
 from __future__ import annotations
 
-import hashlib
-import pickle
 from collections.abc import Callable
-from contextlib import suppress
 from functools import cache
-from pathlib import Path
 from typing import Any, NamedTuple
 
-import numba
 import numpy as np
 from llvmlite import ir
 from numba import types
-from numba.core.caching import FunctionCache
-from numba.core.registry import cpu_target
-from numba.core.serialize import dumps
 from numba.extending import intrinsic
 from numpy.typing import NDArray
 
-from softvote.artifacts import written_whole
-from softvote.errors import UserError
+from softvote.compiled import Compiled, compiled
 
 Array = NDArray[Any]
-Loop = Callable[..., None]
 
 _ZERO = np.float32(0)
-
-cpu_target.target_context.refresh()  # 0.2 s, in the process that others are forked from instead of in each
 
 
 class Loops(NamedTuple):
@@ -53,53 +41,9 @@ class Loops(NamedTuple):
         backward: features, what is added, the result's gradient, table (5, C) -> gradients of the first two.
     """
 
-    forward: Loop
-    sums: Loop
-    backward: Loop
-
-
-class _Files:
-    """Machine code in one file for each loop, types, processor and version of this file and of Numba.
-
-    Numba's own has an index beside, and two processes that write at once can leave it with the wrong entries.
-    Neither a full disk nor a damaged file stops a training: the loop is compiled again.
-    """
-
-    def __init__(self, folder: str, name: str, stamp: object) -> None:
-        self.folder, self.name, self.stamp = Path(folder), name, stamp
-
-    def _path(self, key: object) -> Path:
-        digest = hashlib.sha256(repr((numba.__version__, self.stamp, key)).encode()).hexdigest()
-        return self.folder / f"{self.name}.{digest[:32]}.nbc"
-
-    def load(self, key: object) -> Any:
-        """What was compiled for a key, or None."""
-        with suppress(OSError):
-            digest, code = (kept := self._path(key).read_bytes())[:32], kept[32:]
-            if hashlib.sha256(code).digest() == digest:
-                return pickle.loads(code)
-        return None
-
-    def save(self, key: object, data: Any) -> None:
-        """Keep what was compiled for a key, where that can be."""
-        code = dumps(data)
-        with suppress(UserError), written_whole(self._path(key)) as temporary:
-            temporary.write_bytes(hashlib.sha256(code).digest() + code)
-
-
-class _Cache(FunctionCache):  # type: ignore[misc]
-    def __init__(self, loop: Callable[..., Any]) -> None:
-        super().__init__(loop)
-        stamp = self._impl.locator.get_source_stamp()
-        self._cache_file = _Files(self._cache_path, self._impl.filename_base, stamp)
-
-
-def _compiled(loop: Callable[..., Any]) -> Loop:
-    """The loop as machine code, kept beside this file or, failing that, in the user's folder of caches."""
-    compiled: Loop = numba.njit(nogil=True, fastmath={"contract"}, error_model="numpy")(loop)
-    with suppress(RuntimeError):  # neither can be written: each process compiles for itself
-        compiled._cache = _Cache(loop)  # type: ignore[attr-defined]
-    return compiled
+    forward: Compiled
+    sums: Compiled
+    backward: Compiled
 
 
 def _inlined(build: Callable[..., Any]) -> Callable[..., Any]:
@@ -136,7 +80,7 @@ def _as_in(_: Any, line: Any, value: Any) -> Any:
     return types.float32(line, types.float32), lambda _c, _b, _s, arguments: arguments[1]
 
 
-@_compiled
+@compiled
 def _repeat(numbers: Array, line: Array) -> None:
     """A number a channel, (C,), along a line (P * C,)."""
     channels = len(numbers)
@@ -145,7 +89,7 @@ def _repeat(numbers: Array, line: Array) -> None:
             line[p * channels + c] = numbers[c]
 
 
-@_compiled
+@compiled
 def _add_up(line: Array, totals: Array) -> None:
     """Add a line (P * C,) to its channels' totals, (C,)."""
     channels = len(totals)
@@ -154,7 +98,7 @@ def _add_up(line: Array, totals: Array) -> None:
             totals[c] += line[p * channels + c]
 
 
-@_compiled
+@compiled
 def moments(x: Array, mean: Array, variance: Array) -> None:
     """Each channel's mean and variance over all pixels, into float64 (C,), zeros before.
 
@@ -208,8 +152,8 @@ def pooling(channels: int, normed: bool) -> Loops:
     return Loops(_pooled_forward(channels), _pooled_sums(channels), _pooled_backward(channels, normed))
 
 
-def _forward(added: bool) -> Loop:
-    @_compiled
+def _forward(added: bool) -> Compiled:
+    @compiled
     def forward(x: Array, other: Array, table: Array, y: Array) -> None:
         images, lines, values = x.shape
         scale, shift = np.empty((2, values), np.float32)
@@ -227,8 +171,8 @@ def _forward(added: bool) -> Loop:
     return forward
 
 
-def _sums(added: bool) -> Loop:
-    @_compiled
+def _sums(added: bool) -> Compiled:
+    @compiled
     def sums(x: Array, other: Array, gradient: Array, table: Array, totals: Array) -> None:
         images, lines, values = x.shape
         scale, shift, mean = np.empty((3, values), np.float32)
@@ -255,8 +199,8 @@ def _sums(added: bool) -> Loop:
     return sums
 
 
-def _backward(added: bool) -> Loop:
-    @_compiled
+def _backward(added: bool) -> Compiled:
+    @compiled
     def backward(x: Array, other: Array, gradient: Array, table: Array, of_x: Array, of_other: Array) -> None:
         images, lines, values = x.shape
         scale, shift, mean, linear, constant = np.empty((5, values), np.float32)
@@ -284,8 +228,8 @@ def _backward(added: bool) -> Loop:
     return backward
 
 
-def _pooled_forward(channels: int) -> Loop:
-    @_compiled
+def _pooled_forward(channels: int) -> Compiled:
+    @compiled
     def forward(x: Array, _other: Array, table: Array, y: Array) -> None:
         images, rows, values = y.shape
         scale, shift = table[0], table[1]
@@ -308,8 +252,8 @@ def _pooled_forward(channels: int) -> Loop:
     return forward
 
 
-def _pooled_sums(channels: int) -> Loop:
-    @_compiled
+def _pooled_sums(channels: int) -> Compiled:
+    @compiled
     def sums(x: Array, _other: Array, gradient: Array, table: Array, totals: Array) -> None:
         images, rows, values = gradient.shape
         scale, shift, mean = table[0], table[1], table[2]
@@ -342,7 +286,7 @@ def _pooled_sums(channels: int) -> Loop:
     return sums
 
 
-@_compiled
+@compiled
 def _leave_out(line: Array, table: Array, normed: bool, result: Array) -> None:
     """The gradient of pixels that no pooling looks at: only a batch norm has seen them."""
     mean, linear, constant = table[2], table[3], table[4]
@@ -352,8 +296,8 @@ def _leave_out(line: Array, table: Array, normed: bool, result: Array) -> None:
         result[j] = _as_in(result, own)
 
 
-def _pooled_backward(channels: int, normed: bool) -> Loop:
-    @_compiled
+def _pooled_backward(channels: int, normed: bool) -> Compiled:
+    @compiled
     def backward(
         x: Array, _other: Array, gradient: Array, table: Array, of_x: Array, _of_other: Array
     ) -> None:
