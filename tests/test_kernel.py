@@ -69,9 +69,10 @@ runpy.run_path(program, run_name="__main__")
 OPTIONAL = (
     "albumentations kaggle llvmlite matplotlib numba onnx onnxruntime onnxscript pandas scipy six sklearn"
     " slugify"
-) @ pytest.fixture(scope="module")
+)
 
 
+@pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory, digits: Digits) -> Path:
     """A competition of Kaggle's after all four stages; copy it before changing it."""
     root = write_project(
