@@ -10,7 +10,7 @@ OVERRIDES := $(foreach setting,$(SET),--set '$(setting)')
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help install demo data four-digits fresh-digits digit-adder init check folds train ensemble submit leaderboard augmentation mistakes digits export kernel benchmark growth tour test lint clean
+.PHONY: help install demo data four-digits fresh-digits digit-adder init check folds train ensemble submit leaderboard augmentation mistakes digits export kernel benchmark growth tour test test-slow lint clean
 
 help: ## Show what can be made
 	@echo "make TARGET [PIPELINE=$(PIPELINE)] [SET='members.cnn.epochs=2 ...']"
@@ -91,8 +91,11 @@ tour: install ## A stand-in for Kaggle in the folder tour, to try all of this on
 	cp pipelines/demo.yaml pipelines/tour.yaml tour/pipelines
 	$(BIN)/python scripts/kaggle_server.py tour/kaggle --run-kernels
 
-test: install ## Run the tests
-	$(BIN)/python -m pytest -n 2
+test: install ## Run the tests but for the slow ones
+	$(BIN)/python -m pytest -n 2 -m 'not slow'
+
+test-slow: install ## Run the slow tests; MINUTES=30 leaves out what they are too short for
+	$(BIN)/python -m pytest -n 2 -m slow $(if $(MINUTES),--budget-minutes $(MINUTES))
 
 lint: install ## ruff and mypy
 	$(BIN)/ruff check .

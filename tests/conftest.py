@@ -20,6 +20,8 @@ from sklearn.datasets import load_digits
 
 from softvote.artifacts import Workspace
 
+pytest_plugins = ["budget"]
+
 Digits = tuple[NDArray[np.uint8], NDArray[np.int64]]
 
 
