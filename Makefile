@@ -24,11 +24,7 @@ $(BIN)/.installed: setup.cfg pyproject.toml
 	@touch $@
 
 demo: install ## The whole way on digits that come with scikit-learn, in the folder demo/
-	$(BIN)/python scripts/demo_data.py demo/input/demo-digits
-	$(BIN)/softvote --root demo folds pipelines/demo.yaml
-	$(BIN)/softvote --root demo train pipelines/demo.yaml
-	$(BIN)/softvote --root demo ensemble pipelines/demo.yaml
-	$(BIN)/softvote --root demo submit pipelines/demo.yaml
+	$(BIN)/softvote demo
 
 data: install ## Download the pipeline's competition from Kaggle, or unpack one: make data ZIP=path/to/it.zip
 	$(SOFTVOTE) data '$(or $(ZIP),$(PIPELINE))' $(if $(NAME),--name '$(NAME)')

@@ -1,10 +1,8 @@
 """Bring scikit-learn's bundled handwritten digits into the form of a Kaggle competition.
 
-    python scripts/demo_data.py demo/input/demo-digits
+    python scripts/demo_data.py tour/kaggle/softvote-tour
 
-writes train.csv, test.csv, sample_submission.csv and solution.csv there. The 1,797 digits (Alpaydin
-and Kaynak 1998) are 8 x 8 with 17 grey levels, brought to 0..255; a third of each class, drawn with a
-fixed seed, is the test set.
+writes train.csv, test.csv, sample_submission.csv and solution.csv there, as `softvote demo` does.
 """
 
 from __future__ import annotations
@@ -12,38 +10,15 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-import numpy as np
-import pandas as pd
-from sklearn.datasets import load_digits
-from sklearn.model_selection import train_test_split
-
-from softvote.artifacts import write_text
-
-SEED = 2026
+from softvote.demo_data import write_demo_digits
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=Path, help="where the four files go")
     folder = parser.parse_args().folder
-    digits = load_digits()
-    pixels = np.round(digits.data * (255 / 16)).astype(np.uint8)
-    train, test = train_test_split(
-        np.arange(len(pixels)), test_size=1 / 3, random_state=SEED, stratify=digits.target
-    )
-    columns = [f"pixel{i}" for i in range(pixels.shape[1])]
-    labelled = pd.DataFrame(pixels[train], columns=columns)
-    labelled.insert(0, "label", digits.target[train])
-    ids = np.arange(1, len(test) + 1)
-    tables = {
-        "train.csv": labelled,
-        "test.csv": pd.DataFrame(pixels[test], columns=columns),
-        "sample_submission.csv": pd.DataFrame({"ImageId": ids, "Label": 0}),
-        "solution.csv": pd.DataFrame({"ImageId": ids, "Label": digits.target[test]}),
-    }
-    for name, table in tables.items():
-        write_text(folder / name, table.to_csv(index=False, lineterminator="\n"))
-    print(f"wrote {len(train):,} training and {len(test):,} test digits to {folder}")
+    train, test = write_demo_digits(folder)
+    print(f"wrote {train:,} training and {test:,} test digits to {folder}")
 
 
 if __name__ == "__main__":

@@ -59,12 +59,20 @@ def _parser() -> argparse.ArgumentParser:
         "--root", type=Path, default=Path(), help="the folder of pipelines/, input/, models/ and submissions/"
     )
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    _add_demo(commands)
     _add_data(commands)
     _add_pipeline(commands)
     _add_stages(commands)
     _add_pictures(commands)
     _add_prediction(commands)
     return parser
+
+
+def _add_demo(commands: Commands) -> None:
+    demo = _command(commands, "demo", _demo, "go the whole way on digits that come with scikit-learn")
+    demo.add_argument(
+        "folder", type=Path, nargs="?", default=Path("demo"), help="of all it writes; demo/ if left out"
+    )
 
 
 def _add_data(commands: Commands) -> None:
@@ -205,6 +213,12 @@ def _open(parsed: argparse.Namespace) -> Run:
     from softvote.stages import open_run
 
     return open_run(parsed.root, parsed.pipeline, parsed.set)
+
+
+def _demo(parsed: argparse.Namespace) -> None:
+    from softvote.stages import demo
+
+    demo.run(parsed.root / parsed.folder)
 
 
 def _data(parsed: argparse.Namespace) -> None:

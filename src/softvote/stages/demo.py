@@ -1,0 +1,37 @@
+"""Demo: the whole way in one process, on digits that come with scikit-learn."""
+
+from __future__ import annotations
+
+from importlib import resources
+from pathlib import Path
+
+from softvote.artifacts import Workspace, write_text
+from softvote.demo_data import write_demo_digits
+from softvote.stages import ensemble, folds, open_run, submit, train
+
+_NAME = "demo"
+
+
+def run(root: Path) -> None:
+    """Write the demo's data and pipeline into a workspace, then do the four stages there.
+
+    A pipeline that is there already, perhaps changed by hand, is left as it is and run.
+
+    Args:
+        root: the workspace's folder; it is made where it is missing.
+
+    Raises:
+        UserError: a file cannot be written, or a stage cannot do its work.
+    """
+    workspace = Workspace(root)
+    pipeline = workspace.pipelines / f"{_NAME}.yaml"
+    if not pipeline.exists():
+        write_text(pipeline, resources.files("softvote").joinpath(pipeline.name).read_text("utf-8"))
+    opened = open_run(root, _NAME)
+    folder = workspace.input(opened.pipeline.competition.name)
+    rows, test_rows = write_demo_digits(folder)
+    print(f"wrote {rows:,} training and {test_rows:,} test digits to {folder}", flush=True)
+    folds.run(opened)
+    train.run(opened)
+    ensemble.run(opened)
+    submit.run(opened)
