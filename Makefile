@@ -88,7 +88,7 @@ tour: install ## A stand-in for Kaggle in the folder tour, to try all of this on
 	$(BIN)/python scripts/kaggle_server.py tour/kaggle --run-kernels
 
 test: install ## Run the tests but for the slow ones
-	$(BIN)/python -m pytest -n 2 -m 'not slow'
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m 'not slow'
 
 test-slow: install ## Run the slow tests; MINUTES=30 leaves out what they are too short for
 	$(BIN)/python -m pytest -n 2 -m slow $(if $(MINUTES),--budget-minutes $(MINUTES))

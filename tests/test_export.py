@@ -110,6 +110,7 @@ assert sys.modules["softvote"] is None
 """
 
 
+@pytest.mark.slow
 def test_a_process_without_softvote_predicts_the_same(
     finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -378,9 +379,13 @@ def store(
 
 # Half of encoder_decoder; that one is tested.
 NAMES = [name for name in [*own_models(), "test_convnext"] if name != "digit_encoder"]
+# One of each head, and one that takes an addend; they are exported soonest.
+SOON = {"adder_net", "cnn", "multilabel_cnn", "slot_cnn"}
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[] if name in SOON else pytest.mark.slow) for name in NAMES]
+)
 def test_every_network_and_head(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     head, task, image = KINDS.get(name, ("softmax", Task(10), (1, 28, 28)))
     member = {"model": name, "head": head}

@@ -169,7 +169,9 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
 
 
-@pytest.mark.parametrize(("layout", "voter"), [("new", "vote"), ("old", "cnn")])
+@pytest.mark.parametrize(
+    ("layout", "voter"), [("new", "vote"), pytest.param("old", "cnn", marks=pytest.mark.slow)]
+)
 def test_infer_gives_the_local_submission(project: Path, tmp_path: Path, layout: str, voter: str) -> None:
     place = Place(tmp_path / "kaggle", project, build(project, "infer", voter), layout)
     done = place.run(*(name for name in OPTIONAL.split() if name != "pandas"))
@@ -179,6 +181,7 @@ def test_infer_gives_the_local_submission(project: Path, tmp_path: Path, layout:
     assert sha256_of(submission(project, voter)) in done.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("layout", "voter"), [("old", "vote"), ("new", "resnet5")])
 def test_train_gives_the_local_submission(project: Path, tmp_path: Path, layout: str, voter: str) -> None:
     place = Place(tmp_path / "kaggle", project, build(project, "train", voter), layout)

@@ -117,6 +117,7 @@ def _run(command: list[str]) -> str:
     return done.stdout
 
 
+@pytest.mark.slow
 def test_the_tour(root: Path, shell: None) -> None:
     commands = made(f"{TARGETS} SEND=1 PUSH=1 ROOT={root} PIPELINE=quick")
     told = {}

@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,8 @@ from softvote.engines.cluster import require_ray
 from softvote.errors import UserError
 from softvote.pipeline import RayEngine
 
-Cluster = pytest.importorskip("ray.cluster_utils").Cluster
+if find_spec("ray") is None:
+    pytest.skip("Ray is not installed", allow_module_level=True)
 
 MEMBERS: dict[str, Any] = {
     "resnet5": {"model": "resnet5", "epochs": 80, "augment": {"rotate": 10}},
@@ -40,6 +42,8 @@ MEMBERS: dict[str, Any] = {
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Any]:
     """A head without processors, so that jobs run on the nodes that are added."""
+    from ray.cluster_utils import Cluster  # takes long, and no other tests wait for it
+
     head = {"num_cpus": 0, "include_dashboard": False, "object_store_memory": 80 << 20}
     made = Cluster(initialize_head=True, head_node_args=head)
     yield made
@@ -88,6 +92,7 @@ def wait_for_checkpoints(root: Path, count: int, training: subprocess.Popen[str]
         time.sleep(0.05)
 
 
+@pytest.mark.slow
 def test_a_lost_node_changes_no_bit(cluster: Any, tmp_path: Path, digits: Digits) -> None:
     here = project(tmp_path / "here", digits, {"workers": 1})
     assert softvote(here, "train", "tiny") == 0
@@ -105,6 +110,7 @@ def test_a_lost_node_changes_no_bit(cluster: Any, tmp_path: Path, digits: Digits
         assert softvote(there, stage, "tiny") == 0
 
 
+@pytest.mark.slow
 def test_trainings_on_all_nodes_choose_alike(cluster: Any, tmp_path: Path, digits: Digits) -> None:
     """What the first finds is kept where the driver is, and stands for those that come later."""
     facts = {"members": {"cnn": {"model": "cnn"}}, "defaults": RECIPE | {"precision": "auto", "epochs": 1}}
@@ -197,41 +203,48 @@ def told_at_the_end(said: str) -> list[str]:
     return [line for line in said.splitlines() if line.startswith("softvote: ")]
 
 
+@pytest.mark.slow
 def test_a_training_that_is_there_is_only_predicted_with(taken_up: TakenUp) -> None:
     here, there = taken_up.here[0], taken_up.there[0]
     assert read_json(there.recipe)["seconds"] == 12345.0
     assert there.scores.read_bytes() == here.scores.read_bytes()
 
 
+@pytest.mark.slow
 def test_extra_rows_are_read_once_and_teach_on_every_node(taken_up: TakenUp) -> None:
     assert taken_up.reads == 2  # the other is the look at them before any training
     for fold in (1, 2):
         assert taken_up.there[fold].weights.read_bytes() == taken_up.here[fold].weights.read_bytes()
 
 
+@pytest.mark.slow
 def test_a_job_of_another_run_is_left_and_told(taken_up: TakenUp) -> None:
     busy = taken_up.there[4]
     assert "cnn fold 4: another run is busy with it\n" in taken_up.said
     assert not busy.weights.exists() and busy.crash.exists()
 
 
+@pytest.mark.slow
 def test_a_job_that_is_done_leaves_nothing_of_its_way(taken_up: TakenUp) -> None:
     for fold in taken_up.there[:3]:
         assert fold.scores.is_file() and not fold.crash.exists() and not fold.checkpoint.exists()
 
 
+@pytest.mark.slow
 def test_a_last_checkpoint_that_cannot_be_written_is_told(taken_up: TakenUp) -> None:
     path = taken_up.there[3].checkpoint.resolve()
     told = f"softvote: cnn fold 3: {path}: cannot be written (Is a directory)"
     assert told in told_at_the_end(taken_up.said)
 
 
+@pytest.mark.slow
 def test_a_disk_without_locks_is_told_and_stops_no_other(taken_up: TakenUp) -> None:
     told = told_at_the_end(taken_up.said)
     assert len(told) == 2
     assert f"softvote: cnn fold 5: [Errno {errno.ENOLCK}] No locks available" in told
 
 
+@pytest.mark.slow
 def test_processes_of_a_node_wait_as_the_command_does(cluster: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     import ray
 
@@ -263,6 +276,7 @@ def test_a_file_of_weights_is_refused_before_a_cluster_is_looked_for(
     assert "engine.address" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_job_that_fails_stops_no_other(cluster: Any, tmp_path: Path, digits: Digits) -> None:
     lost = {"model": "resnet5", "optimizer": {"name": "sgd", "lr": 1e30}}
     members = {"cnn": {"model": "cnn"}, "lost": lost, "started": {"model": "resnet5", "init_from": "lost"}}

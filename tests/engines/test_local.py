@@ -66,7 +66,11 @@ def refusals(err: str) -> list[str]:
     ("blow", "how"),
     [
         (signal.SIGKILL, "was killed (SIGKILL), as the system does when memory runs out"),
-        (signal.SIGSEGV, "ended with SIGSEGV (Fatal Python error: Segmentation fault; all of it in {})"),
+        pytest.param(
+            signal.SIGSEGV,
+            "ended with SIGSEGV (Fatal Python error: Segmentation fault; all of it in {})",
+            marks=pytest.mark.slow,
+        ),
     ],
 )
 def test_a_process_that_dies_is_told_and_takes_no_other_along(
@@ -177,7 +181,7 @@ def members_of(group: int) -> list[str]:
 @pytest.mark.parametrize(
     ("strike", "blow", "code"),
     [
-        (os.kill, signal.SIGKILL, -signal.SIGKILL),
+        pytest.param(os.kill, signal.SIGKILL, -signal.SIGKILL, marks=pytest.mark.slow),
         (os.killpg, signal.SIGINT, 130),  # as a terminal does for Ctrl-C
     ],
 )
@@ -224,7 +228,10 @@ def test_two_commands_share_the_work(tmp_path: Path, digits: Digits) -> None:
 # ---------------------------------------------------------------- a disk that is full
 
 
-@pytest.mark.parametrize("seconds", ["0", "1000"], ids=["checkpoint", "weights"])
+@pytest.mark.parametrize(
+    "seconds",
+    [pytest.param("0", id="checkpoint"), pytest.param("1000", id="weights", marks=pytest.mark.slow)],
+)
 def test_a_full_disk_is_a_line_a_job_and_no_half_file(
     tmp_path: Path, digits: Digits, untouched: dict[str, object], seconds: str,
     capsys: pytest.CaptureFixture[str],

@@ -78,6 +78,7 @@ def follows(found: Facts, each: list[float]) -> None:
     assert found["standard_error"] == pytest.approx(np.std(each, ddof=1) / math.sqrt(len(each)))
 
 
+@pytest.mark.slow
 def test_ratios_and_times_follow_from_the_rates(facts: Facts) -> None:
     found = facts["networks"]["stn_cnn"]
     stock, ours, alone = (
@@ -91,6 +92,7 @@ def test_ratios_and_times_follow_from_the_rates(facts: Facts) -> None:
         follows(found[loop]["seconds_an_epoch"], [42_000 / each for each in rates])
 
 
+@pytest.mark.slow
 def test_the_limit_follows_from_the_large_convolution(facts: Facts) -> None:
     found = facts["networks"]["stn_cnn"]
     limit, ours = found["limit"], found["ours"]["images_per_second"]["each"]
@@ -99,6 +101,7 @@ def test_the_limit_follows_from_the_large_convolution(facts: Facts) -> None:
     follows(limit["our_share"], [each / most for each, most in zip(ours, at_limit, strict=True)])
 
 
+@pytest.mark.slow
 def test_what_ran_is_written_down(facts: Facts) -> None:
     found = facts["networks"]["stn_cnn"]
     assert (found["stock"]["batch_size"], found["ours"]["batch_size"]) == (64, 128)
@@ -113,6 +116,7 @@ def test_what_ran_is_written_down(facts: Facts) -> None:
     assert "heterogeneous_five" not in facts  # for one network of four says nothing of it
 
 
+@pytest.mark.slow
 def test_the_tables_show_what_is_written(measured: tuple[Path, str, str], facts: Facts) -> None:
     folder, printed, told = measured
     ratio = facts["networks"]["stn_cnn"]["ratio"]
@@ -123,6 +127,7 @@ def test_the_tables_show_what_is_written(measured: tuple[Path, str, str], facts:
     assert sorted(path.name for path in folder.iterdir()) == ["benchmark.json", "benchmark.png"]
 
 
+@pytest.mark.slow
 def test_json_and_picture_are_written_both_or_not_at_all(facts: Facts, tmp_path: Path) -> None:
     (tmp_path / "benchmark.json").mkdir()  # cannot be replaced by a file
     with pytest.raises(UserError, match=r"benchmark\.json: cannot be written"):
@@ -258,6 +263,7 @@ def test_stock_images_are_normalised_and_moved_within_the_same_ranges() -> None:
     np.testing.assert_allclose(image.numpy(), (pixels[13] - mean) / std, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_both_loops_learn(root: Path) -> None:
     case = benchmark._case("cnn")
     learnt, scored = benchmark.slices(1498, 600)
@@ -418,6 +424,7 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.slow
 def test_workers_of_a_loop_start_as_those_of_a_notebook_do(tmp_path: Path) -> None:
     program = tmp_path / "program.py"
     program.write_text(A_LOOP_SAYS_HOW_ITS_CHILDREN_START)
@@ -426,6 +433,7 @@ def test_workers_of_a_loop_start_as_those_of_a_notebook_do(tmp_path: Path) -> No
     assert here == there
 
 
+@pytest.mark.slow
 def test_ctrl_c_ends_in_one_line_and_leaves_nothing(tmp_path: Path) -> None:
     process = start(tmp_path, "--networks", "stn_cnn", "--to", "out")
     assert process.stderr

@@ -36,6 +36,7 @@ def nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 # ---------------------------------------------------------------- the program
 
 
+@pytest.mark.slow
 def test_one_size_from_reading_to_submission(nowhere: Path) -> None:
     done = program("growth", "--rows", 120, "--only", "most", "--to", "out")
     assert done.returncode == 0, done.stderr

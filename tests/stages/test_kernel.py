@@ -121,6 +121,7 @@ def test_networks_of_another_pipeline_are_not_pushed(place: Place) -> None:
 # ---------------------------------------------------------------- really run
 
 
+@pytest.mark.slow
 def test_networks_that_predict_there_give_the_same_submission(place: Place) -> None:
     place.server.run_kernels = True
     local, [before] = local_submission(place), place.entries()
@@ -136,6 +137,7 @@ def test_networks_that_predict_there_give_the_same_submission(place: Place) -> N
     ]
 
 
+@pytest.mark.slow
 def test_networks_that_train_there_are_entered(place: Place) -> None:
     place.server.run_kernels = True
     for path in (place.root / "models", place.root / "submissions"):
