@@ -154,12 +154,37 @@ def test_a_recipe_goes_through_json_unchanged() -> None:
     assert Recipe.model_validate(recipe.model_dump(mode="json")) == recipe
 
 
-def test_the_schema_requires_nothing_and_explains_itself() -> None:
+def test_the_schema_requires_nothing() -> None:
     schema = json_schema()
-    parts = [schema, *schema["$defs"].values()]
-    assert not any("required" in part for part in parts)
-    described = schema["$defs"]["Augment"]["properties"]
-    assert all(described[name]["description"] for name in ("rotate", "scale", "shear", "shift", "elastic"))
+    assert not any("required" in part for part in [schema, *schema["$defs"].values()])
+
+
+def keys_of_the_schema() -> dict[str, dict[str, Any]]:
+    schema = json_schema()
+    parts = {"Pipeline": schema, **schema["$defs"]}
+    return {
+        f"{part}.{key}": entry for part in parts for key, entry in parts[part].get("properties", {}).items()
+    }
+
+
+def is_number(entry: dict[str, Any]) -> bool:
+    return any(kind.get("type") in ("integer", "number") for kind in [entry, *entry.get("anyOf", [])])
+
+
+UNITS = (
+    "degrees", "pixels", "grey levels", "epochs", "images", "per optimiser step", "proportion", "probability",
+    "factor", "number of", "cores", "gpus per", "no unit", "integer", "times each weight", "per step",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("key", keys_of_the_schema())
+def test_every_key_has_a_sentence_and_every_number_a_unit(key: str) -> None:
+    entry = keys_of_the_schema()[key]
+    sentence = entry.get("description", "")
+    assert sentence.endswith(".") and len(sentence.split()) >= 3, "write a docstring under the attribute"
+    assert "\n" not in sentence, "one paragraph"
+    if is_number(entry):
+        assert any(unit in sentence.lower() for unit in UNITS), f"name the unit: {sentence}"
 
 
 @pytest.mark.parametrize(

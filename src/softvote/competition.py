@@ -43,40 +43,53 @@ class PixelCsv(Strict):
     """One line an image: pixels row by row, a label column anywhere, perhaps an id column."""
 
     format: Literal["pixel_csv"]
+    """`pixel_csv`: one line per image, pixels 0..255 row by row."""
     train: str = "train.csv"
+    """CSV of the training rows, by its path in the competition's folder."""
     test: str = "test.csv"
+    """CSV of the test rows, by its path in the competition's folder."""
     label: str = "label"
-    """The label's column in the train file."""
+    """Name of the label's column in the train file."""
     id: str | None = None
-    """The id's column, where both files have one; else test rows are in sample_submission's order."""
+    """Name of the id's column, where both files have one; else test rows are in sample_submission's order."""
     addend: str = "addend"
-    """The addend's column in both files, where competition.addend says that there is one."""
+    """Name of the addend's column in both files, where `competition.addend` says that there is one."""
 
 
 class ImageFolder(Strict):
     """A CSV of ids and labels beside folders of image files."""
 
     format: Literal["image_folder"]
+    """`image_folder`: a CSV of ids and labels beside folders of image files."""
     train: str = "train.csv"
+    """CSV of ids and labels, by its path in the competition's folder."""
     train_images: str = "train"
+    """Folder of the training images, by its path in the competition's folder."""
     test_images: str = "test"
+    """Folder of the test images, by its path in the competition's folder."""
     id: str = "id"
-    """The column that names the image file, with or without its suffix."""
+    """Name of the column that names the image file, with or without its suffix."""
     label: str = "label"
+    """Name of the label's column in the train file."""
     suffix: str = ""
-    """Added to ids that are written without it, such as .png."""
+    """File suffix added to ids that are written without it, such as `.png`."""
 
 
 class NpyArrays(Strict):
     """uint8 arrays (N, H, W) or (N, H, W, C) and integer labels (N,); several files are joined."""
 
     format: Literal["npy"]
+    """`npy`: arrays saved with numpy.save, one or several files that are joined in this order."""
     train: list[str] = ["train.npy"]
+    """Files of training images, uint8 (N, H, W) or (N, H, W, C)."""
     train_labels: list[str] = ["train_labels.npy"]
+    """Files of training labels, integers (N,)."""
     test: list[str] = ["test.npy"]
+    """Files of test images, uint8 (N, H, W) or (N, H, W, C)."""
     train_addends: list[str] = []
-    """Integers 0..9 (N,), where competition.addend says that there are some."""
+    """Files of the training images' addends, integers 0..9 (N,), where `competition.addend` is true."""
     test_addends: list[str] = []
+    """Files of the test images' addends, integers 0..9 (N,), where `competition.addend` is true."""
 
 
 Files = Annotated[PixelCsv | ImageFolder | NpyArrays, Field(discriminator="format")]
@@ -86,17 +99,22 @@ class Image(Strict):
     """What one image looks like."""
 
     height: Annotated[int, Field(ge=1)]
+    """Height of every image, in pixels."""
     width: Annotated[int, Field(ge=1)]
+    """Width of every image, in pixels."""
     channels: Literal[1, 3] = 1
+    """Number of colour channels: 1 for grey, 3 for RGB."""
     resize: bool = False
-    """Image files of other sizes are brought to this one instead of refused."""
+    """Resize image files of other sizes to this one, instead of refusing them."""
 
 
 class LabelRange(Strict):
     """Integer labels from first to last, both included."""
 
     first: int
+    """Smallest label, an integer."""
     last: int
+    """Largest label, an integer above `first`; included."""
 
     @model_validator(mode="after")
     def _ascending(self) -> LabelRange:
@@ -119,24 +137,29 @@ class Competition(Strict):
     """The facts of a competition; nothing else in the program asks which one it is in."""
 
     name: str
-    """Also its folder under input/."""
+    """Name of the competition, and of its folder under `input/`: letters, digits, `-` and `_`."""
     files: Files
+    """How the raw files are laid out; `format` chooses the layout."""
     image: Image
+    """Size and colour of one image."""
     labels: Labels
-    """A range of integers, or the names of the classes."""
+    """A range of integers (`first`, `last`), or a list of at least two class names."""
     hidden_digits: Annotated[int, Field(ge=1, le=10)] | None = None
-    """So many digits 0..9 hide in an image, and the label is their sum; left out, classes are classes."""
+    """Number of digits 0..9 hidden in an image, whose sum is the label; left out, labels are plain
+    classes."""
     addend: bool = False
     """A known integer 0..9 comes with each image and is part of the sum."""
     metric: Literal["accuracy"] = "accuracy"
+    """What is scored: `accuracy`, the proportion of rows whose label is right."""
     sample_submission: str = "sample_submission.csv"
-    """Its header, ids and their order are what a submission must have."""
+    """CSV whose header, ids and order of rows a submission must have."""
     solution: str | None = None
-    """The true labels of the test rows in the same form, where they are known (a demo)."""
+    """CSV of the true labels of the test rows in the same form, where they are known (a demo)."""
     kaggle: str | None = None
-    """What Kaggle calls it, the last part of its address; left out, nothing is ever sent there."""
+    """Slug of the competition on Kaggle, the last part of its address; left out, nothing is ever sent
+    there."""
     public_share: Annotated[float, Field(gt=0, le=1)] = 1.0
-    """Of the test rows, those behind Kaggle's public score; the private score is of the others."""
+    """Proportion of the test rows behind Kaggle's public score; the private score is of the others."""
 
     @property
     def classes(self) -> list[str]:

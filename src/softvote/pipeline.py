@@ -20,10 +20,12 @@ class Folds(Strict):
     """Stratified k-fold."""
 
     count: Annotated[int, Field(ge=2)] = 5
+    """Number of folds."""
     train: Annotated[int, Field(ge=1)] | None = None
-    """Only the first so many folds are trained and scored; left out, all are."""
+    """Number of folds, counted from the first, that are trained and scored; left out, all are."""
     near_identical: NonNegative = 4.0
-    """Images whose pixels differ by at most this root mean square (of 0..255) share a fold."""
+    """Images whose pixels differ by at most this root mean square, in grey levels of 0..255, share a fold; 0
+    keeps exact copies together only."""
 
     @property
     def trained(self) -> list[int]:
@@ -34,10 +36,12 @@ class Ensemble(Strict):
     """Who votes, and how."""
 
     name: str = "vote"
+    """Name of the ensemble, and of its folder under `models/<pipeline>/`: letters, digits, `-` and `_`."""
     members: Annotated[list[str], Field(min_length=1)] | None = None
-    """Left out, every member votes."""
+    """Names of the members that vote; left out, every member does."""
     rule: Literal["auto", "mean", "mean_logits", "log_loss", "greedy"] = "auto"
-    """auto keeps the mean unless another rule is better by more than two standard errors."""
+    """How the weights of the vote come about; `auto` keeps the mean unless another rule is better by more
+    than two standard errors of the paired difference."""
 
     @field_validator("name")
     @classmethod
@@ -56,20 +60,24 @@ class LocalEngine(Strict):
     """Trainings run in processes of this machine."""
 
     name: Literal["local"] = "local"
+    """`local`: trainings run in processes of this machine."""
     workers: Annotated[int, Field(ge=1)] | None = None
-    """How many at once; 1 for one after the other in the command itself; left out, as many as pay."""
+    """Number of trainings at once; 1 for one after the other in the command itself; left out, as many as
+    there are cores and memory for."""
 
 
 class RayEngine(Strict):
     """Trainings run on a Ray cluster whose nodes have softvote's dependencies; its code is sent to them."""
 
     name: Literal["ray"]
+    """`ray`: trainings run on a Ray cluster."""
     address: str | None = None
-    """Of the cluster's head, as host:port; left out, RAY_ADDRESS says it, else Ray starts on this machine."""
+    """Address of the cluster's head, as host:port; left out, the variable RAY_ADDRESS says it, else Ray
+    starts on this machine."""
     cpus: Annotated[float, Field(gt=0)] = 1.0
-    """Cores a training takes."""
+    """CPU cores per training."""
     gpus: Annotated[float, Field(ge=0)] = 0.0
-    """GPUs a training takes; 0.25 lets four share one."""
+    """GPUs per training; 0.25 lets four trainings share one."""
 
 
 def _named_engine(engine: Any) -> Any:
@@ -88,16 +96,22 @@ class Pipeline(Strict):
     """A pipeline file."""
 
     extends: str | None = None
-    """Another pipeline file, by its path from this one's folder without .yaml; null for a key drops it."""
+    """Another pipeline file to start from, by its path from this one's folder without `.yaml`; what this file
+    says comes on top, and null drops a key."""
     competition: Competition
+    """The facts of the competition: files, images, labels."""
     seed: Annotated[int, Field(ge=0)] = 0
+    """Integer from which every random number of the pipeline is derived."""
     folds: Folds = Folds()
+    """How the training rows are split for cross-validation."""
     defaults: Recipe = Recipe()
-    """What every member starts from."""
+    """Recipe that every member starts from; a member's own keys come on top."""
     members: Annotated[dict[str, Member], Field(min_length=1)]
+    """The networks that are trained and may vote, by their names: letters, digits, `-` and `_`."""
     ensemble: Ensemble = Ensemble()
+    """Which members vote, and by which rule."""
     engine: Engine = LocalEngine()
-    """Where trainings run; no part of what they are."""
+    """Where trainings run; it changes nothing about what they compute."""
 
     @field_validator("members")
     @classmethod
@@ -177,4 +191,12 @@ def json_schema() -> dict[str, Any]:
     schema = Pipeline.model_json_schema()
     for part in [schema, *schema["$defs"].values()]:
         part.pop("required", None)
+        for described in [part, *part.get("properties", {}).values()]:
+            if "description" in described:
+                described["description"] = _unwrap(described["description"])
     return schema
+
+
+def _unwrap(text: str) -> str:
+    """A docstring without the line breaks of the source; paragraphs stay."""
+    return "\n\n".join(" ".join(paragraph.split()) for paragraph in text.split("\n\n"))

@@ -13,10 +13,15 @@ from softvote.schema import BelowOne, Fraction, NonNegative, Positive, Strict
 
 class Sgd(Strict):
     name: Literal["sgd"]
+    """`sgd`: stochastic gradient descent, torch.optim.SGD."""
     lr: Positive = 0.1
+    """Highest learning rate, per optimiser step; the schedule scales it."""
     momentum: BelowOne = 0.9
+    """Proportion of the last step's velocity that is kept; 0 for none."""
     nesterov: bool = True
+    """Nesterov's momentum, which looks one step ahead; needs momentum above 0."""
     weight_decay: NonNegative = 0.0
+    """L2 penalty: this times each weight is added to its gradient; no unit."""
 
     @model_validator(mode="after")
     def _nesterov_has_momentum(self) -> Sgd:
@@ -27,16 +32,24 @@ class Sgd(Strict):
 
 class Adam(Strict):
     name: Literal["adam"]
+    """`adam`: torch.optim.Adam (Kingma and Ba 2015)."""
     lr: Positive = 1e-3
+    """Highest learning rate, per optimiser step; the schedule scales it."""
     betas: tuple[BelowOne, BelowOne] = (0.9, 0.999)
+    """Decay rates per step of the running means of the gradient and of its square, each in [0, 1)."""
     weight_decay: NonNegative = 0.0
+    """L2 penalty: this times each weight is added to its gradient; no unit."""
 
 
 class AdamW(Strict):
     name: Literal["adamw"]
+    """`adamw`: torch.optim.AdamW (Loshchilov and Hutter 2019)."""
     lr: Positive = 1e-3
+    """Highest learning rate, per optimiser step; the schedule scales it."""
     betas: tuple[BelowOne, BelowOne] = (0.9, 0.999)
+    """Decay rates per step of the running means of the gradient and of its square, each in [0, 1)."""
     weight_decay: NonNegative = 0.01
+    """Decoupled weight decay: each step shrinks a weight by the proportion lr times this."""
 
 
 Optimizer = Annotated[Sgd | Adam | AdamW, Field(discriminator="name")]
@@ -44,28 +57,34 @@ Optimizer = Annotated[Sgd | Adam | AdamW, Field(discriminator="name")]
 
 class Constant(Strict):
     name: Literal["constant"]
+    """`constant`: the learning rate stays what the optimizer says."""
 
 
 class Plateau(Strict):
     """The learning rate falls when the watched loss stops falling; looked at once an epoch."""
 
     name: Literal["plateau"]
+    """`plateau`: torch's ReduceLROnPlateau, looked at once per epoch."""
     factor: Annotated[float, Field(gt=0, lt=1)] = 0.1
+    """Factor by which the learning rate is multiplied when the watched loss stops falling."""
     patience: Annotated[int, Field(ge=0)] = 2
+    """Epochs without improvement that are let pass before the learning rate falls."""
     watch: Literal["training_loss", "held_out"] = "training_loss"
-    """held_out keeps a slice of the training folds out of training; the validation fold is never watched."""
+    """The loss to watch: of training, or of a slice of the training folds kept out of training (`held_out`).
+    The validation fold is never watched."""
     held_out: Annotated[float, Field(gt=0, le=0.5)] = 0.1
-    """The share of the training rows that watch: held_out keeps out."""
+    """Proportion of the training rows that `watch: held_out` keeps out of training."""
 
 
 class Cosine(Strict):
     """Linear warm-up, then half a cosine down (Loshchilov and Hutter 2017, one cycle)."""
 
     name: Literal["cosine"]
+    """`cosine`: linear warm-up, then half a cosine down, moved after every step."""
     warmup: BelowOne = 0.05
-    """Share of all steps."""
+    """Proportion of all optimiser steps in which the learning rate rises."""
     final: Fraction = 0.0
-    """Last learning rate as a share of the highest."""
+    """Last learning rate, as a proportion of the highest."""
 
 
 class OneCycle(Strict):
@@ -75,8 +94,9 @@ class OneCycle(Strict):
     """
 
     name: Literal["one_cycle"]
+    """`one_cycle`: torch's OneCycleLR, moved after every step."""
     warmup: Annotated[float, Field(gt=0, lt=1)] = 0.2
-    """Share of all steps."""
+    """Proportion of all optimiser steps in which the learning rate rises."""
 
 
 Schedule = Annotated[Constant | Plateau | Cosine | OneCycle, Field(discriminator="name")]
@@ -86,19 +106,20 @@ class Augment(Strict):
     """Random changes to training images; every amount is the most in either direction."""
 
     engine: Literal["batched", "albumentations"] = "batched"
-    """batched for whole batches on the device; albumentations image by image, elastic in whole pixels."""
+    """`batched` treats whole batches on the device; `albumentations` image by image on the CPU, with `shift`
+    and `elastic` in whole pixels."""
     rotate: Annotated[float, Field(ge=0, le=180)] = 0.0
-    """Degrees."""
+    """Largest rotation in either direction, in degrees."""
     scale: BelowOne = 0.0
-    """Zoom, as a share: 0.1 gives 0.9 to 1.1."""
+    """Largest zoom in either direction, as a proportion: 0.1 draws factors from 0.9 to 1.1."""
     shear: Annotated[float, Field(ge=0, le=60)] = 0.0
-    """Degrees along x."""
+    """Largest shear along x in either direction, in degrees."""
     shift: NonNegative = 0.0
-    """Pixels along each axis."""
+    """Largest translation along each axis in either direction, in pixels."""
     elastic: NonNegative = 0.0
-    """Pixels that the points of a 4 x 4 grid move."""
+    """Largest displacement of each point of a 4 x 4 elastic grid, in pixels."""
     horizontal_flip: Fraction = 0.0
-    """Probability."""
+    """Probability that an image is mirrored left to right."""
 
     def amounts(self) -> str:
         """The amounts that are not zero, for people."""
@@ -112,20 +133,23 @@ class TestTime(Strict):
     __test__ = False  # not a test class, whatever pytest makes of the name
 
     shift: Annotated[int, Field(ge=0)] = 0
-    """Pixels; the image itself and four shifted copies are averaged."""
+    """Distance in pixels: predictions are averaged over the image itself and four copies shifted up, down,
+    left and right; 0 predicts from the image alone."""
 
 
 class ExtraTrain(Strict):
     """Rows added to the training folds only: uint8 (n, H, W) images and what they show, as .npy files."""
 
     images: str
-    """A path under input/."""
+    """Path under `input/` of a `.npy` file of images, uint8 (n, H, W)."""
     labels: str
-    """Integers (n,): labels, or of named classes their places from 0; of sums without the addend."""
+    """Path under `input/` of a `.npy` file of integers (n,): the labels, or of named classes their indices
+    from 0; of sums without the addend."""
     digits: str | None = None
-    """Integers 0..9 (n, S): the hidden digits, where they are known."""
+    """Path under `input/` of a `.npy` file of integers 0..9 (n, S), the hidden digits, where they are
+    known."""
     alone: bool = False
-    """The member learns from these rows and from none of the competition's."""
+    """Train on these rows only, and on none of the competition's."""
 
 
 class Recipe(Strict):
@@ -134,22 +158,36 @@ class Recipe(Strict):
     head: Literal["softmax", "regression", "digits", "multilabel"] = "softmax"
     """What the network's output means: classes, a number, hidden digits, or which digits are present."""
     epochs: Annotated[int, Field(ge=1)] = 12
+    """Number of epochs, passes over the training rows; the last one counts."""
     batch_size: Annotated[int, Field(ge=2)] = 128
+    """Images per optimiser step; where they do not divide evenly, batches are a little smaller."""
     optimizer: Optimizer = AdamW(name="adamw", lr=2e-3)
+    """Optimiser and its hyperparameters; `name` chooses it."""
     schedule: Schedule = OneCycle(name="one_cycle")
+    """How the learning rate moves during training; `name` chooses the schedule."""
     label_smoothing: BelowOne = 0.0
+    """Proportion of the target probability that is spread evenly over all classes (Szegedy et al. 2016); for
+    `head: softmax` only."""
     mixup: NonNegative = 0.0
-    """alpha of the Beta distribution images are mixed by (Zhang et al. 2018); 0 mixes none."""
+    """Parameter alpha of the Beta distribution by which pairs of images are mixed (Zhang et al. 2018), no
+    unit; 0 mixes none."""
     ema: BelowOne = 0.0
-    """Decay a step of the moving average of weights that predicts; 0 keeps the plain weights."""
+    """Decay per optimiser step of the exponential moving average of weights that predicts; 0 predicts with
+    the plain weights."""
     augment: Augment | None = None
+    """Random changes to training images; left out, images are trained on as they are."""
     plain_epochs: Annotated[int, Field(ge=0)] = 0
-    """The last so many epochs see the images as they are: no augmentation, no mixup."""
+    """Number of last epochs that see the images as they are: no augmentation, no mixup."""
     tta: TestTime = TestTime()
+    """Test-time augmentation of out-of-fold and test predictions alike."""
     precision: Literal["auto", "fp32", "bf16"] = "auto"
-    """auto takes what a short probe on the machine finds fastest, and records it."""
+    """Floating-point precision of training: float32, or bfloat16 autocast with float32 weights; `auto` takes
+    what a short probe finds fastest on the machine, and records it."""
     memory_format: Literal["auto", "contiguous", "channels_last"] = "auto"
+    """Memory layout of images and weights, as PyTorch names it; `auto` is probed together with
+    `precision`."""
     extra_train: ExtraTrain | None = None
+    """Rows to train on beside the competition's; they are never validated on."""
 
     @model_validator(mode="after")
     def _smoothing_has_classes(self) -> Recipe:
@@ -162,13 +200,13 @@ class Member(Recipe):
     """One network that votes."""
 
     model: str
-    """A network of softvote.models or any timm backbone."""
+    """Name of the network: one of softvote.models, or any backbone of timm."""
     model_args: dict[str, Any] = {}
-    """Further arguments of the network, as timm names them."""
+    """Further keyword arguments of the network, as timm names them, such as `drop_rate` or `pretrained`."""
     init_from: str | None = None
-    """Another member, whose backbone's weights of the same fold this one starts from."""
+    """Name of another member, from whose backbone's weights of the same fold this one starts."""
     freeze: bool = False
-    """The weights that init_from gives stay as they are; only the classifier learns."""
+    """Keep the weights that `init_from` gives as they are, and train only the classifier."""
 
     @model_validator(mode="after")
     def _frozen_weights_come_from_somewhere(self) -> Member:
