@@ -4,6 +4,7 @@ SET ?=
 ROOT ?= .
 
 PYTHON ?= python3
+UV ?= $(shell command -v uv 2>/dev/null)
 BIN := .venv/bin
 SOFTVOTE := $(BIN)/softvote $(if $(filter-out .,$(ROOT)),--root '$(ROOT)')
 OVERRIDES := $(foreach setting,$(SET),--set '$(setting)')
@@ -18,9 +19,19 @@ help: ## Show what can be made
 
 install: $(BIN)/.installed ## Create .venv and install everything into it (the other targets do so too)
 
+# uv picks the build of PyTorch for this machine: without a GPU that is 4 GB less. `make install UV=` takes pip.
+INSTALL := $(if $(UV),$(UV) pip install --quiet --python $(BIN)/python,$(BIN)/python -m pip install --quiet)
+
 $(BIN)/.installed: setup.cfg pyproject.toml
+ifneq ($(UV),)
+	$(UV) venv --quiet --seed --allow-existing --python $(PYTHON) .venv
+	@$(INSTALL) --torch-backend=auto --editable '.[test,lint]' || { \
+		echo "make: PyTorch's own index did not do; taking the CUDA build from the usual one, 4 GB more" >&2; \
+		$(INSTALL) --editable '.[test,lint]'; }
+else
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --editable '.[test,lint]'
+	$(INSTALL) --editable '.[test,lint]'
+endif
 	@touch $@
 
 demo: install ## The whole way on digits that come with scikit-learn, in the folder demo/
