@@ -11,7 +11,7 @@ OVERRIDES := $(foreach setting,$(SET),--set '$(setting)')
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help install demo data four-digits fresh-digits digit-adder init check folds train ensemble submit leaderboard augmentation mistakes digits export kernel benchmark growth tour test test-slow lint clean
+.PHONY: help install demo data four-digits fresh-digits digit-adder init check folds train ensemble submit leaderboard augmentation mistakes digits export kernel benchmark growth tour test test-slow lint docs clean
 
 help: ## Show what can be made
 	@echo "make TARGET [PIPELINE=$(PIPELINE)] [SET='members.cnn.epochs=2 ...']"
@@ -32,6 +32,10 @@ else
 	$(PYTHON) -m venv .venv
 	$(INSTALL) --editable '.[test,lint]'
 endif
+	@touch $@
+
+$(BIN)/.docs: $(BIN)/.installed
+	$(INSTALL) --editable '.[docs]'
 	@touch $@
 
 demo: install ## The whole way on digits that come with scikit-learn, in the folder demo/
@@ -92,7 +96,7 @@ benchmark: install ## Measure our training beside the usual notebook loop, on th
 growth: install ## Measure every stage but training as rows, members, folds and images grow
 	$(BIN)/python scripts/growth.py
 
-tour: install ## A stand-in for Kaggle in the folder tour, to try all of this on: see the README's last section
+tour: install ## A stand-in for Kaggle in the folder tour, to try all of this on: see docs/kaggle.md
 	$(BIN)/python scripts/demo_data.py tour/kaggle/softvote-tour
 	mkdir -p tour/pipelines
 	cp pipelines/demo.yaml pipelines/tour.yaml tour/pipelines
@@ -109,5 +113,10 @@ lint: install ## ruff and mypy
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-clean: ## Remove .venv, the demo and the tour; input, models and submissions stay
-	rm -rf .venv demo tour
+docs: $(BIN)/.docs ## Build the documentation into site/; a dead link fails
+	$(BIN)/python scripts/make_docs.py
+	$(BIN)/zensical build --clean --strict
+	$(BIN)/python scripts/make_docs.py --check site
+
+clean: ## Remove .venv, the demo, the tour and the site; input, models and submissions stay
+	rm -rf .venv demo tour site docs/reference

@@ -1,4 +1,4 @@
-"""Print the README's two tables of results from the ledger, beside the reference scores; draw the ladder.
+"""Print the two tables of docs/results.md from the ledger, beside the reference scores; draw the ladder.
 
     python scripts/results.py docs/ladder.png
 

@@ -1,4 +1,4 @@
-"""The README's tour, as a person goes it: `make` beside scripts/kaggle_server.py, on the demo's data."""
+"""The tour of docs/kaggle.md, as a person takes it: `make` beside the stand-in server, on the demo's data."""
 
 from __future__ import annotations
 

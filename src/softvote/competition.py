@@ -40,7 +40,7 @@ class Task:
 
 
 class PixelCsv(Strict):
-    """One line an image: pixels row by row, a label column anywhere, perhaps an id column."""
+    """One line per image: pixels row by row, a label column anywhere, perhaps an id column."""
 
     format: Literal["pixel_csv"]
     """`pixel_csv`: one line per image, pixels 0..255 row by row."""

@@ -61,7 +61,7 @@ class Constant(Strict):
 
 
 class Plateau(Strict):
-    """The learning rate falls when the watched loss stops falling; looked at once an epoch."""
+    """The learning rate falls when the watched loss stops falling; looked at once per epoch."""
 
     name: Literal["plateau"]
     """`plateau`: torch's ReduceLROnPlateau, looked at once per epoch."""

@@ -166,8 +166,8 @@ def test_a_competition_that_is_not_held_at_kaggle(place: Place) -> None:
     line = place.refused("data", "demo")
     assert line == (
         f"{place.root}/input/mine: is not there, and the competition has no address at Kaggle "
-        "(competition.kaggle); unpack its files with: make data ZIP=path/to/it.zip, or see the README for "
-        "how they are made"
+        "(competition.kaggle); unpack its files with: make data ZIP=path/to/it.zip, or see docs/results.md "
+        "for making them"
     )
     (place.root / "input" / "mine").mkdir(parents=True)
     (place.root / "input" / "mine" / "train.csv").touch()

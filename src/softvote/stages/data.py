@@ -59,7 +59,7 @@ def _fetched(workspace: Workspace, slug: str | None, name: str) -> Path:
     if slug is None:
         raise UserError(
             f"{folder}: is not there, and the competition has no address at Kaggle (competition.kaggle); "
-            "unpack its files with: make data ZIP=path/to/it.zip, or see the README for how they are made"
+            "unpack its files with: make data ZIP=path/to/it.zip, or see docs/results.md for making them"
         )
     client = Client()
     try:
