@@ -19,14 +19,14 @@ help: ## Show what can be made
 
 install: $(BIN)/.installed ## Create .venv and install everything into it (the other targets do so too)
 
-# uv picks the build of PyTorch for this machine: without a GPU that is 4 GB less. `make install UV=` takes pip.
+# uv picks the build of PyTorch for this machine: without a GPU that is 4 GiB less. `make install UV=` takes pip.
 INSTALL := $(if $(UV),$(UV) pip install --quiet --python $(BIN)/python,$(BIN)/python -m pip install --quiet)
 
 $(BIN)/.installed: setup.cfg pyproject.toml
 ifneq ($(UV),)
 	$(UV) venv --quiet --seed --allow-existing --python $(PYTHON) .venv
 	@$(INSTALL) --torch-backend=auto --editable '.[test,lint]' || { \
-		echo "make: PyTorch's own index did not do; taking the CUDA build from the usual one, 4 GB more" >&2; \
+		echo "make: PyTorch's own index did not do; taking the CUDA build from the usual one, 4 GiB more" >&2; \
 		$(INSTALL) --editable '.[test,lint]'; }
 else
 	$(PYTHON) -m venv .venv

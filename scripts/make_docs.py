@@ -184,7 +184,7 @@ def render_commands() -> str:
     lines = [
         "# Commands",
         "",
-        "Every make target is one of these commands with its usual arguments. The exit code is 0; 1 after a "
+        "Most make targets are one of these commands with its usual arguments. The exit code is 0; 1 after a "
         "mistake that can be mended; 2 for words that the command line does not know; 130 after Ctrl-C.",
         "",
         "## softvote",

@@ -179,6 +179,7 @@ def test_the_command_reference_has_every_command_and_option() -> None:
         section = page.split(f"## softvote {name}\n")[1].split("\n## ")[0]
         options = set(command._option_string_actions) - {"-h", "--help"}
         assert all(f"`{option}" in section for option in options)
+        assert "|  |" not in section, "an argument has no help"
     assert all(f"| `make {target}` |" in page for target in TARGETS)
 
 

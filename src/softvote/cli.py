@@ -85,7 +85,7 @@ def _add_data(commands: Commands) -> None:
     init = _command(
         commands, "init", _init, "look at a folder of competition files and write a pipeline for them"
     )
-    init.add_argument("folder", type=Path)
+    init.add_argument("folder", type=Path, help="of the competition's files, such as input/my-contest")
     init.add_argument("--name", help="the pipeline; the folder's name if left out")
     init.add_argument(
         "--image", type=_image_size, metavar="HxW", help="image size, where pixels are no square"
