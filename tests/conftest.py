@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import os
+import shutil
 
 # Tiny networks gain nothing from threads, and lose a lot of time where other programs run beside them.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 # Bits are compared; an accelerator is tested where this names one.
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
+from filelock import FileLock
 from kaggle_place import imported_package
 from numpy.typing import NDArray
 from sklearn.datasets import load_digits
@@ -43,3 +45,21 @@ def package(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """The kaggle package as a server on this machine needs it."""
     with imported_package(tmp_path_factory.mktemp("home")):
         yield
+
+
+def made_once(tmp_path_factory: pytest.TempPathFactory, name: str, make: Callable[[Path], None]) -> Path:
+    """A folder that is made once in a run of tests, by the worker that needs it first.
+
+    Args:
+        make: given the folder, which is empty. Nobody may change the folder afterwards.
+    """
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / f"shared-{name}"
+    done = folder / "done"
+    with FileLock(folder.with_suffix(".lock")):
+        if not done.exists():
+            shutil.rmtree(folder, ignore_errors=True)  # half made by a test that was ended
+            folder.mkdir()
+            make(folder)
+            done.touch()
+    return folder

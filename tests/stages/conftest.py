@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import projects
 import pytest
-from conftest import Digits
+from conftest import Digits, made_once
 from kaggle_place import KEY, Clock, Place, Server, kaggle_server, set_environment
 from projects import softvote, write_project
 
@@ -21,7 +22,10 @@ TRAIN, TEST = 300, 100
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory: pytest.TempPathFactory, digits: Digits) -> Path:
     """`project` after all four stages, and the folder `kaggle` with its competition and the solution."""
-    folder = tmp_path_factory.mktemp("finished")
+    return made_once(tmp_path_factory, "finished-stages", partial(_finish, digits=digits))
+
+
+def _finish(folder: Path, digits: Digits) -> None:
     root = write_project(
         folder / "project", digits, TRAIN, TEST,
         competition=projects.competition(solution=None, kaggle="digits"), members={"cnn": {"model": "cnn"}},
@@ -30,7 +34,6 @@ def finished(tmp_path_factory: pytest.TempPathFactory, digits: Digits) -> Path:
     (root / "input" / "digits" / "solution.csv").unlink()
     for stage in ("folds", "train", "ensemble", "submit"):
         assert softvote(root, stage, "tiny") == 0
-    return folder
 
 
 @pytest.fixture
