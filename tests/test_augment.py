@@ -184,6 +184,26 @@ def test_scale_is_a_zoom_alike_along_both_axes(engine: str, height: int, width: 
 
 @engines
 @pytest.mark.parametrize(("height", "width"), SHAPES)
+def test_zoom_drawn_apart_stretches(engine: str, height: int, width: int) -> None:
+    original = spreads(disc(height, width, 0, 0, 8, 1))[0, 0]
+    zoom = spreads(augmented(engine, disc(height, width, 0, 0, 8), scale=0.3, scale_apart=True))
+    x, y = zoom[:, 0] / original, zoom[:, 1] / original
+    for along in (x, y):
+        assert along.max() <= 1.33 and along.min() >= 0.67
+        assert along.max() > 1.2 and along.min() < 0.8
+    assert abs(np.corrcoef(x, y)[0, 1]) < 0.25
+
+
+def test_zoom_drawn_apart_leaves_what_others_draw() -> None:
+    """What is trained already drew these numbers, and stays what it would be."""
+    images, rows = disc(28, 28, 3, -2, 5, 4), np.array([0, 7, 41_999, 60_000])
+    found = augmented("batched", images, rows, 12345, **EVERYTHING)
+    expected = [[9.517, 12.765], [15.765, 9.369], [16.754, 11.64], [18.273, 11.666]]
+    np.testing.assert_allclose(middles(found) + 13.5, expected, atol=0.002)
+
+
+@engines
+@pytest.mark.parametrize(("height", "width"), SHAPES)
 def test_shear_is_degrees_along_x(engine: str, height: int, width: int) -> None:
     found = middles(augmented(engine, disc(height, width, 0, -9, 4), shear=30))
     np.testing.assert_allclose(found[:, 1], -9, atol=0.35)

@@ -56,9 +56,10 @@ def finished(tmp_path_factory: pytest.TempPathFactory, digits: Digits) -> Path:
         members={
             "shifted": {"model": "basic_cnn", "tta": {"shift": 1}},
             "plain": {"model": "basic_cnn"},
+            "cropped": {"model": "basic_cnn", "view": {"name": "crop", "size": 13}, "normalise": "image"},
             "rounded": {"model": "basic_cnn", "precision": "bf16"},
         },
-        ensemble={"rule": "mean_logits", "members": ["shifted", "plain"]},
+        ensemble={"rule": "mean_logits", "members": ["shifted", "plain", "cropped"]},
     )  # fmt: skip
     for stage in ("folds", "train", "ensemble", "export"):
         assert softvote(root, stage, "tiny") == 0
@@ -406,6 +407,26 @@ def test_every_network_and_head(name: str, tmp_path: Path, monkeypatch: pytest.M
         given = open_program(tmp_path / "export" / "program.onnx")[1](check.images, check.addends)
         assert small[:, :9].any() and small[:, 9:].any()
         np.testing.assert_allclose(np.log(given[small]), np.log(check.stored[small]), atol=1e-3)
+
+
+@pytest.mark.parametrize("normalise", ["dataset", "image"])
+@pytest.mark.parametrize(
+    "view", [{"name": "crop", "size": 25}, {"name": "deskew"}, {"name": "box", "width": 20}]
+)
+def test_every_view_and_normalisation(view: dict[str, Any], normalise: str, tmp_path: Path) -> None:
+    """On images that are no noise: a box or a slant there would be none."""
+    member = {"model": "basic_cnn", "view": view, "normalise": normalise}
+    fold = write_fold(tmp_path / "cnn" / "fold0", member, (1, 28, 28))
+    images = np.zeros((6, 1, 28, 28), np.uint8)
+    for row in range(5):  # the last one is blank
+        images[row, 0, 4 : 15 + row, 6 + row : 11 + 2 * row] = 200
+        images[row, 0, 12:20, 13:18] = 250
+    found = load_predictor(fold).probabilities(images)
+    plain = replace(load_predictor(fold), view=None).probabilities(images)
+    assert np.abs(plain[:5] - found[:5]).max() > 1e-4
+    store(fold, found)
+    check = Check(np.arange(6), images, None, found)
+    assert max(write_program(of(fold), ExportFolder(tmp_path / "export"), {}, check).values()) < 1e-5
 
 
 def test_the_error_function_of_plain_operators() -> None:

@@ -80,13 +80,18 @@ ALL = CNN | {"resnet5 fold 0", "resnet5 fold 1"}
         ("members.cnn.model=basic_cnn", CNN, 'changed: member.model "cnn" -> "basic_cnn"'),
         ("members.cnn.optimizer.lr=0.5", CNN, "changed: member.optimizer.lr 0.004 -> 0.5"),
         ("members.cnn.augment={rotate: 5}", CNN, 'changed: member.augment default -> {"rotate": 5.0}'),
+        ("members.cnn.augment={scale_apart: true}", CNN,
+         'changed: member.augment default -> {"scale_apart": true}'),
+        ("members.cnn.view={name: crop, size: 6}", CNN,
+         'changed: member.view default -> {"name": "crop", "size": 6}'),
+        ("members.cnn.normalise=image", CNN, 'changed: member.normalise default -> "image"'),
         ("members.cnn.label_smoothing=0.1", CNN, "changed: member.label_smoothing default -> 0.1"),
         ("members.cnn.precision=bf16", CNN, 'changed: member.precision "fp32" -> "bf16"'),
         ("defaults.batch_size=16", ALL, "changed: member.batch_size 32 -> 16"),
         ("seed=5", ALL, "changed: pipeline_seed 0 -> 5"),
         ("competition.labels.last=10", ALL, "changed: classes"),
     ],
-)
+)  # fmt: skip
 def test_a_changed_recipe_is_trained_again(
     finished: tuple[stages.Run, Dataset], setting: str, which: set[str], reason: str
 ) -> None:

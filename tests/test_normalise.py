@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import pytest
 import torch
 from conftest import Digits
@@ -34,10 +36,25 @@ def test_channels_are_normalised_by_their_own_numbers() -> None:
     assert normal.flatten().tolist() == pytest.approx([50.0, 0.2])
 
 
+def test_each_image_by_itself() -> None:
+    images = torch.randint(0, 256, (5, 2, 9, 7), dtype=torch.uint8)
+    images[1] //= 3
+    images[2, 0] //= 2
+    by_image = Normalisation.of(images, "image")
+    normal = by_image(images.float())
+    for one, image in zip(normal, images, strict=True):
+        levels = image.double()
+        expected = (levels - levels.mean()) / levels.std(correction=0)
+        torch.testing.assert_close(one.double(), expected, rtol=0, atol=1e-5)
+    assert torch.equal(by_image(images[1:2].float()), normal[1:2])
+    assert (by_image.mean, by_image.std) == (Normalisation.of(images).mean, Normalisation.of(images).std)
+
+
 @pytest.mark.parametrize("level", [0, 255])
-def test_blank_images_do_not_divide_by_nothing(level: int) -> None:
+@pytest.mark.parametrize("by", ["dataset", "image"])
+def test_blank_images_do_not_divide_by_nothing(level: int, by: Literal["dataset", "image"]) -> None:
     images = torch.full((3, 1, 4, 4), level, dtype=torch.uint8)
-    assert torch.equal(Normalisation.of(images)(images.float()), torch.zeros(3, 1, 4, 4))
+    assert torch.equal(Normalisation.of(images, by)(images.float()), torch.zeros(3, 1, 4, 4))
 
 
 def test_many_pixels_are_counted_exactly() -> None:

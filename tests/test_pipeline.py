@@ -125,6 +125,8 @@ def test_everybody_votes_unless_some_are_named() -> None:
         {"optimizer": {"name": "sgd", "momentum": 1.0}}, {"optimizer": {"name": "sgd", "momentum": 0}},
         {"schedule": {"name": "plateau", "factor": 1}}, {"schedule": {"name": "plateau", "held_out": 0.6}},
         {"schedule": {"name": "cosine", "warmup": 1}}, {"schedule": {"name": "one_cycle", "warmup": 0}},
+        {"view": {"name": "crop"}}, {"view": {"name": "crop", "size": 1}}, {"view": {"name": "box"}},
+        {"view": {"name": "deskew", "size": 3}}, {"view": "deskew"}, {"normalise": "batch"},
         {"nonsense": 1},
     ],
     ids=str,
@@ -132,6 +134,20 @@ def test_everybody_votes_unless_some_are_named() -> None:
 def test_limits_of_a_recipe(facts: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
         Recipe.model_validate(facts)
+
+
+@pytest.mark.parametrize(
+    ("view", "problem"),
+    [
+        ({"name": "crop", "size": 9}, "members.cnn.view.size: 9 is more than the 8 pixels of the images"),
+        ({"name": "box", "width": 21}, "members.cnn.view.width: 21 is more than the 20 pixels of the images"),
+    ],
+)
+def test_views_larger_than_the_images(view: dict[str, Any], problem: str) -> None:
+    wide = COMPETITION | {"image": {"height": 8, "width": 20}}
+    pipeline(competition=wide, members={"cnn": {"model": "cnn", "view": view | {next(reversed(view)): 8}}})
+    with pytest.raises(ValidationError, match=problem):
+        pipeline(competition=wide, members={"cnn": {"model": "cnn", "view": view}})
 
 
 def test_nothing_can_be_changed_afterwards() -> None:
@@ -149,6 +165,7 @@ def test_a_recipe_goes_through_json_unchanged() -> None:
             "optimizer": {"name": "sgd"},
             "schedule": {"name": "cosine"},
             "tta": {"shift": 1},
+            "view": {"name": "crop", "size": 7},
         }
     )
     assert Recipe.model_validate(recipe.model_dump(mode="json")) == recipe

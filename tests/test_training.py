@@ -61,8 +61,11 @@ def weights(trained: Trained) -> Tensor:
     return torch.cat([value.double().reshape(-1) for value in trained.network.model.state_dict().values()])
 
 
-def accuracy(trained: Trained, digits: Digits, rows: NDArray[np.int64]) -> float:
-    predictor = Predictor(trained.network, trained.normalisation, trained.execution)
+def accuracy(
+    trained: Trained, digits: Digits, rows: NDArray[np.int64], view: dict[str, Any] | None = None
+) -> float:
+    seen = member(view=view).view
+    predictor = Predictor(trained.network, trained.normalisation, trained.execution, view=seen)
     found = predictor.probabilities(digits[0][rows][:, None]).argmax(axis=1)
     return float((found == digits[1][rows]).mean())
 
@@ -91,6 +94,11 @@ EXTRAS: dict[str, dict[str, Any]] = {
     "mixup": {"mixup": 0.4},
     "ema": {"ema": 0.9},
     "augment": {"augment": {"rotate": 10, "shift": 1}},
+    "apart": {"augment": {"scale": 0.1, "scale_apart": True}},
+    "crop": {"view": {"name": "crop", "size": 7}},
+    "deskew": {"view": {"name": "deskew"}, "epochs": 3},
+    "box": {"view": {"name": "box", "width": 6}},
+    "normalise": {"normalise": "image"},
     "albumentations": {"augment": {"engine": "albumentations", "rotate": 10, "shift": 1}},
     "plateau": {"schedule": PLATEAU},
     "cosine": {"schedule": {"name": "cosine"}},
@@ -106,7 +114,25 @@ def test_every_extra_changes_the_outcome_and_learns(
 ) -> None:
     trained = run(data, **extra)
     assert weights(trained).shape != weights(plain).shape or not torch.equal(weights(trained), weights(plain))
-    assert accuracy(trained, digits, UNSEEN) > 0.5
+    assert accuracy(trained, digits, UNSEEN, extra.get("view")) > 0.5
+
+
+def test_the_last_epochs_see_what_prediction_sees(
+    data: TrainingRows, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A frozen backbone sees it at once, unless views are drawn anew each time."""
+    drawn = list[bool]()
+    see = training.apply_view
+
+    def spy(spec: Any, images: Tensor, drawn_numbers: Tensor | None = None) -> Tensor:
+        drawn.append(drawn_numbers is not None)
+        return see(spec, images, drawn_numbers)
+
+    monkeypatch.setattr("softvote.views.apply_view", spy)
+    run(data, view={"name": "crop", "size": 7}, plain_epochs=1)
+    assert drawn == [True] * 10 + [False] * 10
+    few = run(data, model="cnn", view={"name": "crop", "size": 7}, freeze=True, init_from="other")
+    assert len(few.log) == 2 and drawn[20:] == [True] * 20
 
 
 def test_label_smoothing_keeps_the_network_unsure(plain: Trained, data: TrainingRows) -> None:

@@ -31,6 +31,7 @@ Augmenter = Callable[[Tensor, NDArray[np.int64], int], Tensor]
 
 _GRID = 4  # control points of the elastic grid a side
 _AFFINE_COLUMNS = 6  # angle, zoom, shear, shift along x and y, flip
+_ELASTIC_COLUMNS = 2 * _GRID * _GRID
 
 
 def create_augmenter(spec: Augment | None) -> Augmenter:
@@ -53,12 +54,14 @@ def batched(spec: Augment) -> Augmenter:
     """
 
     def augment(images: Tensor, rows: NDArray[np.int64], seed: int) -> Tensor:
-        columns = _AFFINE_COLUMNS + 2 * _GRID * _GRID
+        # The zoom along y, where it is drawn apart, comes last: what others draw stays as it is.
+        columns = _AFFINE_COLUMNS + _ELASTIC_COLUMNS + spec.scale_apart
         drawn = to_device(torch.from_numpy(uniforms(seed, rows, columns)), images.device) * 2 - 1
         shape = list(images.shape)
         grid = _affine_grid(_inverse_affine(spec, drawn, shape), shape)
         if spec.elastic:
-            grid += _elastic_field(spec, drawn[:, _AFFINE_COLUMNS:], shape)
+            elastic = drawn[:, _AFFINE_COLUMNS : _AFFINE_COLUMNS + _ELASTIC_COLUMNS]
+            grid += _elastic_field(spec, elastic, shape)
         return functional.grid_sample(images.float(), grid, align_corners=False)
 
     return augment
@@ -67,7 +70,7 @@ def batched(spec: Augment) -> Augmenter:
 def _inverse_affine(spec: Augment, drawn: Tensor, shape: list[int]) -> Tensor:
     """float (B, 2, 3): where each output pixel comes from, in coordinates of -1..1.
 
-    `drawn` is float (B, >= 6) in -1..1.
+    `drawn` is float (B, >= 6) in -1..1; its last column is the zoom along y where that is drawn apart.
     """
     height, width = shape[-2:]
     angle, zoom, shear, shift_x, shift_y, flip = drawn[:, :_AFFINE_COLUMNS].unbind(1)
@@ -76,12 +79,17 @@ def _inverse_affine(spec: Augment, drawn: Tensor, shape: list[int]) -> Tensor:
     mirror = torch.where((flip + 1) / 2 < spec.horizontal_flip, -1.0, 1.0)
     zoom = 1 + zoom * spec.scale
     cos, sin = torch.cos(angle) / zoom, torch.sin(angle) / zoom
+    if spec.scale_apart:
+        zoom_y = 1 + drawn[:, -1] * spec.scale
+        cos_y, sin_y = torch.cos(angle) / zoom_y, torch.sin(angle) / zoom_y
+    else:
+        cos_y, sin_y = cos, sin
     # Off-diagonal terms carry the aspect ratio, because both axes run from -1 to 1.
     top = torch.stack(
         [cos * mirror, (cos * slant - sin) * height / width, shift_x * 2 * spec.shift / width], 1
     )
     bottom = torch.stack(
-        [sin * mirror * width / height, sin * slant + cos, shift_y * 2 * spec.shift / height], 1
+        [sin_y * mirror * width / height, sin_y * slant + cos_y, shift_y * 2 * spec.shift / height], 1
     )
     return torch.stack([top, bottom], 1)
 
@@ -150,7 +158,7 @@ def _albumentations_pipeline(spec: Augment) -> Any:
         A.Affine(
             rotate=(-spec.rotate, spec.rotate),
             scale=(1 - spec.scale, 1 + spec.scale),
-            keep_ratio=True,
+            keep_ratio=not spec.scale_apart,
             shear={"x": (-spec.shear, spec.shear), "y": (0, 0)},
             translate_px=(-round(spec.shift), round(spec.shift)),  # a share is cut to whole pixels as well
             p=1.0,

@@ -22,7 +22,8 @@ from softvote.execution import Execution, find_device
 from softvote.networks import Network, create_network
 from softvote.normalise import Normalisation
 from softvote.predictions import Predictions, joined
-from softvote.recipe import Member
+from softvote.recipe import Member, View
+from softvote.views import apply_view
 from softvote.voters import Voter, VotingMember
 
 _PIXELS_A_BATCH = 1 << 19  # bounds the memory of a forward pass, whatever the image size
@@ -39,6 +40,7 @@ class Predictor:
     normalisation: Normalisation
     execution: Execution
     shift: int = 0
+    view: View | None = None
 
     def probabilities(
         self, images: NDArray[np.uint8], addends: NDArray[np.int64] | None = None
@@ -140,12 +142,13 @@ class Predictor:
         return torch.stack(each).mean(0)
 
     def _outputs(self, images: Tensor, addends: Tensor | None) -> Tensor:
+        prepared = self._prepared(images)  # before what would round it
         with self.execution.autocast():
-            return self.network.outputs(self._prepared(images), addends).float()
+            return self.network.outputs(prepared, addends).float()
 
     def _prepared(self, images: Tensor) -> Tensor:
-        """uint8 (B, C, H, W) -> float32, normalised and in the network's memory format."""
-        return self.execution.lay_out(self.normalisation(images.float()))
+        """uint8 (B, C, H, W) -> float32 as the network sees it, normalised and in its memory format."""
+        return self.execution.lay_out(self.normalisation(apply_view(self.view, images.float())))
 
 
 def in_batches(
@@ -183,9 +186,9 @@ def load_predictor(folder: FoldFolder) -> Predictor:
         raise _unusable(folder, error) from None
     ran = recipe["execution"]
     execution = Execution(find_device(), ran["precision"], ran["memory_format"])
-    normalisation = Normalisation(tuple(recipe["mean"]), tuple(recipe["std"]))
+    normalisation = Normalisation(tuple(recipe["mean"]), tuple(recipe["std"]), member.normalise)
     execution.place(network.model)
-    return Predictor(network, normalisation, execution, member.tta.shift)
+    return Predictor(network, normalisation, execution, member.tta.shift, member.view)
 
 
 def voter_probabilities(

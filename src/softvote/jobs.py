@@ -283,7 +283,7 @@ def _train(
     trained = train(job.member, data, job.task, seed, job.label, start, checkpoints, findings)
     # Epochs that a process which is gone has fed are in the log, not in this one's time.
     spent = max(time.perf_counter() - started, sum(epoch["seconds"] for epoch in trained.log))
-    predictor = Predictor(trained.network, trained.normalisation, trained.execution)
+    predictor = Predictor(trained.network, trained.normalisation, trained.execution, view=job.member.view)
     if trained.network.head.measures:
         predictor = predictor.fitted(*_rows_of_fold(job, dataset, folds))
     for stale in (job.folder.scores, job.folder.recipe):

@@ -3,20 +3,31 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor
 
+_LEAST_STD = 1.0  # grey levels; a blank image must not divide by nothing
+
 
 @dataclass(frozen=True)
 class Normalisation:
-    """Mean and standard deviation of each channel over the training rows, in 0..255."""
+    """From grey levels to mean 0 and standard deviation 1.
+
+    Attributes:
+        mean: of each channel over the training rows, in 0..255.
+        std: standard deviations of the same.
+        by: whose mean and standard deviation are taken: these of the data set, or each image's own, over
+            all its pixels and channels.
+    """
 
     mean: tuple[float, ...]
     std: tuple[float, ...]
+    by: Literal["dataset", "image"] = "dataset"
 
     @classmethod
-    def of(cls, images: Tensor) -> Normalisation:
+    def of(cls, images: Tensor, by: Literal["dataset", "image"] = "dataset") -> Normalisation:
         """Measure uint8 (N, C, H, W), through the 256 counts of each channel's grey levels."""
         levels = torch.arange(256, dtype=torch.float64)
         means, stds = [], []
@@ -27,10 +38,13 @@ class Normalisation:
             variance = float((share * (levels - mean) ** 2).sum())
             means.append(mean)
             stds.append(variance**0.5 or 1.0)  # blank images must not divide by nothing
-        return cls(tuple(means), tuple(stds))
+        return cls(tuple(means), tuple(stds), by)
 
     def __call__(self, images: Tensor) -> Tensor:
         """float (B, C, H, W) in 0..255 -> the same shape, mean 0 and standard deviation 1."""
+        if self.by == "image":
+            variance, mean = torch.var_mean(images, (1, 2, 3), correction=0, keepdim=True)
+            return (images - mean) / variance.sqrt().clamp_min(_LEAST_STD)
         return (images - _each(self.mean, images.device)) / _each(self.std, images.device)
 
 

@@ -12,7 +12,7 @@ from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from softvote.competition import Competition
 from softvote.errors import one_of
-from softvote.recipe import Member, Recipe
+from softvote.recipe import Box, Crop, Member, Recipe
 from softvote.schema import NonNegative, Strict, checked_name
 
 
@@ -173,6 +173,7 @@ class Pipeline(Strict):
 def _misfits(member: Member, competition: Competition) -> Iterator[tuple[str, str]]:
     """What a member asks of the labels that they do not give: key and text."""
     hidden, extra = competition.hidden_digits, member.extra_train
+    yield from _views_that_do_not_fit(member, competition)
     if member.head == "regression" and isinstance(competition.labels, list):
         yield "head", "regression needs labels that are numbers, not names; use softmax"
     if member.head in ("digits", "multilabel") and hidden is None:
@@ -181,6 +182,14 @@ def _misfits(member: Member, competition: Competition) -> Iterator[tuple[str, st
         yield "head", "multilabel learns from rows whose digits are known; give extra_train with digits"
     if extra and extra.digits and hidden is None:
         yield "extra_train.digits", "mean nothing here; say competition.hidden_digits, or leave them out"
+
+
+def _views_that_do_not_fit(member: Member, competition: Competition) -> Iterator[tuple[str, str]]:
+    image, view = competition.image, member.view
+    if isinstance(view, Crop) and view.size > (side := min(image.height, image.width)):
+        yield "view.size", f"{view.size} is more than the {side} pixels of the images; take fewer"
+    if isinstance(view, Box) and view.width > image.width:
+        yield "view.width", f"{view.width} is more than the {image.width} pixels of the images; take fewer"
 
 
 def json_schema() -> dict[str, Any]:

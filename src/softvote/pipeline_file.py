@@ -15,8 +15,8 @@ from softvote.pipeline import Pipeline, json_schema
 Key = tuple[str | int, ...]
 Places = dict[Key, str]
 
-# The keys that say which kind of optimizer, schedule or files it is.
-_CHOOSERS = {"optimizer": "name", "schedule": "name", "files": "format"}
+# The keys that say which kind of optimizer, schedule, view or files it is.
+_CHOOSERS = {"optimizer": "name", "schedule": "name", "view": "name", "files": "format"}
 _DEEPEST = 20  # no pipeline needs more levels; an alias of itself has no end
 
 

@@ -112,6 +112,8 @@ class Augment(Strict):
     """Largest rotation in either direction, in degrees."""
     scale: BelowOne = 0.0
     """Largest zoom in either direction, as a proportion: 0.1 draws factors from 0.9 to 1.1."""
+    scale_apart: bool = False
+    """Zoom is drawn for x and y each, so that images are stretched as well."""
     shear: Annotated[float, Field(ge=0, le=60)] = 0.0
     """Largest shear along x in either direction, in degrees."""
     shift: NonNegative = 0.0
@@ -124,7 +126,33 @@ class Augment(Strict):
     def amounts(self) -> str:
         """The amounts that are not zero, for people."""
         given = self.model_dump(exclude={"engine"}, exclude_defaults=True)
-        return " ".join(f"{name} {amount:g}" for name, amount in given.items()) or "none"
+        words = [name if amount is True else f"{name} {amount:g}" for name, amount in given.items()]
+        return " ".join(words) or "none"
+
+
+class Crop(Strict):
+    """A part of the image enlarged to the whole: a random one in training, the middle in prediction."""
+
+    name: Literal["crop"]
+    size: Annotated[int, Field(ge=2)]
+    """Pixels of the image's shorter side; of the other it is as large a share."""
+
+
+class Deskew(Strict):
+    """The image sheared along x until its second moments do not lean."""
+
+    name: Literal["deskew"]
+
+
+class Box(Strict):
+    """What is not background stretched along x to a width, in the middle of the image."""
+
+    name: Literal["box"]
+    width: Annotated[int, Field(ge=2)]
+    """Pixels."""
+
+
+View = Annotated[Crop | Deskew | Box, Field(discriminator="name")]
 
 
 class TestTime(Strict):
@@ -177,7 +205,11 @@ class Recipe(Strict):
     augment: Augment | None = None
     """Random changes to training images; left out, images are trained on as they are."""
     plain_epochs: Annotated[int, Field(ge=0)] = 0
-    """Number of last epochs that see the images as they are: no augmentation, no mixup."""
+    """Number of last epochs that see images as prediction does: no augmentation, no mixup, no random view."""
+    view: View | None = None
+    """How the network sees an image, in training and prediction alike; left out, as it is."""
+    normalise: Literal["dataset", "image"] = "dataset"
+    """Whose mean and standard deviation become 0 and 1: those of all training rows, or each image's own."""
     tta: TestTime = TestTime()
     """Test-time augmentation of out-of-fold and test predictions alike."""
     precision: Literal["auto", "fp32", "bf16"] = "auto"

@@ -40,6 +40,7 @@ from softvote.progress import TrainingProgress
 from softvote.recipe import Member, Plateau
 from softvote.schedules import LearningRate, create_optimizer
 from softvote.seeds import augmentation_seed, derive_seed, uniforms
+from softvote.views import apply_view, is_random, with_view
 
 _FIGURES_AN_EPOCH = 20  # how often loss and accuracy are fetched from the device where somebody looks
 
@@ -125,7 +126,7 @@ def train(
     )
     execution.place(network.model)
     fed, watched = _hold_out(member, data, seed)
-    normalisation = Normalisation.of(fed.images)
+    normalisation = Normalisation.of(fed.images, member.normalise)
     training = _create_training(member, network, execution, normalisation, seed)
     training.run(fed, watched, label, checkpoints, state)
     trained = replace(network, model=training.predictor)
@@ -147,7 +148,8 @@ def execution_for(member: Member, network: Network, images: Tensor, findings: Fi
 def _create_training(
     member: Member, network: Network, execution: Execution, normalisation: Normalisation, seed: int
 ) -> Training:
-    same_each_time = member.freeze and member.augment is None and not member.mixup
+    changing = member.augment is not None or member.mixup or is_random(member.view)
+    same_each_time = member.freeze and not changing
     if same_each_time and isinstance(network.model, FeaturesThenClassifier):
         return FeatureTraining(member, network, network.model, execution, normalisation, seed)
     return Training(member, network, execution, normalisation, seed)
@@ -200,8 +202,8 @@ class Training:
         self._to_training_mode()
         self.optimizer = create_optimizer(member.optimizer, network.model, execution.device)
         self.average = ModelEmaV3(network.model, decay=member.ema, use_warmup=True) if member.ema else None
-        self.augment = create_augmenter(member.augment)
-        self.as_they_are = create_augmenter(None)
+        self.augment = with_view(create_augmenter(member.augment), member.view, at_random=True)
+        self.as_they_are = with_view(create_augmenter(None), member.view, at_random=False)
         self.steps = 0
         self.log: list[dict[str, Any]] = []
 
@@ -407,8 +409,8 @@ class Training:
         return total / len(data.rows)
 
     def _as_they_are(self, images: Tensor) -> Tensor:
-        """uint8 (B, C, H, W) -> float32, normalised."""
-        return self.normalisation(images.float())
+        """uint8 (B, C, H, W) -> float32 as prediction sees it, normalised."""
+        return self.normalisation(apply_view(self.member.view, images.float()))
 
 
 class FeatureTraining(Training):

@@ -220,8 +220,8 @@ class _Trial:
         images, addends = dataset.train_pixels[:_IMAGES], dataset.train_addends
         given = None if addends is None else addends[:_IMAGES]
         self.execution.place(self.network.model)
-        measured = Normalisation.of(self.data.images[:_IMAGES])
-        predictor = Predictor(self.network, measured, self.execution, self.member.tta.shift)
+        measured = Normalisation.of(self.data.images[:_IMAGES], self.member.normalise)
+        predictor = Predictor(self.network, measured, self.execution, self.member.tta.shift, self.member.view)
         predictor.probabilities(images, given)
         self.meet()
         began, batches = time.perf_counter(), 0

@@ -16,7 +16,7 @@ _FOLD = 0  # the training whose epochs are shown
 
 
 def run(run: Run, member_name: str | None = None) -> None:
-    """Draw sixteen training images as they are and as the first four epochs of fold 0 change them.
+    """Draw sixteen training images as they are and as the first four epochs of fold 0 see them.
 
     Raises:
         UserError: no such member, or one without augmentation.
@@ -24,6 +24,7 @@ def run(run: Run, member_name: str | None = None) -> None:
     import torch
 
     from softvote.augment import create_augmenter
+    from softvote.views import with_view
 
     members = run.pipeline.members
     name = member_name or next((name for name in members if members[name].augment), next(iter(members)))
@@ -37,7 +38,7 @@ def run(run: Run, member_name: str | None = None) -> None:
     dataset = load_dataset(run.pipeline.competition, run.workspace)
     rows = np.linspace(0, len(dataset.train_labels) - 1, _IMAGES).astype(np.int64)
     images = torch.from_numpy(np.ascontiguousarray(dataset.train_pixels[rows]))
-    change = create_augmenter(augment)
+    change = with_view(create_augmenter(augment), members[name].view, at_random=True)
     shown = [images.numpy()]
     for epoch in range(_EPOCHS):
         seed = augmentation_seed(training_seed(run.pipeline.seed, name, _FOLD), epoch)
