@@ -65,6 +65,13 @@ def test_jobs_come_fold_by_fold(finished: tuple[stages.Run, Dataset]) -> None:
     assert len({job.training_key for job in jobs}) == 4
 
 
+def test_repeats_come_after_all_folds(finished: tuple[stages.Run, Dataset]) -> None:
+    jobs = planned(finished, ["members.cnn.repeats=2"])
+    assert [job.label for job in jobs][4:] == ["cnn fold 0 repeat 1", "cnn fold 1 repeat 1"]
+    assert len({job.training_key for job in jobs}) == 6
+    assert due(jobs) == {"cnn fold 0 repeat 1": "train", "cnn fold 1 repeat 1": "train"}
+
+
 def test_finished_jobs_are_done(finished: tuple[stages.Run, Dataset]) -> None:
     assert due(planned(finished, [])) == {}
 

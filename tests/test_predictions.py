@@ -37,6 +37,15 @@ def test_folds_are_put_together_in_the_order_of_rows() -> None:
     assert whole.oof.dtype == whole.test.dtype == np.float32
 
 
+def test_rows_that_recur_are_averaged() -> None:
+    parts = [predictions([1, 5], 1), predictions([0, 6], 2), predictions([1, 5], 3), predictions([0, 6], 4)]
+    whole = joined(parts)
+    assert whole.rows.tolist() == [0, 1, 5, 6]
+    np.testing.assert_allclose(whole.oof[[1, 2]], (parts[0].oof + parts[2].oof) / 2, atol=1e-7)
+    np.testing.assert_allclose(whole.oof[[0, 3]], (parts[1].oof + parts[3].oof) / 2, atol=1e-7)
+    assert whole.oof.dtype == np.float32
+
+
 def test_test_rows_are_averaged() -> None:
     parts = [predictions([row], row) for row in range(3)]
     np.testing.assert_allclose(joined(parts).test, sum(part.test for part in parts) / 3, atol=1e-7)

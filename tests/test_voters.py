@@ -72,10 +72,10 @@ def test_members_without_weight_do_not_vote(vote: VoterFolder) -> None:
 
 
 def test_folds_are_in_their_order(vote: VoterFolder) -> None:
-    for name in ("fold10", "fold2", "foldout"):
+    for name in ("fold10", "fold2", "foldout", "fold1-repeat2", "fold0-repeat10", "fold0-repeat0", "fold0-x"):
         (vote.path.parent / "a" / name).mkdir()
     names = [fold.path.name for fold in VoterFolder(vote.path.parent / "a").folds()]
-    assert names == ["fold0", "fold1", "fold2", "fold10"]
+    assert names == ["fold0", "fold1", "fold2", "fold10", "fold1-repeat2", "fold0-repeat10"]
 
 
 # ---------------------------------------------------------------- what is no longer so

@@ -8,6 +8,7 @@ import glob
 import hashlib
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,6 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from softvote.errors import UserError
+
+_FOLD = re.compile(r"fold(?P<fold>\d+)(-repeat(?P<repeat>[1-9]\d*))?")
 
 
 @dataclass(frozen=True)
@@ -153,18 +156,23 @@ class VoterFolder:
     def export(self) -> ExportFolder:
         return ExportFolder(self.path / "export")
 
-    def fold(self, fold: int) -> FoldFolder:
-        return FoldFolder(self.path / f"fold{fold}")
+    def fold(self, fold: int, repeat: int = 0) -> FoldFolder:
+        """Where a training of a fold lies, the first or a repeat of it."""
+        return FoldFolder(self.path / (f"fold{fold}-repeat{repeat}" if repeat else f"fold{fold}"))
 
     def folds(self) -> list[FoldFolder]:
-        """The folders of folds that are there, in their order."""
-        numbers = [path.name.removeprefix("fold") for path in self.path.glob("fold*") if path.is_dir()]
-        return [self.fold(number) for number in sorted(int(text) for text in numbers if text.isdecimal())]
+        """The folders of trainings that are there: those of all folds, then repeat after repeat."""
+        names = [_FOLD.fullmatch(path.name) for path in self.path.glob("fold*") if path.is_dir()]
+        found = sorted((int(name["repeat"] or 0), int(name["fold"])) for name in names if name)
+        return [self.fold(fold, repeat) for repeat, fold in found]
 
 
 @dataclass(frozen=True)
 class FoldFolder(VoterFolder):
-    """`models/<pipeline>/<member>/fold<k>/`: one training; prediction needs nothing else."""
+    """`models/<pipeline>/<member>/fold<k>/`: one training; prediction needs nothing else.
+
+    Of further repeats it is `fold<k>-repeat<r>/`.
+    """
 
     @property
     def weights(self) -> Path:

@@ -1,4 +1,4 @@
-"""Jobs: one member on one fold. What is due, why, and doing it.
+"""Jobs: one member on one fold, once or repeated. What is due, why, and doing it.
 
 A training is identified by everything that decides its weights, a prediction by the training and
 what is predicted; a job whose identity is the one on disk is done. So a changed recipe retrains the
@@ -14,6 +14,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -66,14 +67,16 @@ TRAINING_VERSION = 1
 
 @dataclass(frozen=True)
 class Job:
-    """One member on one fold.
+    """One training of a member on one fold.
 
     Attributes:
+        member: its recipe, for this one training: how often it is repeated is no part of that.
         identity: everything that decides the weights; what the recipe leaves as it is stays out, so
             that a recipe learns new words without being trained again.
         test_digest: of the test images.
         source: the job whose weights this one starts from.
         extra: reads the rows that are added to its training rows.
+        repeat: from 0; the first is the training of a member without repeats.
     """
 
     member_name: str
@@ -85,10 +88,11 @@ class Job:
     task: Task
     source: Job | None = None
     extra: Callable[[Dataset], ExtraRows] | None = None
+    repeat: int = 0
 
     @property
     def label(self) -> str:
-        return f"{self.member_name} fold {self.fold}"
+        return f"{self.member_name} {describe_jobs([self])}"
 
     @property
     def training_key(self) -> str:
@@ -157,16 +161,36 @@ def _changed(before: Any, now: Any, name: str = "") -> list[str]:
     return [f"{name} {' -> '.join(texts)}" if max(map(len, texts)) < 30 else name]
 
 
+def describe_jobs(jobs: Sequence[Job]) -> str:
+    """Which trainings of a member: `fold 0, 1; fold 0, 1 repeat 1`."""
+    parts = [
+        f"fold {', '.join(str(job.fold) for job in each)}{f' repeat {repeat}' if repeat else ''}"
+        for repeat, each in groupby(sorted(jobs, key=_by_repeat), key=lambda job: job.repeat)
+    ]
+    return "; ".join(parts)
+
+
+def _by_repeat(job: Job) -> tuple[int, int]:
+    return job.repeat, job.fold
+
+
 def plan(
     pipeline: Pipeline, workspace: Workspace, folder: PipelineFolder, dataset: Dataset, table: FoldTable
 ) -> list[Job]:
-    """Every job of a pipeline, fold by fold, so that whole folds are there early.
+    """Every job of a pipeline, fold by fold, so that whole folds are there early; repeats come later.
 
     Raises:
         UserError: extra rows that are missing.
     """
     planner = _Planner(pipeline, workspace, folder, dataset, table)
-    return [planner.job(name, fold) for fold in pipeline.folds.trained for name in pipeline.members]
+    most = max(member.repeats for member in pipeline.members.values())
+    return [
+        planner.job(name, fold, repeat)
+        for repeat in range(most)
+        for fold in pipeline.folds.trained
+        for name, member in pipeline.members.items()
+        if repeat < member.repeats
+    ]
 
 
 class _Planner:
@@ -192,29 +216,37 @@ class _Planner:
             "image": list(dataset.train_pixels.shape[1:]),
             "pipeline_seed": pipeline.seed,
         }
-        self.jobs = dict[tuple[str, int], Job]()
+        self.jobs = dict[tuple[str, int, int], Job]()
         self.extra_digests = dict[str, str]()
 
-    def job(self, name: str, fold: int) -> Job:
-        """The job of a member on a fold."""
-        if (name, fold) not in self.jobs:
-            member = self.pipeline.members[name]
-            source = self.job(member.init_from, fold) if member.init_from else None
-            identity = self._identity(name, member, fold, source)
-            folder, digest = self.folder.voter(name).fold(fold), self.dataset.test_digest
+    def job(self, name: str, fold: int, repeat: int) -> Job:
+        """A job of a member on a fold."""
+        if (name, fold, repeat) not in self.jobs:
+            member = self.pipeline.members[name].model_copy(update={"repeats": 1})
+            source = self._source(member.init_from, fold, repeat) if member.init_from else None
+            identity = self._identity(name, member, fold, repeat, source)
+            folder, digest = self.folder.voter(name).fold(fold, repeat), self.dataset.test_digest
             extra = None
             if member.extra_train:
                 extra = functools.partial(
                     load_extra, member.extra_train, self.workspace, self.pipeline.competition
                 )
-            self.jobs[name, fold] = Job(
-                name, member, fold, folder, identity, digest, self.task, source, extra
+            self.jobs[name, fold, repeat] = Job(
+                name, member, fold, folder, identity, digest, self.task, source, extra, repeat
             )
-        return self.jobs[name, fold]
+        return self.jobs[name, fold, repeat]
 
-    def _identity(self, name: str, member: Member, fold: int, source: Job | None) -> dict[str, Any]:
+    def _source(self, name: str, fold: int, repeat: int) -> Job:
+        """The same repeat of another member, or its first where it has not so many."""
+        return self.job(name, fold, repeat if repeat < self.pipeline.members[name].repeats else 0)
+
+    def _identity(
+        self, name: str, member: Member, fold: int, repeat: int, source: Job | None
+    ) -> dict[str, Any]:
         recipe = member.model_dump(mode="json", exclude={"tta"}, exclude_defaults=True)
         identity = {"member": recipe, "name": name, "fold": fold} | self.shared
+        if repeat:
+            identity["repeat"] = repeat
         if (weights := member.weights_file) and weights.is_file():
             identity["weights"] = sha256_of(weights)
         if source:
@@ -275,7 +307,7 @@ def _train(
     from softvote.training import train
 
     data = training_rows(job, dataset, folds)
-    seed = training_seed(job.identity["pipeline_seed"], job.member_name, job.fold)
+    seed = training_seed(job.identity["pipeline_seed"], job.member_name, job.fold, job.repeat)
     source = job.source_weights()  # before they are read: if others come meanwhile, this one is due again
     start = load_weights(job.source.folder) if job.source else None
     checkpoints = _checkpoints(job, source, seconds, keep)

@@ -31,14 +31,18 @@ class Predictions:
 
 
 def joined(parts: list[Predictions]) -> Predictions:
-    """A member from its folds: out-of-fold rows put together, test probabilities averaged."""
+    """A member from its trainings: test probabilities averaged; out-of-fold ones where a row recurs."""
     rows = np.concatenate([part.rows for part in parts])
     order = np.argsort(rows, kind="stable")
+    rows, oof = rows[order], np.concatenate([part.oof for part in parts])[order]
+    first = np.flatnonzero(np.diff(rows, prepend=-1))  # of each row
+    if len(first) < len(rows):
+        counts = np.diff(first, append=len(rows))[:, None]
+        oof = (np.add.reduceat(oof, first, dtype=np.float64) / counts).astype(np.float32)
     total = parts[0].test.astype(np.float64)
     for part in parts[1:]:
         total += part.test
-    test = (total / len(parts)).astype(np.float32)
-    return Predictions(rows[order], np.concatenate([part.oof for part in parts])[order], test)
+    return Predictions(rows[first], oof, (total / len(parts)).astype(np.float32))
 
 
 def write_predictions(

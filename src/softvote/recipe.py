@@ -220,6 +220,8 @@ class Recipe(Strict):
     `precision`."""
     extra_train: ExtraTrain | None = None
     """Rows to train on beside the competition's; they are never validated on."""
+    repeats: Annotated[int, Field(ge=1)] = 1
+    """Trainings of each fold, from seeds of their own, whose probabilities are averaged."""
 
     @model_validator(mode="after")
     def _smoothing_has_classes(self) -> Recipe:

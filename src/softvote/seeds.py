@@ -19,9 +19,9 @@ def derive_seed(*parts: object) -> int:
     return int.from_bytes(digest[:8], "big") >> 1
 
 
-def training_seed(pipeline_seed: int, member: str, fold: int) -> int:
-    """The seed of one training."""
-    return derive_seed(pipeline_seed, member, fold)
+def training_seed(pipeline_seed: int, member: str, fold: int, repeat: int = 0) -> int:
+    """The seed of one training; the first repeat's is that of a member without any."""
+    return derive_seed(pipeline_seed, member, fold, *([repeat] if repeat else []))
 
 
 def augmentation_seed(training_seed: int, epoch: int) -> int:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 
+import numpy as np
+import projects
+import pytest
 from conftest import Digits
-from projects import softvote, write_project
+from projects import probabilities, softvote, times, write_project
 
-from softvote.artifacts import PipelineFolder
+from softvote.artifacts import PipelineFolder, read_json
 
 
 def test_what_another_command_is_writing_is_left_alone(tmp_path: Path, digits: Digits) -> None:
@@ -32,3 +36,77 @@ def half_written(path: Path, process: int) -> Path:
     temporary = path.with_name(f".{path.stem}.{os.uname().nodename}.{process}.tmp{path.suffix}")
     temporary.write_bytes(b"half")
     return temporary
+
+
+# ---------------------------------------------------------------- more networks from one line
+
+ONE = {"model": "basic_cnn", "epochs": 1}
+SMALL = {"image": {"height": 16, "width": 16}}
+
+
+@pytest.fixture(scope="module")
+def once(tmp_path_factory: pytest.TempPathFactory, digits: Digits) -> Path:
+    """A member and one that starts from it, on two folds, trained once and voting; never changed."""
+    root = tmp_path_factory.mktemp("repeats")
+    large = np.kron(digits[0][:80], np.ones((1, 2, 2), np.uint8))
+    members = {"a": ONE, "b": ONE | {"init_from": "a"}}
+    write_project(
+        root, (large, digits[1][:80]), 60, 20, members=members,
+        competition=projects.competition(**SMALL), ensemble={"rule": "mean"},
+    )  # fmt: skip
+    for stage in ("folds", "train", "ensemble"):
+        assert softvote(root, stage, "tiny") == 0
+    return root
+
+
+@pytest.fixture
+def project(once: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(once, tmp_path / "project"))
+
+
+REPEATED = ["--set", "members.a.repeats=3", "--set", "members.b.repeats=2"]
+
+
+def test_repeats_are_trained_beside_what_is_there_and_vote_as_one(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = PipelineFolder(project / "models" / "tiny")
+    before = {name: when for name, when in times(folder.path).items() if "/fold" in name}
+    assert softvote(project, "train", "tiny", *REPEATED) == 0
+    said = capsys.readouterr().out
+    assert "train: 4 of 10 trainings are there and unchanged" in said
+    assert (
+        "a: train fold 0, 1 repeat 1; fold 0, 1 repeat 2 (new)" in said
+        and "b: train fold 0, 1 repeat 1" in said
+    )
+    after = times(folder.path)
+    assert {name: after[name] for name in before} == before  # the first repeat is what it was
+    names = [fold.path.name for fold in folder.voter("a").folds()]
+    assert names == [f"fold{fold}{repeat}" for repeat in ("", "-repeat1", "-repeat2") for fold in (0, 1)]
+    trainings = folder.voter("a").folds()
+    assert len({read_json(training.recipe)["seed"] for training in trainings}) == 6
+    test = np.mean([np.load(training.test) for training in trainings], axis=0)
+    np.testing.assert_allclose(np.load(folder.voter("a").test), test, atol=1e-6)
+    parts = [
+        [probabilities(folder.voter("a").fold(fold, repeat).path) for repeat in range(3)] for fold in (0, 1)
+    ]
+    assert np.abs(parts[0][0] - parts[0][1]).max() > 1e-3
+    with np.load(folder.voter("a").oof) as oof, np.load(trainings[0].oof) as first:
+        np.testing.assert_array_equal(oof["rows"], np.arange(60))
+        np.testing.assert_allclose(oof["probabilities"][first["rows"]], np.mean(parts[0], axis=0), atol=1e-6)
+    starts = [read_json(folder.voter("b").fold(1, repeat).recipe) for repeat in (0, 1)]
+    sources = [read_json(folder.voter("a").fold(1, repeat).recipe) for repeat in (0, 1)]
+    for start, source in zip(starts, sources, strict=True):
+        assert start["source_weights_sha256"] == source["weights_sha256"]
+
+
+def test_fewer_repeats_train_nothing(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """What voted first votes again, to the same bits."""
+    folder = PipelineFolder(project / "models" / "tiny").voter("a")
+    before = folder.oof.read_bytes(), folder.test.read_bytes()
+    assert softvote(project, "train", "tiny", *REPEATED[:2]) == 0
+    assert (folder.oof.read_bytes(), folder.test.read_bytes()) != before
+    capsys.readouterr()
+    assert softvote(project, "train", "tiny") == 0
+    assert "train: 4 of 4 trainings are there and unchanged" in capsys.readouterr().out
+    assert (folder.oof.read_bytes(), folder.test.read_bytes()) == before

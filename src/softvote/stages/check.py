@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
 
 import numpy as np
 
@@ -31,7 +30,7 @@ def run(run: Run) -> None:
         UserError: every network that cannot be built or cannot take the images; data or folds that cannot
             be used; at the end, every member that was tried and cannot be trained.
     """
-    members, trained = run.pipeline.members, len(run.pipeline.folds.trained)
+    members, folds = run.pipeline.members, len(run.pipeline.folds.trained)
     networks = build_networks(run.pipeline, list(members), with_weights=False)
     plan, missing = _plan(run)
     jobs = plan.jobs if plan else []
@@ -39,11 +38,13 @@ def run(run: Run) -> None:
     foretold = _forecast(plan, due, networks) if plan and due else None
     print(_headline(run))
     print(_recipes(members, networks), end="")
-    count, epochs = len(members) * trained, sum(member.epochs for member in members.values()) * trained
-    print(f"{count} trainings on {trained} of {run.pipeline.folds.count} folds, {epochs} epochs in all")
+    trainings = {name: member.repeats * folds for name, member in members.items()}
+    epochs = sum(member.epochs * trainings[name] for name, member in members.items())
+    count = sum(trainings.values())
+    print(f"{count} trainings on {folds} of {run.pipeline.folds.count} folds, {epochs} epochs in all")
     print(f"then a vote of {len(run.pipeline.voters)}, rule: {run.pipeline.ensemble.rule}")
     if due:
-        print(_dues(members, due, trained, foretold), end="")
+        print(_dues(trainings, due, foretold), end="")
     for line in _time(run, plan, due, foretold):
         print(line)
     if missing:
@@ -86,10 +87,10 @@ def _recipes(members: dict[str, Member], networks: dict[str, Network]) -> str:
     return render(header, lines)
 
 
-def _dues(members: Iterable[str], due: list[Job], trained: int, foretold: Forecast | None) -> str:
-    """How many trainings of each member are due, and where it is known, how long one takes."""
+def _dues(trainings: dict[str, int], due: list[Job], foretold: Forecast | None) -> str:
+    """How many trainings of each member are due of all, and where it is known, how long one takes."""
     count = Counter(job.member_name for job in due)
-    lines = [[name, str(count[name]), str(trained), *_times(name, foretold)] for name in members]
+    lines = [[name, str(count[name]), str(of), *_times(name, foretold)] for name, of in trainings.items()]
     return render(["member", "due", "of", "images/s", "an epoch", "a training"][: len(lines[0])], lines)
 
 

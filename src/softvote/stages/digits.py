@@ -61,7 +61,8 @@ def _predictors(plan: Plan, name: str, rows: NDArray[np.int64]) -> Iterator[tupl
     """Each row, and the predictor that was not trained on it."""
     from softvote.inference import load_predictor
 
-    predictors = {job.fold: load_predictor(job.folder) for job in plan.jobs_of(name)}
+    first = [job for job in plan.jobs_of(name) if job.repeat == 0]  # of repeats, one is looked at
+    predictors = {job.fold: load_predictor(job.folder) for job in first}
     for row in rows.tolist():
         yield row, predictors[int(plan.folds[row])]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from softvote.artifacts import forget, read_json, write_json, write_text
 from softvote.ensemble import RULES, choose_rule, compare, cross_fitted, render_table, soft_vote
 from softvote.errors import Problems
+from softvote.jobs import describe_jobs
 from softvote.predictions import Predictions, read_predictions, score_from, write_predictions
 from softvote.stages import Run
 from softvote.stages.plan import Plan, make_plan
@@ -37,9 +38,8 @@ def _refuse_unfinished(plan: Plan) -> None:
     for name in plan.run.pipeline.voters:
         due = [job for job in plan.jobs_of(name) if job.state() != "done"]
         if due:
-            which = ", ".join(str(job.fold) for job in due)
             reasons = "; ".join(dict.fromkeys(job.reason() for job in due))
-            problems.add(f"members.{name}", f"fold {which} is due ({reasons}); run the train stage")
+            problems.add(f"members.{name}", f"{describe_jobs(due)} is due ({reasons}); run the train stage")
         elif not plan.is_current(name):
             problems.add(f"members.{name}", "its folds are not put together yet; run the train stage")
     problems.raise_any()

@@ -36,7 +36,7 @@ class Plan:
         return self.run.pipeline.competition.task
 
     def jobs_of(self, member: str) -> list[Job]:
-        """One job a trained fold."""
+        """One job a trained fold and repeat."""
         return [job for job in self.jobs if job.member_name == member]
 
     def key(self, voter: str) -> str:

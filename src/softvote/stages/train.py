@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from itertools import groupby
 from typing import Any
 
 from softvote.artifacts import read_json
 from softvote.engines import create_engine
 from softvote.engines.base import Left, Work
 from softvote.errors import Problems, UserError, one_of
-from softvote.jobs import CHECKPOINT_SECONDS, Job
+from softvote.jobs import CHECKPOINT_SECONDS, Job, describe_jobs
 from softvote.predictions import joined, read_predictions, score_from, write_predictions
 from softvote.records import alone
 from softvote.scores import Score
@@ -107,9 +106,11 @@ def _tell(chosen: list[Job], due: list[Job]) -> None:
     done = len(chosen) - len(due)
     if done:
         print(f"train: {done} of {len(chosen)} trainings are there and unchanged")
-    lines = [(f"{job.member_name}: {job.state()}", job.fold, job.reason()) for job in due]
-    for (what, why), group in groupby(sorted(lines, key=lambda x: (x[0], x[2])), key=lambda x: (x[0], x[2])):
-        print(f"{what} fold {', '.join(str(fold) for _, fold, _ in group)} ({why})")
+    alike: dict[tuple[str, str], list[Job]] = {}
+    for job in due:
+        alike.setdefault((f"{job.member_name}: {job.state()}", job.reason()), []).append(job)
+    for what, why in sorted(alike):
+        print(f"{what} {describe_jobs(alike[what, why])} ({why})")
 
 
 def _finish_members(plan: Plan) -> None:
@@ -128,7 +129,8 @@ def _finish_members(plan: Plan) -> None:
         lines.append([name, f"{len(jobs)}/{len(jobs)}", *shown, f"{minutes:.1f} min"])
         notes += _as_numbers(name, [recipe.get("head", {}) for recipe in recipes])
     headings = [metric.replace("_", " ") for metric in metrics]
-    print(render(["member", "folds", *headings, "trained in"], lines), end="")
+    repeated = any(job.repeat for job in plan.jobs)
+    print(render(["member", "trainings" if repeated else "folds", *headings, "trained in"], lines), end="")
     for note in notes:
         print(note)
 
