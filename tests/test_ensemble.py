@@ -198,7 +198,7 @@ def test_the_pipeline_schema_knows_every_rule() -> None:
     from softvote.pipeline import Ensemble
 
     allowed = Ensemble.model_json_schema()["properties"]["rule"]["enum"]
-    assert sorted(allowed) == sorted(["auto", *RULES])
+    assert sorted(allowed) == sorted(["auto", "shares", *RULES])
 
 
 def fitted_loss(name: str, oof: np.ndarray, labels: np.ndarray) -> float:

@@ -136,6 +136,46 @@ def test_limits_of_a_recipe(facts: dict[str, Any]) -> None:
         Recipe.model_validate(facts)
 
 
+THREE = {"a": {"model": "cnn"}, "b": {"model": "cnn"}, "c": {"model": "resnet5"}}
+
+
+@pytest.mark.parametrize(
+    ("shares", "weights"),
+    [
+        ({"c": 0.5}, [0.25, 0.25, 0.5]),
+        ({"cnn": 0.9}, [0.45, 0.45, 0.1]),
+        ({"a": 0.6}, [0.6, 0.2, 0.2]),
+        ({"cnn": 0.5, "resnet5": 0.5}, [0.25, 0.25, 0.5]),
+        ({"a": 0.5, "b": 0.2, "c": 0.3}, [0.5, 0.2, 0.3]),
+        ({"a": 0, "resnet5": 0.3}, [0, 0.7, 0.3]),
+    ],
+)
+def test_shares_of_members_and_of_kinds(shares: dict[str, float], weights: list[float]) -> None:
+    for rule in ("auto", "shares"):
+        found = pipeline(members=THREE, ensemble={"shares": shares, "rule": rule}).vote_shares()
+        assert found == pytest.approx(weights)
+    assert pipeline(members=THREE).vote_shares() is None
+
+
+@pytest.mark.parametrize(
+    ("ensemble", "problem"),
+    [
+        ({"shares": {"d": 0.5}}, "ensemble.shares: no voter or model 'd'; known: a, b, c, cnn, resnet5"),
+        ({"shares": {"c": 0.5}, "members": ["a", "b"]}, "no voter or model 'c'"),
+        ({"shares": {"cnn": 0.5, "a": 0.1}}, "ensemble.shares: 'a' is given two shares; name it once"),
+        ({"shares": {"cnn": 1.0}}, "ensemble.shares: sum to 1; they must leave something to c"),
+        ({"shares": {"cnn": 0.7, "c": 0.6}}, "ensemble.shares: sum to 1.3; they must sum to 1"),
+        ({"shares": {"cnn": 0.3, "c": 0.6}}, "ensemble.shares: sum to 0.9; they must sum to 1"),
+        ({"shares": {"c": 1.5}}, "less than or equal to 1"),
+        ({"rule": "shares"}, "rule: shares needs shares"),
+        ({"rule": "mean", "shares": {"c": 0.5}}, "shares are not for rule: mean"),
+    ],
+)  # fmt: skip
+def test_shares_that_are_none(ensemble: dict[str, Any], problem: str) -> None:
+    with pytest.raises(ValidationError, match=problem):
+        pipeline(members=THREE, ensemble=ensemble)
+
+
 @pytest.mark.parametrize(
     ("view", "problem"),
     [

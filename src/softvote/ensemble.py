@@ -159,6 +159,11 @@ def rule(space: Space, fitted: bool) -> Callable[[Fit], Fit]:
     return register
 
 
+def fixed_rule(name: str, weights: Sequence[float]) -> Rule:
+    """A rule whose weights somebody gave, in probability space."""
+    return Rule(name, "probability", False, lambda oof, labels: np.array(weights, np.float64))
+
+
 @rule(space="probability", fitted=False)
 def mean(oof: Members, labels: Labels) -> Weights:
     """Every member alike, probabilities averaged."""
@@ -315,7 +320,13 @@ class Row:
         return self.to_mean.verdict if self.to_mean else ""
 
 
-def compare(members: Members, names: Sequence[str], labels: Labels, folds: NDArray[np.integer]) -> list[Row]:
+def compare(
+    members: Members,
+    names: Sequence[str],
+    labels: Labels,
+    folds: NDArray[np.integer],
+    rules: Sequence[Rule] | None = None,
+) -> list[Row]:
     """Score each member alone and each rule, fitted ones by `cross_fitted`.
 
     The best member is found by the very scores shown here: that is itself a selection, so its score
@@ -326,9 +337,10 @@ def compare(members: Members, names: Sequence[str], labels: Labels, folds: NDArr
         names: the members' M names.
         labels: integers (N,) in 0..K-1.
         folds: integers (N,), the fold each row was left out with.
+        rules: left out, all of `RULES`.
 
     Returns:
-        M rows of members, then one a rule of `RULES`.
+        M rows of members, then one a rule.
 
     Raises:
         UserError: a member holds no probabilities.
@@ -351,7 +363,8 @@ def compare(members: Members, names: Sequence[str], labels: Labels, folds: NDArr
         return Row(name, kind, scores.share(right), scores.log_loss(voted, labels), to_mean, to_best)
 
     alone = [row(member, name, "member") for member, name in zip(members, names, strict=True)]
-    voting = [row(cross_fitted(each, members, labels, folds), each.name, "rule") for each in RULES.values()]
+    rules = list(RULES.values()) if rules is None else rules
+    voting = [row(cross_fitted(each, members, labels, folds), each.name, "rule") for each in rules]
     return alone + voting
 
 

@@ -269,7 +269,8 @@ def voter_key(pipeline: Pipeline, jobs: Sequence[Job], name: str) -> str:
         parts = [job for job in jobs if job.member_name == name]
         return key_of([[job.prediction_key, read_json(job.folder.scores).get("content")] for job in parts])
     voters = [[voter, voter_key(pipeline, jobs, voter)] for voter in pipeline.voters]
-    return key_of([RULES_VERSION, pipeline.ensemble.rule, voters])
+    shares = pipeline.vote_shares()
+    return key_of([RULES_VERSION, pipeline.ensemble.rule, voters, *([shares] if shares else [])])
 
 
 def run_job(

@@ -118,7 +118,8 @@ def _needed_of(pipeline: Pipeline, voter: str) -> Pipeline:
             names.append(name)
             name = pipeline.members[name].init_from
     members = {name: member for name, member in pipeline.members.items() if name in names}
-    ensemble = pipeline.ensemble.model_copy(update={"members": voters})
+    alone = {"shares": None, "rule": "auto"} if voter in pipeline.members else {}
+    ensemble = pipeline.ensemble.model_copy(update={"members": voters} | alone)
     return pipeline.model_copy(update={"members": members, "ensemble": ensemble})
 
 

@@ -13,7 +13,9 @@ from pydantic import BeforeValidator, Field, field_validator, model_validator
 from softvote.competition import Competition
 from softvote.errors import one_of
 from softvote.recipe import Box, Crop, Member, Recipe
-from softvote.schema import NonNegative, Strict, checked_name
+from softvote.schema import Fraction, NonNegative, Strict, checked_name
+
+_ROUNDING = 1e-6  # by which shares may miss the whole
 
 
 class Folds(Strict):
@@ -39,9 +41,12 @@ class Ensemble(Strict):
     """Name of the ensemble, and of its folder under `models/<pipeline>/`: letters, digits, `-` and `_`."""
     members: Annotated[list[str], Field(min_length=1)] | None = None
     """Names of the members that vote; left out, every member does."""
-    rule: Literal["auto", "mean", "mean_logits", "log_loss", "greedy"] = "auto"
-    """How the weights of the vote come about; `auto` keeps the mean unless another rule is better by more
-    than two standard errors of the paired difference."""
+    rule: Literal["auto", "mean", "mean_logits", "log_loss", "greedy", "shares"] = "auto"
+    """How the weights of the vote come about; `auto` is `shares` where there are any, else it keeps the mean
+    unless another rule is better by more than two standard errors of the paired difference."""
+    shares: dict[str, Fraction] | None = None
+    """Proportion of the vote that a member, or all members with a model together, are given; the others
+    share the rest evenly."""
 
     @field_validator("name")
     @classmethod
@@ -54,6 +59,14 @@ class Ensemble(Strict):
         if members and len(set(members)) < len(members):
             raise ValueError("a member is named twice")
         return members
+
+    @model_validator(mode="after")
+    def _shares_have_their_rule(self) -> Ensemble:
+        if self.rule == "shares" and not self.shares:
+            raise ValueError("rule: shares needs shares, such as shares: {cnn: 0.5}")
+        if self.shares and self.rule not in ("auto", "shares"):
+            raise ValueError(f"shares are not for rule: {self.rule}; leave one of them out")
+        return self
 
 
 class LocalEngine(Strict):
@@ -130,6 +143,11 @@ class Pipeline(Strict):
         return self
 
     @model_validator(mode="after")
+    def _shares_are_of_voters(self) -> Pipeline:
+        self.vote_shares()
+        return self
+
+    @model_validator(mode="after")
     def _members_build_on_members(self) -> Pipeline:
         problems = []
         for name, member in self.members.items():
@@ -168,6 +186,32 @@ class Pipeline(Strict):
     def voters(self) -> list[str]:
         """Names of the members that vote, in their order."""
         return list(self.ensemble.members or self.members)
+
+    def vote_shares(self) -> list[float] | None:
+        """The weight of each voter, in their order, where the ensemble gives shares; they sum to 1.
+
+        Raises:
+            ValueError: a share of nobody, two of one member, or shares that are not the whole.
+        """
+        shares, voters = self.ensemble.shares, self.voters
+        if not shares:
+            return None
+        weights = dict[str, float]()
+        for name, share in shares.items():
+            kind = [voter for voter in voters if name in (voter, self.members[voter].model)]
+            if not kind:
+                known = [*voters, *dict.fromkeys(self.members[voter].model for voter in voters)]
+                raise ValueError(f"ensemble.shares: no voter or model '{name}'; {one_of(known, name)}")
+            if twice := [voter for voter in kind if voter in weights]:
+                raise ValueError(f"ensemble.shares: '{twice[0]}' is given two shares; name it once")
+            weights |= dict.fromkeys(kind, share / len(kind))
+        rest, left = [voter for voter in voters if voter not in weights], 1 - sum(shares.values())
+        if left < -_ROUNDING or (rest and left <= _ROUNDING) or (not rest and left > _ROUNDING):
+            wanted = f"leave something to {', '.join(rest)}" if rest else "sum to 1"
+            raise ValueError(f"ensemble.shares: sum to {1 - left:g}; they must {wanted}")
+        weights |= dict.fromkeys(rest, left / max(1, len(rest)))
+        total = sum(weights.values())
+        return [weights[voter] / total for voter in voters]
 
 
 def _misfits(member: Member, competition: Competition) -> Iterator[tuple[str, str]]:

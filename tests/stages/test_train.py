@@ -100,6 +100,25 @@ def test_repeats_are_trained_beside_what_is_there_and_vote_as_one(
         assert start["source_weights_sha256"] == source["weights_sha256"]
 
 
+def test_shares_decide_the_vote(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = PipelineFolder(project / "models" / "tiny")
+    mean = folder.voter("vote").scores.read_bytes()
+    shares = ["--set", "ensemble.rule=auto", "--set", "ensemble.shares={b: 0.9}"]
+    assert softvote(project, "ensemble", "tiny", *shares) == 0
+    said = capsys.readouterr().out
+    assert "vote: shares (a 0.100, b 0.900)" in said and "\n= shares" in said and "\n= mean " in said
+    a, b = (folder.voter(name) for name in "ab")
+    for stored, parts in (
+        (np.load(folder.voter("vote").test), [np.load(each.test) for each in (a, b)]),
+        (probabilities(folder.voter("vote").path), [probabilities(each.path) for each in (a, b)]),
+    ):
+        np.testing.assert_allclose(stored, 0.1 * parts[0] + 0.9 * parts[1], atol=1e-6)
+    assert softvote(project, "ensemble", "tiny", *shares[:3], "ensemble.shares={b: 0.8}") == 0
+    assert "b 0.800" in capsys.readouterr().out  # other shares, another vote
+    assert softvote(project, "ensemble", "tiny") == 0
+    assert folder.voter("vote").scores.read_bytes() == mean
+
+
 def test_fewer_repeats_train_nothing(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """What voted first votes again, to the same bits."""
     folder = PipelineFolder(project / "models" / "tiny").voter("a")

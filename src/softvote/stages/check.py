@@ -42,7 +42,8 @@ def run(run: Run) -> None:
     epochs = sum(member.epochs * trainings[name] for name, member in members.items())
     count = sum(trainings.values())
     print(f"{count} trainings on {folds} of {run.pipeline.folds.count} folds, {epochs} epochs in all")
-    print(f"then a vote of {len(run.pipeline.voters)}, rule: {run.pipeline.ensemble.rule}")
+    rule = "shares" if run.pipeline.ensemble.shares else run.pipeline.ensemble.rule
+    print(f"then a vote of {len(run.pipeline.voters)}, rule: {rule}")
     if due:
         print(_dues(trainings, due, foretold), end="")
     for line in _time(run, plan, due, foretold):

@@ -3,7 +3,15 @@
 from __future__ import annotations
 
 from softvote.artifacts import forget, read_json, write_json, write_text
-from softvote.ensemble import RULES, choose_rule, compare, cross_fitted, render_table, soft_vote
+from softvote.ensemble import (
+    RULES,
+    choose_rule,
+    compare,
+    cross_fitted,
+    fixed_rule,
+    render_table,
+    soft_vote,
+)
 from softvote.errors import Problems
 from softvote.jobs import describe_jobs
 from softvote.predictions import Predictions, read_predictions, score_from, write_predictions
@@ -50,8 +58,11 @@ def _vote(plan: Plan) -> None:
     members = [read_predictions(plan.run.folder.voter(name)) for name in voters]  # found current before
     rows, oof = members[0].rows, [member.oof for member in members]
     truth, fold_of_row = plan.dataset.train_labels[rows], plan.folds[rows]
-    table = compare(oof, voters, truth, fold_of_row)
-    rule = RULES[choose_rule(ensemble.rule, table)]
+    rules = dict(RULES)
+    if shares := plan.run.pipeline.vote_shares():
+        rules["shares"] = fixed_rule("shares", shares)
+    table = compare(oof, voters, truth, fold_of_row, list(rules.values()))
+    rule = rules[choose_rule("shares" if shares else ensemble.rule, table)]
     weights = rule.fit(oof, truth)
     voted = cross_fitted(rule, oof, truth, fold_of_row)
     assert voted is not None, "choose_rule refuses a fitted rule with one fold"
