@@ -72,6 +72,18 @@ def test_repeats_come_after_all_folds(finished: tuple[stages.Run, Dataset]) -> N
     assert due(jobs) == {"cnn fold 0 repeat 1": "train", "cnn fold 1 repeat 1": "train"}
 
 
+def test_those_on_all_rows_come_last(finished: tuple[stages.Run, Dataset]) -> None:
+    jobs = planned(finished, ["members.cnn.refit=true", "members.resnet5.repeats=2"])
+    assert [job.label for job in jobs][4:] == [
+        "resnet5 fold 0 repeat 1",
+        "resnet5 fold 1 repeat 1",
+        "cnn refit",
+    ]
+    assert "cnn refit" in due(jobs) and len(due(jobs)) == 3
+    dataset, folds = finished[1], np.arange(ROWS) % 2
+    assert jobs_module.training_rows(jobs[-1], dataset, folds).rows.tolist() == list(range(ROWS))
+
+
 def test_finished_jobs_are_done(finished: tuple[stages.Run, Dataset]) -> None:
     assert due(planned(finished, [])) == {}
 

@@ -160,18 +160,24 @@ class VoterFolder:
         """Where a training of a fold lies, the first or a repeat of it."""
         return FoldFolder(self.path / (f"fold{fold}-repeat{repeat}" if repeat else f"fold{fold}"))
 
+    @property
+    def refit(self) -> FoldFolder:
+        """Where the training on all rows lies; its out-of-fold predictions are of no rows."""
+        return FoldFolder(self.path / "refit")
+
     def folds(self) -> list[FoldFolder]:
-        """The folders of trainings that are there: those of all folds, then repeat after repeat."""
+        """The folders of trainings that are there: of all folds, repeat after repeat, then on all rows."""
         names = [_FOLD.fullmatch(path.name) for path in self.path.glob("fold*") if path.is_dir()]
         found = sorted((int(name["repeat"] or 0), int(name["fold"])) for name in names if name)
-        return [self.fold(fold, repeat) for repeat, fold in found]
+        refit = [self.refit] if self.refit.path.is_dir() else []
+        return [self.fold(fold, repeat) for repeat, fold in found] + refit
 
 
 @dataclass(frozen=True)
 class FoldFolder(VoterFolder):
     """`models/<pipeline>/<member>/fold<k>/`: one training; prediction needs nothing else.
 
-    Of further repeats it is `fold<k>-repeat<r>/`.
+    Of further repeats it is `fold<k>-repeat<r>/`, and `refit/` of a training that left no fold out.
     """
 
     @property

@@ -242,7 +242,7 @@ def _is_whole(folder: PipelineFolder, written: dict[str, Any]) -> bool:
 
 
 def _refuse_orphans(folder: PipelineFolder) -> None:
-    trained = len(list(folder.path.glob("*/fold*/recipe.json")))
+    trained = len([*folder.path.glob("*/fold*/recipe.json"), *folder.path.glob("*/refit/recipe.json")])
     if trained:
         raise UserError(
             f"{folder.folds}: is not what would be made now, and {trained} trainings rest on it; put the "

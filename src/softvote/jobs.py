@@ -1,4 +1,4 @@
-"""Jobs: one member on one fold, once or repeated. What is due, why, and doing it.
+"""Jobs: one member on one fold, once or repeated, or on all rows. What is due, why, and doing it.
 
 A training is identified by everything that decides its weights, a prediction by the training and
 what is predicted; a job whose identity is the one on disk is done. So a changed recipe retrains the
@@ -65,12 +65,17 @@ TRAINING_VERSION = 1
 """Raised whenever the same recipe trains to other weights, as when a default of the recipe changes."""
 
 
+REFIT = -1
+"""The fold of a training on all rows, which no row is in."""
+
+
 @dataclass(frozen=True)
 class Job:
-    """One training of a member on one fold.
+    """One training of a member, without the rows of one fold.
 
     Attributes:
-        member: its recipe, for this one training: how often it is repeated is no part of that.
+        member: its recipe, for this one training: how many others there are is no part of that.
+        fold: the one that validates; `REFIT` where none does.
         identity: everything that decides the weights; what the recipe leaves as it is stays out, so
             that a recipe learns new words without being trained again.
         test_digest: of the test images.
@@ -162,12 +167,13 @@ def _changed(before: Any, now: Any, name: str = "") -> list[str]:
 
 
 def describe_jobs(jobs: Sequence[Job]) -> str:
-    """Which trainings of a member: `fold 0, 1; fold 0, 1 repeat 1`."""
+    """Which trainings of a member: `fold 0, 1; fold 0, 1 repeat 1; refit`."""
+    of_folds = sorted((job for job in jobs if job.fold != REFIT), key=_by_repeat)
     parts = [
         f"fold {', '.join(str(job.fold) for job in each)}{f' repeat {repeat}' if repeat else ''}"
-        for repeat, each in groupby(sorted(jobs, key=_by_repeat), key=lambda job: job.repeat)
+        for repeat, each in groupby(of_folds, key=lambda job: job.repeat)
     ]
-    return "; ".join(parts)
+    return "; ".join(parts + (["refit"] if len(of_folds) < len(jobs) else []))
 
 
 def _by_repeat(job: Job) -> tuple[int, int]:
@@ -177,20 +183,21 @@ def _by_repeat(job: Job) -> tuple[int, int]:
 def plan(
     pipeline: Pipeline, workspace: Workspace, folder: PipelineFolder, dataset: Dataset, table: FoldTable
 ) -> list[Job]:
-    """Every job of a pipeline, fold by fold, so that whole folds are there early; repeats come later.
+    """Every job of a pipeline: fold by fold, so that whole folds are there early; repeats; those on all rows.
 
     Raises:
         UserError: extra rows that are missing.
     """
     planner = _Planner(pipeline, workspace, folder, dataset, table)
-    most = max(member.repeats for member in pipeline.members.values())
-    return [
+    members = pipeline.members.items()
+    of_folds = [
         planner.job(name, fold, repeat)
-        for repeat in range(most)
+        for repeat in range(max(member.repeats for _, member in members))
         for fold in pipeline.folds.trained
-        for name, member in pipeline.members.items()
+        for name, member in members
         if repeat < member.repeats
     ]
+    return of_folds + [planner.job(name, REFIT) for name, member in members if member.refit]
 
 
 class _Planner:
@@ -219,13 +226,14 @@ class _Planner:
         self.jobs = dict[tuple[str, int, int], Job]()
         self.extra_digests = dict[str, str]()
 
-    def job(self, name: str, fold: int, repeat: int) -> Job:
-        """A job of a member on a fold."""
+    def job(self, name: str, fold: int, repeat: int = 0) -> Job:
+        """A job of a member on a fold, or on all rows."""
         if (name, fold, repeat) not in self.jobs:
-            member = self.pipeline.members[name].model_copy(update={"repeats": 1})
+            member = self.pipeline.members[name].model_copy(update={"repeats": 1, "refit": False})
             source = self._source(member.init_from, fold, repeat) if member.init_from else None
             identity = self._identity(name, member, fold, repeat, source)
-            folder, digest = self.folder.voter(name).fold(fold, repeat), self.dataset.test_digest
+            voter, digest = self.folder.voter(name), self.dataset.test_digest
+            folder = voter.refit if fold == REFIT else voter.fold(fold, repeat)
             extra = None
             if member.extra_train:
                 extra = functools.partial(

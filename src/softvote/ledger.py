@@ -15,6 +15,9 @@ def now() -> str:
     return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
+REFIT_BESIDE = " + refit"
+
+
 @dataclass(frozen=True, kw_only=True)
 class Entry:
     """One row of the ledger; its fields are the columns in their order."""
@@ -26,7 +29,7 @@ class Entry:
     """Name and rule, such as `vote: mean`; or a member alone."""
     members: tuple[str, ...]
     folds: str
-    """Trained of all, such as `5/5`."""
+    """Trained of all, such as `5/5`; followed by `REFIT_BESIDE` where some networks were in no score."""
     settings: tuple[str, ...] = ()
     """What `--set` laid over the pipeline file."""
     cv_score: float

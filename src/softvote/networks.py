@@ -109,6 +109,9 @@ def build_networks(pipeline: Pipeline, names: Sequence[str], with_weights: bool)
         member = pipeline.members[name]
         try:
             network = create_network(member, task, shape, with_weights)
+            if member.refit and network.head.measures:
+                what = f"head: {member.head} is measured on rows that a network was not trained on"
+                raise UserError(f"refit: {what}, and a refit leaves none; set refit: false")
             if member.init_from:
                 source = create_network(pipeline.members[member.init_from], task, shape, with_weights=False)
                 models.take_over(network.model, source.model.state_dict())

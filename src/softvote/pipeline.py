@@ -155,6 +155,10 @@ class Pipeline(Strict):
             if source is not None and source not in self.members:
                 what = f"no member '{source}'; {one_of(list(self.members), source)}"
                 problems.append(f"members.{name}.init_from: {what}")
+            elif source is not None and member.refit and not self.members[source].refit:
+                problems.append(
+                    f"members.{name}.refit: starts from {source}, which has none; set it there too"
+                )
             elif circle := self._circle_from(name):
                 what = f"goes in a circle: {' <- '.join(circle)}; break it"
                 problems.append(f"members.{name}.init_from: {what}")
@@ -186,6 +190,11 @@ class Pipeline(Strict):
     def voters(self) -> list[str]:
         """Names of the members that vote, in their order."""
         return list(self.ensemble.members or self.members)
+
+    @property
+    def refitted(self) -> list[str]:
+        """Names of the voters with a network that has no out-of-fold score."""
+        return [name for name in self.voters if self.members[name].refit]
 
     def vote_shares(self) -> list[float] | None:
         """The weight of each voter, in their order, where the ensemble gives shares; they sum to 1.

@@ -54,6 +54,8 @@ def write_predictions(
 ) -> None:
     """Write probabilities and then, last, their scores and checksums, which mark the folder as done.
 
+    Without out-of-fold rows there are no scores.
+
     Args:
         labels: int64 (N,), of every row of the train file.
         task: says whether errors of sums are scored as well.
@@ -64,12 +66,15 @@ def write_predictions(
         np.savez(temporary, rows=predictions.rows, probabilities=predictions.oof)
     with written_whole(folder.test) as temporary:
         np.save(temporary, predictions.test)
-    truth = labels[predictions.rows]
-    right, loss = accuracy(predictions.oof, truth), log_loss(predictions.oof, truth)
-    scores = {"accuracy": _facts(right), "log_loss": _facts(loss)}
-    if task.is_of_sums:
-        scores["squared_error"] = _facts(squared_error(predictions.oof, truth))
+    scores = _scores(predictions.oof, labels[predictions.rows], task) if len(predictions.rows) else {}
     write_json(folder.scores, facts | scores | {"content": [sha256_of(folder.oof), sha256_of(folder.test)]})
+
+
+def _scores(oof: NDArray[np.float32], truth: NDArray[np.int64], task: Task) -> dict[str, Any]:
+    scores = {"accuracy": _facts(accuracy(oof, truth)), "log_loss": _facts(log_loss(oof, truth))}
+    if task.is_of_sums:
+        scores["squared_error"] = _facts(squared_error(oof, truth))
+    return scores
 
 
 def are_whole(folder: VoterFolder) -> bool:

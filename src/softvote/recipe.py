@@ -222,6 +222,8 @@ class Recipe(Strict):
     """Rows to train on beside the competition's; they are never validated on."""
     repeats: Annotated[int, Field(ge=1)] = 1
     """Trainings of each fold, from seeds of their own, whose probabilities are averaged."""
+    refit: bool = False
+    """One network more, of all rows: it predicts test rows beside those of the folds, and has no score."""
 
     @model_validator(mode="after")
     def _smoothing_has_classes(self) -> Recipe:

@@ -13,6 +13,8 @@ from conftest import Digits
 from projects import probabilities, softvote, times, write_project
 
 from softvote.artifacts import PipelineFolder, read_json
+from softvote.ledger import read_ledger
+from softvote.voters import voter_in
 
 
 def test_what_another_command_is_writing_is_left_alone(tmp_path: Path, digits: Digits) -> None:
@@ -98,6 +100,65 @@ def test_repeats_are_trained_beside_what_is_there_and_vote_as_one(
     sources = [read_json(folder.voter("a").fold(1, repeat).recipe) for repeat in (0, 1)]
     for start, source in zip(starts, sources, strict=True):
         assert start["source_weights_sha256"] == source["weights_sha256"]
+
+
+REFIT = ["--set", "members.a.refit=true", "--set", "members.b.refit=true"]
+
+
+def test_a_refit_predicts_test_rows_and_has_no_score(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = PipelineFolder(project / "models" / "tiny")
+    before = {name: times(folder.path)[name] for name in times(folder.path) if "/fold" in name}
+    oof = probabilities(folder.voter("a").path)
+    assert softvote(project, "train", "tiny", *REFIT) == 0
+    said = capsys.readouterr().out
+    assert "a: train refit (new)" in said and "b: train refit (new)" in said
+    assert "a: its refit on all rows predicts test rows too, and is in no out-of-fold score" in said
+    after = times(folder.path)
+    assert {name: after[name] for name in before} == before
+    np.testing.assert_array_equal(probabilities(folder.voter("a").path), oof)
+    refit = folder.voter("a").refit
+    assert not {"accuracy", "log_loss"} & read_json(refit.scores).keys()
+    assert len(probabilities(refit.path)) == 0 and read_json(refit.recipe)["images_an_epoch"] == 60
+    trainings = folder.voter("a").folds()
+    assert [training.path.name for training in trainings] == ["fold0", "fold1", "refit"]
+    test = np.mean([np.load(training.test) for training in trainings], axis=0)
+    np.testing.assert_allclose(np.load(folder.voter("a").test), test, atol=1e-6)
+    source = read_json(folder.voter("a").refit.recipe)["weights_sha256"]
+    assert read_json(folder.voter("b").refit.recipe)["source_weights_sha256"] == source
+    assert softvote(project, "train", "tiny", *REFIT) == 0
+    assert "train: 6 of 6 trainings are there and unchanged" in capsys.readouterr().out
+
+
+def test_networks_of_every_kind_are_exported_and_in_the_ledger(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = [*REFIT, *REPEATED]
+    for stage in ("train", "ensemble", "submit"):
+        assert softvote(project, stage, "tiny", *words) == 0
+    said = capsys.readouterr().out
+    assert "refits on all rows predict test rows too, and are in no out-of-fold score" in said
+    (entry,) = read_ledger(project / "submissions" / "ledger.csv")
+    assert entry.folds == "2/2 + refit"
+    assert softvote(project, "export", "tiny", *words) == 0  # which checks what it wrote against test.npy
+    assert "vote: mean of 12 networks" in capsys.readouterr().out
+    voter = voter_in(project / "models" / "tiny" / "vote")
+    assert [len(member.folds) for member in voter.voting] == [7, 5]
+
+
+def test_a_refit_starts_from_a_refit(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert softvote(project, "check", "tiny", *REFIT[2:]) != 0
+    assert "members.b.refit: starts from a, which has none; set it there too" in capsys.readouterr().err
+
+
+def test_no_refit_where_something_is_left_to_measure(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["--set", "members.a.head=regression", "--set", "members.b.init_from=null", *REFIT[:2]]
+    assert softvote(project, "train", "tiny", *words) != 0
+    said = capsys.readouterr().err
+    assert "members.a: refit: head: regression is measured on rows that a network was not trained on" in said
 
 
 def test_shares_decide_the_vote(project: Path, capsys: pytest.CaptureFixture[str]) -> None:

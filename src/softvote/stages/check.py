@@ -38,7 +38,7 @@ def run(run: Run) -> None:
     foretold = _forecast(plan, due, networks) if plan and due else None
     print(_headline(run))
     print(_recipes(members, networks), end="")
-    trainings = {name: member.repeats * folds for name, member in members.items()}
+    trainings = {name: member.repeats * folds + member.refit for name, member in members.items()}
     epochs = sum(member.epochs * trainings[name] for name, member in members.items())
     count = sum(trainings.values())
     print(f"{count} trainings on {folds} of {run.pipeline.folds.count} folds, {epochs} epochs in all")

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from softvote.dataset import Dataset
 from softvote.errors import UserError, one_of
+from softvote.jobs import REFIT
 from softvote.pictures import Reading, readings_sheet
 from softvote.seeds import derive_seed
 from softvote.stages import Run
@@ -61,7 +62,8 @@ def _predictors(plan: Plan, name: str, rows: NDArray[np.int64]) -> Iterator[tupl
     """Each row, and the predictor that was not trained on it."""
     from softvote.inference import load_predictor
 
-    first = [job for job in plan.jobs_of(name) if job.repeat == 0]  # of repeats, one is looked at
+    # Of repeats, one is looked at, and none that was trained on the row.
+    first = [job for job in plan.jobs_of(name) if job.repeat == 0 and job.fold != REFIT]
     predictors = {job.fold: load_predictor(job.folder) for job in first}
     for row in rows.tolist():
         yield row, predictors[int(plan.folds[row])]

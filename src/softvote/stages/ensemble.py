@@ -16,7 +16,7 @@ from softvote.errors import Problems
 from softvote.jobs import describe_jobs
 from softvote.predictions import Predictions, read_predictions, score_from, write_predictions
 from softvote.stages import Run
-from softvote.stages.plan import Plan, make_plan
+from softvote.stages.plan import WITHOUT_SCORE, Plan, make_plan
 
 
 def run(run: Run) -> None:
@@ -36,6 +36,8 @@ def run(run: Run) -> None:
     chosen = read_json(folder.vote)
     weights = ", ".join(f"{voter} {weight:.3f}" for voter, weight in chosen["weights"].items())
     print(f"{name}: {chosen['rule']} ({weights})")
+    for refitted in run.pipeline.refitted:
+        print(f"{refitted}: {WITHOUT_SCORE}")
     scores = read_json(folder.scores)
     if "squared_error" in scores:
         print(f"{name}: squared error of the expected sum {score_from(scores['squared_error'])}")

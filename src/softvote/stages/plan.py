@@ -17,6 +17,9 @@ from softvote.jobs import Job, plan, voter_key
 from softvote.predictions import Predictions, are_whole, read_predictions
 from softvote.stages import Run
 
+WITHOUT_SCORE = "its refit on all rows predicts test rows too, and is in no out-of-fold score"
+"""What is said of a member with a refit wherever scores are shown."""
+
 
 @dataclass(frozen=True)
 class Plan:

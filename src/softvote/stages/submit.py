@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from softvote.artifacts import read_json, sha256_of
 from softvote.dataset import Dataset, read_solution
 from softvote.git import git_state
-from softvote.ledger import Entry, append_entry
+from softvote.ledger import REFIT_BESIDE, Entry, append_entry
 from softvote.predictions import score_from
 from softvote.scores import accuracy
 from softvote.stages import Run
@@ -85,7 +85,7 @@ def _entry(run: Run, name: str, path: Path, test_rows: int, solution: float | No
         competition=run.pipeline.competition.name,
         ensemble=f"{name}: {chosen['rule']}" if chosen else name,
         members=tuple(chosen["weights"]) if chosen else (name,),
-        folds=f"{len(run.pipeline.folds.trained)}/{run.pipeline.folds.count}",
+        folds=_folds(run, name),
         settings=tuple(sorted(run.settings)),
         cv_score=cv.value,
         cv_standard_error=cv.standard_error,
@@ -101,11 +101,21 @@ def _entry(run: Run, name: str, path: Path, test_rows: int, solution: float | No
     )
 
 
+def _folds(run: Run, name: str) -> str:
+    """Trained of all, and whether a refit on all rows predicts beside them."""
+    pipeline = run.pipeline
+    voters = [name] if name in pipeline.members else pipeline.voters
+    refit = any(pipeline.members[voter].refit for voter in voters)
+    return f"{len(pipeline.folds.trained)}/{pipeline.folds.count}{REFIT_BESIDE if refit else ''}"
+
+
 def _show(entry: Entry) -> None:
     lines = [["cross-validation", str(entry.cv), f"{entry.rows:,}", f"{entry.folds} folds"]]
     if entry.solution is not None:
         lines.append(["solution.csv", str(entry.solution), f"{entry.test_rows:,}", "test rows"])
     print(f"{entry.pipeline}, {entry.ensemble} ({', '.join(entry.members)})")
     print(render(["accuracy on", "score", "rows", "of"], lines), end="")
+    if entry.folds.endswith(REFIT_BESIDE):
+        print("refits on all rows predict test rows too, and are in no out-of-fold score")
     if entry.squared_error is not None:
         print(f"squared error of the expected sum in cross-validation: {entry.squared_error}")

@@ -15,7 +15,7 @@ from softvote.predictions import joined, read_predictions, score_from, write_pre
 from softvote.records import alone
 from softvote.scores import Score
 from softvote.stages import Run
-from softvote.stages.plan import Plan, make_plan
+from softvote.stages.plan import WITHOUT_SCORE, Plan, make_plan
 from softvote.tables import render
 
 
@@ -129,7 +129,10 @@ def _finish_members(plan: Plan) -> None:
         lines.append([name, f"{len(jobs)}/{len(jobs)}", *shown, f"{minutes:.1f} min"])
         notes += _as_numbers(name, [recipe.get("head", {}) for recipe in recipes])
     headings = [metric.replace("_", " ") for metric in metrics]
-    repeated = any(job.repeat for job in plan.jobs)
+    for name in plan.run.pipeline.members:
+        if plan.run.pipeline.members[name].refit:
+            notes.append(f"{name}: {WITHOUT_SCORE}")
+    repeated = len(plan.jobs) > len(plan.run.pipeline.folds.trained) * len(plan.run.pipeline.members)
     print(render(["member", "trainings" if repeated else "folds", *headings, "trained in"], lines), end="")
     for note in notes:
         print(note)
