@@ -72,7 +72,7 @@ def _hidden(competition: Competition) -> str:
 
 
 def _recipes(members: dict[str, Member], networks: dict[str, Network]) -> str:
-    header = ["member", "model", "head", "parameters", "epochs", "trained with", "augmentation"]
+    header = ["member", "model", "head", "parameters", "epochs", "trained with", "augmentation", "sees"]
     lines = [
         [
             name,
@@ -82,10 +82,18 @@ def _recipes(members: dict[str, Member], networks: dict[str, Network]) -> str:
             str(member.epochs),
             f"{member.optimizer.name}, {member.schedule.name}",
             member.augment.amounts() if member.augment else "none",
+            _inputs(member),
         ]
         for name, member in members.items()
     ]
     return render(header, lines)
+
+
+def _inputs(member: Member) -> str:
+    """The view, and by whom images are normalised where that is not the data set."""
+    view = " ".join(str(value) for value in member.view.model_dump().values()) if member.view else ""
+    alone = "each image by itself" if member.normalise == "image" else ""
+    return ", ".join(filter(None, [view, alone])) or "the image"
 
 
 def _dues(trainings: dict[str, int], due: list[Job], foretold: Forecast | None) -> str:
