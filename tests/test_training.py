@@ -16,11 +16,12 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from softvote import augment, training
+from softvote import draws, training
 from softvote.augment import Augmenter, create_augmenter
 from softvote.competition import Task
 from softvote.errors import UserError
 from softvote.execution import Execution, to_device
+from softvote.graphs import StepGraphs
 from softvote.heads import HEADS, HeadSpec, Softmax, create_head
 from softvote.heads import Digits as DigitsHead
 from softvote.inference import Predictor
@@ -639,6 +640,7 @@ STEPS: dict[str, tuple[dict[str, Any], Task, int]] = {
 }
 
 
+@pytest.mark.parametrize("recordable", [False, True])
 @pytest.mark.parametrize(("facts", "task", "copies"), STEPS.values(), ids=STEPS)
 def test_a_step_waits_for_no_copy(
     digits: Digits,
@@ -646,15 +648,19 @@ def test_a_step_waits_for_no_copy(
     facts: dict[str, Any],
     task: Task,
     copies: int,
+    recordable: bool,
 ) -> None:
-    """What must be copied goes through `to_device`; all else is on the device, or made there."""
+    """What must be copied goes through `to_device`; all else is on the device, or made there.
+
+    In a step that can be recorded nothing is copied.
+    """
     sent: list[None] = []
 
     def noted(tensor: Tensor, device: torch.device) -> Tensor:
         sent.append(None)
         return to_device(tensor, device)
 
-    for module in (augment, training):
+    for module in (draws, training):
         monkeypatch.setattr(module, "to_device", noted)
     monkeypatch.setattr(Execution, "autocast", lambda this: contextlib.nullcontext())
     images = digits[0][:60].repeat(3, axis=1).repeat(3, axis=2)
@@ -666,6 +672,10 @@ def test_a_step_waits_for_no_copy(
     state = training.Training(recipe, network, execution, Normalisation.of(data.images), 0)
     state.rate = LearningRate(recipe.schedule, state.optimizer, 10)
     there, which = data.to("meta"), np.arange(32)
+    if recordable:
+        state.graphs = StepGraphs(torch.device("meta"), state.optimizer, None, "tiny")
+        there = replace(there, rows=torch.arange(60, device="meta"))
+        which, copies = torch.arange(32, device="meta"), 0  # type: ignore[assignment]
     state._step(0, 0, there, which)  # tables of a head move once
     sent.clear()
     with Copies() as counted:

@@ -15,19 +15,18 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
+from softvote.draws import Rows, Seed, draw_uniforms
 from softvote.errors import UserError
-from softvote.execution import to_device
-from softvote.seeds import derive_seed, uniforms
+from softvote.seeds import derive_seed
 
 if TYPE_CHECKING:
     from softvote.recipe import Augment
 
 # (images uint8 (B, C, H, W), rows int64 (B,), seed) -> float32 (B, C, H, W) in 0..255
-Augmenter = Callable[[Tensor, NDArray[np.int64], int], Tensor]
+Augmenter = Callable[[Tensor, Rows, Seed], Tensor]
 
 _GRID = 4  # control points of the elastic grid a side
 _AFFINE_COLUMNS = 6  # angle, zoom, shear, shift along x and y, flip
@@ -53,10 +52,10 @@ def batched(spec: Augment) -> Augmenter:
     T. Doucet's MNIST ensemble).
     """
 
-    def augment(images: Tensor, rows: NDArray[np.int64], seed: int) -> Tensor:
+    def augment(images: Tensor, rows: Rows, seed: Seed) -> Tensor:
         # The zoom along y, where it is drawn apart, comes last: what others draw stays as it is.
         columns = _AFFINE_COLUMNS + _ELASTIC_COLUMNS + spec.scale_apart
-        drawn = to_device(torch.from_numpy(uniforms(seed, rows, columns)), images.device) * 2 - 1
+        drawn = draw_uniforms(seed, rows, columns, images.device) * 2 - 1
         shape = list(images.shape)
         grid = _affine_grid(_inverse_affine(spec, drawn, shape), shape)
         if spec.elastic:
@@ -138,11 +137,11 @@ def image_by_image(spec: Augment) -> Augmenter:
     """
     transform = _albumentations_pipeline(spec)
 
-    def augment(images: Tensor, rows: NDArray[np.int64], seed: int) -> Tensor:
+    def augment(images: Tensor, rows: Rows, seed: Seed) -> Tensor:
         channels_last = images.permute(0, 2, 3, 1).cpu().numpy()
         outputs = []
-        for image, row in zip(channels_last, rows, strict=True):
-            transform.set_random_seed(derive_seed(seed, int(row)) % 2**32)
+        for image, row in zip(channels_last, rows.tolist(), strict=True):
+            transform.set_random_seed(derive_seed(int(seed), row) % 2**32)
             outputs.append(transform(image=np.ascontiguousarray(image))["image"])
         stacked = np.stack(outputs).reshape(channels_last.shape)
         return torch.from_numpy(stacked).permute(0, 3, 1, 2).float().to(images.device)
@@ -174,6 +173,11 @@ def _albumentations_pipeline(spec: Augment) -> Any:
 
 
 ENGINES: dict[str, Callable[[Augment], Augmenter]] = {"batched": batched, "albumentations": image_by_image}
+
+
+def stays_on_device(spec: Augment | None) -> bool:
+    """Whether images are augmented where they lie, without a look from the processor."""
+    return spec is None or spec.engine == "batched"
 
 
 def shifted_views(images: Tensor, pixels: int) -> list[Tensor]:

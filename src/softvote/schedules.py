@@ -51,6 +51,11 @@ class LearningRate:
         """The learning rate of the next step."""
         return float(self.optimizer.param_groups[0]["lr"])
 
+    @property
+    def moves_momentum(self) -> bool:
+        """Whether momentum, or the first beta, moves with the rate."""
+        return bool(getattr(self._by_step, "cycle_momentum", False))
+
     def state(self) -> dict[str, Any]:
         """What `restore` needs to go on from here; the optimizer's own state is not in it."""
         schedule = self._by_step or self._by_epoch

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -20,18 +21,21 @@ from timm.utils.model_ema import ModelEmaV3
 from torch import Tensor, nn
 
 from softvote import machine, models
-from softvote.augment import create_augmenter
+from softvote.augment import create_augmenter, stays_on_device
 from softvote.checkpoint import Checkpoints
 from softvote.competition import LARGEST_ADDEND, Task
+from softvote.draws import Rows, Seed, draw_uniforms
 from softvote.errors import UserError
 from softvote.execution import (
     Execution,
     choose_execution,
+    for_training,
     random_state,
     set_random_state,
     to_device,
     wait_for,
 )
+from softvote.graphs import StepGraphs, create_recorder
 from softvote.kept import Findings, remembered
 from softvote.models.layers import FeaturesThenClassifier
 from softvote.networks import Network, create_network
@@ -39,7 +43,7 @@ from softvote.normalise import Normalisation
 from softvote.progress import TrainingProgress
 from softvote.recipe import Member, Plateau
 from softvote.schedules import LearningRate, create_optimizer
-from softvote.seeds import augmentation_seed, derive_seed, uniforms
+from softvote.seeds import derive_seed
 from softvote.views import apply_view, is_random, with_view
 
 _FIGURES_AN_EPOCH = 20  # how often loss and accuracy are fetched from the device where somebody looks
@@ -52,25 +56,30 @@ class TrainingRows:
     Attributes:
         images: uint8 (n, C, H, W); where a frozen backbone has seen them, its features float32 (n, F).
         values: int64 (n,), what each image shows: its class, less the addend where one comes along.
-        rows: int64 (n,), row numbers in the train file; augmentation is drawn by them.
+        rows: int64 (n,), row numbers in the train file; augmentation is drawn by them, on the device
+            where they lie.
         digits: int64 (n, S), the hidden digits; -1 throughout a row where they are not known.
     """
 
     images: Tensor
     values: Tensor
-    rows: NDArray[np.int64]
+    rows: Rows
     digits: Tensor | None = None
 
-    def take(self, which: NDArray[np.int64]) -> TrainingRows:
-        """Some of the rows, by position."""
-        chosen = to_device(torch.from_numpy(which), self.images.device)
+    def take(self, which: Rows) -> TrainingRows:
+        """Some of the rows, by position, int64 (B,) of the processor or on the device."""
+        chosen = (
+            which if isinstance(which, Tensor) else to_device(torch.from_numpy(which), self.images.device)
+        )
+        rows = self.rows[chosen] if isinstance(self.rows, Tensor) else self.rows[which]
         digits = None if self.digits is None else self.digits[chosen]
-        return TrainingRows(self.images[chosen], self.values[chosen], self.rows[which], digits)
+        return TrainingRows(self.images[chosen], self.values[chosen], rows, digits)
 
     def to(self, device: str) -> TrainingRows:
-        """The same rows on a device."""
+        """The same rows on a device; on one that computes apart from the processor, their numbers too."""
         digits = None if self.digits is None else self.digits.to(device)
-        return TrainingRows(self.images.to(device), self.values.to(device), self.rows, digits)
+        rows = torch.as_tensor(self.rows).to(device) if device == "cuda" else self.rows
+        return TrainingRows(self.images.to(device), self.values.to(device), rows, digits)
 
 
 @dataclass(frozen=True)
@@ -128,7 +137,8 @@ def train(
     fed, watched = _hold_out(member, data, seed)
     normalisation = Normalisation.of(fed.images, member.normalise)
     training = _create_training(member, network, execution, normalisation, seed)
-    training.run(fed, watched, label, checkpoints, state)
+    with for_training(execution.device):
+        training.run(fed, watched, label, checkpoints, state)
     trained = replace(network, model=training.predictor)
     return Trained(len(fed.rows), trained, normalisation, execution, training.log)
 
@@ -204,6 +214,7 @@ class Training:
         self.average = ModelEmaV3(network.model, decay=member.ema, use_warmup=True) if member.ema else None
         self.augment = with_view(create_augmenter(member.augment), member.view, at_random=True)
         self.as_they_are = with_view(create_augmenter(None), member.view, at_random=False)
+        self.graphs: StepGraphs | None = None
         self.steps = 0
         self.log: list[dict[str, Any]] = []
 
@@ -231,7 +242,7 @@ class Training:
         # Batch norm cannot learn from a batch of one row.
         batches = max(1, min(math.ceil(len(data.rows) / self.member.batch_size), len(data.rows) // 2))
         self.rate = LearningRate(self.member.schedule, self.optimizer, self.member.epochs * batches)
-        self.checkpoints = checkpoints
+        self.checkpoints, self.graphs = checkpoints, self._create_graphs(label)
         begun = None if state is None else self._restore(state)
         done = len(self.log) + (begun.batches / batches if begun else 0)
         progress = TrainingProgress(label, self.member.epochs, len(data.rows), done)
@@ -241,6 +252,13 @@ class Training:
                 begun = None
         finally:
             progress.close()
+
+    def _create_graphs(self, label: str) -> StepGraphs | None:
+        """What takes the steps on a device that computes apart from the processor; None elsewhere."""
+        device = self.execution.device
+        if device != "cuda" or not stays_on_device(self.member.augment):
+            return None
+        return StepGraphs(torch.device(device), self.optimizer, create_recorder(device), label)
 
     def _begin(self, number: int) -> EpochSoFar:
         torch.manual_seed(derive_seed(self.seed, "epoch", number))
@@ -279,7 +297,7 @@ class Training:
             len(data.rows)
         )
         started, look_every = time.perf_counter() - epoch.seconds, max(1, batches // _FIGURES_AN_EPOCH)
-        for number, which in list(enumerate(np.array_split(order, batches)))[epoch.batches :]:
+        for number, which in list(enumerate(self._in_batches(order, batches)))[epoch.batches :]:
             epoch.totals += self._step(epoch.number, number, data, which)
             epoch.batches, epoch.rows = number + 1, epoch.rows + len(which)
             epoch.seconds = time.perf_counter() - started
@@ -293,6 +311,12 @@ class Training:
             self._keep(epoch, progress.label)
         wait_for(self.execution.device)  # which may be some steps behind
         epoch.seconds = time.perf_counter() - started
+
+    def _in_batches(self, order: NDArray[np.int64], batches: int) -> Sequence[Rows]:
+        """Where the rows of each step stand; with graphs on the device, all in one copy."""
+        if self.graphs is None:
+            return np.array_split(order, batches)
+        return to_device(torch.from_numpy(order), self.graphs.device).tensor_split(batches)
 
     def _figures(self, epoch: EpochSoFar, label: str) -> tuple[float, float]:
         """Mean loss and accuracy so far.
@@ -340,28 +364,66 @@ class Training:
         epoch.totals = epoch.totals.to(self.execution.device)
         return epoch
 
-    def _step(self, epoch: int, number: int, data: TrainingRows, which: NDArray[np.int64]) -> Tensor:
+    def _step(self, epoch: int, number: int, data: TrainingRows, which: Rows) -> Tensor:
         """One optimiser step; float32 (2,): loss and right answers, summed over the batch."""
-        batch = data.take(which)
-        images, addends = self._batch(epoch, batch.images, batch.rows), self._addends(epoch, batch)
         share = self._mixing_share(epoch, number)
-        if share < 1:
-            images = share * images + (1 - share) * images.flip(0)
-        outputs = self._outputs(images, addends)
-        loss = self._loss(outputs, addends, batch.values, batch.digits)
-        if share < 1:
-            digits = None if batch.digits is None else batch.digits.flip(0)
-            loss = share * loss + (1 - share) * self._loss(outputs, addends, batch.values.flip(0), digits)
-        self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        self.optimizer.step()
+        if self.graphs is None:
+            totals = self._gradients(epoch, data, which, share if share < 1 else None)
+            self.optimizer.step()
+        else:
+            totals = self._graph_step(self.graphs, epoch, data, which, share)
         self.rate.step_ended()
         self.steps += 1
         if self.average is not None:
             self.average.update(self.network.model, step=self.steps)
+        return totals
+
+    def _graph_step(
+        self, graphs: StepGraphs, epoch: int, data: TrainingRows, which: Rows, share: float
+    ) -> Tensor:
+        """The same, of which as much is recorded as reads all that changes from memory."""
+        whole = not self.rate.moves_momentum  # which optimisers take for a number that stays
+
+        def step(which: Tensor, share_in_memory: Tensor) -> Tensor:
+            totals = self._gradients(epoch, data, which, share_in_memory if share < 1 else None)
+            if whole:
+                with graphs.rates_in_memory():
+                    self.optimizer.step()
+            return totals
+
+        for what in ("augment", "addends"):
+            self._seed(what, epoch)
+        assert isinstance(which, Tensor)
+        totals = graphs.take((self._augmented(epoch), share < 1), which, share, step)
+        if not whole:
+            self.optimizer.step()
+        return totals
+
+    def _gradients(self, epoch: int, data: TrainingRows, which: Rows, share: float | Tensor | None) -> Tensor:
+        """The gradients of a batch, and its totals as `_step` gives them.
+
+        Args:
+            share: of mixup; None mixes nothing.
+        """
+        batch = data.take(which)
+        images, addends = self._batch(epoch, batch.images, batch.rows), self._addends(epoch, batch)
+        if share is not None:
+            images = share * images + (1 - share) * images.flip(0)
+        outputs = self._outputs(images, addends)
+        loss = self._loss(outputs, addends, batch.values, batch.digits)
+        if share is not None:
+            digits = None if batch.digits is None else batch.digits.flip(0)
+            loss = share * loss + (1 - share) * self._loss(outputs, addends, batch.values.flip(0), digits)
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
         named = self.network.head.probabilities(outputs.detach()).argmax(1)
         right = (named == _targets(batch.values, addends)).sum()
         return torch.stack([loss.detach() * len(which), right.float()])
+
+    def _seed(self, what: str, epoch: int) -> Seed:
+        """The seed of all that is drawn for one purpose in an epoch."""
+        seed = derive_seed(self.seed, what, epoch)
+        return seed if self.graphs is None else self.graphs.seed(what, seed)
 
     def _outputs(self, images: Tensor, addends: Tensor | None) -> Tensor:
         with self.execution.autocast():
@@ -374,17 +436,16 @@ class Training:
         """Integers drawn anew for each image in each epoch, int64 (B,), where the network takes them."""
         if not self.network.takes_addend:
             return None
-        drawn = uniforms(derive_seed(self.seed, "addends", epoch), data.rows, 1)[:, 0]
-        addends = torch.from_numpy((drawn * (LARGEST_ADDEND + 1)).astype(np.int64))
-        return to_device(addends, data.images.device)
+        drawn = draw_uniforms(self._seed("addends", epoch), data.rows, 1, data.images.device)[:, 0]
+        return (drawn * (LARGEST_ADDEND + 1)).long()
 
     def _augmented(self, epoch: int) -> bool:
         return epoch < self.member.epochs - self.member.plain_epochs
 
-    def _batch(self, epoch: int, images: Tensor, rows: NDArray[np.int64]) -> Tensor:
+    def _batch(self, epoch: int, images: Tensor, rows: Rows) -> Tensor:
         """uint8 (B, C, H, W) -> float32, augmented where this epoch is, normalised."""
         augment = self.augment if self._augmented(epoch) else self.as_they_are
-        return self.normalisation(augment(images, rows, augmentation_seed(self.seed, epoch)))
+        return self.normalisation(augment(images, rows, self._seed("augment", epoch)))
 
     def _mixing_share(self, epoch: int, number: int) -> float:
         """How much of each image stays itself under mixup, at least half; 1 mixes nothing."""
@@ -458,7 +519,7 @@ class FeatureTraining(Training):
                 parts.append(self.whole.features(self.execution.lay_out(images)).float())
         return replace(data, images=torch.cat(parts))
 
-    def _batch(self, epoch: int, images: Tensor, rows: NDArray[np.int64]) -> Tensor:
+    def _batch(self, epoch: int, images: Tensor, rows: Rows) -> Tensor:
         return images
 
     def _as_they_are(self, images: Tensor) -> Tensor:

@@ -11,14 +11,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from softvote.execution import to_device
-from softvote.seeds import derive_seed, uniforms
+from softvote.draws import Rows, Seed, derive, draw_uniforms
 
 if TYPE_CHECKING:
     from softvote.augment import Augmenter
@@ -82,11 +79,8 @@ def with_view(augment: Augmenter, spec: View | None, at_random: bool) -> Augment
     """
     draws = at_random and is_random(spec)
 
-    def augment_then_view(images: Tensor, rows: NDArray[np.int64], seed: int) -> Tensor:
-        drawn = None
-        if draws:
-            numbers = torch.from_numpy(uniforms(derive_seed(seed, "view"), rows, 2))
-            drawn = to_device(numbers, images.device)
+    def augment_then_view(images: Tensor, rows: Rows, seed: Seed) -> Tensor:
+        drawn = draw_uniforms(derive(seed, "view"), rows, 2, images.device) if draws else None
         return apply_view(spec, augment(images, rows, seed), drawn)
 
     return augment_then_view

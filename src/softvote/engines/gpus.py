@@ -23,10 +23,11 @@ _OPTIMIZER_STATES = {"sgd": 1, "adam": 2, "adamw": 2}  # values kept for each we
 _WORKSPACE = 1.5  # of activations, with what convolutions take for themselves
 _BATCH_COPIES = 8  # of a batch as float32, while it is augmented
 _FLOAT = 4  # bytes
+_AT_ONCE = 4  # on a GPU; they take turns on it, and these already fill the pauses of each other
 
 
 def deal(free: Sequence[int], need: int, most: int) -> list[int]:
-    """The GPU of each place where a job can run, dealt in turns as long as jobs fit.
+    """The GPU of each place where a job can run, dealt in turns as long as jobs fit and pay.
 
     Args:
         free: bytes of each GPU.
@@ -36,7 +37,7 @@ def deal(free: Sequence[int], need: int, most: int) -> list[int]:
     Returns:
         numbers of GPUs; where no job fits anywhere, the emptiest GPU alone, for a job to say so itself.
     """
-    room = [bytes_ // need for bytes_ in free]
+    room = [min(_AT_ONCE, bytes_ // need) for bytes_ in free]
     turns = [gpu for turn in range(max(room)) for gpu in range(len(free)) if turn < room[gpu]]
     return turns[:most] or [max(range(len(free)), key=free.__getitem__)]
 
