@@ -46,11 +46,11 @@ def test_the_file_has_the_promised_columns_and_digits(tmp_path: Path) -> None:
     assert header == (
         "time,pipeline,competition,ensemble,members,folds,settings,cv_score,cv_standard_error,rows,cv_squared_error,"
         "cv_squared_error_standard_error,"
-        "solution_score,test_rows,file,sha256,ref,kernel,commit,clean"
+        "solution_score,test_rows,file,sha256,ref,kernel,device,commit,clean"
     )
     assert row == (
         "2025-01-31T12:00:00Z,digit-recognizer,digit-recognizer,vote: mean,cnn_small resnet18,5/5,,"
-        f"0.333333,0.000300,28000,,,,10000,digit-recognizer-0123abcd.csv,{ENTRY.sha256},,,abc1234,true"
+        f"0.333333,0.000300,28000,,,,10000,digit-recognizer-0123abcd.csv,{ENTRY.sha256},,,,abc1234,true"
     )
 
 
@@ -183,6 +183,7 @@ GOOD = [
     "abc",
     "123",
     "u/k/1",
+    "NVIDIA H100",
     "c",
     "false",
 ]
@@ -199,7 +200,7 @@ def damaged(column: str, text: str) -> str:
     [
         ("", "row 1: the header"),
         ("time,pipeline\n", "row 1: the header"),
-        (damaged("clean", "true,1"), "row 3: 21 columns, not 20"),
+        (damaged("clean", "true,1"), "row 3: 22 columns, not 21"),
         (damaged("clean", "yes"), "row 3, column clean: 'yes'"),
         (damaged("cv_score", ""), "row 3, column cv_score: ''"),
         (damaged("cv_score", "nan"), "row 3, column cv_score: 'nan'"),
@@ -208,7 +209,7 @@ def damaged(column: str, text: str) -> str:
         (damaged("ref", "12a"), "row 3, column ref: '12a'"),
         (damaged("rows", "1.5"), "row 3, column rows: '1.5'"),
         (damaged("file", '"f'), "cannot be read"),
-        (damaged("file", "f") + "<<<<<<< HEAD\n", "row 4: 1 columns, not 20"),
+        (damaged("file", "f") + "<<<<<<< HEAD\n", "row 4: 1 columns, not 21"),
     ],
 )
 def test_a_damaged_ledger_is_told_and_left_alone(tmp_path: Path, text: str, where: str) -> None:
@@ -232,3 +233,19 @@ def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path) -> None:
     (tmp_path / "submissions").write_text("a file in the way")
     with pytest.raises(UserError, match="cannot be written"):
         append_entry(tmp_path / "submissions" / "ledger.csv", ENTRY)
+
+
+def test_a_ledger_of_before_there_were_devices_is_read_and_goes_on(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.csv"
+    append_entry(path, ENTRY)
+    header, row = path.read_text().splitlines()
+    place = COLUMNS.index("device")
+    older = [
+        ",".join(cell for at, cell in enumerate(line.split(",")) if at != place) for line in (header, row)
+    ]
+    path.write_text("\n".join(older) + "\n")
+    assert read_ledger(path) == [ENTRY]
+    assert not append_entry(path, ENTRY)
+    on_gpu = replace(ENTRY, device="NVIDIA H100 80GB HBM3")
+    assert append_entry(path, on_gpu)
+    assert read_ledger(path) == [ENTRY, on_gpu] and path.read_text().startswith(header)

@@ -189,6 +189,10 @@ class FoldFolder(VoterFolder):
         """Everything the weights were made with; written after them, so it marks them whole."""
         return self.path / "recipe.json"
 
+    def weights_left_on(self) -> str:
+        """The machine that kept the weights, where results alone were brought here; else empty."""
+        return "" if self.weights.is_file() else str(read_json(self.recipe).get("weights_left_on", ""))
+
     @property
     def log(self) -> Path:
         """One row an epoch."""

@@ -232,6 +232,11 @@ def load_weights(folder: FoldFolder) -> dict[str, Tensor]:
     Raises:
         UserError: the folder holds no finished training, or weights other than were written.
     """
+    if place := folder.weights_left_on():
+        raise UserError(
+            f"{folder.weights}: stayed on {place}, only its probabilities are here; "
+            f"delete {folder.path} and run the train stage to have it here"
+        )
     try:
         if sha256_of(folder.weights) != read_json(folder.recipe).get("weights_sha256"):
             raise ValueError("not the file that was written")

@@ -113,12 +113,13 @@ class Job:
 
     def state(self) -> State:
         """What is left to do, by what is on disk."""
-        if read_json(self.folder.recipe).get("key") != self.training_key or not self._weights_are_whole():
-            return "train"
-        if self._source_is_another():
+        if read_json(self.folder.recipe).get("key") != self.training_key or self._source_is_another():
             return "train"
         predicted = read_json(self.folder.scores).get("key") == self.prediction_key
-        return "done" if predicted and are_whole(self.folder) else "predict"
+        done = predicted and are_whole(self.folder)
+        if self._weights_are_whole():
+            return "done" if done else "predict"
+        return "done" if done and self.folder.weights_left_on() else "train"
 
     def _weights_are_whole(self) -> bool:
         weights, recorded = self.folder.weights, read_json(self.folder.recipe).get("weights_sha256")
@@ -138,6 +139,8 @@ class Job:
         recipe = read_json(self.folder.recipe)
         if not recipe:
             return "new"
+        if place := self.folder.weights_left_on():
+            return f"its weights stayed on {place}, and its probabilities are not those that are wanted"
         changed = sorted(_changed(recipe.get("identity"), self.identity))
         if changed:
             return "changed: " + "; ".join(changed)
@@ -393,6 +396,8 @@ def _recipe(
     """All that prediction needs, and all that the next reader wants to know."""
     import torch
 
+    from softvote.execution import accelerator_name
+
     return {
         "key": job.training_key,
         "member": job.member.model_dump(mode="json"),
@@ -404,6 +409,7 @@ def _recipe(
         "std": trained.normalisation.std,
         "head": head,
         "execution": trained.execution.facts(),
+        "device": accelerator_name(trained.execution.device),
         "seed": seed,
         "images_an_epoch": trained.images_an_epoch,
         "seconds": round(seconds, 2),

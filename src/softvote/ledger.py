@@ -48,6 +48,8 @@ class Entry:
     """What Kaggle calls the submission, once it was sent."""
     kernel: str = ""
     """The kernel of Kaggle that wrote it, as owner/slug/version; empty for one that was written here."""
+    device: str = ""
+    """The accelerator that trained the networks, by its name; empty for processors."""
     commit: str
     clean: bool
 
@@ -84,6 +86,7 @@ _READERS: dict[str, Reader] = {
 _FORM = Form(
     {column: _READERS.get(column, str) for column in COLUMNS},
     remedy="mend it by hand or from git, nothing was written",
+    newer=("device",),
 )
 
 

@@ -26,10 +26,12 @@ class Form:
     Attributes:
         readers: every column in its order, and what makes a value of its text or raises ValueError.
         remedy: what to do about a damaged file.
+        newer: columns that files written before they were thought of have not; empty there.
     """
 
     readers: Mapping[str, Reader]
     remedy: str
+    newer: tuple[str, ...] = ()
 
     def read(self, path: Path) -> list[Record]:
         """The rows as text, every cell known to be readable; none where there is no file.
@@ -47,7 +49,8 @@ class Form:
         else:
             self._check(lines, problems, path)
         problems.raise_any()
-        return [dict(zip(self.readers, texts, strict=True)) for _, texts in lines[1:]]
+        missing = dict.fromkeys(set(self.readers) - set(lines[0][1]), "")
+        return [missing | dict(zip(lines[0][1], texts, strict=True)) for _, texts in lines[1:]]
 
     def write(self, path: Path, records: Iterable[Record]) -> None:
         """Replace the file, whole or not at all.
@@ -71,6 +74,8 @@ class Form:
 
     def _check(self, lines: list[tuple[int, list[str]]], problems: Problems, path: Path) -> None:
         columns = list(self.readers)
+        if lines:  # those that are there of the newer ones
+            columns = [name for name in columns if name not in self.newer or name in lines[0][1]]
         if not lines or lines[0][1] != columns:
             problems.add(f"{path}, row 1", f"the header is not {','.join(columns)}; {self.remedy}")
             return

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import faulthandler
+import math
+import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, TextIO
 
 import numpy as np
@@ -33,6 +35,7 @@ class Work:
             alone, so that a run that is taken up again computes as the one before.
         folds: int64 (N,), the fold of each training row.
         checkpoint_seconds: between two checkpoints of a training.
+        deadline: of time.monotonic(); a job that cannot end before it is not begun.
     """
 
     workspace: Workspace
@@ -41,6 +44,7 @@ class Work:
     trainings: int
     folds: NDArray[np.int64]
     checkpoint_seconds: float
+    deadline: float = math.inf
 
     def dataset(self) -> Dataset:
         """The competition's data, from the cache that reading it left."""
@@ -65,6 +69,32 @@ class Left:
 
 Engine = Callable[[Work], list[Left]]
 """Does what it can and returns what it could not; one job's failure stops no other."""
+
+
+@dataclass
+class TimeLeft:
+    """Whether there is time for one more job, by those of its member that were done before."""
+
+    deadline: float
+    seconds: dict[str, float] = field(default_factory=dict)
+    """The longest job of each member."""
+
+    def note(self, job: Job, seconds: float) -> None:
+        """A job was done in so many seconds."""
+        self.seconds[job.member_name] = max(seconds, self.seconds.get(job.member_name, 0.0))
+
+    def is_enough(self, job: Job) -> bool:
+        """Whether a job can end before the deadline; of a member that was never seen, it is tried."""
+        return time.monotonic() + self.seconds.get(job.member_name, 0.0) < self.deadline
+
+    def until_deadline(self) -> float | None:
+        """Seconds, at least 0; None where there is none."""
+        return None if math.isinf(self.deadline) else max(0.0, self.deadline - time.monotonic())
+
+
+def late(job: Job) -> Left:
+    """A job for which there was no time."""
+    return Left(job, "busy", "no time is left for it")
 
 
 def attempt(job: Job, work: Work, begin: Callable[[], Dataset]) -> Left | None:

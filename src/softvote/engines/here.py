@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import functools
+import time
 
-from softvote.engines.base import Left, Work, attempt, blocked
+from softvote.engines.base import Left, TimeLeft, Work, attempt, blocked, late
 from softvote.engines.local import share
 
 
@@ -16,13 +17,20 @@ def run_here(work: Work) -> list[Left]:
     """
     _heed_quota(work)
     data, jobs, failed = functools.cache(work.dataset), list(work.jobs), list[Left]()
+    left_over = TimeLeft(work.deadline)
     while jobs:
         left = list[Left]()
         for job in jobs:
             lost = any(job.source is other.job for other in failed)
-            found = blocked(job) if lost else attempt(job, work, data)
+            began = time.monotonic()
+            if lost:
+                found: Left | None = blocked(job)
+            else:
+                found = attempt(job, work, data) if left_over.is_enough(job) else late(job)
             if found:
                 (failed if found.kind == "failed" else left).append(found)
+            else:
+                left_over.note(job, time.monotonic() - began)
         if len(left) == len(jobs):  # nothing was free to take, so only waiting would be left
             return failed + left
         jobs = [each.job for each in left]

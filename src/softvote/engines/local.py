@@ -8,6 +8,7 @@ import os
 import signal
 import tempfile
 import threading
+import time
 from dataclasses import dataclass, replace
 from multiprocessing import connection, forkserver, resource_tracker
 from multiprocessing.connection import Connection
@@ -16,7 +17,7 @@ from pathlib import Path
 
 from softvote import machine
 from softvote.dataset import Dataset
-from softvote.engines.base import Left, Work, attempt, blocked, waiting
+from softvote.engines.base import Left, TimeLeft, Work, attempt, blocked, late, waiting
 from softvote.jobs import Job
 from softvote.progress import take_place
 
@@ -25,12 +26,14 @@ _MEMORY_A_JOB = 9 << 28  # bytes, beside its rows; our largest, a ResNet50, take
 # Processes are forked from a server that has imported these and done nothing else: starting one costs
 # milliseconds instead of the seconds that torch takes, and no thread of this process is forked along.
 context = multiprocessing.get_context("forkserver")
-_PRELOADED = ["softvote.training", "softvote.inference", "softvote.checkpoint", "softvote.loops"]
+_PRELOADED = ["softvote.training", "softvote.inference", "softvote.checkpoint"]
+_FOR_PROCESSORS = "softvote.loops"  # and of no use where there is a GPU
 
 
 def prepare() -> None:
     """Let the server import torch while this process looks for mistakes."""
-    context.set_forkserver_preload(_PRELOADED)
+    has_gpu = any(Path("/dev").glob("nvidia[0-9]*"))  # which only torch could tell for certain, in seconds
+    context.set_forkserver_preload(_PRELOADED + ([] if has_gpu else [_FOR_PROCESSORS]))
     resource_tracker.ensure_running()  # before the mask, which starting it would lift
     # Ctrl-C reaches every process of the terminal; this one alone answers it, and ends the others.
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
@@ -105,6 +108,7 @@ class _Running:
     place: int
     process: ForkServerProcess
     said: Connection
+    began: float
 
 
 class _Pool:
@@ -115,6 +119,7 @@ class _Pool:
         self.waiting, self.running, self.left = list(work.jobs), list[_Running](), list[Left]()
         self.places = list(range(len(gpus)))
         self.something_was_done = False
+        self.time = TimeLeft(work.deadline)
 
     def run(self) -> list[Left]:
         """Until nothing is left that could be done."""
@@ -137,7 +142,10 @@ class _Pool:
         for job in list(self.waiting):
             if self.places and job.is_ready():
                 self.waiting.remove(job)
-                self._start(job, self.places.pop(0))
+                if self.time.is_enough(job):
+                    self._start(job, self.places.pop(0))
+                else:
+                    self.left.append(late(job))
 
     def _leave_what_is_blocked(self) -> None:
         """One that is blocked blocks those that start from it."""
@@ -156,11 +164,13 @@ class _Pool:
         )
         process.start()
         saying.close()
-        self.running.append(_Running(job, place, process, said))
+        self.running.append(_Running(job, place, process, said, time.monotonic()))
 
     def _collect(self) -> None:
-        """Wait until a process says what became of its job, or ends, and note it."""
-        spoken = connection.wait([running.said for running in self.running])
+        """Wait until a process says what became of its job, or ends; at the deadline stop all."""
+        spoken = connection.wait([running.said for running in self.running], self.time.until_deadline())
+        if not spoken:
+            self._stop()
         for running in [running for running in self.running if running.said in spoken]:
             left = _outcome(running)
             self.running.remove(running)
@@ -169,6 +179,17 @@ class _Pool:
                 self.left.append(left)
             else:
                 self.something_was_done = True
+                self.time.note(running.job, time.monotonic() - running.began)
+
+    def _stop(self) -> None:
+        """Leave what runs; the state that it wrote down is kept."""
+        for running in self.running:
+            running.process.terminate()
+            running.process.join()
+            running.said.close()
+            self.left.append(late(running.job))
+        self.places = list(range(len(self.gpus)))
+        self.running.clear()
 
     def _take_up_what_was_busy(self) -> None:
         """Another run may have left it meanwhile; asked again as long as time goes by with work."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +16,7 @@ from softvote.ledger import REFIT_BESIDE, Entry, append_entry
 from softvote.predictions import score_from
 from softvote.scores import accuracy
 from softvote.stages import Run
-from softvote.stages.plan import make_plan
+from softvote.stages.plan import Plan, make_plan
 from softvote.stages.send import Sending, send, where_it_goes
 from softvote.submission import submission_text, write_submission
 from softvote.tables import render
@@ -54,7 +56,8 @@ def written(run: Run, name: str) -> tuple[Entry, Path]:
     path = write_labels(run, plan.dataset, predictions.test)
     truth = read_solution(run.pipeline.competition, run.workspace)
     solution = None if truth is None else accuracy(predictions.test, truth).value
-    return _entry(run, name, path, len(predictions.test), solution), path
+    entry = _entry(run, name, path, len(predictions.test), solution)
+    return replace(entry, device=_device(plan, entry.members)), path
 
 
 def write_labels(run: Run, dataset: Dataset, test: NDArray[np.float32]) -> Path:
@@ -107,6 +110,12 @@ def _folds(run: Run, name: str) -> str:
     voters = [name] if name in pipeline.members else pipeline.voters
     refit = any(pipeline.members[voter].refit for voter in voters)
     return f"{len(pipeline.folds.trained)}/{pipeline.folds.count}{REFIT_BESIDE if refit else ''}"
+
+
+def _device(plan: Plan, members: Sequence[str]) -> str:
+    """The accelerators that trained these members."""
+    recipes = [read_json(job.folder.recipe) for member in members for job in plan.jobs_of(member)]
+    return ", ".join(sorted({str(recipe.get("device", "")) for recipe in recipes} - {""}))
 
 
 def _show(entry: Entry) -> None:

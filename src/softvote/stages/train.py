@@ -24,6 +24,7 @@ def run(
     members: Sequence[str] = (),
     only_folds: Sequence[int] = (),
     checkpoint_seconds: float = CHECKPOINT_SECONDS,
+    deadline: float = math.inf,
 ) -> None:
     """Train what is due and predict with it.
 
@@ -31,6 +32,7 @@ def run(
         members: only these; all when empty.
         only_folds: only these; all when empty.
         checkpoint_seconds: between two checkpoints of a training.
+        deadline: of time.monotonic(); a training that cannot end before it is left for another time.
 
     Raises:
         UserError: no folds, folds of other data, a network that cannot be built; or, after all others are
@@ -41,7 +43,7 @@ def run(
     due = [job for job in chosen if job.state() != "done"]
     _refuse_groundless(due)
     _tell(chosen, due)
-    left = _done(plan, due, checkpoint_seconds) if due else []
+    left = _done(plan, due, checkpoint_seconds, deadline) if due else []
     for each in left:
         if each.kind == "busy":
             print(f"{each.job.label}: {each.why}")
@@ -51,13 +53,14 @@ def run(
         raise UserError("\n".join(failed))
 
 
-def _done(plan: Plan, due: list[Job], checkpoint_seconds: float) -> list[Left]:
+def _done(plan: Plan, due: list[Job], checkpoint_seconds: float, deadline: float) -> list[Left]:
     """Do what is due; what was left."""
     run = plan.run
     engine = create_engine(run.pipeline.engine)
     _refuse_late_failures(plan, due)
     competition, trainings = run.pipeline.competition, len(plan.jobs)
-    return engine(Work(run.workspace, competition, due, trainings, plan.folds, checkpoint_seconds))
+    work = Work(run.workspace, competition, due, trainings, plan.folds, checkpoint_seconds, deadline)
+    return engine(work)
 
 
 def _chosen(plan: Plan, members: Sequence[str], only_folds: Sequence[int]) -> list[Job]:
