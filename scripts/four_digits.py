@@ -34,15 +34,12 @@ from numpy.typing import NDArray
 
 from softvote.artifacts import written_whole
 from softvote.errors import UserError
-from softvote.readers.digits import SIDE, Digits, read_csv, read_npy
+from softvote.layout import FIRST, SIDE, STEP_HIGH, STEP_LOW
+from softvote.readers.digits import Digits, read_csv, read_npy
 from softvote.seeds import derive_seed
 
 HEIGHT, WIDTH = 40, 168
 DIGITS = 4
-FIRST = 8
-"""The first digit's box begins in the columns 0..FIRST."""
-STEP_LOW, STEP_HIGH = 14, 44
-"""A box begins so many columns after the one before it; boxes under 28 apart overlap."""
 HELD_OUT = 5
 """With --test, one digit in so many is for the test images alone."""
 DROP = HEIGHT - SIDE

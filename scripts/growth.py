@@ -43,8 +43,9 @@ from softvote import machine
 from softvote.artifacts import Workspace, sha256_of, write_json, write_text, written_whole
 from softvote.errors import UserError
 from softvote.jobs import Job
+from softvote.layout import SIDE
 from softvote.predictions import Predictions, write_predictions
-from softvote.readers.digits import SIDE, Digits, read_csv
+from softvote.readers.digits import Digits, read_csv
 from softvote.seeds import derive_seed
 from softvote.stages import open_run
 from softvote.stages.plan import make_plan

@@ -345,6 +345,7 @@ ADDER, SUM = Task(19, 1, addend=True), Task(37, 4)
 KINDS: dict[str, tuple[str, Task, tuple[int, int, int]]] = {
     "adder_net": ("softmax", ADDER, (1, 28, 28)),
     "cnn": ("regression", ADDER, (3, 8, 8)),
+    "crop_reader": ("digits", SUM, (1, 28, 168)),
     "encoder_decoder": ("regression", SUM, (1, 32, 32)),
     "multilabel_cnn": ("multilabel", SUM, (1, 16, 40)),
     "resnet50_regressor": ("regression", SUM, (1, 32, 32)),

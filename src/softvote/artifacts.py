@@ -199,6 +199,11 @@ class FoldFolder(VoterFolder):
         return self.path / "log.csv"
 
     @property
+    def glyphs(self) -> Path:
+        """Single digits of its training rows, and what they are by readings and sums."""
+        return self.path / "glyphs.npz"
+
+    @property
     def checkpoint(self) -> Path:
         """The state of a training that is under way, or was stopped."""
         return self.path / "checkpoint.pt"

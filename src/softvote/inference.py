@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from safetensors.torch import load_file
 from torch import Tensor
+from torch.nn import functional
 
 from softvote import models
 from softvote.artifacts import FoldFolder, read_json, sha256_of
@@ -19,6 +20,7 @@ from softvote.competition import Task
 from softvote.ensemble import soft_vote
 from softvote.errors import UserError
 from softvote.execution import Execution, find_device
+from softvote.heads import DIGITS
 from softvote.networks import Network, create_network
 from softvote.normalise import Normalisation
 from softvote.predictions import Predictions, joined
@@ -68,6 +70,25 @@ class Predictor:
         if look is None:
             return None
         return self._in_batches(lambda batch, _: look(self._prepared(batch)).float(), images, None)
+
+    def digits(self, images: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """What a network that finds digits reads, and where.
+
+        Returns:
+            float32 (N, S, 10), probabilities of the digits; float32 (N, S), the columns around which it finds
+            them, in pixels.
+
+        Raises:
+            UserError: it does not say where it looks.
+        """
+        looks, outputs = self.attention(images), torch.from_numpy(self.outputs(images))
+        if looks is None:
+            raise UserError("its network does not say where it looks; take a network of slots")
+        columns = (np.arange(looks.shape[2], dtype=np.float32) + 0.5) * (
+            images.shape[3] / looks.shape[2]
+        ) - 0.5
+        probabilities = functional.softmax(outputs.view(len(images), -1, DIGITS), dim=2)
+        return probabilities.numpy(), looks @ columns
 
     def out_of_fold(
         self,

@@ -13,7 +13,7 @@ import resource
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -41,6 +41,7 @@ from softvote.ensemble import RULES_VERSION
 from softvote.extra import ExtraRows, digest_of, load_extra
 from softvote.folds import FoldTable
 from softvote.git import git_state
+from softvote.glyphs import GLYPHS_VERSION, glyphs_of
 from softvote.kept import Findings, remembered
 from softvote.pipeline import Pipeline
 from softvote.predictions import Predictions, are_whole, write_predictions
@@ -79,7 +80,7 @@ class Job:
         identity: everything that decides the weights; what the recipe leaves as it is stays out, so
             that a recipe learns new words without being trained again.
         test_digest: of the test images.
-        source: the job whose weights this one starts from.
+        source: the job whose weights, or whose glyphs, this one starts from.
         extra: reads the rows that are added to its training rows.
         repeat: from 0; the first is the training of a member without repeats.
     """
@@ -233,7 +234,7 @@ class _Planner:
         """A job of a member on a fold, or on all rows."""
         if (name, fold, repeat) not in self.jobs:
             member = self.pipeline.members[name].model_copy(update={"repeats": 1, "refit": False})
-            source = self._source(member.init_from, fold, repeat) if member.init_from else None
+            source = self._source(member.source, fold, repeat) if member.source else None
             identity = self._identity(name, member, fold, repeat, source)
             voter, digest = self.folder.voter(name), self.dataset.test_digest
             folder = voter.refit if fold == REFIT else voter.fold(fold, repeat)
@@ -260,8 +261,10 @@ class _Planner:
             identity["repeat"] = repeat
         if (weights := member.weights_file) and weights.is_file():
             identity["weights"] = sha256_of(weights)
-        if source:
+        if source and member.init_from:
             identity["init_from"] = source.training_key
+        elif source:
+            identity["glyphs_from"] = key_of([GLYPHS_VERSION, source.training_key])
         if member.extra_train:
             files = member.extra_train.model_dump_json()
             if files not in self.extra_digests:
@@ -319,9 +322,11 @@ def _train(
     from softvote.training import train
 
     data = training_rows(job, dataset, folds)
+    if job.source and job.member.glyphs_from:
+        data = replace(data, glyphs=glyphs_of(job.source.folder, dataset, folds == job.fold))
     seed = training_seed(job.identity["pipeline_seed"], job.member_name, job.fold, job.repeat)
     source = job.source_weights()  # before they are read: if others come meanwhile, this one is due again
-    start = load_weights(job.source.folder) if job.source else None
+    start = load_weights(job.source.folder) if job.source and job.member.init_from else None
     checkpoints = _checkpoints(job, source, seconds, keep)
     started = time.perf_counter()
     trained = train(job.member, data, job.task, seed, job.label, start, checkpoints, findings)

@@ -116,7 +116,7 @@ def _needed_of(pipeline: Pipeline, voter: str) -> Pipeline:
         name: str | None = voting
         while name and name not in names:
             names.append(name)
-            name = pipeline.members[name].init_from
+            name = pipeline.members[name].source
     members = {name: member for name, member in pipeline.members.items() if name in names}
     alone = {"shares": None, "rule": "auto"} if voter in pipeline.members else {}
     ensemble = pipeline.ensemble.model_copy(update={"members": voters} | alone)

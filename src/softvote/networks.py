@@ -95,6 +95,17 @@ def _refuse_misfits(member: Member, task: Task, takes_addend: bool) -> None:
         )
 
 
+def _refuse_blind(name: str, pipeline: Pipeline, shape: tuple[int, int, int]) -> None:
+    """Refuse to learn from the glyphs of a member that reads no digits, or does not say where."""
+    member = pipeline.members[name]
+    network = create_network(member, pipeline.competition.task, shape, with_weights=False)
+    if member.head != "digits" or not hasattr(network.model, "attention"):
+        raise UserError(
+            f"glyphs_from: {name} does not say which digits stand where; name a network of slots with "
+            "head: digits"
+        )
+
+
 def build_networks(pipeline: Pipeline, names: Sequence[str], with_weights: bool) -> dict[str, Network]:
     """Each member's network, untrained and frozen as it will learn; `with_weights` as for `create_network`.
 
@@ -115,6 +126,8 @@ def build_networks(pipeline: Pipeline, names: Sequence[str], with_weights: bool)
             if member.init_from:
                 source = create_network(pipeline.members[member.init_from], task, shape, with_weights=False)
                 models.take_over(network.model, source.model.state_dict())
+            if member.glyphs_from:
+                _refuse_blind(member.glyphs_from, pipeline, shape)
             if member.freeze:
                 models.freeze_backbone(network.model)
             networks[name] = network

@@ -151,17 +151,17 @@ class Pipeline(Strict):
     def _members_build_on_members(self) -> Pipeline:
         problems = []
         for name, member in self.members.items():
-            source = member.init_from
+            source, key = member.source, "init_from" if member.init_from else "glyphs_from"
             if source is not None and source not in self.members:
                 what = f"no member '{source}'; {one_of(list(self.members), source)}"
-                problems.append(f"members.{name}.init_from: {what}")
+                problems.append(f"members.{name}.{key}: {what}")
             elif source is not None and member.refit and not self.members[source].refit:
                 problems.append(
                     f"members.{name}.refit: starts from {source}, which has none; set it there too"
                 )
             elif circle := self._circle_from(name):
                 what = f"goes in a circle: {' <- '.join(circle)}; break it"
-                problems.append(f"members.{name}.init_from: {what}")
+                problems.append(f"members.{name}.{key}: {what}")
         if problems:
             raise ValueError("\n".join(problems))
         return self
@@ -169,8 +169,8 @@ class Pipeline(Strict):
     def _circle_from(self, name: str) -> list[str]:
         """The members from this one back to itself, each starting from the next; empty without a circle."""
         path = [name]
-        while (member := self.members.get(path[-1])) and member.init_from not in (None, *path[1:]):
-            path.append(str(member.init_from))
+        while (member := self.members.get(path[-1])) and member.source not in (None, *path[1:]):
+            path.append(str(member.source))
             if path[-1] == name:
                 return path
         return []
@@ -233,6 +233,8 @@ def _misfits(member: Member, competition: Competition) -> Iterator[tuple[str, st
         yield "head", f"{member.head} needs to know how many digits hide; say competition.hidden_digits"
     elif member.head == "multilabel" and hidden != 1 and not (extra and extra.digits):
         yield "head", "multilabel learns from rows whose digits are known; give extra_train with digits"
+    if member.glyphs_from and ((hidden or 0) < 2 or competition.addend or competition.image.channels != 1):
+        yield "glyphs_from", "composes grey images of several hidden digits, and here are none; leave it out"
     if extra and extra.digits and hidden is None:
         yield "extra_train.digits", "mean nothing here; say competition.hidden_digits, or leave them out"
 

@@ -241,6 +241,9 @@ class Member(Recipe):
     """Further keyword arguments of the network, as timm names them, such as `drop_rate` or `pretrained`."""
     init_from: str | None = None
     """Name of another member, from whose backbone's weights of the same fold this one starts."""
+    glyphs_from: str | None = None
+    """A member of slots under head: digits. This one learns from images composed anew in every epoch,
+    of digits that were cut from the training images and named by that member's readings and the sums."""
     freeze: bool = False
     """Keep the weights that `init_from` gives as they are, and train only the classifier."""
 
@@ -249,6 +252,25 @@ class Member(Recipe):
         if self.freeze and not self.init_from:
             raise ValueError("freeze keeps the weights of init_from; name a member there or leave freeze out")
         return self
+
+    @model_validator(mode="after")
+    def _composed_images_suffice(self) -> Member:
+        if not self.glyphs_from:
+            return self
+        if self.head != "digits":
+            raise ValueError("glyphs_from teaches single digits; say head: digits")
+        if self.init_from or self.extra_train or self.mixup or self.view:
+            raise ValueError(
+                "glyphs_from goes without init_from, extra_train, mixup and view; leave them out"
+            )
+        if isinstance(self.schedule, Plateau) and self.schedule.watch == "held_out":
+            raise ValueError("glyphs_from leaves no rows to hold out; let the schedule watch: training_loss")
+        return self
+
+    @property
+    def source(self) -> str | None:
+        """The member whose training of the same fold must be there first."""
+        return self.init_from or self.glyphs_from
 
     @property
     def weights_file(self) -> Path | None:

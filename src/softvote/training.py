@@ -35,6 +35,7 @@ from softvote.execution import (
     to_device,
     wait_for,
 )
+from softvote.glyphs import Glyphs
 from softvote.graphs import StepGraphs, create_recorder
 from softvote.kept import Findings, remembered
 from softvote.models.layers import FeaturesThenClassifier
@@ -59,12 +60,14 @@ class TrainingRows:
         rows: int64 (n,), row numbers in the train file; augmentation is drawn by them, on the device
             where they lie.
         digits: int64 (n, S), the hidden digits; -1 throughout a row where they are not known.
+        glyphs: single digits from which images are composed that are fed in place of the rows' own.
     """
 
     images: Tensor
     values: Tensor
     rows: Rows
     digits: Tensor | None = None
+    glyphs: Glyphs | None = None
 
     def take(self, which: Rows) -> TrainingRows:
         """Some of the rows, by position, int64 (B,) of the processor or on the device."""
@@ -136,7 +139,7 @@ def train(
     execution.place(network.model)
     fed, watched = _hold_out(member, data, seed)
     normalisation = Normalisation.of(fed.images, member.normalise)
-    training = _create_training(member, network, execution, normalisation, seed)
+    training = _create_training(data, member, network, execution, normalisation, seed)
     with for_training(execution.device):
         training.run(fed, watched, label, checkpoints, state)
     trained = replace(network, model=training.predictor)
@@ -156,8 +159,18 @@ def execution_for(member: Member, network: Network, images: Tensor, findings: Fi
 
 
 def _create_training(
-    member: Member, network: Network, execution: Execution, normalisation: Normalisation, seed: int
+    data: TrainingRows,
+    member: Member,
+    network: Network,
+    execution: Execution,
+    normalisation: Normalisation,
+    seed: int,
 ) -> Training:
+    if data.glyphs is not None:
+        from softvote.recompose import CompositionTraining  # which is a training
+
+        size = data.images.shape[2], data.images.shape[3]
+        return CompositionTraining(data.glyphs, size, member, network, execution, normalisation, seed)
     changing = member.augment is not None or member.mixup or is_random(member.view)
     same_each_time = member.freeze and not changing
     if same_each_time and isinstance(network.model, FeaturesThenClassifier):
@@ -198,6 +211,9 @@ class EpochSoFar:
 
 class Training:
     """The state of one training: what changes from step to step."""
+
+    drawn = ("augment", "addends")
+    """Purposes for which numbers are drawn in a step, each by a seed of its own in every epoch."""
 
     def __init__(
         self,
@@ -391,7 +407,7 @@ class Training:
                     self.optimizer.step()
             return totals
 
-        for what in ("augment", "addends"):
+        for what in self.drawn:
             self._seed(what, epoch)
         assert isinstance(which, Tensor)
         totals = graphs.take((self._augmented(epoch), share < 1), which, share, step)
@@ -405,7 +421,16 @@ class Training:
         Args:
             share: of mixup; None mixes nothing.
         """
-        batch = data.take(which)
+        loss, outputs, targets = self._forward(epoch, data.take(which), share)
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        named = self.network.head.probabilities(outputs.detach()).argmax(1)
+        return torch.stack([loss.detach() * len(which), (named == targets).sum().float()])
+
+    def _forward(
+        self, epoch: int, batch: TrainingRows, share: float | Tensor | None
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """The loss of a batch, the outputs, and what is right, int64 (B,); `share` as of `_gradients`."""
         images, addends = self._batch(epoch, batch.images, batch.rows), self._addends(epoch, batch)
         if share is not None:
             images = share * images + (1 - share) * images.flip(0)
@@ -414,11 +439,7 @@ class Training:
         if share is not None:
             digits = None if batch.digits is None else batch.digits.flip(0)
             loss = share * loss + (1 - share) * self._loss(outputs, addends, batch.values.flip(0), digits)
-        self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        named = self.network.head.probabilities(outputs.detach()).argmax(1)
-        right = (named == _targets(batch.values, addends)).sum()
-        return torch.stack([loss.detach() * len(which), right.float()])
+        return loss, outputs, _targets(batch.values, addends)
 
     def _seed(self, what: str, epoch: int) -> Seed:
         """The seed of all that is drawn for one purpose in an epoch."""

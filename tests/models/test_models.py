@@ -32,6 +32,7 @@ from softvote.models import (
     without_published_weights,
 )
 from softvote.models.adder_net import AdderNet
+from softvote.models.crop_reader import CropReader
 from softvote.models.digit_encoder import DigitEncoder
 from softvote.models.doucet_resnet import NormedBlock
 from softvote.models.encoder_decoder import EncoderDecoder
@@ -73,6 +74,14 @@ NETWORKS = {
     "basic_cnn": Facts(44_426, smallest=sides(16, 15)),
     "big_kernel_cnn": Facts(857_930, smallest=sides(4, 3)),
     "cnn": Facts(871_530, smallest=sides(4, 3)),
+    "crop_reader": Facts(
+        1_339_082,
+        DIGITS,
+        40,
+        ((28, 168), (27, 168)),
+        [(20, 1, 28, 80), (40, 3, 33, 170)],
+        batch=4,
+    ),
     "deotte_cnn": Facts(
         326_410, smallest=sides(25, 24), others=[(10, 1, 28, 28), (37, 3, 40, 25), (2, 1, 33, 64)]
     ),
@@ -161,6 +170,18 @@ def test_other_sizes_channels_and_outputs(
     assert found.shape == (3, outputs) and found.dtype == torch.float32 and found.isfinite().all()
 
 
+def outputs_of(network: nn.Module, batch: Tensor) -> Tensor:
+    """All that a network learns by; one that looks for places is taught those."""
+    if isinstance(network, CropReader):
+        places = torch.tensor([[row, 4 + 30 * row] for row in range(network.digits)]).expand(
+            len(batch), -1, -1
+        )
+        read, improbable = network.taught(batch, places, places)
+        return read + improbable
+    outputs: Tensor = network(batch)
+    return outputs
+
+
 def let_gradients_through(network: nn.Module) -> None:
     """Some layers start at zero and let nothing through backwards until the first step."""
     if isinstance(network, STNCNN):
@@ -179,7 +200,7 @@ def let_gradients_through(network: nn.Module) -> None:
 def test_gradient_reaches_every_parameter(name: str) -> None:
     network = built(name)
     let_gradients_through(network)
-    outputs = network(batch_for(name))
+    outputs = outputs_of(network, batch_for(name))
     (outputs * torch.randn(outputs.shape, generator=torch.Generator().manual_seed(2))).sum().backward()
     without = [key for key, p in network.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0]
     assert without == []
@@ -210,7 +231,7 @@ def test_one_thread_learns_what_pytorchs_layers_learn(
             monkeypatch.setattr(fused, "serves", serves)
             torch.manual_seed(0)
             with execution.autocast():
-                outputs = network(batch)
+                outputs = outputs_of(network, batch)
             network.zero_grad()
             # To a target, because the squares of what ends in batch norm always have the same sum.
             (outputs.float() - target).square().sum().backward()
@@ -245,6 +266,7 @@ def test_classifier_and_backbone_are_told_apart_by_name(name: str) -> None:
     backbone = {
         "sum_decoder": set(),
         "stn_cnn": {"transformer", "features"},
+        "crop_reader": {"locator"},
         "slot_cnn": {"features", "finder"},
         "slot_resnet5": {"features", "finder"},
     }

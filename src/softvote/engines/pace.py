@@ -12,7 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from multiprocessing import connection
 from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerProcess
@@ -28,6 +28,7 @@ from softvote.engines.base import Work
 from softvote.engines.local import context, end_with_parent, prepare, take_share
 from softvote.errors import UserError
 from softvote.execution import Execution, wait_for
+from softvote.glyphs import any_glyphs
 from softvote.inference import Predictor
 from softvote.jobs import Job, training_rows
 from softvote.kept import kept_in
@@ -168,6 +169,8 @@ def _trial(job: Job, work: Work, meet: Meet, seconds: float) -> Pace:
     began = time.perf_counter()
     dataset = work.dataset()
     data = training_rows(job, dataset, work.folds)
+    if job.member.glyphs_from:
+        data = replace(data, glyphs=any_glyphs())
     trial = _Trial(job, work, data, meet)
     # What is slow once in a process is slow here; only the choice is left out, which one training makes.
     before = time.perf_counter() - began - trial.choosing

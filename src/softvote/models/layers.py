@@ -123,6 +123,15 @@ def conv_bn_relu(in_chans: int, out_chans: int, kernel: int, pool: bool = False)
     )
 
 
+def strided_conv(in_chans: int, out_chans: int, kernel: int, stride: int = 1) -> Layers:
+    """Convolution without bias, batch norm, ReLU; every so many pixels."""
+    return Layers(
+        nn.Conv2d(in_chans, out_chans, kernel, stride, kernel // 2, bias=False),
+        nn.BatchNorm2d(out_chans),
+        nn.ReLU(inplace=True),
+    )
+
+
 class Flatten(nn.Flatten):
     """Flattens, and hands the gradient back in the memory format of the features.
 

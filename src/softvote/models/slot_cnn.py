@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from softvote.errors import UserError
 from softvote.heads import DIGITS
-from softvote.models.layers import ImageSize, Layers, output_shape, without_weights
+from softvote.models.layers import ImageSize, Layers, output_shape, strided_conv, without_weights
 from softvote.models.resnet5 import ResidualBlock
 
 
@@ -111,25 +111,17 @@ class Finder(nn.Module):
         return torch.softmax(scores.float() + self.lean, dim=2)
 
 
-def _conv(in_chans: int, out_chans: int, kernel: int, stride: int = 1) -> Layers:
-    return Layers(
-        nn.Conv2d(in_chans, out_chans, kernel, stride, kernel // 2, bias=False),
-        nn.BatchNorm2d(out_chans),
-        nn.ReLU(inplace=True),
-    )
-
-
 @register_model
 def slot_cnn(pretrained: bool = False, in_chans: int = 1, **kwargs: Any) -> SlotNetwork:
     """Six convolutions and pooling; 519,510 parameters at 1 x 40 x 168 and four slots."""
     trunk = nn.Sequential(
-        _conv(in_chans, 32, 5, stride=2),
-        _conv(32, 48, 3),
-        _conv(48, 48, 3),
+        strided_conv(in_chans, 32, 5, stride=2),
+        strided_conv(32, 48, 3),
+        strided_conv(48, 48, 3),
         nn.MaxPool2d(2),
-        _conv(48, 96, 3),
-        _conv(96, 96, 3),
-        _conv(96, 96, 3),
+        strided_conv(48, 96, 3),
+        strided_conv(96, 96, 3),
+        strided_conv(96, 96, 3),
     )
     return SlotNetwork(trunk, in_chans=in_chans, **without_weights(pretrained, kwargs))
 
@@ -138,6 +130,6 @@ def slot_cnn(pretrained: bool = False, in_chans: int = 1, **kwargs: Any) -> Slot
 def slot_resnet5(pretrained: bool = False, in_chans: int = 1, **kwargs: Any) -> SlotNetwork:
     """A convolution and two residual blocks; 811,878 parameters at 1 x 40 x 168 and four slots."""
     trunk = nn.Sequential(
-        _conv(in_chans, 32, 5, stride=2), ResidualBlock(32, 48), ResidualBlock(48, 96, stride=2)
+        strided_conv(in_chans, 32, 5, stride=2), ResidualBlock(32, 48), ResidualBlock(48, 96, stride=2)
     )
     return SlotNetwork(trunk, in_chans=in_chans, reach=3, **without_weights(pretrained, kwargs))

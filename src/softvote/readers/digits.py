@@ -13,13 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from softvote.errors import Problems
+from softvote.layout import SIDE
 from softvote.readers.base import looked_up, shown
 from softvote.readers.npy import load_array
 from softvote.readers.pixel_csv import pixel_values
 from softvote.readers.table import open_table
 
-SIDE = 28
-"""Height and width of an image."""
 LABEL = "label"
 """The label's column in a pixel CSV."""
 
