@@ -47,8 +47,8 @@ data: install ## Download the pipeline's competition from Kaggle, or unpack one:
 four-digits: install ## Make four-digit images with known digits, from Digit Recognizer's, into input/four-digits/
 	$(BIN)/python scripts/four_digits.py input/digit-recognizer/train.csv input/four-digits
 
-fresh-digits: install ## The same as a competition whose test images show digits that no training image shows
-	$(BIN)/python scripts/four_digits.py input/digit-recognizer/train.csv input/fresh-digits --test 6000
+fresh-digits: install ## The same as a competition whose test images show digits that no training image shows; SEED=2027 makes others
+	$(BIN)/python scripts/four_digits.py input/digit-recognizer/train.csv input/fresh-digits$(if $(SEED),-$(SEED) --seed $(SEED)) --test 6000
 
 digit-adder: install ## Make the competition digit-adder, from Digit Recognizer's images, into input/digit-adder/
 	$(BIN)/python scripts/digit_adder.py input/digit-recognizer/train.csv input/digit-adder

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import test_recompose
 import torch
 from conftest import Digits
 from torch import Tensor
@@ -172,6 +173,23 @@ def test_recorded_steps_train_as_plain_ones(
     assert_same(run(data, **facts), from_memory)
     assert_alike(from_memory, plain, within=0.01 if "schedule" in facts else 0)
     assert made[-1].replays > 8 and 1 <= made[-1].records <= 4
+
+
+def test_images_are_composed_anew_in_each_replay(with_graphs: Callable[[Any], Recorders]) -> None:
+    recipe = test_recompose.member(
+        schedule={"name": "cosine"}, augment={"rotate": 10, "shift": 2}, plain_epochs=1, epochs=5
+    )
+
+    def learn() -> Trained:
+        return train(recipe, test_recompose.rows(32), Task(19, 2), 0, "tiny fold 0")
+
+    plain = learn()
+    with_graphs(None)
+    from_memory = learn()
+    made = with_graphs(TapeRecorder)
+    assert_same(learn(), from_memory)
+    assert_alike(from_memory, plain, within=0.01)
+    assert made[-1].replays >= 4 and made[-1].records == 1
 
 
 def test_a_training_that_was_stopped_goes_on_to_the_same_bits(

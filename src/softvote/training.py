@@ -8,9 +8,10 @@ A frozen backbone without augmentation sees every image once; its features are t
 
 from __future__ import annotations
 
+import functools
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -139,7 +140,8 @@ def train(
     execution.place(network.model)
     fed, watched = _hold_out(member, data, seed)
     normalisation = Normalisation.of(fed.images, member.normalise)
-    training = _create_training(data, member, network, execution, normalisation, seed)
+    create = _create_training if data.glyphs is None else _composing(data.glyphs, data.images)
+    training = create(member, network, execution, normalisation, seed)
     with for_training(execution.device):
         training.run(fed, watched, label, checkpoints, state)
     trained = replace(network, model=training.predictor)
@@ -158,19 +160,16 @@ def execution_for(member: Member, network: Network, images: Tensor, findings: Fi
     return choose_execution(network.model, shape, member.precision, member.memory_format, named, findings)
 
 
-def _create_training(
-    data: TrainingRows,
-    member: Member,
-    network: Network,
-    execution: Execution,
-    normalisation: Normalisation,
-    seed: int,
-) -> Training:
-    if data.glyphs is not None:
-        from softvote.recompose import CompositionTraining  # which is a training
+def _composing(glyphs: Glyphs, images: Tensor) -> Callable[..., Training]:
+    """What creates a training on images of the same size, composed of glyphs."""
+    from softvote.recompose import CompositionTraining  # which is a training
 
-        size = data.images.shape[2], data.images.shape[3]
-        return CompositionTraining(data.glyphs, size, member, network, execution, normalisation, seed)
+    return functools.partial(CompositionTraining, glyphs, (images.shape[2], images.shape[3]))
+
+
+def _create_training(
+    member: Member, network: Network, execution: Execution, normalisation: Normalisation, seed: int
+) -> Training:
     changing = member.augment is not None or member.mixup or is_random(member.view)
     same_each_time = member.freeze and not changing
     if same_each_time and isinstance(network.model, FeaturesThenClassifier):
