@@ -9,7 +9,7 @@ Speed. Two loops train the same network on the same images, with the same ranges
 (a) stock: float32, batches of 64 from a DataLoader with two workers, RandomAffine on PIL images, ToTensor,
     Normalize, Adam at 1e-3, cross-entropy; written out below, in one process with torch's own threads.
 (b) ours: softvote.training.train with the member's recipe from pipelines/, less shear and elastic, which (a)
-    has not; in as many processes at once, with as many threads, as the local engine gives the pipeline.
+    lacks; in as many processes at once, with as many threads, as the local engine gives the pipeline.
 The networks are softvote's in both; in (a) cnn and big_kernel_cnn have ReLU before pooling, as people write
 them. slot_cnn learns digits from sums: in both, the loss is cross-entropy over the 37 sums, through
 softvote's `digits` head.
@@ -75,23 +75,28 @@ from torch.utils.flop_counter import FlopCounterMode
 from torchvision import transforms
 
 import softvote
-from softvote import machine, training
-from softvote.artifacts import Workspace, read_json, write_json, write_text, written_whole
-from softvote.augment import Augmenter, create_augmenter
-from softvote.competition import Competition
-from softvote.dataset import load_dataset
-from softvote.engines.local import share
+from softvote.compute import machine
+from softvote.compute.device import find_device
+from softvote.compute.precision import Execution
+from softvote.config.competition import Competition
+from softvote.config.pipeline_file import load_pipeline
+from softvote.config.recipe import Augment, Member
+from softvote.data.dataset import load_dataset
+from softvote.data.normalisation import Normalisation
+from softvote.ensembling.predictions import score_from
 from softvote.errors import UserError, one_of
-from softvote.execution import Execution, find_device
-from softvote.git import git_state
-from softvote.inference import Predictor
-from softvote.networks import Network, create_network
-from softvote.normalise import Normalisation
-from softvote.pipeline_file import load_pipeline
-from softvote.predictions import score_from
-from softvote.recipe import Augment, Member
-from softvote.scores import in_words
-from softvote.tables import render
+from softvote.inference.network import Network, create_network
+from softvote.inference.predictor import Predictor
+from softvote.metrics.scores import in_words
+from softvote.reporting.tables import render
+from softvote.scheduling.resources import share
+from softvote.storage.files import read_json, write_json, write_text, written_whole
+from softvote.storage.git import git_state
+from softvote.storage.paths import Workspace
+from softvote.training import train as train_module
+from softvote.training import trainer
+from softvote.training.augment import Augmenter, create_augmenter
+from softvote.training.rows import TrainingRows
 
 Facts = dict[str, Any]
 
@@ -300,7 +305,7 @@ def _sums_of_digits(root: Path, place: Path) -> str:
     """2,000 images of four digits each, in three parts as the competition has them."""
     import four_digits  # the program beside this one
 
-    from softvote.readers.digits import read_csv
+    from softvote.data.readers.digits import read_csv
 
     source = read_csv(Workspace(root).input(FIVE) / "train.csv")
     made = four_digits.make(source, 2000, seed=2026)
@@ -407,8 +412,10 @@ def train_ours(case: Case, images: Images, epochs: int, seed: int) -> Predictor:
     plain = min(case.member.plain_epochs, epochs - 1)
     member = case.member.model_copy(update={"epochs": epochs, "plain_epochs": plain})
     pixels, values = torch.from_numpy(images.pixels), torch.from_numpy(images.values)
-    rows = training.TrainingRows(pixels, values, np.arange(len(values)))
-    trained = training.train(member, rows, case.competition.task, seed, f"{case.network}, ours, seed {seed}")
+    rows = TrainingRows(pixels, values, np.arange(len(values)))
+    trained = train_module.train(
+        member, rows, case.competition.task, seed, f"{case.network}, ours, seed {seed}"
+    )
     return Predictor(trained.network, trained.normalisation, trained.execution)
 
 
@@ -540,11 +547,11 @@ class Stopwatch:
 PARTS = ["gather", "augmentation", "normalise, lay out", "forward", "loss", "backward", "optimiser", "rest"]
 """Rest is the loop around the steps, the learning rate, and counting right answers."""
 FUNCTIONS: list[tuple[str, Any, str]] = [
-    ("gather", training.TrainingRows, "take"),
+    ("gather", TrainingRows, "take"),
     ("normalise, lay out", Normalisation, "__call__"),
     ("normalise, lay out", Execution, "lay_out"),
     ("forward", Network, "outputs"),
-    ("loss", training.Training, "_loss"),
+    ("loss", trainer.Training, "_loss"),
     ("backward", Tensor, "backward"),
 ]
 
@@ -563,7 +570,7 @@ def watched(stopwatch: Stopwatch) -> Iterator[None]:
         stopwatch.switch("rest")
 
     with ExitStack() as stack:
-        stack.enter_context(mock.patch.object(training, "create_augmenter", create_watched))
+        stack.enter_context(mock.patch.object(trainer, "create_augmenter", create_watched))
         for part, owner, name in FUNCTIONS:
             timed = stopwatch.timing(part, getattr(owner, name))
             stack.enter_context(mock.patch.object(owner, name, timed))
@@ -585,16 +592,16 @@ def run_ours(
 ) -> Facts:
     """Laps of a training of ours, which knows nothing of them."""
     torch.set_num_threads(threads)
-    laps, step, executions = Laps(line, stopwatch), training.Training._step, list[Execution]()
+    laps, step, executions = Laps(line, stopwatch), trainer.Training._step, list[Execution]()
 
-    def counted(self: training.Training, *given: Any) -> Tensor:
+    def counted(self: trainer.Training, *given: Any) -> Tensor:
         found = step(self, *given)
         executions[:] = [self.execution]
         laps.step_ended(len(given[-1]), self.execution)
         return found
 
     with (
-        suppress(Enough), mock.patch.object(training.Training, "_step", counted),
+        suppress(Enough), mock.patch.object(trainer.Training, "_step", counted),
         Path(os.devnull).open("w") as nowhere, redirect_stderr(nowhere),  # no bar beside our own lines
     ):  # fmt: skip
         train_ours(case, images_of(case, root), FOREVER, seed)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from softvote.demo_data import write_demo_digits
+from softvote.data.demo_digits import write_demo_digits
 
 
 def main() -> None:

@@ -27,10 +27,10 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.model_selection import train_test_split
 
-from softvote.artifacts import written_whole
+from softvote.data.readers.digits import Digits, read_csv
 from softvote.errors import UserError
-from softvote.readers.digits import Digits, read_csv
 from softvote.seeds import derive_seed
+from softvote.storage.files import written_whole
 
 ADDENDS = 10
 """Addends are 0..9."""

@@ -32,11 +32,11 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
-from softvote.artifacts import written_whole
+from softvote.data.digit_layout import FIRST, SIDE, STEP_HIGH, STEP_LOW
+from softvote.data.readers.digits import Digits, read_csv, read_npy
 from softvote.errors import UserError
-from softvote.layout import FIRST, SIDE, STEP_HIGH, STEP_LOW
-from softvote.readers.digits import Digits, read_csv, read_npy
 from softvote.seeds import derive_seed
+from softvote.storage.files import written_whole
 
 HEIGHT, WIDTH = 40, 168
 DIGITS = 4

@@ -34,20 +34,22 @@ import torch
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
-from softvote.artifacts import write_json
-from softvote.competition import Task
-from softvote.draws import SeedInMemory, draw_uniforms
+from softvote.compute.autotune import choose_execution
+from softvote.compute.device import find_device, for_training, wait_for
+from softvote.compute.draws import SeedInMemory, draw_uniforms
+from softvote.config.pipeline_file import load_pipeline
+from softvote.config.recipe import Member
+from softvote.data.normalisation import Normalisation
 from softvote.errors import UserError
-from softvote.execution import choose_execution, find_device, for_training, wait_for
-from softvote.graphs import StepGraphs, create_recorder
-from softvote.networks import Network, create_network
-from softvote.normalise import Normalisation
-from softvote.pipeline_file import load_pipeline
-from softvote.recipe import Member
-from softvote.schedules import LearningRate
+from softvote.inference.network import Network, create_network
+from softvote.reporting.tables import render
 from softvote.seeds import uniforms
-from softvote.tables import render
-from softvote.training import Training, TrainingRows
+from softvote.storage.files import write_json
+from softvote.task import Task
+from softvote.training.cuda_graphs import StepGraphs, create_recorder
+from softvote.training.optim import LearningRate
+from softvote.training.rows import TrainingRows
+from softvote.training.trainer import Training
 
 Facts = dict[str, Any]
 
@@ -183,7 +185,7 @@ class Crew:
 
     def start(self, count: int, rows: int) -> None:
         context = multiprocessing.get_context("forkserver")
-        context.set_forkserver_preload(["softvote.training"])
+        context.set_forkserver_preload(["softvote.training.train"])
         began = time.perf_counter()
         for _ in range(count):
             ours, its = context.Pipe()

@@ -39,17 +39,19 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from softvote import machine
-from softvote.artifacts import Workspace, sha256_of, write_json, write_text, written_whole
+from softvote.compute import machine
+from softvote.data.digit_layout import SIDE
+from softvote.data.readers.digits import Digits, read_csv
+from softvote.ensembling.predictions import Predictions, write_predictions
 from softvote.errors import UserError
-from softvote.jobs import Job
-from softvote.layout import SIDE
-from softvote.predictions import Predictions, write_predictions
-from softvote.readers.digits import Digits, read_csv
+from softvote.reporting.tables import render
+from softvote.scheduling.job import Job
 from softvote.seeds import derive_seed
 from softvote.stages import open_run
 from softvote.stages.plan import make_plan
-from softvote.tables import render
+from softvote.storage.files import write_json, write_text, written_whole
+from softvote.storage.fingerprints import sha256_of
+from softvote.storage.paths import Workspace
 
 Facts = dict[str, Any]
 Axis = Literal["rows", "members", "folds", "image", "most"]
@@ -64,7 +66,7 @@ MEMBERS, FOLDS, IMAGES = (1, 5, 25), (2, 5, 10), ((28, 28), (64, 64), (40, 168))
 MOST_CSV = 100_000
 """Rows of the largest pixel CSV: it is ten times as large as the array."""
 READ = (
-    "import sys; from pathlib import Path; from softvote.dataset import load_dataset; "
+    "import sys; from pathlib import Path; from softvote.data.dataset import load_dataset; "
     "from softvote.stages import open_run; run = open_run(Path(sys.argv[1]), sys.argv[2]); "
     "load_dataset(run.pipeline.competition, run.workspace)"
 )
@@ -272,8 +274,8 @@ def blocks_of_images(
     """
     import torch
 
-    from softvote.augment import create_augmenter
-    from softvote.recipe import Augment
+    from softvote.config.recipe import Augment
+    from softvote.training.augment import create_augmenter
 
     augment = create_augmenter(Augment(rotate=15, scale=0.15, shear=6, shift=2, elastic=1))
     boxes = [

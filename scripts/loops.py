@@ -1,4 +1,4 @@
-"""How much faster is a training step with softvote.loops than with PyTorch's own layers?
+"""How much faster is a training step with softvote.ops.cpu_kernels than with PyTorch's own layers?
 
     python scripts/loops.py                        # every network of ours in which something goes in one
     python scripts/loops.py cnn resnet5 --precision fp32 --rounds 20
@@ -20,11 +20,12 @@ from unittest import mock
 import torch
 from torch import Tensor, nn
 
-from softvote import fused, machine
+from softvote.compute import machine
+from softvote.compute.precision import Execution
 from softvote.errors import UserError, one_of
-from softvote.execution import Execution
 from softvote.models import create_model
-from softvote.tables import render
+from softvote.ops import fused_ops
+from softvote.reporting.tables import render
 
 DIGIT, DIGITS = (28, 28), (40, 168)
 NETWORKS = {
@@ -75,7 +76,7 @@ def _compared(name: str, execution: Execution, rounds: int) -> list[str]:
     with_loops, without = list[float](), list[float]()
     for _ in range(rounds + 1):
         with_loops.append(_milliseconds(network, optimizer, images, execution))
-        with mock.patch.object(fused, "serves", lambda *_: False):
+        with mock.patch.object(fused_ops, "serves", lambda *_: False):
             without.append(_milliseconds(network, optimizer, images, execution))
     with_loops, without = with_loops[1:], without[1:]  # the first round compiles and warms up
     ratios = [slow / quick for quick, slow in zip(with_loops, without, strict=True)]

@@ -24,7 +24,7 @@ from urllib.parse import unquote, urlsplit
 import yaml
 
 from softvote.cli import _parser as create_parser
-from softvote.pipeline import json_schema
+from softvote.config.pipeline import json_schema
 
 REPOSITORY = Path(__file__).parents[1]
 REFERENCE = REPOSITORY / "docs" / "reference"
@@ -116,9 +116,15 @@ def find_chooser(part: Schema) -> str:
     return next((f"{key}: {fixed[key]}" for key in ("name", "format") if key in fixed), "")
 
 
+def alternatives(entry: Schema) -> list[Schema]:
+    """What a key may hold, one entry a kind, however deep the schema nests them."""
+    kinds = [*entry.get("oneOf", []), *entry.get("anyOf", [])]
+    return [part for kind in kinds for part in (alternatives(kind) or [kind])]
+
+
 def find_references(entry: Schema) -> list[str]:
     """List the classes a key may hold."""
-    kinds = [entry, *entry.get("oneOf", []), *entry.get("anyOf", [])]
+    kinds = [entry, *alternatives(entry)]
     if isinstance(entry.get("additionalProperties"), dict):
         kinds.append(entry["additionalProperties"])
     return [kind["$ref"].rsplit("/", 1)[1] for kind in kinds if "$ref" in kind]
@@ -127,7 +133,7 @@ def find_references(entry: Schema) -> list[str]:
 def describe_type(entry: Schema, anchors: dict[str, str]) -> str:
     """Describe what may stand there, in words and intervals."""
     classes = [anchors[name] for name in find_references(entry)]
-    kinds = [kind for kind in [*entry.get("oneOf", []), *entry.get("anyOf", [])] if "$ref" not in kind]
+    kinds = [kind for kind in alternatives(entry) if "$ref" not in kind]
     if not kinds and not classes:
         return describe_value(entry)
     return " or ".join(classes + [describe_value(kind) for kind in kinds if kind.get("type") != "null"])

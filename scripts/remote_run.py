@@ -137,8 +137,8 @@ def pack(parsed: argparse.Namespace) -> None:
         UserError: a pipeline that cannot be read.
         RemoteError: data or wheels that are missing, a folder that is there, or too much of it all.
     """
-    from softvote.git import git_state
     from softvote.stages import open_run
+    from softvote.storage.git import git_state
 
     runs = [open_run(parsed.root, name) for name in parsed.pipelines]
     target: Path = parsed.to
@@ -295,8 +295,8 @@ def environment() -> Facts:
     import timm
     import torch
 
-    from softvote.execution import accelerator_name, find_device
-    from softvote.machine import cores, processor
+    from softvote.compute.device import accelerator_name, find_device
+    from softvote.compute.machine import cores, processor
 
     return {
         "device": accelerator_name(find_device()) or processor(),
@@ -355,7 +355,7 @@ def _pipeline(root: Path, name: str, parsed: argparse.Namespace, until: float, r
 
 def with_workers(run: "Run", workers: int) -> "Run":
     """The same with so many trainings at once; that is no setting of what they are."""
-    from softvote.pipeline import LocalEngine
+    from softvote.config.pipeline import LocalEngine
 
     engine = LocalEngine(workers=workers)
     return replace(run, pipeline=run.pipeline.model_copy(update={"engine": engine}))
@@ -367,7 +367,7 @@ def whole_part(run: "Run") -> list[str] | None:
     Returns:
         none where it is as it stands; None where not even the first fold is whole.
     """
-    from softvote.jobs import REFIT
+    from softvote.scheduling.job import REFIT
     from softvote.stages.plan import make_plan
 
     done = {(job.member_name, job.fold, job.repeat) for job in make_plan(run).jobs if job.state() == "done"}
@@ -435,8 +435,8 @@ def _add(archive: tarfile.TarFile, name: str, text: str) -> None:
 
 def _halved(folder: Path, name: str) -> dict[str, "NDArray[Any]"]:
     """A training's probabilities in half precision, under names of their own."""
-    from softvote.artifacts import FoldFolder
-    from softvote.predictions import read_predictions
+    from softvote.ensembling.predictions import read_predictions
+    from softvote.storage.paths import FoldFolder
 
     found = read_predictions(FoldFolder(folder))
     return {f"{name}/rows": found.rows, f"{name}/oof": halve(found.oof), f"{name}/test": halve(found.test)}
@@ -522,7 +522,8 @@ def _probabilities(out: Path) -> dict[str, "NDArray[Any]"]:
 
 
 def _take_folds(root: Path, name: str, texts: dict[str, str]) -> None:
-    from softvote.artifacts import Workspace, write_text
+    from softvote.storage.files import write_text
+    from softvote.storage.paths import Workspace
 
     folder = Workspace(root).pipeline(name)
     for path in (folder.folds, folder.folds_origin):
@@ -537,9 +538,9 @@ def _take_folds(root: Path, name: str, texts: dict[str, str]) -> None:
 
 def _take_trainings(run: "Run", texts: dict[str, str], arrays: dict[str, "NDArray[Any]"], device: str) -> int:
     """Lay out the trainings whose probabilities came; how many."""
-    from softvote.artifacts import write_json, write_text
-    from softvote.predictions import Predictions, write_predictions
+    from softvote.ensembling.predictions import Predictions, write_predictions
     from softvote.stages.plan import make_plan
+    from softvote.storage.files import write_json, write_text
 
     plan, taken = make_plan(run), 0
     for job in plan.jobs:
@@ -577,8 +578,9 @@ def _put_together(root: Path, name: str) -> None:
 
 
 def _take_submissions(root: Path, texts: dict[str, str], packed: Facts) -> None:
-    from softvote.artifacts import Workspace, write_text
-    from softvote.ledger import append_entry, read_ledger
+    from softvote.storage.files import write_text
+    from softvote.storage.paths import Workspace
+    from softvote.tracking.ledger import append_entry, read_ledger
 
     workspace = Workspace(root)
     came = workspace.submissions / ".came.csv"

@@ -15,9 +15,10 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from softvote.artifacts import Workspace, written_whole
 from softvote.errors import UserError
-from softvote.ledger import Entry, read_ledger
+from softvote.storage.files import written_whole
+from softvote.storage.paths import Workspace
+from softvote.tracking.ledger import Entry, read_ledger
 
 REFERENCE_ROWS = 28_000
 STEPS = {

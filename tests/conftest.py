@@ -20,7 +20,7 @@ from kaggle_place import imported_package
 from numpy.typing import NDArray
 from sklearn.datasets import load_digits
 
-from softvote.artifacts import Workspace
+from softvote.storage.paths import Workspace
 
 pytest_plugins = ["budget"]
 

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from softvote.competition import Competition
+from softvote.config.competition import Competition
 
 TRAIN, TEST = 30, 12
 TEST_IDS = [str(row + 1) for row in range(TEST)]

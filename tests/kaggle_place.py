@@ -15,8 +15,8 @@ from typing import Any, NamedTuple
 import pytest
 from projects import softvote
 
-from softvote.artifacts import Workspace
-from softvote.ledger import Entry, read_ledger
+from softvote.storage.paths import Workspace
+from softvote.tracking.ledger import Entry, read_ledger
 
 Server = Any
 

@@ -16,8 +16,8 @@ import pytest
 import yaml
 
 import softvote
-from softvote.pipeline import json_schema
-from softvote.pipeline_file import load_pipeline
+from softvote.config.pipeline import json_schema
+from softvote.config.pipeline_file import load_pipeline
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 PAGES = sorted([*REPOSITORY.glob("*.md"), *(REPOSITORY / "docs").glob("*.md")])

@@ -18,8 +18,8 @@ from projects import RECIPE, write_project
 from torch import nn
 from trainings import half_written, results, started
 
-from softvote import execution
-from softvote.execution import Execution
+from softvote.compute import autotune
+from softvote.compute.precision import Execution
 
 pytestmark = pytest.mark.slow
 
@@ -124,7 +124,7 @@ def probed(precision: str, deaths: int | None = None) -> None:
     def fastest(model: nn.Module, shape: object, candidates: list[Execution]) -> Execution:
         return Execution(candidates[0].device, precision, "contiguous", {})
 
-    execution._fastest = fastest  # type: ignore[assignment]
+    autotune._fastest = fastest  # type: ignore[assignment]
     if deaths is not None:
         killed_before_rename(deaths)
 

@@ -1,4 +1,4 @@
-"""softvote.stages.predict and softvote.readers.given: any images, any model, one table."""
+"""softvote.stages.predict and softvote.data.inference_inputs: any images, any model, one table."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from PIL import Image
 from projects import softvote
 from untrained import write_fold
 
-from softvote.artifacts import FoldFolder
-from softvote.competition import Task
-from softvote.inference import load_predictor
-from softvote.program import create_program, runs_here
-from softvote.voters import voter_in
+from softvote.ensembling.ensemble import voter_in
+from softvote.export.program import create_program, runs_here
+from softvote.inference.loading import load_predictor
+from softvote.storage.paths import FoldFolder
+from softvote.task import Task
 
 ADDER = Task(19, 1, addend=True)
 PIXELS = [f"pixel{index}" for index in range(64)]

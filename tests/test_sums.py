@@ -16,9 +16,9 @@ from data_fixtures import side_by_side
 from numpy.typing import NDArray
 from projects import probabilities, softvote
 
-from softvote import pictures
 from softvote.heads import HEADS
-from softvote.pictures import Reading
+from softvote.reporting import plots
+from softvote.reporting.plots import Reading
 
 TRAIN, TEST, EXTRA = 600, 100, 200
 STAGES = ("folds", "train", "ensemble", "submit")
@@ -172,7 +172,7 @@ def test_a_picture_of_the_hidden_digits(
     """The digits in it sum to what the member says of rows that it was not trained on."""
     root, labels = of(request, name)
     drawn: list[Reading] = []
-    draw = pictures.readings_sheet
+    draw = plots.readings_sheet
 
     def noted(path: Path, readings: list[Reading], columns: int, heading: str) -> None:
         drawn.extend(readings)

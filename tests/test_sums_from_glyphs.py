@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 import projects
 import pytest
+from digit_images import Made, made
 from numpy.typing import NDArray
 from projects import softvote, write_pipeline
-from test_glyphs import Made, made
 
-from softvote.inference import Predictor
-from softvote.pipeline import Pipeline
+from softvote.config.pipeline import Pipeline
+from softvote.inference.predictor import Predictor
 
 S, TRAIN, TEST = 2, 160, 20
 STAGES = ("folds", "train", "ensemble", "submit")

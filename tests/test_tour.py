@@ -15,9 +15,10 @@ import pytest
 import yaml
 from kaggle_place import set_environment
 
-from softvote.artifacts import Workspace, sha256_of
-from softvote.leaderboard import read_leaderboard
-from softvote.ledger import read_ledger
+from softvote.storage.fingerprints import sha256_of
+from softvote.storage.paths import Workspace
+from softvote.tracking.leaderboard import read_leaderboard
+from softvote.tracking.ledger import read_ledger
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 TARGETS = "data folds train ensemble submit leaderboard kernel"

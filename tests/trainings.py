@@ -19,7 +19,7 @@ from projects import softvote
 _context = multiprocessing.get_context("forkserver")
 # Each process starts with torch in its memory; otherwise nearly all kills would fall into its import.
 _STAGES = [f"softvote.stages.{stage}" for stage in ("folds", "train", "ensemble", "submit")]
-_context.set_forkserver_preload(["softvote.training", "softvote.inference", *_STAGES])
+_context.set_forkserver_preload(["softvote.training.train", "softvote.inference.predictor", *_STAGES])
 
 _OF_THE_CLOCK = {"log.csv", "recipe.json"}  # they say how long a training took
 _PASSING = re.compile(r"\.lock$|\.gitignore$|\.tmp")

@@ -8,10 +8,12 @@ from typing import Any
 import torch
 from safetensors.torch import save_file
 
-from softvote.artifacts import FoldFolder, sha256_of, write_json
-from softvote.competition import Task
-from softvote.networks import create_network
-from softvote.recipe import Member
+from softvote.config.recipe import Member
+from softvote.inference.network import create_network
+from softvote.storage.files import write_json
+from softvote.storage.fingerprints import sha256_of
+from softvote.storage.paths import FoldFolder
+from softvote.task import Task
 
 EXECUTION = {"device": "cpu", "precision": "fp32", "memory_format": "contiguous"}
 

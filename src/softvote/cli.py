@@ -244,7 +244,7 @@ def _check(parsed: argparse.Namespace) -> None:
 def _schema(parsed: argparse.Namespace) -> None:
     import json
 
-    from softvote.pipeline import json_schema
+    from softvote.config.pipeline import json_schema
 
     print(json.dumps(json_schema(), indent=2))
 
@@ -256,7 +256,7 @@ def _folds(parsed: argparse.Namespace) -> None:
 
 
 def _train(parsed: argparse.Namespace) -> None:
-    from softvote.jobs import CHECKPOINT_SECONDS
+    from softvote.scheduling.worker import CHECKPOINT_SECONDS
     from softvote.stages import train
 
     train.run(

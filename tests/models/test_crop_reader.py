@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import Tensor
 
+from softvote.data.digit_layout import FIRST, SIDE, STEP_HIGH, STEP_LOW, least_width
 from softvote.errors import UserError
-from softvote.layout import FIRST, SIDE, STEP_HIGH, STEP_LOW, least_width
 from softvote.models.crop_reader import SLACK, CropReader, best_chain, chain_loss, crops
 
 COLUMNS = 75

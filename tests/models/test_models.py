@@ -18,9 +18,8 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional
 
-from softvote import fused
+from softvote.compute.precision import Execution
 from softvote.errors import UserError
-from softvote.execution import Execution
 from softvote.models import (
     count_parameters,
     create_model,
@@ -42,6 +41,7 @@ from softvote.models.resnet5 import ResNet5
 from softvote.models.resnet50_regressor import ResNet50Regressor
 from softvote.models.stn_cnn import STNCNN
 from softvote.models.sum_decoder import SumDecoder
+from softvote.ops import fused_ops
 
 Size = tuple[int, int]
 ANY_SIZE = [(10, 1, 28, 28), (37, 3, 40, 24), (2, 1, 33, 64)]
@@ -217,18 +217,18 @@ WITHOUT_LOOPS = {
 def test_one_thread_learns_what_pytorchs_layers_learn(
     name: str, precision: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """On one thread some layers are loops of ours (softvote.fused)."""
+    """On one thread some layers are loops of ours (softvote.ops.fused_ops)."""
     execution = Execution("cpu", precision, "channels_last")
     network, batch = execution.place(built(name)), execution.lay_out(batch_for(name))
     let_gradients_through(network)
     target = torch.randn(len(batch), NETWORKS[name].outputs, generator=torch.Generator().manual_seed(2))
     threads, gradients, made = torch.get_num_threads(), [], list[Any]()
-    loops = fused.norm_pool_relu
-    monkeypatch.setattr(fused, "norm_pool_relu", lambda *a, **k: made.append(a) or loops(*a, **k))
+    loops = fused_ops.norm_pool_relu
+    monkeypatch.setattr(fused_ops, "norm_pool_relu", lambda *a, **k: made.append(a) or loops(*a, **k))
     torch.set_num_threads(1)
     try:
-        for serves in (fused.serves, lambda *_: False):
-            monkeypatch.setattr(fused, "serves", serves)
+        for serves in (fused_ops.serves, lambda *_: False):
+            monkeypatch.setattr(fused_ops, "serves", serves)
             torch.manual_seed(0)
             with execution.autocast():
                 outputs = outputs_of(network, batch)

@@ -21,11 +21,12 @@ import pytest
 import torch
 from programs import ROOT, load
 
-from softvote import training
-from softvote.artifacts import Workspace
+from softvote.data.normalisation import Normalisation
 from softvote.errors import UserError
-from softvote.networks import create_network
-from softvote.normalise import Normalisation
+from softvote.inference.network import create_network
+from softvote.storage.paths import Workspace
+from softvote.training import train as train_module
+from softvote.training import trainer
 
 benchmark = load("benchmark")
 sys.modules["benchmark"] = benchmark  # where orders are looked for when they are sent through a pipe
@@ -188,18 +189,18 @@ def one_lap(body: Callable[..., Facts], *arguments: object) -> tuple[list[Facts]
 def test_ours_is_a_training_of_softvote_by_the_members_recipe(
     root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    calls, sizes, train, step = list[Any](), list[int](), training.train, training.Training._step
+    calls, sizes, train, step = list[Any](), list[int](), train_module.train, trainer.Training._step
 
     def seen_train(*given: Any) -> Any:
         calls.append(given)
         return train(*given)
 
-    def seen_step(self: training.Training, *given: Any) -> Any:
+    def seen_step(self: trainer.Training, *given: Any) -> Any:
         sizes.append(len(given[-1]))
         return step(self, *given)
 
-    monkeypatch.setattr(training, "train", seen_train)
-    monkeypatch.setattr(training.Training, "_step", seen_step)
+    monkeypatch.setattr(train_module, "train", seen_train)
+    monkeypatch.setattr(trainer.Training, "_step", seen_step)
     (found, limit), end = one_lap(benchmark.run_ours, benchmark._case("stn_cnn"), root, 1, 0)
     [(member, rows, *_)] = calls
     assert (member.batch_size, member.optimizer.name, member.schedule.name) == (128, "adamw", "one_cycle")
@@ -209,7 +210,7 @@ def test_ours_is_a_training_of_softvote_by_the_members_recipe(
     assert len(sizes) >= benchmark.WARM_UP + 2 and set(sizes) <= {124, 125}
     assert found["rate"] > 0 and limit["rate"] > 1e8
     assert end["execution"]["probe"]
-    assert training.Training._step is seen_step  # no trace is left
+    assert trainer.Training._step is seen_step  # no trace is left
 
 
 def test_a_lap_tells_where_the_time_of_a_training_goes(root: Path) -> None:

@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 from programs import Digits, contents, enlarged, load, run, write_digits
 from scipy import stats
 
-import softvote.readers.digits as readers
-from softvote.artifacts import Workspace
-from softvote.competition import Competition
-from softvote.dataset import load_dataset, read_solution
+import softvote.data.readers.digits as readers
+from softvote.config.competition import Competition
+from softvote.data.dataset import load_dataset, read_solution
+from softvote.storage.paths import Workspace
 
 four_digits = load("four_digits")
 

@@ -9,8 +9,8 @@ from types import ModuleType
 import pytest
 from programs import load
 
+from softvote.config.recipe import Member
 from softvote.errors import UserError
-from softvote.recipe import Member
 
 gpu_benchmark: ModuleType = load("gpu_benchmark")
 

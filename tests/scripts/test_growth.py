@@ -13,12 +13,12 @@ import pytest
 from programs import load
 from programs import run as program
 
-from softvote.artifacts import Workspace
-from softvote.dataset import load_dataset
+from softvote.data.dataset import load_dataset
+from softvote.data.duplicates import near_identical_groups
 from softvote.errors import UserError
-from softvote.folds import near_identical_groups
 from softvote.stages import open_run
 from softvote.stages.plan import make_plan
+from softvote.storage.paths import Workspace
 
 growth = load("growth")
 sys.modules["growth"] = growth  # where spawned processes look for its functions

@@ -8,7 +8,7 @@ import pytest
 import torch
 from programs import load
 
-from softvote import fused
+from softvote.ops import fused_ops
 
 loops = load("loops")
 
@@ -17,8 +17,8 @@ def test_each_way_takes_as_many_steps(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     threads, made = torch.get_num_threads(), list[Any]()
-    norm_pool_relu = fused.norm_pool_relu
-    monkeypatch.setattr(fused, "norm_pool_relu", lambda *a: made.append(a) or norm_pool_relu(*a))
+    norm_pool_relu = fused_ops.norm_pool_relu
+    monkeypatch.setattr(fused_ops, "norm_pool_relu", lambda *a: made.append(a) or norm_pool_relu(*a))
     monkeypatch.setattr(loops, "BATCHES", {loops.DIGIT: 8})
     try:
         assert loops.main(["cnn", "--rounds", "2"]) == 0

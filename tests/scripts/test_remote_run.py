@@ -15,10 +15,11 @@ from conftest import Digits
 from programs import load
 from projects import pipeline, softvote, write_project
 
-from softvote.artifacts import Workspace, read_json
-from softvote.engines.base import TimeLeft
-from softvote.ledger import read_ledger
-from softvote.predictions import read_predictions
+from softvote.ensembling.predictions import read_predictions
+from softvote.scheduling.engine import TimeLeft
+from softvote.storage.files import read_json
+from softvote.storage.paths import Workspace
+from softvote.tracking.ledger import read_ledger
 
 remote_run: ModuleType = load("remote_run")
 

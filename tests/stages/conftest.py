@@ -14,7 +14,7 @@ from kaggle_place import KEY, Clock, Place, Server, kaggle_server, set_environme
 from projects import softvote, write_project
 
 from softvote import progress
-from softvote.kaggle import Client
+from softvote.kaggle.client import Client
 
 TRAIN, TEST = 300, 100
 

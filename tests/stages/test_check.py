@@ -10,11 +10,11 @@ import pytest
 from conftest import Digits
 from projects import softvote, write_project
 
-from softvote.engines import forecast
-from softvote.engines.base import Work
-from softvote.engines.pace import Pace
 from softvote.errors import UserError
-from softvote.jobs import Job
+from softvote.scheduling import estimate
+from softvote.scheduling.engine import Work
+from softvote.scheduling.job import Job
+from softvote.scheduling.throughput import Pace
 
 TRAIN, TEST = 300, 100
 
@@ -28,8 +28,8 @@ def tried(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         noted.append(job.member_name)
         return Pace(start=600.0, fed=150.0, trained=0.5, predicted=1000.0)
 
-    monkeypatch.setattr(forecast, "measure", given)
-    monkeypatch.setattr(forecast, "launch", lambda: 3.0)
+    monkeypatch.setattr(estimate, "measure", given)
+    monkeypatch.setattr(estimate, "launch", lambda: 3.0)
     return noted
 
 
@@ -108,8 +108,8 @@ def test_what_cannot_be_trained_is_told_and_not_guessed(
             raise UserError("the loss is nan")
         return Pace(600.0, 150.0, 0.5, 1000.0)
 
-    monkeypatch.setattr(forecast, "measure", fail)
-    monkeypatch.setattr(forecast, "launch", lambda: 3.0)
+    monkeypatch.setattr(estimate, "measure", fail)
+    monkeypatch.setattr(estimate, "launch", lambda: 3.0)
     cells, out = told(project, capsys, mistake="softvote: cnn: cannot be trained: the loss is nan\n")
     assert cells["cnn"] == ["2", "2"] and len(cells["resnet5"]) > 2
     assert "time: not known" in out and "about" not in out

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from projects import process, softvote
 
-from softvote.artifacts import Workspace
-from softvote.ledger import read_ledger
+from softvote.storage.paths import Workspace
+from softvote.tracking.ledger import read_ledger
 
 # The demo for a moment: a pipeline that somebody has changed.
 QUICK = ["folds: {count: 3}", "epochs: 12", "members:", "  big_kernel_cnn:", "  resnet5:"]

@@ -14,8 +14,8 @@ import pytest
 from kaggle_place import LEAK, Failure, Place, contents, forget_package, kaggle_server, set_environment
 from projects import write_pipeline
 
-from softvote.artifacts import Workspace
-from softvote.ledger import COLUMNS, Entry, append_entry
+from softvote.storage.paths import Workspace
+from softvote.tracking.ledger import COLUMNS, Entry, append_entry
 
 LEDGER = "submissions/ledger.csv"
 INFER, TRAIN = "tester/softvote-tiny-infer", "tester/softvote-tiny-train"

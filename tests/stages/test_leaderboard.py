@@ -14,9 +14,9 @@ import pytest
 from kaggle_place import LEAK, Failure, Place, contents, forget_package, set_environment
 from projects import write_pipeline
 
-from softvote.artifacts import Workspace
-from softvote.ledger import Entry, append_entry
-from softvote.scores import share_of
+from softvote.metrics.scores import share_of
+from softvote.storage.paths import Workspace
+from softvote.tracking.ledger import Entry, append_entry
 
 BOARD, PICTURE = "submissions/leaderboard.csv", "submissions/leaderboard.png"
 DOING = "Kaggle, listing the submissions to digits"

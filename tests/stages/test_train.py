@@ -12,9 +12,10 @@ import pytest
 from conftest import Digits
 from projects import probabilities, softvote, times, write_project
 
-from softvote.artifacts import PipelineFolder, read_json
-from softvote.ledger import read_ledger
-from softvote.voters import voter_in
+from softvote.ensembling.ensemble import voter_in
+from softvote.storage.files import read_json
+from softvote.storage.paths import PipelineFolder
+from softvote.tracking.ledger import read_ledger
 
 
 def test_what_another_command_is_writing_is_left_alone(tmp_path: Path, digits: Digits) -> None:

@@ -15,8 +15,8 @@ import timm
 import torch
 from torch import Tensor, nn
 
+from softvote.config.recipe import apart_from_weights
 from softvote.errors import UserError, one_of
-from softvote.recipe import apart_from_weights
 
 for _module in pkgutil.iter_modules(__path__):
     importlib.import_module(f"{__name__}.{_module.name}")

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from softvote.errors import UserError
-from softvote.heads import DIGITS
+from softvote.heads.digits import DIGITS
 from softvote.models.layers import ImageSize, Layers, flat_features, initialise_for_relu, without_weights
 
 SUMS = 20

@@ -16,9 +16,9 @@ from timm.models import register_model
 from torch import Tensor, nn
 from torch.nn import functional
 
+from softvote.data.digit_layout import FIRST, SIDE, STEP_HIGH, STEP_LOW, least_width
 from softvote.errors import UserError
-from softvote.heads import DIGITS
-from softvote.layout import FIRST, SIDE, STEP_HIGH, STEP_LOW, least_width
+from softvote.heads.digits import DIGITS
 from softvote.models.layers import ImageSize, strided_conv, without_weights
 
 SLACK = 1

@@ -7,7 +7,7 @@ from typing import Any
 from timm.models import register_model
 
 from softvote.errors import UserError
-from softvote.heads import DIGITS
+from softvote.heads.digits import DIGITS
 from softvote.models.digit_encoder import DigitEncoder
 from softvote.models.layers import FeaturesThenClassifier, ImageSize, without_weights
 from softvote.models.sum_decoder import SumDecoder

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from softvote import fused
 from softvote.errors import UserError
+from softvote.ops import fused_ops
 
 ImageSize = tuple[int, int]
 
@@ -70,8 +70,8 @@ class FeaturesThenClassifier(nn.Module):
 
 def add_relu(features: Tensor, norm: nn.Module, shortcut: Tensor) -> Tensor:
     """relu(norm(features) + shortcut), float (B, C, H, W)."""
-    if fused.serves(features, norm):
-        return fused.norm_pool_relu(features, norm, shortcut=shortcut)
+    if fused_ops.serves(features, norm):
+        return fused_ops.norm_pool_relu(features, norm, shortcut=shortcut)
     return functional.relu(norm(features) + shortcut, inplace=True)
 
 
@@ -91,8 +91,8 @@ def through(layers: Iterable[nn.Module], features: Tensor) -> Tensor:
     layers = [layer for layer in layers if not isinstance(layer, nn.Identity)]
     while layers:
         norm, pool, count = _in_one(layers)
-        if count and fused.serves(features, norm, pool):
-            features, layers = fused.norm_pool_relu(features, norm, pool), layers[count:]
+        if count and fused_ops.serves(features, norm, pool):
+            features, layers = fused_ops.norm_pool_relu(features, norm, pool), layers[count:]
         else:
             features, layers = layers[0](features), layers[1:]
     return features

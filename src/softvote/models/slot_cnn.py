@@ -15,7 +15,7 @@ from timm.models import register_model
 from torch import Tensor, nn
 
 from softvote.errors import UserError
-from softvote.heads import DIGITS
+from softvote.heads.digits import DIGITS
 from softvote.models.layers import ImageSize, Layers, output_shape, strided_conv, without_weights
 from softvote.models.resnet5 import ResidualBlock
 

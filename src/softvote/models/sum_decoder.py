@@ -8,7 +8,7 @@ from timm.models import register_model
 from torch import Tensor, nn
 
 from softvote.errors import UserError
-from softvote.heads import DIGITS
+from softvote.heads.digits import DIGITS
 from softvote.models.layers import FeaturesThenClassifier, ImageSize, without_weights
 
 

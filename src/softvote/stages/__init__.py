@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from softvote.artifacts import PipelineFolder, Workspace
+from softvote.config.pipeline import Pipeline
+from softvote.config.pipeline_file import load_pipeline
 from softvote.errors import UserError, one_of
-from softvote.pipeline import Pipeline
-from softvote.pipeline_file import load_pipeline
+from softvote.storage.paths import PipelineFolder, Workspace
 
 
 @dataclass(frozen=True)

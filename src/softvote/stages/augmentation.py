@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from softvote.dataset import load_dataset
+from softvote.data.dataset import load_dataset
 from softvote.errors import UserError, one_of
-from softvote.pictures import image_grid
+from softvote.reporting.plots import image_grid
 from softvote.seeds import augmentation_seed, training_seed
 from softvote.stages import Run
 
@@ -23,8 +23,8 @@ def run(run: Run, member_name: str | None = None) -> None:
     """
     import torch
 
-    from softvote.augment import create_augmenter
-    from softvote.views import with_view
+    from softvote.inference.views import with_view
+    from softvote.training.augment import create_augmenter
 
     members = run.pipeline.members
     name = member_name or next((name for name in members if members[name].augment), next(iter(members)))

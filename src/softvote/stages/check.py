@@ -6,21 +6,22 @@ from collections import Counter
 
 import numpy as np
 
-from softvote.competition import Competition
-from softvote.dataset import load_dataset
-from softvote.engines.base import Work
-from softvote.engines.forecast import Forecast, forecast, in_words
+from softvote.config.competition import Competition
+from softvote.config.pipeline import LocalEngine
+from softvote.config.recipe import Member
+from softvote.data.dataset import load_dataset
+from softvote.data.folds import FoldTable
 from softvote.errors import UserError
-from softvote.folds import FoldTable
-from softvote.jobs import CHECKPOINT_SECONDS, Job
-from softvote.jobs import plan as plan_jobs
+from softvote.inference.network import Network, build_networks
 from softvote.models import count_parameters
-from softvote.networks import Network, build_networks
-from softvote.pipeline import LocalEngine
-from softvote.recipe import Member
+from softvote.reporting.tables import render
+from softvote.scheduling.engine import Work
+from softvote.scheduling.estimate import Forecast, forecast, in_words
+from softvote.scheduling.job import Job
+from softvote.scheduling.planner import plan as plan_jobs
+from softvote.scheduling.worker import CHECKPOINT_SECONDS
 from softvote.stages import Run
 from softvote.stages.plan import Plan, make_plan
-from softvote.tables import render
 
 
 def run(run: Run) -> None:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
-from softvote.artifacts import Workspace
+from softvote.config.schema import checked_name
+from softvote.data.archives import unpack
 from softvote.errors import UserError
-from softvote.kaggle import Client
-from softvote.schema import checked_name
+from softvote.kaggle.client import Client
 from softvote.stages import open_run
-from softvote.unpack import unpack
+from softvote.storage.paths import Workspace
 
 
 def run(root: Path, source: str, name: str | None) -> None:

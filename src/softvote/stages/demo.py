@@ -5,9 +5,10 @@ from __future__ import annotations
 from importlib import resources
 from pathlib import Path
 
-from softvote.artifacts import Workspace, write_text
-from softvote.demo_data import write_demo_digits
+from softvote.data.demo_digits import write_demo_digits
 from softvote.stages import ensemble, folds, open_run, submit, train
+from softvote.storage.files import write_text
+from softvote.storage.paths import Workspace
 
 _NAME = "demo"
 

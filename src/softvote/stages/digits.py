@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from softvote.dataset import Dataset
+from softvote.data.dataset import Dataset
 from softvote.errors import UserError, one_of
-from softvote.jobs import REFIT
-from softvote.pictures import Reading, readings_sheet
+from softvote.reporting.plots import Reading, readings_sheet
+from softvote.scheduling.job import REFIT
 from softvote.seeds import derive_seed
 from softvote.stages import Run
 from softvote.stages.plan import Plan, make_plan
 
 if TYPE_CHECKING:
-    from softvote.inference import Predictor
+    from softvote.inference.predictor import Predictor
 
 _RIGHT = 18
 _WRONG = 18
@@ -60,7 +60,7 @@ def run(run: Run, member_name: str | None = None) -> None:
 
 def _predictors(plan: Plan, name: str, rows: NDArray[np.int64]) -> Iterator[tuple[int, Predictor]]:
     """Each row, and the predictor that was not trained on it."""
-    from softvote.inference import load_predictor
+    from softvote.inference.loading import load_predictor
 
     # Of repeats, one is looked at, and none that was trained on the row.
     first = [job for job in plan.jobs_of(name) if job.repeat == 0 and job.fold != REFIT]
@@ -71,7 +71,7 @@ def _predictors(plan: Plan, name: str, rows: NDArray[np.int64]) -> Iterator[tupl
 
 def _read(predictor: Predictor, dataset: Dataset, row: int, named: int) -> Reading:
     """The digits that were found, each the likeliest; the likeliest sum, `named`, may be another."""
-    from softvote.heads import DIGITS
+    from softvote.heads.digits import DIGITS
 
     image = dataset.train_pixels[[row]]
     outputs = predictor.outputs(image, _addends(dataset, row))

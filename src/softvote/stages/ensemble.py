@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-from softvote.artifacts import forget, read_json, write_json, write_text
-from softvote.ensemble import (
-    RULES,
-    choose_rule,
-    compare,
-    cross_fitted,
-    fixed_rule,
-    render_table,
-    soft_vote,
-)
+from softvote.ensembling.comparison import choose_rule, compare, cross_fitted, fixed_rule
+from softvote.ensembling.predictions import Predictions, read_predictions, score_from, write_predictions
+from softvote.ensembling.rules import RULES
+from softvote.ensembling.vote import soft_vote
 from softvote.errors import Problems
-from softvote.jobs import describe_jobs
-from softvote.predictions import Predictions, read_predictions, score_from, write_predictions
+from softvote.reporting.comparison import render_table
+from softvote.scheduling.job import describe_jobs
 from softvote.stages import Run
 from softvote.stages.plan import WITHOUT_SCORE, Plan, make_plan
+from softvote.storage.files import forget, read_json, write_json, write_text
 
 
 def run(run: Run) -> None:

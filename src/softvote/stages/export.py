@@ -7,13 +7,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from softvote.artifacts import ExportFolder, key_of, read_json, sha256_of
+from softvote.ensembling.ensemble import Voter, composed
 from softvote.stages import Run
 from softvote.stages.plan import Plan, make_plan
-from softvote.voters import Voter, composed
+from softvote.storage.files import read_json
+from softvote.storage.fingerprints import key_of, sha256_of
+from softvote.storage.paths import ExportFolder
 
 if TYPE_CHECKING:
-    from softvote.export import Check
+    from softvote.export.writer import Check
 
 EXPORT_VERSION = 1
 """Raised whenever the same voter becomes another program."""
@@ -41,7 +43,7 @@ def run(run: Run, voter: str | None = None, to: Path | None = None) -> None:
         print(f"export: {folder.path} is there and unchanged")
         return
 
-    from softvote.export import require_packages, write_program
+    from softvote.export.writer import require_packages, write_program
 
     require_packages()
     described, check = _voter(plan, name), _check(plan, name)
@@ -65,7 +67,7 @@ def _voter(plan: Plan, name: str) -> Voter:
 
 def _check(plan: Plan, name: str) -> Check:
     """Test rows throughout the file, and what is stored for them."""
-    from softvote.export import Check
+    from softvote.export.writer import Check
 
     dataset, stored = plan.dataset, plan.predictions(name).test
     rows = np.unique(np.linspace(0, len(stored) - 1, _ROWS).astype(np.int64))

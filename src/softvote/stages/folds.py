@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from softvote import folds
-from softvote.dataset import load_dataset
+from softvote.data import folds
+from softvote.data.dataset import load_dataset
+from softvote.data.duplicates import near_identical_groups
 from softvote.stages import Run
 from softvote.stages.plan import fold_origin
 
@@ -23,7 +24,7 @@ def run(run: Run) -> None:
     if folds.up_to_date(run.folder, made_from):
         print(f"folds: {run.folder.folds} is there and unchanged")
         return
-    groups = folds.near_identical_groups(dataset.train_pixels, spec.near_identical)
+    groups = near_identical_groups(dataset.train_pixels, spec.near_identical)
     assigned = folds.split(dataset.train_labels, groups, spec, run.pipeline.seed)
     folds.write_folds(run.folder, dataset.train_labels, assigned, made_from)
     twins = len(groups) - int(groups.max()) - 1

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from softvote.artifacts import Workspace, write_text
+from softvote.config.schema import NAME
+from softvote.data.layout import recognise
 from softvote.errors import UserError
-from softvote.recognise import recognise
-from softvote.schema import NAME
+from softvote.storage.files import write_text
+from softvote.storage.paths import Workspace
 
 
 def run(root: Path, folder: Path, name: str | None, image: tuple[int, int] | None) -> None:

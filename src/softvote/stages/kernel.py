@@ -7,19 +7,21 @@ from dataclasses import replace
 from itertools import zip_longest
 from pathlib import Path
 
-from softvote.artifacts import KernelFolder, folder_written_whole, sha256_of
-from softvote.dataset import Dataset, load_dataset
+from softvote.data.dataset import Dataset, load_dataset
 from softvote.errors import UserError
-from softvote.git import git_state
-from softvote.kaggle import Client, KernelState, NoAnswerError, Pushed
-from softvote.kernel import Mode, build_kernel
-from softvote.ledger import Entry, append_entry, read_ledger
+from softvote.kaggle.client import Client, KernelState, NoAnswerError, Pushed
+from softvote.kaggle.notebook import Mode, build_kernel
 from softvote.progress import wait_for
 from softvote.stages import Run
 from softvote.stages.plan import make_plan
 from softvote.stages.send import where_it_goes
 from softvote.stages.submit import written
-from softvote.submission import write_submission
+from softvote.storage.files import folder_written_whole
+from softvote.storage.fingerprints import sha256_of
+from softvote.storage.git import git_state
+from softvote.storage.paths import KernelFolder
+from softvote.tracking.ledger import Entry, append_entry, read_ledger
+from softvote.tracking.submission import write_submission
 
 # Seconds; Kaggle stops kernels after 12 h.
 _PATIENCE = {"dataset": 3600.0, "infer": 3 * 3600.0, "train": 12 * 3600.0, "output": 3600.0}

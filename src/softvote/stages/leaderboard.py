@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from softvote.artifacts import Workspace
-from softvote.competition import Competition
+from softvote.config.competition import Competition
 from softvote.errors import UserError
-from softvote.kaggle import Client
-from softvote.leaderboard import draw_board, join, read_leaderboard, render_board, write_leaderboard
-from softvote.ledger import Entry, read_ledger
+from softvote.kaggle.client import Client
+from softvote.reporting.leaderboard import draw_board, render_board
 from softvote.stages import open_run
+from softvote.storage.paths import Workspace
+from softvote.tracking.comparison import join
+from softvote.tracking.leaderboard import read_leaderboard, write_leaderboard
+from softvote.tracking.ledger import Entry, read_ledger
 
 
 def run(root: Path, fetch: bool) -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from softvote.dataset import Dataset
-from softvote.pictures import image_grid
+from softvote.data.dataset import Dataset
+from softvote.reporting.plots import image_grid
 from softvote.stages import Run
 from softvote.stages.plan import make_plan
 

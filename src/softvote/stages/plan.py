@@ -8,14 +8,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from softvote import folds
-from softvote.artifacts import read_json
-from softvote.competition import Task
-from softvote.dataset import Dataset, load_dataset
+from softvote.data import folds
+from softvote.data.dataset import Dataset, load_dataset
+from softvote.ensembling.predictions import Predictions, are_whole, read_predictions
 from softvote.errors import UserError
-from softvote.jobs import Job, plan, voter_key
-from softvote.predictions import Predictions, are_whole, read_predictions
+from softvote.scheduling.job import Job
+from softvote.scheduling.planner import plan, voter_key
 from softvote.stages import Run
+from softvote.storage.files import read_json
+from softvote.task import Task
 
 WITHOUT_SCORE = "its refit on all rows predicts test rows too, and is in no out-of-fold score"
 """What is said of a member with a refit wherever scores are shown."""

@@ -13,13 +13,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from softvote.artifacts import ExportFolder, read_json, sha256_of, write_text
+from softvote.data.inference_inputs import InputImages, read_given
+from softvote.ensembling.ensemble import Voter, voter_in
 from softvote.errors import UserError
-from softvote.readers.given import InputImages, read_given
-from softvote.voters import Voter, voter_in
+from softvote.storage.files import read_json, write_text
+from softvote.storage.fingerprints import sha256_of
+from softvote.storage.paths import ExportFolder
 
 if TYPE_CHECKING:
-    from softvote.program import Predict, Signature
+    from softvote.export.program import Predict, Signature
 
 
 @dataclass(frozen=True)
@@ -66,8 +68,8 @@ def run(model: Path, wanted: Wanted) -> None:
 def _opened(model: Path) -> tuple[Signature, Predict]:
     found = _found(model)
 
-    from softvote.execution import find_device
-    from softvote.program import create_program, open_program, runs_here
+    from softvote.compute.device import find_device
+    from softvote.export.program import create_program, open_program, runs_here
 
     if isinstance(found, Path):
         return open_program(found)

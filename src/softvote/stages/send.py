@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from softvote.errors import UserError
-from softvote.kaggle import Client, NoAnswerError, Submission
-from softvote.leaderboard import described, sha256_in
-from softvote.ledger import Entry, enter_ref, read_ledger
+from softvote.kaggle.client import Client, NoAnswerError, Submission
 from softvote.progress import wait_for
 from softvote.stages import Run
+from softvote.tracking.ledger import Entry, enter_ref, read_ledger
+from softvote.tracking.submission_message import described, sha256_in
 
 _PATIENCE = 20 * 60.0  # seconds; a score is there within a minute as a rule
 

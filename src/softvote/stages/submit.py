@@ -9,17 +9,18 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from softvote.artifacts import read_json, sha256_of
-from softvote.dataset import Dataset, read_solution
-from softvote.git import git_state
-from softvote.ledger import REFIT_BESIDE, Entry, append_entry
-from softvote.predictions import score_from
-from softvote.scores import accuracy
+from softvote.data.dataset import Dataset, read_solution
+from softvote.ensembling.predictions import score_from
+from softvote.metrics.scores import accuracy
+from softvote.reporting.tables import render
 from softvote.stages import Run
 from softvote.stages.plan import Plan, make_plan
 from softvote.stages.send import Sending, send, where_it_goes
-from softvote.submission import submission_text, write_submission
-from softvote.tables import render
+from softvote.storage.files import read_json
+from softvote.storage.fingerprints import sha256_of
+from softvote.storage.git import git_state
+from softvote.tracking.ledger import REFIT_BESIDE, Entry, append_entry
+from softvote.tracking.submission import submission_text, write_submission
 
 
 def run(run: Run, voter: str | None = None, sending: Sending | None = None) -> None:

@@ -6,17 +6,18 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from softvote.artifacts import read_json
-from softvote.engines import create_engine
-from softvote.engines.base import Left, Work
+from softvote.ensembling.predictions import joined, read_predictions, score_from, write_predictions
 from softvote.errors import Problems, UserError, one_of
-from softvote.jobs import CHECKPOINT_SECONDS, Job, describe_jobs
-from softvote.predictions import joined, read_predictions, score_from, write_predictions
-from softvote.records import alone
-from softvote.scores import Score
+from softvote.metrics.scores import Score
+from softvote.reporting.tables import render
+from softvote.scheduling import create_engine
+from softvote.scheduling.engine import Left, Work
+from softvote.scheduling.job import Job, describe_jobs
+from softvote.scheduling.worker import CHECKPOINT_SECONDS
 from softvote.stages import Run
 from softvote.stages.plan import WITHOUT_SCORE, Plan, make_plan
-from softvote.tables import render
+from softvote.storage.files import read_json
+from softvote.storage.locks import alone
 
 
 def run(
@@ -96,7 +97,7 @@ def _refuse_groundless(due: list[Job]) -> None:
 
 def _refuse_late_failures(plan: Plan, due: list[Job]) -> None:
     """Build every network and read all extra rows once, before the first hour of training is spent."""
-    from softvote.networks import build_networks
+    from softvote.inference.network import build_networks
 
     build_networks(plan.run.pipeline, sorted({job.member_name for job in due}), with_weights=True)
     readers = {job.identity["extra_train"]: job.extra for job in due if job.extra}

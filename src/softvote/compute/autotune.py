@@ -1,0 +1,141 @@
+"""The precision and memory format that are fastest for a network on this machine."""
+
+from __future__ import annotations
+
+import time
+
+import torch
+from torch import Tensor, nn
+
+from softvote.compute.device import accelerator_name, find_device, wait_for
+from softvote.compute.machine import processor
+from softvote.compute.precision import Execution
+from softvote.storage.cache import Facts, Findings, remembered
+
+PROBE_VERSION = 2
+"""Raised whenever equal speeds lead to another choice, or speeds change; older choices are not taken."""
+
+
+_ROUNDS = 6  # each candidate takes a step a round; the first round is not timed
+
+
+_WORTH_IT = 1.25  # how much faster a less plain choice must be; less would change with the machine's mood
+
+
+_SMALL = 0.01  # standard deviation of what stands in for weights of zero
+
+
+_TOLERANCE = 0.05  # relative error of bf16 outputs above which fp32 stays
+
+
+def choose_execution(
+    model: nn.Module,
+    shape: tuple[int, int, int, int],
+    precision: str,
+    memory_format: str,
+    network: Facts,
+    findings: Findings = remembered,
+) -> Execution:
+    """What the caller asked for; where it says auto, the fastest in a probe of a few steps.
+
+    A GPU with bf16 instructions takes bf16 and channels_last without a probe.
+
+    A choice less plain than another (bf16 less than fp32, contiguous less than channels_last) must be
+    a quarter faster. Other work on the machine can sway a probe all the same, and other precision means
+    other bits; so a choice is made once and stands as long as all that it depends on.
+
+    Args:
+        model: the network; its weights are left as they are.
+        shape: of a training batch, (B, C, H, W).
+        precision: fp32, bf16 or auto.
+        memory_format: contiguous, channels_last or auto.
+        network: says which network it is.
+        findings: keeps choices; left out, this process does.
+
+    Raises:
+        UserError: the choice cannot be kept.
+    """
+    device = find_device()
+    candidates = [
+        Execution(device, p, m)
+        for p in ("fp32", "bf16")
+        for m in ("channels_last", "contiguous")
+        if precision in (p, "auto") and memory_format in (m, "auto")
+    ]
+    if device == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False):
+        # What its matrix units were made for; a probe would cost each training more than it could gain.
+        candidates = [
+            max(candidates, key=lambda c: (c.precision == "bf16", c.memory_format == "channels_last"))
+        ]
+    if len(candidates) == 1:
+        return candidates[0]
+    depends_on = machine_facts(device) | {
+        "version": PROBE_VERSION,
+        "network": network,
+        "layers": layers(model),
+        "batch": list(shape),
+        "precision": precision,
+        "memory_format": memory_format,
+    }
+    return Execution(**findings(depends_on, lambda: _fastest(model, shape, candidates).facts()))
+
+
+def layers(model: nn.Module) -> list[list[int]]:
+    """The shapes of a network's state; its source may change and its name stay."""
+    return [list(value.shape) for value in model.state_dict().values()]
+
+
+def machine_facts(device: str) -> Facts:
+    """What the speed of a network depends on besides the network and its images."""
+    return {
+        "device": accelerator_name(device) or device,
+        "processor": processor(),
+        "instructions": torch.backends.cpu.get_cpu_capability(),
+        "threads": torch.get_num_threads(),
+        "torch": str(torch.__version__),
+    }
+
+
+def _fastest(model: nn.Module, shape: tuple[int, int, int, int], candidates: list[Execution]) -> Execution:
+    state = {name: value.clone() for name, value in model.state_dict().items()}
+    _fill_zeros(model)
+    images = torch.randn(shape, generator=torch.Generator().manual_seed(0)).to(candidates[0].device)
+    tried = [c for c in candidates if c.precision == "fp32" or _agrees_with_fp32(model, images, c)]
+    # By turns, and the best of each: what else the machine does must not decide.
+    rounds = [{c: _seconds_a_step(c.place(model), images, c) for c in tried} for _ in range(_ROUNDS)]
+    speeds = {c: shape[0] / min(seconds[c] for seconds in rounds[1:]) for c in tried}
+    model.load_state_dict(state)
+    model.zero_grad(set_to_none=True)
+    best = next(c for c in tried if speeds[c] * _WORTH_IT >= max(speeds.values()))
+    probe = {f"{c.precision} {c.memory_format}": round(speed, 1) for c, speed in speeds.items()}
+    return Execution(best.device, best.precision, best.memory_format, probe)
+
+
+def _agrees_with_fp32(model: nn.Module, images: Tensor, candidate: Execution) -> bool:
+    model = candidate.place(model).eval()
+    with torch.no_grad():
+        reference = model(images)
+        with candidate.autocast():
+            outputs = model(candidate.lay_out(images)).float()
+    model.train()
+    error = torch.linalg.vector_norm(outputs - reference) / torch.linalg.vector_norm(reference)
+    return bool(error < _TOLERANCE)
+
+
+def _fill_zeros(model: nn.Module) -> None:
+    """Small random weights where they are zero: a last layer of zeros would hide what bf16 does before it."""
+    random = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for weights in model.parameters():
+            if not weights.any():
+                weights.copy_(torch.randn(weights.shape, generator=random) * _SMALL)
+
+
+def _seconds_a_step(model: nn.Module, images: Tensor, candidate: Execution) -> float:
+    wait_for(candidate.device)
+    started = time.perf_counter()
+    with candidate.autocast():
+        outputs = model(candidate.lay_out(images))
+    outputs.float().square().mean().backward()
+    wait_for(candidate.device)
+    return time.perf_counter() - started

@@ -1,0 +1,49 @@
+"""In which precision and memory format a network runs."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class Execution:
+    """A device, a precision and a memory format.
+
+    Attributes:
+        device: cuda, mps or cpu.
+        precision: fp32, or bf16 for autocast with float32 weights.
+        memory_format: contiguous or channels_last.
+        probe: images a second of every choice that was tried, by "precision memory_format".
+    """
+
+    device: str
+    precision: str
+    memory_format: str
+    probe: dict[str, float] = field(default_factory=dict, compare=False)
+
+    @property
+    def _torch_format(self) -> torch.memory_format:
+        return torch.channels_last if self.memory_format == "channels_last" else torch.contiguous_format
+
+    def place(self, model: nn.Module) -> nn.Module:
+        """The network on the device, its weights in the memory format."""
+        return model.to(self.device).to(memory_format=self._torch_format)
+
+    def lay_out(self, images: Tensor) -> Tensor:
+        """float (B, C, H, W) in the memory format; features (B, F) as they are."""
+        if images.ndim != 4:
+            return images
+        return images.contiguous(memory_format=self._torch_format)
+
+    def autocast(self) -> AbstractContextManager[Any]:
+        """The context in which the network is called."""
+        return torch.autocast(self.device, torch.bfloat16, enabled=self.precision == "bf16")
+
+    def facts(self) -> dict[str, Any]:
+        """What a recipe records."""
+        return asdict(self)

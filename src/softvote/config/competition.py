@@ -1,0 +1,204 @@
+"""The facts of a competition: its files, its images, its labels."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any, Literal
+
+from pydantic import Discriminator, Field, Tag, field_validator, model_validator
+
+from softvote.config.schema import Strict, checked_name
+from softvote.task import LARGEST_ADDEND, LARGEST_DIGIT, Task
+
+
+class PixelCsv(Strict):
+    """One line per image: pixels row by row, a label column anywhere, perhaps an id column."""
+
+    format: Literal["pixel_csv"]
+    """`pixel_csv`: one line per image, pixels 0..255 row by row."""
+    train: str = "train.csv"
+    """CSV of the training rows, by its path in the competition's folder."""
+    test: str = "test.csv"
+    """CSV of the test rows, by its path in the competition's folder."""
+    label: str = "label"
+    """Name of the label's column in the train file."""
+    id: str | None = None
+    """Name of the id's column, where both files have one; else test rows are in sample_submission's order."""
+    addend: str = "addend"
+    """Name of the addend's column in both files, where `competition.addend` says that there is one."""
+
+
+class ImageFolder(Strict):
+    """A CSV of ids and labels beside folders of image files."""
+
+    format: Literal["image_folder"]
+    """`image_folder`: a CSV of ids and labels beside folders of image files."""
+    train: str = "train.csv"
+    """CSV of ids and labels, by its path in the competition's folder."""
+    train_images: str = "train"
+    """Folder of the training images, by its path in the competition's folder."""
+    test_images: str = "test"
+    """Folder of the test images, by its path in the competition's folder."""
+    id: str = "id"
+    """Name of the column that names the image file, with or without its suffix."""
+    label: str = "label"
+    """Name of the label's column in the train file."""
+    suffix: str = ""
+    """File suffix added to ids that are written without it, such as `.png`."""
+
+
+class NpyArrays(Strict):
+    """uint8 arrays (N, H, W) or (N, H, W, C) and integer labels (N,); several files are joined."""
+
+    format: Literal["npy"]
+    """`npy`: arrays saved with numpy.save, one or several files that are joined in this order."""
+    train: list[str] = ["train.npy"]
+    """Files of training images, uint8 (N, H, W) or (N, H, W, C)."""
+    train_labels: list[str] = ["train_labels.npy"]
+    """Files of training labels, integers (N,)."""
+    test: list[str] = ["test.npy"]
+    """Files of test images, uint8 (N, H, W) or (N, H, W, C)."""
+    train_addends: list[str] = []
+    """Files of the training images' addends, integers 0..9 (N,), where `competition.addend` is true."""
+    test_addends: list[str] = []
+    """Files of the test images' addends, integers 0..9 (N,), where `competition.addend` is true."""
+
+
+Files = Annotated[PixelCsv | ImageFolder | NpyArrays, Field(discriminator="format")]
+
+
+class Image(Strict):
+    """What one image looks like."""
+
+    height: Annotated[int, Field(ge=1)]
+    """Height of every image, in pixels."""
+    width: Annotated[int, Field(ge=1)]
+    """Width of every image, in pixels."""
+    channels: Literal[1, 3] = 1
+    """Number of colour channels: 1 for grey, 3 for RGB."""
+    resize: bool = False
+    """Resize image files of other sizes to this one, instead of refusing them."""
+
+
+class LabelRange(Strict):
+    """Integer labels from first to last, both included."""
+
+    first: int
+    """Smallest label, an integer."""
+    last: int
+    """Largest label, an integer above `first`; included."""
+
+    @model_validator(mode="after")
+    def _ascending(self) -> LabelRange:
+        if self.last <= self.first:
+            raise ValueError(f"last ({self.last}) must be above first ({self.first})")
+        return self
+
+
+def _kind_of_labels(labels: Any) -> str:
+    return "names" if isinstance(labels, list) else "range"
+
+
+Labels = Annotated[
+    Annotated[LabelRange, Tag("range")] | Annotated[list[str], Field(min_length=2), Tag("names")],
+    Discriminator(_kind_of_labels),
+]
+
+
+class Competition(Strict):
+    """The facts of a competition; nothing else in the program asks which one it is in."""
+
+    name: str
+    """Name of the competition, and of its folder under `input/`: letters, digits, `-` and `_`."""
+    files: Files
+    """How the raw files are laid out; `format` chooses the layout."""
+    image: Image
+    """Size and colour of one image."""
+    labels: Labels
+    """A range of integers (`first`, `last`), or a list of at least two class names."""
+    hidden_digits: Annotated[int, Field(ge=1, le=10)] | None = None
+    """Number of digits 0..9 hidden in an image, whose sum is the label; left out, labels are plain
+    classes."""
+    addend: bool = False
+    """A known integer 0..9 comes with each image and is part of the sum."""
+    metric: Literal["accuracy"] = "accuracy"
+    """What is scored: `accuracy`, the proportion of rows whose label is right."""
+    sample_submission: str = "sample_submission.csv"
+    """CSV whose header, ids and order of rows a submission must have."""
+    solution: str | None = None
+    """CSV of the true labels of the test rows in the same form, where they are known (a demo)."""
+    kaggle: str | None = None
+    """Slug of the competition on Kaggle, the last part of its address; left out, nothing is ever sent
+    there."""
+    public_share: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """Proportion of the test rows behind Kaggle's public score; the private score is of the others."""
+
+    @property
+    def classes(self) -> list[str]:
+        """Every label as it is written in files, in the order of the probabilities' columns."""
+        if isinstance(self.labels, list):
+            return self.labels
+        return [str(label) for label in range(self.labels.first, self.labels.last + 1)]
+
+    @property
+    def task(self) -> Task:
+        return Task(len(self.classes), self.hidden_digits, self.addend)
+
+    @model_validator(mode="after")
+    def _labels_are_the_sums(self) -> Competition:
+        if self.hidden_digits is None:
+            if self.addend:
+                raise ValueError("addend: is added to hidden digits; say how many: hidden_digits: 1")
+            return self
+        last = LARGEST_DIGIT * self.hidden_digits + (LARGEST_ADDEND if self.addend else 0)
+        if self.classes != [str(label) for label in range(last + 1)]:
+            what = f"{self.hidden_digits} hidden digits{' and an addend' if self.addend else ''}"
+            raise ValueError(
+                f"sums of {what} are labels: {{first: 0, last: {last}}}; mend labels or hidden_digits"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _addends_are_somewhere(self) -> Competition:
+        files = self.files
+        if self.addend and isinstance(files, ImageFolder):
+            raise ValueError("files of format image_folder have no place for addends; use pixel_csv or npy")
+        if isinstance(files, NpyArrays) and self.addend != bool(files.train_addends and files.test_addends):
+            raise ValueError("addend: true, files.train_addends and files.test_addends belong together")
+        return self
+
+    @field_validator("name")
+    @classmethod
+    def _is_a_name(cls, name: str) -> str:
+        return checked_name(name)
+
+    @field_validator("kaggle")
+    @classmethod
+    def _is_a_slug(cls, slug: str | None) -> str | None:
+        if slug is not None and not re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", slug):
+            raise ValueError(
+                f"{slug!r} is no competition of Kaggle; write the end of its address, as digit-recognizer"
+            )
+        return slug
+
+    @model_validator(mode="after")
+    def _known_answers_are_not_sent(self) -> Competition:
+        if self.kaggle is not None and self.solution is not None:
+            raise ValueError("kaggle: where the solution is known nothing is sent; leave out one of the two")
+        return self
+
+    @field_validator("labels", mode="before")
+    @classmethod
+    def _class_names_are_text(cls, labels: Any) -> Any:
+        # YAML reads [0, 1] as integers and [yes, no] as booleans; the first is harmless.
+        if not isinstance(labels, list):
+            return labels
+        for label in labels:
+            if isinstance(label, bool):
+                raise ValueError(
+                    "YAML reads yes, no, on and off as true and false: write class names in quotes"
+                )
+        names = [str(label) for label in labels]
+        if len(set(names)) < len(names):
+            raise ValueError("a class is named twice")
+        return names

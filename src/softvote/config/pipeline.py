@@ -1,0 +1,266 @@
+"""The schema of a pipeline file: competition, folds, members and vote.
+
+`softvote.config.pipeline_file` reads such a file; `softvote schema` prints these classes as JSON Schema.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field, field_validator, model_validator
+
+from softvote.config.competition import Competition
+from softvote.config.recipe import Box, Crop, Member, Recipe
+from softvote.config.schema import Fraction, NonNegative, Strict, checked_name
+from softvote.errors import one_of
+
+_ROUNDING = 1e-6  # by which shares may miss the whole
+
+
+class Folds(Strict):
+    """Stratified k-fold."""
+
+    count: Annotated[int, Field(ge=2)] = 5
+    """Number of folds."""
+    train: Annotated[int, Field(ge=1)] | None = None
+    """Number of folds, counted from the first, that are trained and scored; left out, all are."""
+    near_identical: NonNegative = 4.0
+    """Images whose pixels differ by at most this root mean square, in grey levels of 0..255, share a fold; 0
+    keeps exact copies together only."""
+
+    @property
+    def trained(self) -> list[int]:
+        return list(range(min(self.train or self.count, self.count)))
+
+
+class Ensemble(Strict):
+    """Who votes, and how."""
+
+    name: str = "vote"
+    """Name of the ensemble, and of its folder under `models/<pipeline>/`: letters, digits, `-` and `_`."""
+    members: Annotated[list[str], Field(min_length=1)] | None = None
+    """Names of the members that vote; left out, every member does."""
+    rule: Literal["auto", "mean", "mean_logits", "log_loss", "greedy", "shares"] = "auto"
+    """How the weights of the vote come about; `auto` is `shares` where there are any, else it keeps the mean
+    unless another rule is better by more than two standard errors of the paired difference."""
+    shares: dict[str, Fraction] | None = None
+    """Proportion of the vote that a member, or all members with a model together, are given; the others
+    share the rest evenly."""
+
+    @field_validator("name")
+    @classmethod
+    def _is_a_name(cls, name: str) -> str:
+        return checked_name(name)
+
+    @field_validator("members")
+    @classmethod
+    def _once_each(cls, members: list[str] | None) -> list[str] | None:
+        if members and len(set(members)) < len(members):
+            raise ValueError("a member is named twice")
+        return members
+
+    @model_validator(mode="after")
+    def _shares_have_their_rule(self) -> Ensemble:
+        if self.rule == "shares" and not self.shares:
+            raise ValueError("rule: shares needs shares, such as shares: {cnn: 0.5}")
+        if self.shares and self.rule not in ("auto", "shares"):
+            raise ValueError(f"shares are not for rule: {self.rule}; leave one of them out")
+        return self
+
+
+class LocalEngine(Strict):
+    """Trainings run in processes of this machine."""
+
+    name: Literal["local"] = "local"
+    """`local`: trainings run in processes of this machine."""
+    workers: Annotated[int, Field(ge=1)] | None = None
+    """Number of trainings at once; 1 for one after the other in the command itself; left out, as many as
+    there are cores and memory for."""
+
+
+class RayEngine(Strict):
+    """Trainings run on a Ray cluster whose nodes have softvote's dependencies; its code is sent to them."""
+
+    name: Literal["ray"]
+    """`ray`: trainings run on a Ray cluster."""
+    address: str | None = None
+    """Address of the cluster's head, as host:port; left out, the variable RAY_ADDRESS says it, else Ray
+    starts on this machine."""
+    cpus: Annotated[float, Field(gt=0)] = 1.0
+    """CPU cores per training."""
+    gpus: Annotated[float, Field(ge=0)] = 0.0
+    """GPUs per training; 0.25 lets four trainings share one."""
+
+
+def _named_engine(engine: Any) -> Any:
+    """`engine: ray` for `engine: {name: ray}`; without a name it is the local one."""
+    if isinstance(engine, str):
+        return {"name": engine}
+    return {"name": "local"} | engine if isinstance(engine, dict) else engine
+
+
+Engine = Annotated[
+    Annotated[LocalEngine | RayEngine, Field(discriminator="name")], BeforeValidator(_named_engine)
+]
+
+
+class Pipeline(Strict):
+    """A pipeline file."""
+
+    extends: str | None = None
+    """Another pipeline file to start from, by its path from this one's folder without `.yaml`; what this file
+    says comes on top, and null drops a key."""
+    competition: Competition
+    """The facts of the competition: files, images, labels."""
+    seed: Annotated[int, Field(ge=0)] = 0
+    """Integer from which every random number of the pipeline is derived."""
+    folds: Folds = Folds()
+    """How the training rows are split for cross-validation."""
+    defaults: Recipe = Recipe()
+    """Recipe that every member starts from; a member's own keys come on top."""
+    members: Annotated[dict[str, Member], Field(min_length=1)]
+    """The networks that are trained and may vote, by their names: letters, digits, `-` and `_`."""
+    ensemble: Ensemble = Ensemble()
+    """Which members vote, and by which rule."""
+    engine: Engine = LocalEngine()
+    """Where trainings run; it changes nothing about what they compute."""
+
+    @field_validator("members")
+    @classmethod
+    def _names(cls, members: dict[str, Member]) -> dict[str, Member]:
+        for name in members:
+            checked_name(name)
+        return members
+
+    @model_validator(mode="after")
+    def _ensemble_is_of_members(self) -> Pipeline:
+        for name in self.voters:
+            if name not in self.members:
+                raise ValueError(f"ensemble.members: no member '{name}'; {one_of(list(self.members), name)}")
+        if self.ensemble.name in self.members:
+            raise ValueError(f"ensemble.name: '{self.ensemble.name}' is a member's name; choose another")
+        return self
+
+    @model_validator(mode="after")
+    def _shares_are_of_voters(self) -> Pipeline:
+        self.vote_shares()
+        return self
+
+    @model_validator(mode="after")
+    def _members_build_on_members(self) -> Pipeline:
+        problems = []
+        for name, member in self.members.items():
+            source, key = member.source, "init_from" if member.init_from else "glyphs_from"
+            if source is not None and source not in self.members:
+                what = f"no member '{source}'; {one_of(list(self.members), source)}"
+                problems.append(f"members.{name}.{key}: {what}")
+            elif source is not None and member.refit and not self.members[source].refit:
+                problems.append(
+                    f"members.{name}.refit: starts from {source}, which has none; set it there too"
+                )
+            elif circle := self._circle_from(name):
+                what = f"goes in a circle: {' <- '.join(circle)}; break it"
+                problems.append(f"members.{name}.{key}: {what}")
+        if problems:
+            raise ValueError("\n".join(problems))
+        return self
+
+    def _circle_from(self, name: str) -> list[str]:
+        """The members from this one back to itself, each starting from the next; empty without a circle."""
+        path = [name]
+        while (member := self.members.get(path[-1])) and member.source not in (None, *path[1:]):
+            path.append(str(member.source))
+            if path[-1] == name:
+                return path
+        return []
+
+    @model_validator(mode="after")
+    def _heads_fit_the_labels(self) -> Pipeline:
+        problems = [
+            f"members.{name}.{key}: {what}"
+            for name, member in self.members.items()
+            for key, what in _misfits(member, self.competition)
+        ]
+        if problems:
+            raise ValueError("\n".join(problems))
+        return self
+
+    @property
+    def voters(self) -> list[str]:
+        """Names of the members that vote, in their order."""
+        return list(self.ensemble.members or self.members)
+
+    @property
+    def refitted(self) -> list[str]:
+        """Names of the voters with a network that has no out-of-fold score."""
+        return [name for name in self.voters if self.members[name].refit]
+
+    def vote_shares(self) -> list[float] | None:
+        """The weight of each voter, in their order, where the ensemble gives shares; they sum to 1.
+
+        Raises:
+            ValueError: a share of nobody, two of one member, or shares that are not the whole.
+        """
+        shares, voters = self.ensemble.shares, self.voters
+        if not shares:
+            return None
+        weights = dict[str, float]()
+        for name, share in shares.items():
+            kind = [voter for voter in voters if name in (voter, self.members[voter].model)]
+            if not kind:
+                known = [*voters, *dict.fromkeys(self.members[voter].model for voter in voters)]
+                raise ValueError(f"ensemble.shares: no voter or model '{name}'; {one_of(known, name)}")
+            if twice := [voter for voter in kind if voter in weights]:
+                raise ValueError(f"ensemble.shares: '{twice[0]}' is given two shares; name it once")
+            weights |= dict.fromkeys(kind, share / len(kind))
+        rest, left = [voter for voter in voters if voter not in weights], 1 - sum(shares.values())
+        if left < -_ROUNDING or (rest and left <= _ROUNDING) or (not rest and left > _ROUNDING):
+            wanted = f"leave something to {', '.join(rest)}" if rest else "sum to 1"
+            raise ValueError(f"ensemble.shares: sum to {1 - left:g}; they must {wanted}")
+        weights |= dict.fromkeys(rest, left / max(1, len(rest)))
+        total = sum(weights.values())
+        return [weights[voter] / total for voter in voters]
+
+
+def _misfits(member: Member, competition: Competition) -> Iterator[tuple[str, str]]:
+    """What a member asks of the labels that they do not give: key and text."""
+    hidden, extra = competition.hidden_digits, member.extra_train
+    yield from _views_that_do_not_fit(member, competition)
+    if member.head == "regression" and isinstance(competition.labels, list):
+        yield "head", "regression needs labels that are numbers, not names; use softmax"
+    if member.head in ("digits", "multilabel") and hidden is None:
+        yield "head", f"{member.head} needs to know how many digits hide; say competition.hidden_digits"
+    elif member.head == "multilabel" and hidden != 1 and not (extra and extra.digits):
+        yield "head", "multilabel learns from rows whose digits are known; give extra_train with digits"
+    if member.glyphs_from and ((hidden or 0) < 2 or competition.addend or competition.image.channels != 1):
+        yield "glyphs_from", "composes grey images of several hidden digits, and here are none; leave it out"
+    if extra and extra.digits and hidden is None:
+        yield "extra_train.digits", "mean nothing here; say competition.hidden_digits, or leave them out"
+
+
+def _views_that_do_not_fit(member: Member, competition: Competition) -> Iterator[tuple[str, str]]:
+    image, view = competition.image, member.view
+    if isinstance(view, Crop) and view.size > (side := min(image.height, image.width)):
+        yield "view.size", f"{view.size} is more than the {side} pixels of the images; take fewer"
+    if isinstance(view, Box) and view.width > image.width:
+        yield "view.width", f"{view.width} is more than the {image.width} pixels of the images; take fewer"
+
+
+def json_schema() -> dict[str, Any]:
+    """JSON Schema of a pipeline file, for editors.
+
+    Nothing is required there, because a file may take it from the one it extends.
+    """
+    schema = Pipeline.model_json_schema()
+    for part in [schema, *schema["$defs"].values()]:
+        part.pop("required", None)
+        for described in [part, *part.get("properties", {}).values()]:
+            if "description" in described:
+                described["description"] = _unwrap(described["description"])
+    return schema
+
+
+def _unwrap(text: str) -> str:
+    """A docstring without the line breaks of the source; paragraphs stay."""
+    return "\n\n".join(" ".join(paragraph.split()) for paragraph in text.split("\n\n"))

@@ -1,0 +1,259 @@
+"""Reading a pipeline file: what it extends, what the command line sets, and where each mistake stands."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+
+from softvote.config.pipeline import Pipeline, json_schema
+from softvote.errors import Problems, UserError, one_of
+
+Key = tuple[str | int, ...]
+
+
+Places = dict[Key, str]
+
+
+# The keys that say which kind of optimizer, schedule, view or files it is.
+_CHOOSERS = {"optimizer": "name", "schedule": "name", "view": "name", "files": "format"}
+
+
+_DEEPEST = 20  # no pipeline needs more levels; an alias of itself has no end
+
+
+def load_pipeline(path: Path, settings: Sequence[str] = ()) -> Pipeline:
+    """Read, extend, override and validate a pipeline file.
+
+    Args:
+        path: the YAML file.
+        settings: `members.cnn.epochs=2`, each over what the file says; values are read as YAML.
+
+    Raises:
+        UserError: every problem found, one line each, with file, line, key and what to write instead.
+    """
+    facts, places = _read_extended(path, ())
+    problems = Problems()
+    for setting in settings:
+        try:
+            _apply_setting(facts, places, setting)
+        except UserError as error:
+            problems.add(*str(error).split(": ", 1))
+    problems.raise_any()
+    members = facts.get("members")
+    if isinstance(members, dict) and isinstance(facts.get("defaults"), dict):
+        facts["members"] = {name: _merged(facts["defaults"], member) for name, member in members.items()}
+    try:
+        return Pipeline.model_validate(facts)
+    except ValidationError as error:
+        problems = _problems_of(error, facts, places, path)
+    problems.raise_any()
+    raise AssertionError("a validation error without a problem")
+
+
+def _read_extended(path: Path, above: tuple[Path, ...]) -> tuple[dict[str, Any], Places]:
+    """The file's content merged over that of the file it extends, and where each key stands."""
+    if path.resolve() in above:
+        chain = " -> ".join(str(step.name) for step in (*above, path))
+        raise UserError(f"{path}: extends itself ({chain}); take one `extends` out")
+    facts, places = _read_yaml(path)
+    parent = facts.get("extends")
+    if not isinstance(parent, str):
+        return facts, places
+    parent_path = path.parent / f"{parent}.yaml"
+    if not parent_path.is_file():
+        known = sorted(file.stem for file in parent_path.parent.glob("*.yaml") if file != path)
+        what = f"there is no {parent_path}; {one_of(known, parent_path.stem)}"
+        raise UserError(f"{places[('extends',)]}: extends: {what}")
+    base, base_places = _read_extended(parent_path, (*above, path.resolve()))
+    return _merged(base, facts), base_places | places
+
+
+def _read_yaml(path: Path) -> tuple[dict[str, Any], Places]:
+    try:
+        root = yaml.compose(path.read_text(encoding="utf-8"), yaml.SafeLoader)
+    except FileNotFoundError:
+        known = sorted(file.stem for file in path.parent.glob("*.yaml"))
+        there = one_of(known, path.stem) if known else f"{path.parent} holds none; name another folder's file"
+        raise UserError(f"{path}: no such pipeline; {there}") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: cannot be read: {error}") from None
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        line = f", line {mark.line + 1}" if mark else ""
+        raise UserError(f"{path}{line}: is not YAML: {getattr(error, 'problem', None) or error}") from None
+    if not isinstance(root, yaml.MappingNode):
+        raise UserError(f"{path}: must hold keys and values; a pipeline needs competition and members")
+    problems, places = Problems(), Places()
+    facts = _construct(root, (), path, places, problems)
+    problems.raise_any()
+    return facts, places
+
+
+def _construct(node: yaml.Node, key: Key, path: Path, places: Places, problems: Problems) -> Any:
+    """The node's value; notes in `places` the line of every key, and in `problems` each key given twice."""
+    places[key] = f"{path}, line {node.start_mark.line + 1}"
+    if len(key) > _DEEPEST:
+        raise UserError(f"{places[key]}: is nested too deep; has an alias got itself inside?")
+    if isinstance(node, yaml.SequenceNode):
+        return [_construct(item, (*key, i), path, places, problems) for i, item in enumerate(node.value)]
+    if not isinstance(node, yaml.MappingNode):
+        try:
+            return yaml.SafeLoader("").construct_object(node)
+        except (yaml.YAMLError, ValueError):
+            problems.add(places[key], f"{node.value!r} is no {node.tag.rsplit(':', 1)[-1]}; put it in quotes")
+            return None
+    facts: dict[str, Any] = {}
+    for key_node, value_node in node.value:
+        name = str(key_node.value)
+        if name in facts:
+            problems.add(f"{path}, line {key_node.start_mark.line + 1}", f"{name} is given twice; keep one")
+        facts[name] = _construct(value_node, (*key, name), path, places, problems)
+        places[(*key, name)] = f"{path}, line {key_node.start_mark.line + 1}"
+    return facts
+
+
+def _merged(base: Any, over: Any, of: str = "") -> Any:
+    """`over` laid on `base`: mappings key by key, anything else replaced, null taking the key out.
+
+    A mapping of another kind (another optimizer, say) replaces the base's whole. `of` is the key they
+    stand under.
+    """
+    if not (isinstance(base, dict) and isinstance(over, dict)):
+        return over
+    chooser = _CHOOSERS.get(of)
+    if chooser in over and chooser in base and over[chooser] != base[chooser]:
+        return over
+    both = base | {key: _merged(base.get(key), value, key) for key, value in over.items()}
+    return {key: value for key, value in both.items() if not (value is None and key in over and key in base)}
+
+
+def _apply_setting(facts: dict[str, Any], places: Places, setting: str) -> None:
+    dotted, equals, text = setting.partition("=")
+    keys = dotted.strip().split(".")
+    if not equals or not all(keys):
+        raise UserError(f"--set {setting}: write KEY=VALUE, such as members.cnn.epochs=2")
+    try:
+        value = yaml.safe_load(text)
+    except (yaml.YAMLError, ValueError):
+        raise UserError(f"--set {setting}: the value is not YAML") from None
+    if keys[0] == "extends":
+        raise UserError(f"--set {setting}: write it into the pipeline file")
+    members = facts.get("members")
+    known = list(members) if isinstance(members, dict) else []
+    if keys[0] == "members" and keys[1:2] and keys[1] not in known:
+        raise UserError(f"--set {setting}: no member '{keys[1]}'; {one_of(known, keys[1])}")
+    inside = facts
+    for depth, key in enumerate(keys[:-1], start=1):
+        inside = inside.setdefault(key, {})
+        if not isinstance(inside, dict):
+            raise UserError(f"--set {setting}: {'.'.join(keys[:depth])} holds no keys")
+        places[tuple(keys[:depth])] = f"--set {setting}"
+    places[tuple(keys)] = f"--set {setting}"
+    if value is None:
+        inside.pop(keys[-1], None)
+    else:
+        inside[keys[-1]] = value
+
+
+def _problems_of(error: ValidationError, facts: dict[str, Any], places: Places, path: Path) -> Problems:
+    problems, seen = Problems(), set[Key]()
+    for problem in error.errors():
+        key, known = _key_in_file(problem["loc"], facts)
+        words = _in_words(problem, known, key)
+        # Where the whole file is at odds with itself, every line of the text begins with the key to mend.
+        found = [(key, words)] if key else [_key_and_words(line) for line in words.splitlines()]
+        for key, words in found:
+            written = _key_as_written(key, places)
+            if written not in seen:  # the defaults' mistakes come back with every member
+                problems.add(_place(written, places, path), f"{'.'.join(map(str, written))}: {words}")
+            seen.add(written)
+    return problems
+
+
+def _key_and_words(line: str) -> tuple[Key, str]:
+    named, _, words = line.partition(": ")
+    return tuple(named.split(".")), words
+
+
+def _in_words(problem: Any, known: list[str], key: Key) -> str:
+    """One validation problem in words, with what would be right."""
+    kind, message = problem["type"], str(problem["msg"])
+    if kind == "extra_forbidden":
+        return f"unknown key; {one_of(known, str(key[-1]))}"
+    if kind == "too_short":
+        return (
+            "needs at least one; add it" if not problem["input"] else f"needs more than {problem['input']!r}"
+        )
+    if kind == "missing":
+        return "is missing; add it"
+    if kind == "union_tag_not_found":
+        return f"needs {problem['ctx']['discriminator']} to say which kind it is"
+    if kind == "union_tag_invalid":
+        expected = [tag.strip("' ") for tag in problem["ctx"]["expected_tags"].split(",")]
+        return f"unknown kind '{problem['ctx']['tag']}'; {one_of(expected, problem['ctx']['tag'])}"
+    if kind == "literal_error":
+        expected = [word.strip("' ") for word in problem["ctx"]["expected"].replace(" or ", ",").split(",")]
+        return f"'{problem['input']}' is not one of them; {one_of(expected, str(problem['input']))}"
+    if kind in ("dict_type", "model_type", "model_attributes_type"):
+        return f"must hold keys and values, not {problem['input']!r}"
+    if kind == "value_error":
+        return message.removeprefix("Value error, ")
+    return f"{message[0].lower()}{message[1:]}, not {problem['input']!r}"
+
+
+def _key_in_file(loc: tuple[str | int, ...], facts: dict[str, Any]) -> tuple[Key, list[str]]:
+    """The key as the file has it, and the keys that would be known beside it.
+
+    The validator puts the kind of a union into its locations (`optimizer.adam.lr`); files do not.
+    """
+    schema, definitions = json_schema(), json_schema()["$defs"]
+    key: list[str | int] = []
+    inside: Any = facts
+    known: list[str] = []
+    for part in loc:
+        schema = _resolved(schema, definitions, inside)
+        known = list(schema.get("properties", {}))
+        present = (isinstance(inside, dict) and part in inside) or (
+            isinstance(inside, list) and isinstance(part, int) and part < len(inside)
+        )
+        if not present and part not in known and not isinstance(part, int):
+            continue
+        key.append(part)
+        schema = schema.get("properties", {}).get(part) or schema.get("additionalProperties") or {}
+        inside = inside[part] if present else None
+    return tuple(key), known
+
+
+def _resolved(schema: Any, definitions: dict[str, Any], inside: Any) -> dict[str, Any]:
+    """A schema with its reference followed, and of several kinds the one that `inside` names."""
+    if not isinstance(schema, dict):
+        return {}
+    if "$ref" in schema:
+        return dict(definitions[schema["$ref"].rsplit("/", 1)[1]])
+    mapping = schema.get("discriminator", {}).get("mapping")
+    if mapping and isinstance(inside, dict):
+        chosen = inside.get(schema["discriminator"]["propertyName"])
+        return dict(definitions[mapping[chosen].rsplit("/", 1)[1]]) if chosen in mapping else {}
+    kinds = [*schema.get("anyOf", []), *schema.get("oneOf", [])]
+    references = [kind for kind in kinds if "$ref" in kind]
+    if isinstance(inside, dict) and references:
+        return _resolved(references[0], definitions, inside)
+    return schema
+
+
+def _key_as_written(key: Key, places: Places) -> Key:
+    """The key, or the default's where a member has it from there, so that its mistake is told once."""
+    default = ("defaults", *key[2:])
+    from_default = len(key) > 2 and key[0] == "members" and key not in places and default in places
+    return default if from_default else key
+
+
+def _place(key: Key, places: Places, path: Path) -> str:
+    """Where a key stands, or what it is missing from."""
+    while key and key not in places:
+        key = key[:-1]
+    return places.get(key, str(path))

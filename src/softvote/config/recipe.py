@@ -1,0 +1,298 @@
+"""How a member is trained: its network, and every choice of its recipe."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, model_validator
+
+from softvote.config.schema import BelowOne, Fraction, NonNegative, Positive, Strict
+
+
+class Sgd(Strict):
+    name: Literal["sgd"]
+    """`sgd`: stochastic gradient descent, torch.optim.SGD."""
+    lr: Positive = 0.1
+    """Highest learning rate, per optimiser step; the schedule scales it."""
+    momentum: BelowOne = 0.9
+    """Proportion of the last step's velocity that is kept; 0 for none."""
+    nesterov: bool = True
+    """Nesterov's momentum, which looks one step ahead; needs momentum above 0."""
+    weight_decay: NonNegative = 0.0
+    """L2 penalty: this times each weight is added to its gradient; no unit."""
+
+    @model_validator(mode="after")
+    def _nesterov_has_momentum(self) -> Sgd:
+        if self.nesterov and self.momentum == 0:
+            raise ValueError("nesterov needs momentum above 0; set nesterov: false")
+        return self
+
+
+class Adam(Strict):
+    name: Literal["adam"]
+    """`adam`: torch.optim.Adam (Kingma and Ba 2015)."""
+    lr: Positive = 1e-3
+    """Highest learning rate, per optimiser step; the schedule scales it."""
+    betas: tuple[BelowOne, BelowOne] = (0.9, 0.999)
+    """Decay rates per step of the running means of the gradient and of its square, each in [0, 1)."""
+    weight_decay: NonNegative = 0.0
+    """L2 penalty: this times each weight is added to its gradient; no unit."""
+
+
+class AdamW(Strict):
+    name: Literal["adamw"]
+    """`adamw`: torch.optim.AdamW (Loshchilov and Hutter 2019)."""
+    lr: Positive = 1e-3
+    """Highest learning rate, per optimiser step; the schedule scales it."""
+    betas: tuple[BelowOne, BelowOne] = (0.9, 0.999)
+    """Decay rates per step of the running means of the gradient and of its square, each in [0, 1)."""
+    weight_decay: NonNegative = 0.01
+    """Decoupled weight decay: each step shrinks a weight by the proportion lr times this."""
+
+
+Optimizer = Annotated[Sgd | Adam | AdamW, Field(discriminator="name")]
+
+
+class Constant(Strict):
+    name: Literal["constant"]
+    """`constant`: the learning rate stays what the optimizer says."""
+
+
+class Plateau(Strict):
+    """The learning rate falls when the watched loss stops falling; looked at once per epoch."""
+
+    name: Literal["plateau"]
+    """`plateau`: torch's ReduceLROnPlateau, looked at once per epoch."""
+    factor: Annotated[float, Field(gt=0, lt=1)] = 0.1
+    """Factor by which the learning rate is multiplied when the watched loss stops falling."""
+    patience: Annotated[int, Field(ge=0)] = 2
+    """Epochs without improvement that are let pass before the learning rate falls."""
+    watch: Literal["training_loss", "held_out"] = "training_loss"
+    """The loss to watch: of training, or of a slice of the training folds kept out of training (`held_out`).
+    The validation fold is never watched."""
+    held_out: Annotated[float, Field(gt=0, le=0.5)] = 0.1
+    """Proportion of the training rows that `watch: held_out` keeps out of training."""
+
+
+class Cosine(Strict):
+    """Linear warm-up, then half a cosine down (Loshchilov and Hutter 2017, one cycle)."""
+
+    name: Literal["cosine"]
+    """`cosine`: linear warm-up, then half a cosine down, moved after every step."""
+    warmup: BelowOne = 0.05
+    """Proportion of all optimiser steps in which the learning rate rises."""
+    final: Fraction = 0.0
+    """Last learning rate, as a proportion of the highest."""
+
+
+class OneCycle(Strict):
+    """Cosine up from 1/25, cosine down to almost nothing (Smith and Topin 2018).
+
+    Momentum, or the first beta, runs against it between 0.95 and 0.85, whatever the optimizer says.
+    """
+
+    name: Literal["one_cycle"]
+    """`one_cycle`: torch's OneCycleLR, moved after every step."""
+    warmup: Annotated[float, Field(gt=0, lt=1)] = 0.2
+    """Proportion of all optimiser steps in which the learning rate rises."""
+
+
+Schedule = Annotated[Constant | Plateau | Cosine | OneCycle, Field(discriminator="name")]
+
+
+class Augment(Strict):
+    """Random changes to training images; every amount is the most in either direction."""
+
+    engine: Literal["batched", "albumentations"] = "batched"
+    """`batched` treats whole batches on the device; `albumentations` image by image on the CPU, with `shift`
+    and `elastic` in whole pixels."""
+    rotate: Annotated[float, Field(ge=0, le=180)] = 0.0
+    """Largest rotation in either direction, in degrees."""
+    scale: BelowOne = 0.0
+    """Largest zoom in either direction, as a proportion: 0.1 draws factors from 0.9 to 1.1."""
+    scale_apart: bool = False
+    """Zoom is drawn for x and y each, so that images are stretched as well."""
+    shear: Annotated[float, Field(ge=0, le=60)] = 0.0
+    """Largest shear along x in either direction, in degrees."""
+    shift: NonNegative = 0.0
+    """Largest translation along each axis in either direction, in pixels."""
+    elastic: NonNegative = 0.0
+    """Largest displacement of each point of a 4 x 4 elastic grid, in pixels."""
+    horizontal_flip: Fraction = 0.0
+    """Probability that an image is mirrored left to right."""
+
+    def amounts(self) -> str:
+        """The amounts that are not zero, for people."""
+        given = self.model_dump(exclude={"engine"}, exclude_defaults=True)
+        words = [name if amount is True else f"{name} {amount:g}" for name, amount in given.items()]
+        return " ".join(words) or "none"
+
+
+class Crop(Strict):
+    """A part of the image enlarged to the whole: a random one in training, the middle in prediction."""
+
+    name: Literal["crop"]
+    """View: a part of the image, enlarged to its full size."""
+    size: Annotated[int, Field(ge=2)]
+    """Pixels of the crop's shorter side; the other side has the same proportion of the image's."""
+
+
+class Deskew(Strict):
+    """The image sheared along x until its second moments do not lean."""
+
+    name: Literal["deskew"]
+    """View: slanted digits stand upright."""
+
+
+class Box(Strict):
+    """What is not background stretched along x to a width, in the middle of the image."""
+
+    name: Literal["box"]
+    """View: what is drawn has one width."""
+    width: Annotated[int, Field(ge=2)]
+    """Width in pixels that the bounding box is stretched to."""
+
+
+View = Annotated[Crop | Deskew | Box, Field(discriminator="name")]
+
+
+class TestTime(Strict):
+    """Test-time augmentation: predictions averaged over shifted views, out-of-fold and test alike."""
+
+    __test__ = False  # not a test class, whatever pytest makes of the name
+
+    shift: Annotated[int, Field(ge=0)] = 0
+    """Distance in pixels: predictions are averaged over the image itself and four copies shifted up, down,
+    left and right; 0 predicts from the image alone."""
+
+
+class ExtraTrain(Strict):
+    """Rows added to the training folds only: uint8 (n, H, W) images and what they show, as .npy files."""
+
+    images: str
+    """Path under `input/` of a `.npy` file of images, uint8 (n, H, W)."""
+    labels: str
+    """Path under `input/` of a `.npy` file of integers (n,): the labels, or of named classes their indices
+    from 0; of sums without the addend."""
+    digits: str | None = None
+    """Path under `input/` of a `.npy` file of integers 0..9 (n, S), the hidden digits, where they are
+    known."""
+    alone: bool = False
+    """Train on these rows only, and on none of the competition's."""
+
+
+class Recipe(Strict):
+    """How a member is trained; the last epoch counts."""
+
+    head: Literal["softmax", "regression", "digits", "multilabel"] = "softmax"
+    """What the network's output means: classes, a number, hidden digits, or which digits are present."""
+    epochs: Annotated[int, Field(ge=1)] = 12
+    """Number of epochs, passes over the training rows; the last one counts."""
+    batch_size: Annotated[int, Field(ge=2)] = 128
+    """Images per optimiser step; where they do not divide evenly, batches are a little smaller."""
+    optimizer: Optimizer = AdamW(name="adamw", lr=2e-3)
+    """Optimiser and its hyperparameters; `name` chooses it."""
+    schedule: Schedule = OneCycle(name="one_cycle")
+    """How the learning rate moves during training; `name` chooses the schedule."""
+    label_smoothing: BelowOne = 0.0
+    """Proportion of the target probability that is spread evenly over all classes (Szegedy et al. 2016); for
+    `head: softmax` only."""
+    mixup: NonNegative = 0.0
+    """Parameter alpha of the Beta distribution by which pairs of images are mixed (Zhang et al. 2018), no
+    unit; 0 mixes none."""
+    ema: BelowOne = 0.0
+    """Decay per optimiser step of the exponential moving average of weights that predicts; 0 predicts with
+    the plain weights."""
+    augment: Augment | None = None
+    """Random changes to training images; left out, images are trained on as they are."""
+    plain_epochs: Annotated[int, Field(ge=0)] = 0
+    """Number of last epochs that see images as prediction does: no augmentation, no mixup, no random view."""
+    view: View | None = None
+    """How the network sees an image, in training and prediction alike; left out, as it is."""
+    normalise: Literal["dataset", "image"] = "dataset"
+    """Whose mean and standard deviation become 0 and 1: those of all training rows, or each image's own."""
+    tta: TestTime = TestTime()
+    """Test-time augmentation of out-of-fold and test predictions alike."""
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    """Floating-point precision of training: float32, or bfloat16 autocast with float32 weights; `auto` takes
+    what a short probe finds fastest on the machine, and records it."""
+    memory_format: Literal["auto", "contiguous", "channels_last"] = "auto"
+    """Memory layout of images and weights, as PyTorch names it; `auto` is probed together with
+    `precision`."""
+    extra_train: ExtraTrain | None = None
+    """Rows to train on beside the competition's; they are never validated on."""
+    repeats: Annotated[int, Field(ge=1)] = 1
+    """Number of trainings per fold, each from a seed of its own, whose probabilities are averaged."""
+    refit: bool = False
+    """One network more, of all rows: it predicts test rows beside those of the folds, and has no score."""
+
+    @model_validator(mode="after")
+    def _smoothing_has_classes(self) -> Recipe:
+        if self.label_smoothing and self.head != "softmax":
+            raise ValueError(f"label_smoothing is for head: softmax; head: {self.head} has no use for it")
+        return self
+
+
+class Member(Recipe):
+    """One network that votes."""
+
+    model: str
+    """Name of the network: one of softvote.models, or any backbone of timm."""
+    model_args: dict[str, Any] = {}
+    """Further keyword arguments of the network, as timm names them, such as `drop_rate` or `pretrained`."""
+    init_from: str | None = None
+    """Name of another member, from whose backbone's weights of the same fold this one starts."""
+    glyphs_from: str | None = None
+    """A member of slots under head: digits. This one learns from images composed anew in every epoch,
+    of digits that were cut from the training images and named by that member's readings and the sums."""
+    freeze: bool = False
+    """Keep the weights that `init_from` gives as they are, and train only the classifier."""
+
+    @model_validator(mode="after")
+    def _frozen_weights_come_from_somewhere(self) -> Member:
+        if self.freeze and not self.init_from:
+            raise ValueError("freeze keeps the weights of init_from; name a member there or leave freeze out")
+        return self
+
+    @model_validator(mode="after")
+    def _composed_images_suffice(self) -> Member:
+        if not self.glyphs_from:
+            return self
+        if self.head != "digits":
+            raise ValueError("glyphs_from teaches single digits; say head: digits")
+        if self.init_from or self.extra_train or self.mixup or self.view:
+            raise ValueError(
+                "glyphs_from goes without init_from, extra_train, mixup and view; leave them out"
+            )
+        if isinstance(self.schedule, Plateau) and self.schedule.watch == "held_out":
+            raise ValueError("glyphs_from leaves no rows to hold out; let the schedule watch: training_loss")
+        return self
+
+    @property
+    def source(self) -> str | None:
+        """The member whose training of the same fold must be there first."""
+        return self.init_from or self.glyphs_from
+
+    @property
+    def weights_file(self) -> Path | None:
+        """The file that the network's weights start from, where `model_args` names one."""
+        return apart_from_weights(self.model_args)[1]
+
+
+def apart_from_weights(args: dict[str, Any]) -> tuple[dict[str, Any], Path | None]:
+    """A network's arguments without a file of weights, and that file.
+
+    timm knows two places for it, and ours a third. What else an overlay says may shape the network and stays.
+    """
+    rest = dict(args)
+    # The first is loaded last, over all that the others gave.
+    files = [rest.pop("checkpoint_path", None), rest.pop("weights", None)]
+    if isinstance(overlay := rest.get("pretrained_cfg_overlay"), dict):
+        files.append(overlay.get("file"))
+        rest["pretrained_cfg_overlay"] = {key: value for key, value in overlay.items() if key != "file"}
+    named = next((str(file) for file in files if file), None)
+    # Path.expanduser raises where there is no such user; this leaves the name as it is, and the network says
+    # that there is no such file.
+    return rest, Path(os.path.expanduser(named)) if named else None  # noqa: PTH111

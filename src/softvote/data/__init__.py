@@ -1,0 +1,1 @@
+"""From raw competition files to images, labels and folds."""

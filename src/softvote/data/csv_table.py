@@ -1,0 +1,146 @@
+"""CSV files as lines that have as many cells as the header: what is not so is noted, never guessed.
+
+Parsers of tables take ragged rows for missing values or for an index; so cells are counted first.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+from softvote.data.readers.base import read_bytes
+from softvote.errors import Problems, cell, one_of
+
+
+class Record(NamedTuple):
+    """One row: the line it starts in (from 1, header included), its cells' number, its text."""
+
+    row: int
+    width: int
+    text: str
+
+
+@dataclass(frozen=True)
+class Table:
+    """A CSV file whose records all have one cell a column."""
+
+    path: Path
+    header: list[str]
+    records: list[Record]
+
+    def where(self, position: int, column: str) -> str:
+        """The place of a record's cell, for messages."""
+        return cell(self.path, self.records[position].row, column)
+
+    def has(self, column: str, problems: Problems) -> bool:
+        """Whether there is such a column; noted if not."""
+        if column in self.header:
+            return True
+        problems.add(f"{self.path}, row 1", f"no column '{column}'; {_columns(self.header, column)}")
+        return False
+
+    def column(self, column: str) -> list[str]:
+        """A column's cells, without the space around them."""
+        index = self.header.index(column)
+        return [_cell_of(record.text, index).strip() for record in self.records]
+
+
+def open_table(path: Path, problems: Problems) -> Table | None:
+    """Read a CSV file in UTF-8, with or without BOM, quotes and CRLF.
+
+    Returns:
+        The table without its ragged rows, which are noted; None where there is nothing to read on with.
+    """
+    text = _utf8(path, problems)
+    if text is None:
+        return None
+    try:
+        header, records = _records(text)
+    except csv.Error as error:
+        problems.add(str(path), f"is not CSV ({error}); mend its quotes")
+        return None
+    if not records:
+        problems.add(
+            str(path), f"has {'a header but no rows' if header else 'no content'}; download it again"
+        )
+        return None
+    _note_repeated_names(path, header, problems)
+    return Table(path, header, _without_ragged(path, len(header), records, problems))
+
+
+def _utf8(path: Path, problems: Problems) -> str | None:
+    data = read_bytes(path)
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        row = data.count(b"\n", 0, error.start) + 1
+        problems.add(
+            f"{path}, row {row}", f"byte 0x{data[error.start]:02x} is not UTF-8; save the file as UTF-8"
+        )
+        return None
+
+
+def _records(text: str) -> tuple[list[str], list[Record]]:
+    """The header's names, and every row that is not blank."""
+    quotes_in_header = text.count('"', 0, text.find("\n"))
+    if text.count('"') > quotes_in_header:
+        records = _quoted(text)
+    else:
+        lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
+        records = [
+            Record(row, line.count(",") + 1, line) for row, line in enumerate(lines, 1) if line.strip()
+        ]
+    names = next(csv.reader([record.text for record in records[:1]]), [])
+    return [name.strip() for name in names], records[1:]
+
+
+def _quoted(text: str) -> list[Record]:
+    """Rows of a file that quotes cells, written anew; cells may then hold commas and line ends."""
+    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+    records, row = [], 1
+    for cells in reader:
+        if any(value.strip() for value in cells) or len(cells) > 1:
+            line = io.StringIO()
+            # The writer quotes line ends inside a cell only where they are its own.
+            csv.writer(line, lineterminator="\r\n").writerow(cells)
+            records.append(Record(row, len(cells), line.getvalue().removesuffix("\r\n")))
+        row = reader.line_num + 1
+    return records
+
+
+def _without_ragged(path: Path, width: int, records: list[Record], problems: Problems) -> list[Record]:
+    last = records[-1]
+    for record in records:
+        if record.width == width:
+            continue
+        cut_off = record is last and record.width < width
+        fix = "the file looks cut off: download it again" if cut_off else "mend or drop the row"
+        problems.add(f"{path}, row {record.row}", f"has {record.width} cells, the header has {width}; {fix}")
+        if len(problems) > 1000:
+            break
+    return [record for record in records if record.width == width]
+
+
+def _note_repeated_names(path: Path, header: list[str], problems: Problems) -> None:
+    first: dict[str, int] = {}
+    for number, name in enumerate(header, 1):
+        before = first.setdefault(name, number)
+        if before != number:
+            where = cell(path, 1, name or number)
+            problems.add(where, f"names columns {before} and {number} alike; rename or drop one")
+
+
+def _cell_of(text: str, index: int) -> str:
+    if '"' in text:
+        return next(csv.reader(io.StringIO(text, newline="")))[index]
+    return text.split(",", index + 1)[index]
+
+
+def _columns(header: list[str], wanted: str) -> str:
+    """The columns there are, the likeliest first; hundreds of pixels are not spelled out."""
+    hint = one_of(header, wanted).partition("known: ")[0]
+    more = f", ... ({len(header)} in all)" if len(header) > 8 else ""
+    return f"{hint}the file has {', '.join(header[:8])}{more}; mend the pipeline's competition.files"

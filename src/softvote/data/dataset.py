@@ -1,0 +1,252 @@
+"""A competition's files as arrays, parsed once and kept under the name of what they were parsed from."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from softvote.config.competition import Competition
+from softvote.data.id_label_table import Form, read_form
+from softvote.data.readers.base import MOST, Images, class_indices, shown
+from softvote.data.readers.registry import READERS
+from softvote.errors import Problems, UserError
+from softvote.storage.files import folder_written_whole, read_json, write_json
+from softvote.storage.fingerprints import key_of, sha256_of
+from softvote.storage.paths import Workspace
+
+CACHE_VERSION = 1
+"""Raised whenever the readers give other arrays for the same files."""
+
+
+_ARRAYS = ("train_pixels", "train_labels", "test_pixels")
+
+
+_ADDENDS = ("train_addends", "test_addends")
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A competition's images, labels and ids.
+
+    train_pixels: uint8 (N, C, H, W), 0..255.
+    train_labels: int64 (N,), indices into `Competition.classes`.
+    test_pixels: uint8 (T, C, H, W), in the sample submission's order.
+    test_ids: T ids as the sample submission writes them, in its order.
+    sample_header: the sample submission's two column names.
+    train_digest: sha256 of train pixels, labels and addends.
+    test_digest: sha256 of test pixels, ids and addends.
+    train_addends: int64 (N,), 0..9, fixed for when a row validates; None where none come along.
+    test_addends: int64 (T,), 0..9.
+    """
+
+    train_pixels: NDArray[np.uint8]
+    train_labels: NDArray[np.int64]
+    test_pixels: NDArray[np.uint8]
+    test_ids: list[str]
+    sample_header: tuple[str, str]
+    train_digest: str
+    test_digest: str
+    train_addends: NDArray[np.int64] | None = None
+    test_addends: NDArray[np.int64] | None = None
+
+    @property
+    def train_values(self) -> NDArray[np.int64]:
+        """What each training image shows, int64 (N,): its class index, less the addend."""
+        return self.train_labels if self.train_addends is None else self.train_labels - self.train_addends
+
+
+def load_dataset(competition: Competition, workspace: Workspace) -> Dataset:
+    """Read a competition's files, or what an earlier reading of the same files left behind.
+
+    Raises:
+        UserError: every problem of the files, one line each, with file, row and column.
+    """
+    folder = _input_folder(competition, workspace)
+    cache = workspace.cache / _cache_key(competition, folder)
+    dataset = _load_cached(cache)
+    if dataset is None:
+        dataset = _parse(competition, folder)
+        _save_cached(dataset, cache)
+    return dataset
+
+
+def read_solution(competition: Competition, workspace: Workspace) -> NDArray[np.int64] | None:
+    """True class indices int64 (T,) of the test rows in the sample submission's order, where they are known.
+
+    Raises:
+        UserError: labels that are no classes, or ids other than the sample submission's, one line each.
+    """
+    if competition.solution is None:
+        return None
+    folder = _input_folder(competition, workspace)
+    sample = read_form(_existing(folder / competition.sample_submission))
+    solution = read_form(_existing(folder / competition.solution))
+    problems = Problems()
+    labels = class_indices(solution.labels, competition, lambda row: solution.where(row, 1), problems)
+    source = str(solution.table.path)
+    order = _order(sample, solution.ids, source, lambda row: solution.where(row, 0), problems)
+    problems.raise_any()
+    return labels[order]
+
+
+def _input_folder(competition: Competition, workspace: Workspace) -> Path:
+    folder = workspace.input(competition.name)
+    if not folder.is_dir():
+        raise UserError(
+            f"{folder}: no such folder; get it with: make data ZIP=path/to/{competition.name}.zip"
+        )
+    return folder
+
+
+def _existing(path: Path) -> Path:
+    if not path.is_file():
+        raise UserError(
+            f"{path}: is missing; add it, or mend its name under competition in the pipeline file"
+        )
+    return path
+
+
+def _cache_key(competition: Competition, folder: Path) -> str:
+    """A key of everything the arrays depend on."""
+    sources = READERS[competition.files.format].sources(competition, folder)
+    try:
+        digests = {path.relative_to(folder).as_posix(): sha256_of(path) for path in sources}
+    except OSError as error:
+        raise UserError(
+            f"{error.filename}: cannot be read ({error.strerror}); mend it or its rights"
+        ) from None
+    facts = competition.model_dump(
+        include={"files", "image", "labels", "hidden_digits", "addend", "sample_submission"}
+    )
+    return key_of([CACHE_VERSION, facts, digests])
+
+
+def _parse(competition: Competition, folder: Path) -> Dataset:
+    train, test = READERS[competition.files.format].read(competition, folder)
+    assert train.labels is not None, "readers give labels with train images"
+    sample = read_form(folder / competition.sample_submission)
+    test = _in_order_of(sample, test, competition)
+    return Dataset(
+        train.pixels,
+        train.labels,
+        test.pixels,
+        sample.ids,
+        sample.header,
+        _digest(train.pixels, train.labels, train.addends),
+        _digest(test.pixels, sample.ids, test.addends),
+        train.addends,
+        test.addends,
+    )
+
+
+def _in_order_of(sample: Form, test: Images, competition: Competition) -> Images:
+    """Test images in the sample submission's order: by id where they have ids, else as they stand."""
+    source = _test_source(competition)
+    if test.ids is not None:
+        problems = Problems()
+        order = _order(sample, test.ids, source, lambda row: f"{source}, image {row + 1}", problems)
+        problems.raise_any()
+        addends = None if test.addends is None else test.addends[order]
+        return Images(test.pixels[order], ids=sample.ids, addends=addends)
+    if len(sample.ids) != len(test.pixels):
+        what = f"has {len(sample.ids)} rows for the {len(test.pixels)} test images of {source}"
+        raise UserError(f"{sample.table.path}: {what}; take both from one download")
+    return test
+
+
+def _test_source(competition: Competition) -> str:
+    files = competition.files
+    if files.format == "npy":
+        return ", ".join(files.test)
+    return files.test if files.format == "pixel_csv" else files.test_images
+
+
+def _order(
+    sample: Form, ids: list[str], source: str, where: Callable[[int], str], problems: Problems
+) -> NDArray[np.int64]:
+    """The position int64 (T,) in `ids` of each of the sample's ids; ids of one side only are noted.
+
+    Args:
+        source: the file that `ids` come from.
+        where: the place of the id at a position of `ids`.
+    """
+    position_of = {name: position for position, name in enumerate(ids)}
+    order = np.array([position_of.get(name, -1) for name in sample.ids], np.int64)
+    for row in np.flatnonzero(order < 0)[:MOST].tolist():
+        problems.add(
+            sample.where(row, 0), f"id {shown(sample.ids[row])} is not in {source}; mend one of them"
+        )
+    known = set(sample.ids)
+    unknown = (position for position, name in enumerate(ids) if name not in known)
+    for position in islice(unknown, MOST):
+        what = f"id {shown(ids[position])} is not in {sample.table.path.name}; mend one of them"
+        problems.add(where(position), what)
+    return order
+
+
+def _digest(
+    pixels: NDArray[np.uint8], rest: NDArray[np.int64] | list[str], addends: NDArray[np.int64] | None
+) -> str:
+    digest = hashlib.sha256(repr(pixels.shape).encode())
+    digest.update(np.ascontiguousarray(pixels).data)
+    digest.update("\n".join(rest).encode() if isinstance(rest, list) else rest.data)
+    if addends is not None:
+        digest.update(addends.data)
+    return digest.hexdigest()
+
+
+def _load_cached(cache: Path) -> Dataset | None:
+    """What an earlier reading kept; None where it is missing or no longer what was written."""
+    try:
+        # Checked in a mapping of its own: pages that were read for the check alone go with it.
+        return _kept(cache) if _is_whole(_kept(cache)) else None
+    except (OSError, ValueError, TypeError, KeyError, EOFError):
+        return None
+
+
+def _kept(cache: Path) -> Dataset:
+    """What lies there, with memory-mapped arrays: a stage holds only the pixels it looks at."""
+    facts: Any = read_json(cache / "facts.json")
+    with_addends = _ADDENDS if (cache / f"{_ADDENDS[0]}.npy").exists() else ()
+    # Pages are copied when written to, because torch warns of arrays that cannot be.
+    arrays: dict[str, Any] = {
+        name: np.asarray(np.load(cache / f"{name}.npy", mmap_mode="c", allow_pickle=False))
+        for name in (*_ARRAYS, *with_addends)
+    }
+    return Dataset(**arrays, **{**facts, "sample_header": tuple(facts["sample_header"])})
+
+
+def _is_whole(dataset: Dataset) -> bool:
+    """Whether the arrays are those whose digests were kept with them."""
+    return (dataset.train_digest, dataset.test_digest) == (
+        _digest(dataset.train_pixels, dataset.train_labels, dataset.train_addends),
+        _digest(dataset.test_pixels, dataset.test_ids, dataset.test_addends),
+    )
+
+
+def _save_cached(dataset: Dataset, cache: Path) -> None:
+    """Keep the arrays whole or not at all; another process may have done so meanwhile."""
+    if _load_cached(cache) is not None:
+        return
+    shutil.rmtree(cache, ignore_errors=True)
+    try:
+        with folder_written_whole(cache) as temporary:
+            arrays = {name: getattr(dataset, name) for name in (*_ARRAYS, *_ADDENDS)}
+            for name, array in arrays.items():
+                if array is not None:
+                    np.save(temporary / f"{name}.npy", array, allow_pickle=False)
+            facts = {name: value for name, value in vars(dataset).items() if name not in arrays}
+            write_json(temporary / "facts.json", facts)
+    except OSError as error:
+        raise UserError(f"{cache}: cannot be written ({error.strerror}); free it or pass --root") from None
+    except UserError:
+        if _load_cached(cache) is None:
+            raise

@@ -1,0 +1,124 @@
+"""Extra rows for training: images from elsewhere, which never validate and must not be in the test set."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from softvote.config.competition import Competition, LabelRange
+from softvote.config.recipe import ExtraTrain
+from softvote.data.dataset import Dataset
+from softvote.data.readers.base import MOST
+from softvote.data.readers.npy import load_array, load_images
+from softvote.errors import Problems
+from softvote.storage.fingerprints import key_of, sha256_of
+from softvote.storage.paths import Workspace
+from softvote.task import LARGEST_DIGIT
+
+
+@dataclass(frozen=True)
+class ExtraRows:
+    """Rows beside the competition's.
+
+    Attributes:
+        images: uint8 (n, C, H, W).
+        values: int64 (n,), what each image shows.
+        digits: int64 (n, S), the hidden digits; None where they are not known.
+    """
+
+    images: NDArray[np.uint8]
+    values: NDArray[np.int64]
+    digits: NDArray[np.int64] | None
+
+
+def digest_of(spec: ExtraTrain, workspace: Workspace) -> str:
+    """A short key of the files' content.
+
+    Raises:
+        UserError: files that are missing, one line each.
+    """
+    problems = Problems()
+    paths = _paths(spec, workspace)
+    for key, path in paths.items():
+        if not path.is_file():
+            problems.add(str(path), f"is missing; add it, or mend extra_train.{key} in the pipeline file")
+    problems.raise_any()
+    return key_of({key: sha256_of(path) for key, path in paths.items()})
+
+
+def load_extra(
+    spec: ExtraTrain, workspace: Workspace, competition: Competition, dataset: Dataset
+) -> ExtraRows:
+    """Read the rows and hold them against the competition.
+
+    Raises:
+        UserError: every problem of the files; images of the test set or of the training rows.
+    """
+    paths, problems = _paths(spec, workspace), Problems()
+    images = load_images(paths["images"], competition.image, problems)
+    pixels = np.ascontiguousarray(images.transpose(0, 3, 1, 2))
+    first = competition.labels.first if isinstance(competition.labels, LabelRange) else 0
+    last = first + competition.task.num_values - 1
+    values = _integers(paths["labels"], (len(images),), (first, last), problems) - first
+    digits = None
+    if "digits" in paths:
+        shape = (len(images), competition.hidden_digits or 0)
+        digits = _integers(paths["digits"], shape, (0, LARGEST_DIGIT), problems)
+        if not problems:
+            _note_other_sums(digits, values, paths["digits"], problems)
+    problems.raise_any()
+    _refuse_known_images(pixels, paths["images"], dataset)
+    return ExtraRows(pixels, values, digits)
+
+
+def _paths(spec: ExtraTrain, workspace: Workspace) -> dict[str, Path]:
+    named = spec.model_dump(include={"images", "labels", "digits"}, exclude_none=True)
+    return {key: workspace.inputs / name for key, name in named.items()}
+
+
+def _integers(
+    path: Path, shape: tuple[int, ...], limits: tuple[int, int], problems: Problems
+) -> NDArray[np.int64]:
+    """int64 of that shape, within the limits; anything else is noted. Without images, any count will do."""
+    array, nothing = load_array(path, problems), np.zeros(shape, np.int64)
+    if array is None:
+        return nothing
+    expected = shape if shape[0] else (*array.shape[:1], *shape[1:])
+    if array.dtype.kind not in "iu" or array.shape != expected:
+        wanted = f"integers of shape {expected}"
+        problems.add(str(path), f"holds {array.dtype} of shape {array.shape}, not {wanted}; save it so")
+        return nothing
+    first, last = limits
+    for place in np.argwhere((array < first) | (array > last))[:MOST].tolist():
+        where = ", ".join(map(str, place))
+        problems.add(f"{path}, index {where}", f"{array[tuple(place)]} is not in {first}..{last}; mend it")
+    return array.astype(np.int64)
+
+
+def _note_other_sums(
+    digits: NDArray[np.int64], values: NDArray[np.int64], path: Path, problems: Problems
+) -> None:
+    sums = digits.sum(axis=1)
+    for row in np.flatnonzero(sums != values)[:MOST].tolist():
+        problems.add(
+            f"{path}, index {row}", f"digits sum to {sums[row]}, the label is {values[row]}; mend one"
+        )
+
+
+def _refuse_known_images(pixels: NDArray[np.uint8], path: Path, dataset: Dataset) -> None:
+    """A test image in training, or a validation image among the extra rows, would make scores lie."""
+    known = {digest: f"test row {row}" for row, digest in enumerate(_digests(dataset.test_pixels))}
+    known |= {digest: f"training row {row}" for row, digest in enumerate(_digests(dataset.train_pixels))}
+    problems = Problems()
+    for row, digest in enumerate(_digests(pixels)):
+        if digest in known:
+            problems.add(f"{path}, index {row}", f"is the image of {known[digest]}; take it out")
+    problems.raise_any()
+
+
+def _digests(pixels: NDArray[np.uint8]) -> list[bytes]:
+    return [hashlib.blake2b(image.tobytes(), digest_size=16).digest() for image in pixels]

@@ -1,0 +1,1 @@
+"""Readers of raw competition files, one module a format."""

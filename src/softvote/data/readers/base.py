@@ -1,0 +1,184 @@
+"""What every reader gives and needs: images, class indices, and files that are there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from softvote.config.competition import Competition
+from softvote.errors import Problems, UserError, one_of
+from softvote.task import LARGEST_ADDEND
+
+MOST = 100
+"""So many bad cells of one column are looked at; a wholly wrong file needs no line for each."""
+
+
+@dataclass(frozen=True)
+class Images:
+    """Images of one split, in the order of their file.
+
+    pixels: uint8 (N, C, H, W), 0..255.
+    labels: int64 (N,), indices into `Competition.classes`; None where unknown.
+    ids: as written in the files; None where images have none.
+    addends: int64 (N,), 0..9; None where none come along.
+    """
+
+    pixels: NDArray[np.uint8]
+    labels: NDArray[np.int64] | None = None
+    ids: list[str] | None = None
+    addends: NDArray[np.int64] | None = None
+
+
+class Reader(Protocol):
+    """Reads one file format; a module with these two functions is one."""
+
+    def sources(self, competition: Competition, folder: Path) -> list[Path]:
+        """Every file whose content the images depend on, sample_submission among them.
+
+        Raises:
+            UserError: all that are missing, one line each.
+        """
+
+    def read(self, competition: Competition, folder: Path) -> tuple[Images, Images]:
+        """Train images with labels, and test images.
+
+        Raises:
+            UserError: every problem of the files, one line each, with file, row and column.
+        """
+
+
+def existing(competition: Competition, folder: Path, names: Iterable[str]) -> list[Path]:
+    """The paths of these files or folders and of the sample submission.
+
+    Raises:
+        UserError: all that are missing, one line each.
+    """
+    problems = Problems()
+    paths = [folder / name for name in dict.fromkeys([*names, competition.sample_submission])]
+    for path in paths:
+        if not path.exists():
+            problems.add(
+                str(path), "is missing; add it, or mend its name under competition in the pipeline file"
+            )
+    problems.raise_any()
+    return paths
+
+
+def class_indices(
+    labels: Sequence[str], competition: Competition, where: Callable[[int], str], problems: Problems
+) -> NDArray[np.int64]:
+    """Indices int64 (N,) of labels as written in a file; unknown ones are noted and become 0.
+
+    Args:
+        where: the place of the label at a position of `labels`.
+    """
+
+    def wrong(label: str) -> str:
+        found = f"{shown(label)} is not a class" if label else "is empty"
+        return f"{found}; mend it or competition.labels: {_known(competition, label)}"
+
+    index_of = {name: index for index, name in enumerate(competition.classes)}
+    return looked_up(labels, index_of, wrong, where, problems)
+
+
+def looked_up(
+    cells: Sequence[str],
+    values: Mapping[str, int],
+    wrong: Callable[[str], str],
+    where: Callable[[int], str],
+    problems: Problems,
+) -> NDArray[np.int64]:
+    """What cells stand for, int64 (N,); those without a value are noted and become 0.
+
+    Args:
+        values: by the text of a cell without blanks around it; none is negative.
+        wrong: what to say of a text that has no value.
+        where: the place of the cell at a position of `cells`.
+    """
+    found = np.array([values.get(cell.strip(), -1) for cell in cells], np.int64).reshape(-1)
+    for position in np.flatnonzero(found < 0)[:MOST].tolist():
+        problems.add(where(position), wrong(cells[position].strip()))
+    return np.maximum(found, 0)
+
+
+def _known(competition: Competition, label: str) -> str:
+    if isinstance(competition.labels, list):
+        return one_of(competition.classes, label)
+    return f"integers {competition.labels.first}..{competition.labels.last}"
+
+
+def addends_of(cells: Sequence[str], where: Callable[[int], str], problems: Problems) -> NDArray[np.int64]:
+    """Integers 0..9 as int64 (N,) of addends as written in a file; others are noted and become 0.
+
+    Args:
+        where: the place of the addend at a position of `cells`.
+    """
+
+    def wrong(text: str) -> str:
+        found = f"addend {shown(text)} is no integer 0..{LARGEST_ADDEND}" if text else "the addend is empty"
+        return f"{found}; mend it"
+
+    known = {str(addend): addend for addend in range(LARGEST_ADDEND + 1)}
+    return looked_up(cells, known, wrong, where, problems)
+
+
+def note_impossible_sums(
+    labels: NDArray[np.int64],
+    addends: NDArray[np.int64],
+    competition: Competition,
+    where: Callable[[int], str],
+    problems: Problems,
+) -> None:
+    """Note labels that the hidden digits and the addend cannot add up to.
+
+    Args:
+        labels: int64 (N,), class indices, which are the sums themselves.
+    """
+    most = competition.task.num_values - 1
+    shows = labels - addends
+    for position in np.flatnonzero((shows < 0) | (shows > most))[:MOST].tolist():
+        what = f"label {labels[position]} less addend {addends[position]} is {shows[position]}"
+        problems.add(where(position), f"{what}, and hidden digits give 0..{most}; mend one of them")
+
+
+def note_duplicates(ids: Sequence[str], where: Callable[[int], str], problems: Problems) -> None:
+    """Note ids that are empty or stand twice."""
+    first: dict[str, int] = {}
+    bad = (
+        position
+        for position, name in enumerate(ids)
+        if not name or first.setdefault(name, position) != position
+    )
+    for position in islice(bad, MOST):
+        name = ids[position]
+        what = (
+            f"id {shown(name)} stands already at {where(first[name])}; drop one"
+            if name
+            else "is empty; write the id"
+        )
+        problems.add(where(position), what)
+
+
+def shown(text: str) -> str:
+    """A cell's text in quotes, on one line, and not longer than a message can bear."""
+    return repr(text if len(text) <= 40 else f"{text[:37]}...")
+
+
+def read_bytes(path: Path) -> bytes:
+    """A file's content.
+
+    Raises:
+        UserError: it cannot be read.
+    """
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise UserError(
+            f"{path}: cannot be read ({error.strerror or error}); mend it or its rights"
+        ) from None

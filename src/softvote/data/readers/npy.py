@@ -1,0 +1,161 @@
+"""`npy`: uint8 arrays (N, H, W) or (N, H, W, C) and integer labels (N,), perhaps in several files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from softvote.config.competition import Competition, NpyArrays
+from softvote.config.competition import Image as ImageFacts
+from softvote.data.readers.base import Images, addends_of, class_indices, existing, note_impossible_sums
+from softvote.errors import Problems
+
+
+def sources(competition: Competition, folder: Path) -> list[Path]:
+    """Every array and the sample submission."""
+    files = _files(competition)
+    names = [*files.train, *files.train_labels, *files.test, *files.train_addends, *files.test_addends]
+    return existing(competition, folder, names)
+
+
+def read(competition: Competition, folder: Path) -> tuple[Images, Images]:
+    """Train images with labels, and test images; several files are joined in the pipeline's order."""
+    files, problems = _files(competition), Problems()
+    train = [load_images(folder / name, competition.image, problems) for name in files.train]
+    labels = [_load_labels(folder / name, competition, problems) for name in files.train_labels]
+    test = [load_images(folder / name, competition.image, problems) for name in files.test]
+    if not problems:
+        _note_other_lengths(folder, files, train, labels, problems)
+    train_addends = _load_addends(folder, files.train_addends, files.train, train, problems)
+    test_addends = _load_addends(folder, files.test_addends, files.test, test, problems)
+    sums = np.concatenate(labels)
+    if train_addends is not None and not problems:
+        places = [
+            f"{folder / name}, index {index}"
+            for name, part in zip(files.train_labels, labels, strict=True)
+            for index in range(len(part))
+        ]
+        note_impossible_sums(sums, train_addends, competition, places.__getitem__, problems)
+    problems.raise_any()
+    return Images(_joined(train), sums, addends=train_addends), Images(_joined(test), addends=test_addends)
+
+
+def _files(competition: Competition) -> NpyArrays:
+    assert isinstance(competition.files, NpyArrays)
+    return competition.files
+
+
+def _joined(arrays: list[NDArray[np.uint8]]) -> NDArray[np.uint8]:
+    """(N, C, H, W) of arrays (n, H, W, C)."""
+    whole = arrays[0] if len(arrays) == 1 else np.concatenate(arrays)
+    return np.ascontiguousarray(whole.transpose(0, 3, 1, 2))
+
+
+def load_array(path: Path, problems: Problems) -> NDArray[Any] | None:
+    """The array of a `.npy` file; what is wrong with the file is noted, and gives None."""
+    try:
+        with path.open("rb") as file:
+            magic = file.read(6)
+        if magic != b"\x93NUMPY":
+            problems.add(str(path), "is not an .npy file; write it with numpy.save")
+            return None
+        array: NDArray[Any] = np.load(path, allow_pickle=False)
+        return array
+    except (OSError, ValueError, EOFError, SyntaxError) as error:
+        if "Object arrays" in str(error):
+            problems.add(
+                str(path), "holds pickled objects, which can run code; save it as an array of numbers"
+            )
+        else:
+            problems.add(
+                str(path), f"is cut off or damaged ({str(error).splitlines()[0]}); download it again"
+            )
+        return None
+
+
+def load_images(path: Path, image: ImageFacts, problems: Problems) -> NDArray[np.uint8]:
+    """uint8 (n, H, W, C), empty where the file is not so, which is noted."""
+    expected = (image.height, image.width, image.channels)
+    array = load_array(path, problems)
+    nothing = np.empty((0, *expected), np.uint8)
+    if array is None:
+        return nothing
+    if array.dtype != np.uint8:
+        problems.add(str(path), f"holds {array.dtype}, not uint8; scale to 0..255 and save it as uint8")
+    if array.ndim not in (3, 4):
+        problems.add(str(path), f"has shape {array.shape}; images need (N, H, W) or (N, H, W, C)")
+        return nothing
+    size = array.shape[1:] if array.ndim == 4 else (*array.shape[1:], 1)
+    if size != expected:
+        found, named = (" x ".join(map(str, sides)) for sides in (size, expected))
+        problems.add(
+            str(path), f"has images of {found} (H x W x C), competition.image says {named}; mend one"
+        )
+    if not len(array):
+        problems.add(str(path), "holds no images; download it again")
+    return nothing if problems else array.reshape(-1, *expected)
+
+
+def _load_labels(path: Path, competition: Competition, problems: Problems) -> NDArray[np.int64]:
+    """Class indices int64 (n,)."""
+    nothing = np.empty(0, np.int64)
+    array = load_array(path, problems)
+    if array is None:
+        return nothing
+    if array.dtype.kind not in "iu":
+        problems.add(str(path), f"holds {array.dtype}; labels must be integers: save it as int64")
+        return nothing
+    if array.ndim != 1:
+        problems.add(str(path), f"has shape {array.shape}; labels need (N,)")
+        return nothing
+    labels = [str(label) for label in array.tolist()]
+    return class_indices(labels, competition, lambda position: f"{path}, index {position}", problems)
+
+
+def _load_addends(
+    folder: Path,
+    names: list[str],
+    images_names: list[str],
+    images: list[NDArray[np.uint8]],
+    problems: Problems,
+) -> NDArray[np.int64] | None:
+    """Addends int64 (N,) from files of integers; None where there are no such files."""
+    parts = [_load_some_addends(folder / name, problems) for name in names]
+    if not parts or problems:
+        return None
+    addends, count = np.concatenate(parts), sum(map(len, images))
+    if len(addends) != count:
+        what = f"has {len(addends)} addends for the {count} images of {', '.join(images_names)}"
+        problems.add(", ".join(str(folder / name) for name in names), f"{what}; pair the files")
+    return addends
+
+
+def _load_some_addends(path: Path, problems: Problems) -> NDArray[np.int64]:
+    array = load_array(path, problems)
+    if array is not None and (array.dtype.kind not in "iu" or array.ndim != 1):
+        problems.add(str(path), f"holds {array.dtype} of shape {array.shape}; addends are integers (N,)")
+        array = None
+    cells = [] if array is None else [str(addend) for addend in array.tolist()]
+    return addends_of(cells, lambda position: f"{path}, index {position}", problems)
+
+
+def _note_other_lengths(
+    folder: Path,
+    files: NpyArrays,
+    train: list[NDArray[np.uint8]],
+    labels: list[NDArray[np.int64]],
+    problems: Problems,
+) -> None:
+    """Note labels that are not as many as the images, file by file where they come in pairs."""
+    pairs = list(zip(files.train_labels, labels, files.train, train, strict=False))
+    if len(train) != len(labels):
+        pairs = [
+            (files.train_labels[0], np.concatenate(labels), ", ".join(files.train), np.concatenate(train))
+        ]
+    for name, some_labels, images_name, images in pairs:
+        if len(some_labels) != len(images):
+            what = f"has {len(some_labels)} labels for the {len(images)} images of {images_name}"
+            problems.add(str(folder / name), f"{what}; pair the files")

@@ -1,0 +1,153 @@
+"""What each rule is worth, scored on rows its weights were not fitted on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from softvote.ensembling.rules import RULES, Rule, mean
+from softvote.ensembling.vote import Labels, Members, Probabilities, check_members, weighted_mean
+from softvote.errors import UserError, one_of
+from softvote.metrics import scores
+from softvote.metrics.scores import Difference, Score
+
+
+def fixed_rule(name: str, weights: Sequence[float]) -> Rule:
+    """A rule whose weights somebody gave, in probability space."""
+    return Rule(name, "probability", False, lambda oof, labels: np.array(weights, np.float64))
+
+
+def _worth(probabilities: Probabilities, labels: Labels) -> tuple[int, float]:
+    """Rows right, then less log loss: greater is better."""
+    right = int(np.count_nonzero(scores.correct(probabilities, labels)))
+    return right, -float(scores.losses(probabilities, labels).mean())
+
+
+def cross_fitted(
+    rule: Rule, oof: Members, labels: Labels, folds: NDArray[np.integer]
+) -> Probabilities | None:
+    """The vote on out-of-fold rows, each fold with weights fitted on the other folds' rows.
+
+    Fitted and scored on the same rows, weights would look better than they are.
+
+    Args:
+        oof: M arrays float32 (N, K).
+        labels: integers (N,) in 0..K-1.
+        folds: integers (N,), the fold each row was left out with.
+
+    Returns:
+        float32 (N, K); None where a fitted rule has only one fold, so that no other rows are left.
+    """
+    if not rule.fitted:
+        return weighted_mean(oof, rule.fit(oof, labels), rule.space)
+    present = np.unique(folds)
+    if len(present) < 2:
+        return None
+    voted = np.empty(oof[0].shape, np.float32)
+    for fold in present:
+        own = folds == fold
+        weights = rule.fit([member[~own] for member in oof], labels[~own])
+        voted[own] = weighted_mean([member[own] for member in oof], weights, rule.space)
+    return voted
+
+
+@dataclass(frozen=True)
+class Row:
+    """A member alone, or a rule: its scores, and its accuracy less the mean's and the best member's.
+
+    Scores are None where a fitted rule has one fold only; a difference to itself is None too.
+    """
+
+    name: str
+    kind: Literal["member", "rule"]
+    accuracy: Score | None = None
+    log_loss: Score | None = None
+    to_mean: Difference | None = None
+    to_best: Difference | None = None
+
+    @property
+    def words(self) -> str:
+        """How it does against the mean."""
+        if self.accuracy is None:
+            return "needs two folds"
+        return self.to_mean.verdict if self.to_mean else ""
+
+
+def compare(
+    members: Members,
+    names: Sequence[str],
+    labels: Labels,
+    folds: NDArray[np.integer],
+    rules: Sequence[Rule] | None = None,
+) -> list[Row]:
+    """Score each member alone and each rule, fitted ones by `cross_fitted`.
+
+    The best member is found by the very scores shown here: that is itself a selection, so its score
+    flatters it a little, and a vote that only equals it is worth more. Differences are paired.
+
+    Args:
+        members: M arrays float32 (N, K) of out-of-fold probabilities.
+        names: the members' M names.
+        labels: integers (N,) in 0..K-1.
+        folds: integers (N,), the fold each row was left out with.
+        rules: left out, all of `RULES`.
+
+    Returns:
+        M rows of members, then one a rule.
+
+    Raises:
+        UserError: a member holds no probabilities.
+        ValueError: lengths that do not fit, labels outside 0..K-1, or no rows.
+    """
+    if len(members) != len(names) or len(labels) != len(folds):
+        raise ValueError("one name a member, one label and one fold a row")
+    check_members(members, names)
+    best = max(range(len(members)), key=lambda index: _worth(members[index], labels))
+    plain = scores.correct(weighted_mean(members, mean(members, labels), "probability"), labels)
+    single = scores.correct(members[best], labels)
+
+    def row(voted: Probabilities | None, name: str, kind: Literal["member", "rule"]) -> Row:
+        if voted is None:
+            return Row(name, kind)
+        right = scores.correct(voted, labels)
+        itself = {("rule", "mean"): "mean", ("member", names[best]): "best"}.get((kind, name))
+        to_mean = None if itself == "mean" else scores.paired_difference(right, plain)
+        to_best = None if itself == "best" else scores.paired_difference(right, single)
+        return Row(name, kind, scores.share(right), scores.log_loss(voted, labels), to_mean, to_best)
+
+    alone = [row(member, name, "member") for member, name in zip(members, names, strict=True)]
+    rules = list(RULES.values()) if rules is None else rules
+    voting = [row(cross_fitted(each, members, labels, folds), each.name, "rule") for each in rules]
+    return alone + voting
+
+
+def choose_rule(requested: str, table: Sequence[Row]) -> str:
+    """The rule that votes.
+
+    `auto` is `mean`, unless other rules beat it by more than two standard errors of the paired
+    difference; then it is the most accurate of these.
+
+    Args:
+        requested: `auto` or the name of a rule.
+        table: what `compare` returned.
+
+    Raises:
+        UserError: an unknown rule, or a fitted one that has no score because one fold is trained.
+    """
+    rules = {row.name: row for row in table if row.kind == "rule"}
+    if requested == "auto":
+        gains = {row.name: row.to_mean for row in rules.values() if row.to_mean}
+        better = [name for name, gain in gains.items() if gain.verdict == "better"]
+        return max(better, key=lambda name: gains[name].value, default="mean")
+    if requested not in rules:
+        raise UserError(f"ensemble.rule: no rule '{requested}'; {one_of(['auto', *rules], requested)}")
+    if rules[requested].accuracy is None:
+        raise UserError(
+            f"ensemble.rule: '{requested}' fits weights and needs two trained folds to be scored; "
+            "train another fold or set rule: mean"
+        )
+    return requested

@@ -1,0 +1,140 @@
+"""Voters: whose trainings make a voter's probabilities, and how, found from its folder alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from softvote.ensembling.predictions import are_whole, joined, read_predictions
+from softvote.ensembling.vote import Space, soft_vote
+from softvote.errors import UserError
+from softvote.storage.files import read_json
+from softvote.storage.paths import FoldFolder, VoterFolder
+
+_ALONE: Space = "probability"
+
+
+_ROUNDING = 1e-6  # by which the same mean may differ from machine to machine
+
+
+@dataclass(frozen=True)
+class VotingMember:
+    """One member in a voter.
+
+    Attributes:
+        name: the member's.
+        weight: in the vote.
+        folds: its trainings, whose probabilities are averaged.
+    """
+
+    name: str
+    weight: float
+    folds: list[FoldFolder]
+
+
+@dataclass(frozen=True)
+class Voter:
+    """Members, and the vote that makes them one; a member alone is a vote of one.
+
+    Attributes:
+        name: of the member or the ensemble.
+        members: with their weights, which sum to 1.
+        rule: of the vote; empty for a member alone.
+        space: in which the members are averaged.
+    """
+
+    name: str
+    members: list[VotingMember]
+    rule: str = ""
+    space: Space = "probability"
+
+    @property
+    def voting(self) -> list[VotingMember]:
+        """The members that have weight."""
+        return [member for member in self.members if member.weight > 0]
+
+
+def composed(name: str, vote: VoterFolder | None, folds_of: Callable[[str], list[FoldFolder]]) -> Voter:
+    """A voter from its parts.
+
+    Args:
+        vote: holds rule and weights of the ensemble; None for a member alone.
+        folds_of: the trainings of a member.
+
+    Raises:
+        UserError: rule or weights are damaged.
+    """
+    rule, space, weights = ("", _ALONE, {name: 1.0}) if vote is None else vote_in(vote)
+    members = [VotingMember(member, weight, folds_of(member)) for member, weight in weights.items()]
+    return Voter(name, members, rule, space)
+
+
+def voter_in(path: Path) -> Voter:
+    """The voter whose folder this is: of one fold, of a member or of an ensemble.
+
+    Raises:
+        UserError: there is none, it is unfinished, or its parts are no longer what it was made from.
+    """
+    folder, name = VoterFolder(path), path.resolve().name
+    if FoldFolder(path).recipe.is_file():
+        return Voter(name, [VotingMember(path.resolve().parent.name, 1.0, [FoldFolder(path)])])
+    if folder.vote.is_file():
+        return _ensemble(folder, name)
+    if folder.folds():
+        return Voter(name, [VotingMember(name, 1.0, _folds_of(folder))])
+    raise UserError(
+        f"{path}: holds no model; name a program.pt2, a program.onnx, or the folder of an export, "
+        "an ensemble, a member or a fold"
+    )
+
+
+def vote_in(folder: VoterFolder) -> tuple[str, Space, dict[str, float]]:
+    """Rule, space and weights of an ensemble.
+
+    Raises:
+        UserError: they are damaged.
+    """
+    facts = read_json(folder.vote)
+    try:
+        weights = {name: float(weight) for name, weight in facts["weights"].items()}
+        return facts["rule"], facts["space"], weights
+    except (KeyError, TypeError, ValueError, AttributeError):
+        raise UserError(f"{folder.vote}: is damaged; run the ensemble stage") from None
+
+
+def _ensemble(folder: VoterFolder, name: str) -> Voter:
+    rule, space, weights = vote_in(folder)
+    folders = {member: VoterFolder(folder.path.parent / member) for member in weights}
+    members = [VotingMember(member, weights[member], _folds_of(folders[member])) for member in weights]
+    tests = [read_predictions(folders[member]).test for member in weights]
+    voted = soft_vote(tests, np.array(list(weights.values())), space, list(weights))
+    if not _alike(voted, folder):
+        raise UserError(f"{folder.path}: is not the vote of the members beside it; run the ensemble stage")
+    return Voter(name, members, rule, space)
+
+
+def _folds_of(member: VoterFolder) -> list[FoldFolder]:
+    """A member's trainings, if its probabilities on disk are theirs."""
+    folds = member.folds()
+    unfinished = [fold.path.name for fold in folds if not are_whole(fold)]
+    if not folds or unfinished:
+        what = ", ".join(unfinished) or "every fold"
+        raise UserError(f"{member.path}: {what} is unfinished or damaged; run the train stage")
+    if not _alike(joined([read_predictions(fold) for fold in folds]).test, member):
+        raise UserError(
+            f"{member.path}: its probabilities are not the mean of the folds in it; run the train stage, "
+            "and delete folds that the pipeline no longer trains"
+        )
+    return folds
+
+
+def _alike(test: NDArray[np.float32], folder: VoterFolder) -> bool:
+    """Whether the voter's stored probabilities of the test rows are these."""
+    if not are_whole(folder):
+        return False
+    stored = read_predictions(folder).test
+    return stored.shape == test.shape and bool(np.allclose(stored, test, rtol=0, atol=_ROUNDING))

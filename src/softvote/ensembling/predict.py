@@ -1,0 +1,46 @@
+"""What a voter says of images, by the networks in its folders."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from softvote.ensembling.ensemble import Voter, VotingMember
+from softvote.ensembling.predictions import Predictions, joined
+from softvote.ensembling.vote import soft_vote
+from softvote.inference.loading import load_predictor
+
+
+def voter_probabilities(
+    voter: Voter, images: NDArray[np.uint8], addends: NDArray[np.int64] | None = None
+) -> NDArray[np.float32]:
+    """What a voter says of images, by its networks in the precision they were trained in.
+
+    On the machine that trained them, the test images give bit for bit what the train and ensemble stages
+    stored. One network at a time is in memory.
+
+    Args:
+        voter: its members without weight are left out.
+        images: uint8 (N, C, H, W).
+        addends: int64 (N,), where the task has them.
+
+    Returns:
+        float32 (N, K), rows that sum to 1.
+
+    Raises:
+        UserError: a training is missing or damaged.
+    """
+    voting = voter.voting
+    members = [_member_probabilities(member, images, addends) for member in voting]
+    if not voter.rule:
+        return members[0]
+    weights = np.array([member.weight for member in voting])
+    return soft_vote(members, weights, voter.space, [member.name for member in voting])
+
+
+def _member_probabilities(
+    member: VotingMember, images: NDArray[np.uint8], addends: NDArray[np.int64] | None
+) -> NDArray[np.float32]:
+    found = [load_predictor(fold).probabilities(images, addends) for fold in member.folds]
+    no_rows = np.empty(0, np.int64)
+    return joined([Predictions(no_rows, test[:0], test) for test in found]).test

@@ -1,0 +1,116 @@
+"""The one currency: probabilities over the label range, of out-of-fold rows and of test rows."""
+
+from __future__ import annotations
+
+import zipfile
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from softvote.errors import UserError
+from softvote.metrics.scores import Score, accuracy, log_loss, squared_error
+from softvote.storage.files import forget, read_json, write_json, written_whole
+from softvote.storage.fingerprints import sha256_of
+from softvote.storage.paths import VoterFolder
+from softvote.task import Task
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """What a voter says.
+
+    Attributes:
+        rows: int64 (n,), ascending row numbers of the train file.
+        oof: float32 (n, K), probabilities of those rows by networks that were not trained on them.
+        test: float32 (T, K), probabilities of the test rows; memory-mapped where they were read.
+    """
+
+    rows: NDArray[np.int64]
+    oof: NDArray[np.float32]
+    test: NDArray[np.float32]
+
+
+def joined(parts: list[Predictions]) -> Predictions:
+    """A member from its trainings: test probabilities averaged; out-of-fold ones where a row recurs."""
+    rows = np.concatenate([part.rows for part in parts])
+    order = np.argsort(rows, kind="stable")
+    rows, oof = rows[order], np.concatenate([part.oof for part in parts])[order]
+    first = np.flatnonzero(np.diff(rows, prepend=-1))  # of each row
+    if len(first) < len(rows):
+        counts = np.diff(first, append=len(rows))[:, None]
+        oof = (np.add.reduceat(oof, first, dtype=np.float64) / counts).astype(np.float32)
+    total = parts[0].test.astype(np.float64)
+    for part in parts[1:]:
+        total += part.test
+    return Predictions(rows[first], oof, (total / len(parts)).astype(np.float32))
+
+
+def write_predictions(
+    folder: VoterFolder,
+    predictions: Predictions,
+    labels: NDArray[np.int64],
+    task: Task,
+    facts: dict[str, Any],
+) -> None:
+    """Write probabilities and then, last, their scores and checksums, which mark the folder as done.
+
+    Without out-of-fold rows there are no scores.
+
+    Args:
+        labels: int64 (N,), of every row of the train file.
+        task: says whether errors of sums are scored as well.
+        facts: put before the scores; `key` among them says which work this was.
+    """
+    forget(folder.scores)
+    with written_whole(folder.oof) as temporary:
+        np.savez(temporary, rows=predictions.rows, probabilities=predictions.oof)
+    with written_whole(folder.test) as temporary:
+        np.save(temporary, predictions.test)
+    scores = _scores(predictions.oof, labels[predictions.rows], task) if len(predictions.rows) else {}
+    write_json(folder.scores, facts | scores | {"content": [sha256_of(folder.oof), sha256_of(folder.test)]})
+
+
+def _scores(oof: NDArray[np.float32], truth: NDArray[np.int64], task: Task) -> dict[str, Any]:
+    scores = {"accuracy": _facts(accuracy(oof, truth)), "log_loss": _facts(log_loss(oof, truth))}
+    if task.is_of_sums:
+        scores["squared_error"] = _facts(squared_error(oof, truth))
+    return scores
+
+
+def are_whole(folder: VoterFolder) -> bool:
+    """Whether the probabilities are there as they were written."""
+    files = [folder.oof, folder.test]
+    return all(file.is_file() for file in files) and read_json(folder.scores).get("content") == [
+        sha256_of(file) for file in files
+    ]
+
+
+def read_predictions(folder: VoterFolder) -> Predictions:
+    """Read what `write_predictions` wrote.
+
+    Raises:
+        UserError: a file is missing or damaged.
+    """
+    try:
+        with np.load(folder.oof) as oof:
+            return Predictions(oof["rows"], oof["probabilities"], np.load(folder.test, mmap_mode="r"))
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        raise UserError(
+            f"{folder.path}: probabilities cannot be read ({error}); run the train and ensemble stages again"
+        ) from None
+
+
+def score_from(facts: dict[str, Any]) -> Score:
+    """The score that `write_predictions` put into scores.json under its name."""
+    return Score(facts["value"], facts["standard_error"], facts["rows"], facts["percent"])
+
+
+def _facts(score: Score) -> dict[str, Any]:
+    return {
+        "value": score.value,
+        "standard_error": score.standard_error,
+        "rows": score.rows,
+        "percent": score.percent,
+    }

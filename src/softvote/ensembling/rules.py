@@ -1,0 +1,142 @@
+"""The rules that give every member a weight."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from softvote.ensembling.vote import Labels, Members, Probabilities, Space, Weights
+from softvote.metrics import scores
+
+Fit = Callable[[Members, Labels], Weights]
+
+
+RULES_VERSION = 1
+"""Raised whenever a rule gives other weights for the same probabilities."""
+
+
+@dataclass(frozen=True)
+class Rule:
+    """How weights come about.
+
+    `fit(oof (M, N, K), labels (N,))` returns weights float64 (M,), not negative and summing to 1;
+    `fitted` says whether it looks at the labels.
+    """
+
+    name: str
+    space: Space
+    fitted: bool
+    fit: Fit
+
+
+RULES: dict[str, Rule] = {}
+
+
+def rule(space: Space, fitted: bool) -> Callable[[Fit], Fit]:
+    """Register a fit function as the rule of its name."""
+
+    def register(fit: Fit) -> Fit:
+        RULES[fit.__name__] = Rule(fit.__name__, space, fitted, fit)
+        return fit
+
+    return register
+
+
+@rule(space="probability", fitted=False)
+def mean(oof: Members, labels: Labels) -> Weights:
+    """Every member alike, probabilities averaged."""
+    return np.full(len(oof), 1 / len(oof))
+
+
+@rule(space="logit", fitted=False)
+def mean_logits(oof: Members, labels: Labels) -> Weights:
+    """Every member alike, logits averaged: one sure member outweighs several unsure ones."""
+    return np.full(len(oof), 1 / len(oof))
+
+
+@rule(space="probability", fitted=True)
+def log_loss(oof: Members, labels: Labels) -> Weights:
+    """The weights whose mean has the least log loss, by sequential quadratic programming.
+
+    With the members as components, these are maximum likelihood mixture weights (as portfolio selection,
+    Cover 1984). The problem is convex. Expectation-maximisation solves it too, but where members are
+    nearly alike it takes thousands of steps, and this takes dozens.
+    """
+    from scipy.optimize import minimize
+
+    truth = np.maximum(np.stack(_of_truth(oof, labels), axis=1).astype(np.float64), scores.FLOOR)
+
+    def loss(weights: Weights) -> tuple[float, Weights]:
+        mixed = np.maximum(truth @ weights, scores.FLOOR)  # on its way the search may leave the simplex
+        return -float(np.log(mixed).mean()), -(1 / mixed) @ truth / len(truth)
+
+    equal = mean(oof, labels)
+    on_simplex = {"type": "eq", "fun": lambda weights: weights.sum() - 1, "jac": np.ones_like}
+    bounds, options = [(0, 1)] * len(oof), {"ftol": 1e-12, "maxiter": 1000}
+    found = minimize(
+        loss, equal, jac=True, method="SLSQP", bounds=bounds, constraints=on_simplex, options=options
+    )
+    weights: Weights = np.maximum(found.x, 0)
+    weights /= weights.sum()
+    return weights if loss(weights)[0] < loss(equal)[0] else equal
+
+
+def _of_truth(oof: Members, labels: Labels) -> list[NDArray[np.float32]]:
+    """Each member's probabilities of the true classes, (N,)."""
+    return [member[np.arange(len(labels)), labels] for member in oof]
+
+
+@rule(space="probability", fitted=True)
+def greedy(oof: Members, labels: Labels) -> Weights:
+    """Ensemble selection with replacement (Caruana et al. 2004): 25 rounds, the best bag of them.
+
+    Each round adds the member that gets most rows right together with those already chosen; ties go to
+    the lower log loss, then to the earlier member. Accuracy is the aim because it is the metric; for
+    log loss the rule `log_loss` already finds the exact optimum. The first round takes the best single
+    member, so the bag is never worse than that one on the rows it is fitted on.
+    """
+    of_class = [np.flatnonzero(labels == label) for label in range(oof[0].shape[1])]
+    members = [_by_class(member, of_class) for member in oof]
+    of_truth = _of_truth(oof, labels)
+    total, truth = [np.zeros_like(part) for part in members[0]], np.zeros(len(labels), np.float32)
+    counts, best_counts = np.zeros(len(oof)), np.zeros(len(oof))
+    best = (-1, -np.inf)
+    for size in range(1, 26):
+        share = np.float32(size)
+        right = [_right(total, member, share) for member in members]
+        worths = {
+            index: (most, -_loss((truth + of_truth[index]) / share))
+            for index, most in enumerate(right)
+            if most == max(right)
+        }
+        chosen = max(worths, key=worths.__getitem__)
+        total = [bag + part for bag, part in zip(total, members[chosen], strict=True)]
+        truth += of_truth[chosen]
+        counts[chosen] += 1
+        if worths[chosen] > best:
+            best, best_counts = worths[chosen], counts.copy()
+    best_counts /= best_counts.sum()
+    return best_counts
+
+
+def _by_class(member: Probabilities, of_class: list[NDArray[np.intp]]) -> list[Probabilities]:
+    """The rows of each class as columns, K arrays (K, n): a maximum over classes then takes n at once."""
+    return [np.ascontiguousarray(member[rows].T) for rows in of_class]
+
+
+def _right(total: list[Probabilities], member: list[Probabilities], share: np.float32) -> int:
+    """Rows whose class is the most probable to a bag together with a member; of equals the first counts."""
+    right = 0
+    for label, (bag, part) in enumerate(zip(total, member, strict=True)):
+        each = (bag + part) / share
+        before, after = each[:label].max(axis=0, initial=-1), each[label + 1 :].max(axis=0, initial=-1)
+        right += int(np.count_nonzero((each[label] > before) & (each[label] >= after)))
+    return right
+
+
+def _loss(truth: NDArray[np.float32]) -> float:
+    """Mean loss of probabilities (N,) of the true classes."""
+    return float(scores.losses(truth[:, None], np.zeros(len(truth), np.int64)).mean())

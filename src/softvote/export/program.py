@@ -1,0 +1,231 @@
+"""Programs: from raw images to probabilities, whatever stands behind them.
+
+A program computes in float32 whatever its networks were trained in, and holds everything: normalisation,
+test-time shifts, heads, the mean over folds, the vote, and the names of the classes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import json
+import logging
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from softvote.compute.precision import Execution
+from softvote.config.competition import Image
+from softvote.ensembling.ensemble import Voter
+from softvote.ensembling.vote import Space
+from softvote.errors import UserError
+from softvote.inference.loading import load_predictor
+from softvote.inference.predictor import OfArrays, Predictor, in_batches
+from softvote.storage.files import read_json
+from softvote.storage.paths import FoldFolder
+
+FACTS_IN_PT2 = "program.json"
+"""The name, inside a .pt2 file, of the facts it carries along."""
+
+
+FACTS_IN_ONNX = "softvote"
+"""The key of the same facts in ONNX's metadata."""
+
+
+Predict = OfArrays
+"""(images uint8 (N, C, H, W), addends int64 (N,) or None) -> probabilities float32 (N, K)."""
+
+
+@dataclass(frozen=True)
+class Signature:
+    """What a program takes and gives.
+
+    Attributes:
+        classes: K labels, in the order of the probabilities' columns.
+        image: of one image.
+        addend: whether an integer 0..9 comes with each image.
+    """
+
+    classes: list[str]
+    image: Image
+    addend: bool
+
+    def facts(self) -> dict[str, Any]:
+        """What a program carries along; `signature_from` takes it back."""
+        return {
+            "classes": self.classes,
+            "image": self.image.model_dump(include={"channels", "height", "width"}),
+            "addend": self.addend,
+        }
+
+
+def signature_from(facts: dict[str, Any]) -> Signature:
+    """The signature in the facts of a program.
+
+    Raises:
+        KeyError, TypeError, ValueError: there is none.
+    """
+    return Signature([str(name) for name in facts["classes"]], Image(**facts["image"]), bool(facts["addend"]))
+
+
+class Program(nn.Module):
+    """Trained networks and their vote, from raw images to probabilities.
+
+    It means what `predictions.joined` and `ensemble.soft_vote` mean.
+
+    Args:
+        members: for each member that votes, the predictors of its folds.
+        weights: one a member, not negative, summing to 1.
+        space: in which the members are averaged.
+    """
+
+    def __init__(self, members: list[list[Predictor]], weights: list[float], space: Space) -> None:
+        super().__init__()
+        # Where modules are looked for; the predictors below know the same ones.
+        self.networks = nn.ModuleList(
+            nn.ModuleList(predictor.network.model for predictor in member) for member in members
+        )
+        self.members, self.weights, self.space = members, weights, space
+
+    def forward(self, images: Tensor, addends: Tensor | None = None) -> Tensor:
+        """uint8 (B, C, H, W), and int64 (B,) where addends come along -> float32 (B, K)."""
+        each = [
+            torch.stack([one.of_batch(images, addends) for one in member]).mean(0) for member in self.members
+        ]
+        if self.space == "logit":
+            each = [member.clamp_min(torch.finfo(torch.float32).tiny).log() for member in each]
+        mean = sum(weight * member for weight, member in zip(self.weights, each, strict=True))
+        assert isinstance(mean, Tensor), "someone votes"
+        return mean.softmax(1) if self.space == "logit" else mean / mean.sum(1, keepdim=True)
+
+
+def create_program(voter: Voter, device: str) -> tuple[Program, Signature]:
+    """A voter's program, of float32 networks on a device, and what it takes.
+
+    Members without weight are left out.
+
+    Raises:
+        UserError: a training is missing or damaged, or the trainings take or give different things.
+    """
+    voting = voter.voting
+    signature = _common_signature([fold for member in voting for fold in member.folds])
+    execution = Execution(device, "fp32", "contiguous")
+    members = []
+    for member in voting:
+        predictors = [load_predictor(fold) for fold in member.folds]
+        for predictor in predictors:
+            execution.place(predictor.network.model)
+        members.append([replace(predictor, execution=execution) for predictor in predictors])
+    program = Program(members, [member.weight for member in voting], voter.space)
+    return program.eval(), signature
+
+
+def _common_signature(folds: list[FoldFolder]) -> Signature:
+    found: dict[str, FoldFolder] = {}
+    for fold in folds:
+        recipe = read_json(fold.recipe)
+        if not recipe:
+            raise UserError(f"{fold.path}: holds no finished training; run the train stage")
+        channels, height, width = recipe["image"]
+        image = {"channels": channels, "height": height, "width": width}
+        facts = {"classes": recipe["classes"], "image": image, "addend": recipe.get("addend", False)}
+        found.setdefault(json.dumps(facts), fold)
+    if len(found) > 1:
+        one, other = list(found.values())[:2]
+        raise UserError(
+            f"{other.path}: has other classes or images than {one.path}; run the train stage again"
+        )
+    return signature_from(json.loads(next(iter(found))))
+
+
+def runs_here(program: Program) -> Predict:
+    """A program's function of arrays, computed by this process."""
+    device = next(program.parameters()).device
+
+    @torch.inference_mode()
+    def run(images: NDArray[np.uint8], addends: NDArray[np.int64] | None) -> NDArray[np.float32]:
+        more = () if addends is None else (torch.from_numpy(addends).to(device),)
+        found: NDArray[np.float32] = program(torch.from_numpy(images).to(device), *more).cpu().numpy()
+        return found
+
+    return functools.partial(in_batches, run)
+
+
+def open_program(path: Path) -> tuple[Signature, Predict]:
+    """A written program: what it takes and gives, and the function of arrays that it is.
+
+    A `.pt2` file can hold code that runs when it is loaded; load what you trust.
+
+    Args:
+        path: a .pt2 or .onnx file.
+
+    Raises:
+        UserError: it cannot be read, or is not of `write_program`.
+    """
+    opened = _open_onnx if path.suffix == ".onnx" else _open_torch
+    try:
+        with quiet():
+            facts, run = opened(path)
+        if not facts:
+            raise ValueError("it names no classes")
+        return signature_from(json.loads(facts)), functools.partial(in_batches, run)
+    except UserError:
+        raise
+    except Exception as error:  # both runtimes raise whatever a damaged file makes them stumble over
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise UserError(
+            f"{path}: is no program of softvote export, or damaged ({reason}); export it again"
+        ) from None
+
+
+def _open_torch(path: Path) -> tuple[str, Predict]:
+    files: dict[str, Any] = {FACTS_IN_PT2: ""}
+    module = torch.export.load(path, extra_files=files).module()
+
+    @torch.inference_mode()
+    def run(images: NDArray[np.uint8], addends: NDArray[np.int64] | None) -> NDArray[np.float32]:
+        more = () if addends is None else (torch.from_numpy(addends),)
+        found: NDArray[np.float32] = module(torch.from_numpy(images), *more).numpy()
+        return found
+
+    return files[FACTS_IN_PT2], run
+
+
+def _open_onnx(path: Path) -> tuple[str, Predict]:
+    if find_spec("onnxruntime") is None:
+        raise UserError(f"{path}: needs onnxruntime; install with: pip install 'softvote[export]'")
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4
+    options.intra_op_num_threads = torch.get_num_threads()
+    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    facts = session.get_modelmeta().custom_metadata_map.get(FACTS_IN_ONNX, "")
+
+    def run(images: NDArray[np.uint8], addends: NDArray[np.int64] | None) -> NDArray[np.float32]:
+        more = {} if addends is None else {"addends": addends}
+        found: NDArray[np.float32] = session.run(None, {"images": images, **more})[0]
+        return found
+
+    return facts, run
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Without the warnings and log lines of PyTorch's exporters, which a user can do nothing about."""
+    before = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(before)

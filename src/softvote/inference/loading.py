@@ -1,0 +1,69 @@
+"""The predictor of a trained fold, from its folder alone."""
+
+from __future__ import annotations
+
+from safetensors.torch import load_file
+from torch import Tensor
+
+from softvote import models
+from softvote.compute.device import find_device
+from softvote.compute.precision import Execution
+from softvote.config.recipe import Member
+from softvote.data.normalisation import Normalisation
+from softvote.errors import UserError
+from softvote.inference.network import create_network
+from softvote.inference.predictor import Predictor
+from softvote.storage.files import read_json
+from softvote.storage.fingerprints import sha256_of
+from softvote.storage.paths import FoldFolder
+from softvote.task import Task
+
+
+def load_predictor(folder: FoldFolder) -> Predictor:
+    """The predictor of a trained fold, from the recipe and the weights in its folder.
+
+    Raises:
+        UserError: the folder holds no finished training, or weights that do not fit the recipe.
+    """
+    recipe = read_json(folder.recipe)
+    if not recipe:
+        raise UserError(f"{folder.path}: holds no finished training; run the train stage")
+    member, image = Member.model_validate(recipe["member"]), tuple(recipe["image"])
+    task = Task(len(recipe["classes"]), recipe.get("hidden_digits"), recipe.get("addend", False))
+    network = create_network(member, task, image, with_weights=False, facts=recipe.get("head"))
+    weights = load_weights(folder)
+    try:
+        models.load_whole(network.model, weights)
+    except UserError as error:
+        raise _unusable(folder, error) from None
+    ran = recipe["execution"]
+    execution = Execution(find_device(), ran["precision"], ran["memory_format"])
+    normalisation = Normalisation(tuple(recipe["mean"]), tuple(recipe["std"]), member.normalise)
+    execution.place(network.model)
+    return Predictor(network, normalisation, execution, member.tta.shift, member.view)
+
+
+def load_weights(folder: FoldFolder) -> dict[str, Tensor]:
+    """The state of a trained fold's network.
+
+    Raises:
+        UserError: the folder holds no finished training, or weights other than were written.
+    """
+    if place := folder.weights_left_on():
+        raise UserError(
+            f"{folder.weights}: stayed on {place}, only its probabilities are here; "
+            f"delete {folder.path} and run the train stage to have it here"
+        )
+    try:
+        if sha256_of(folder.weights) != read_json(folder.recipe).get("weights_sha256"):
+            raise ValueError("not the file that was written")
+        return load_file(folder.weights)
+    except Exception as error:  # whatever the file holds, the remedy is the same
+        raise _unusable(folder, error) from None
+
+
+def _unusable(folder: FoldFolder, error: Exception) -> UserError:
+    reason = (str(error).splitlines() or [type(error).__name__])[0]
+    return UserError(
+        f"{folder.weights}: cannot be used ({reason}); delete {folder.path} and run the train stage"
+    )

@@ -1,0 +1,138 @@
+"""The network of a member: model, head and task put together, in one place."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from softvote import models
+from softvote.config.pipeline import Pipeline
+from softvote.config.recipe import Member
+from softvote.errors import Problems, UserError
+from softvote.heads import create_head
+from softvote.heads.base import Head, HeadSpec
+from softvote.task import LARGEST_ADDEND, Task
+
+
+@dataclass(frozen=True)
+class Network:
+    """A model, and the head that reads its outputs.
+
+    Where an addend comes along, most models see the image alone: their head names the value it shows,
+    and the addend shifts that to the label. A model that takes the addend names the label itself.
+
+    Attributes:
+        model: float (B, C, H, W), and int64 addends (B,) where it takes them -> float (B, num_outputs).
+        head: reads them.
+        task: what is to be named.
+    """
+
+    model: nn.Module
+    head: Head
+    task: Task
+
+    @property
+    def takes_addend(self) -> bool:
+        return models.takes_addend(self.model)
+
+    def outputs(self, images: Tensor, addends: Tensor | None) -> Tensor:
+        """Normalised images float (B, C, H, W) and addends int64 (B,) -> float (B, num_outputs)."""
+        outputs: Tensor = self.model(images, addends) if self.takes_addend else self.model(images)
+        return outputs
+
+    def probabilities(self, outputs: Tensor, addends: Tensor | None) -> Tensor:
+        """float (B, num_outputs) and addends int64 (B,) -> probabilities of the labels, float32 (B, K)."""
+        probabilities = self.head.probabilities(outputs)
+        if addends is None or self.takes_addend:
+            return probabilities
+        padded = functional.pad(probabilities, (0, LARGEST_ADDEND))
+        columns = torch.arange(self.task.num_classes, device=addends.device) - addends[:, None]
+        # A negative column wraps round to the zeros of the padding.
+        return padded.gather(1, columns % padded.shape[1])
+
+
+def create_network(
+    member: Member,
+    task: Task,
+    image: tuple[int, int, int],
+    with_weights: bool = True,
+    facts: dict[str, float] | None = None,
+) -> Network:
+    """A member's network, untrained.
+
+    Args:
+        task: what is to be named.
+        image: channels, height and width.
+        with_weights: False leaves out the published weights a member may start from.
+        facts: what its head once measured.
+
+    Raises:
+        UserError: it cannot be built, cannot take such images, or does not fit the task.
+    """
+    takes_addend = models.takes_addend(member.model)
+    _refuse_misfits(member, task, takes_addend)
+    num_values = task.num_classes if takes_addend else task.num_values
+    head = create_head(member.head, HeadSpec(num_values, task.hidden_digits, member.label_smoothing, facts))
+    channels, height, width = image
+    args = member.model_args if with_weights else models.without_published_weights(member.model_args)
+    model = models.create_model(member.model, head.num_outputs, channels, (height, width), args)
+    return Network(model, head, task)
+
+
+def _refuse_misfits(member: Member, task: Task, takes_addend: bool) -> None:
+    if takes_addend and not task.addend:
+        raise UserError(
+            f"model {member.model}: needs an addend with each image, and the competition has none; "
+            "choose another"
+        )
+    if takes_addend and member.head in ("digits", "multilabel"):
+        raise UserError(
+            f"model {member.model}: adds the addend itself, so head: {member.head} finds no digits in its "
+            "output; use softmax or regression"
+        )
+
+
+def _refuse_blind(name: str, pipeline: Pipeline, shape: tuple[int, int, int]) -> None:
+    """Refuse to learn from the glyphs of a member that reads no digits, or does not say where."""
+    member = pipeline.members[name]
+    network = create_network(member, pipeline.competition.task, shape, with_weights=False)
+    if member.head != "digits" or not hasattr(network.model, "attention"):
+        raise UserError(
+            f"glyphs_from: {name} does not say which digits stand where; name a network of slots with "
+            "head: digits"
+        )
+
+
+def build_networks(pipeline: Pipeline, names: Sequence[str], with_weights: bool) -> dict[str, Network]:
+    """Each member's network, untrained and frozen as it will learn; `with_weights` as for `create_network`.
+
+    Raises:
+        UserError: every network that cannot be built, does not fit the one it starts from, or is left
+            with nothing to learn, one line each.
+    """
+    problems, networks = Problems(), dict[str, Network]()
+    image, task = pipeline.competition.image, pipeline.competition.task
+    shape = (image.channels, image.height, image.width)
+    for name in names:
+        member = pipeline.members[name]
+        try:
+            network = create_network(member, task, shape, with_weights)
+            if member.refit and network.head.measures:
+                what = f"head: {member.head} is measured on rows that a network was not trained on"
+                raise UserError(f"refit: {what}, and a refit leaves none; set refit: false")
+            if member.init_from:
+                source = create_network(pipeline.members[member.init_from], task, shape, with_weights=False)
+                models.take_over(network.model, source.model.state_dict())
+            if member.glyphs_from:
+                _refuse_blind(member.glyphs_from, pipeline, shape)
+            if member.freeze:
+                models.freeze_backbone(network.model)
+            networks[name] = network
+        except UserError as error:
+            problems.add(f"members.{name}", str(error))
+    problems.raise_any()
+    return networks

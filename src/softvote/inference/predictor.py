@@ -1,0 +1,182 @@
+"""From images to probabilities, with a network in hand."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional
+
+from softvote.compute.precision import Execution
+from softvote.config.recipe import View
+from softvote.data.normalisation import Normalisation
+from softvote.errors import UserError
+from softvote.heads.digits import DIGITS
+from softvote.inference.network import Network
+from softvote.inference.tta import shifted_views
+from softvote.inference.views import apply_view
+
+_PIXELS_A_BATCH = 1 << 19  # bounds the memory of a forward pass, whatever the image size
+
+
+OfArrays = Callable[[NDArray[np.uint8], NDArray[np.int64] | None], NDArray[np.float32]]
+"""(images uint8 (N, C, H, W), addends int64 (N,) or None) -> what is wanted of them, float32 (N, ...)."""
+
+
+@dataclass(frozen=True)
+class Predictor:
+    """A trained network with all it needs to turn raw images into probabilities."""
+
+    network: Network
+    normalisation: Normalisation
+    execution: Execution
+    shift: int = 0
+    view: View | None = None
+
+    def probabilities(
+        self, images: NDArray[np.uint8], addends: NDArray[np.int64] | None = None
+    ) -> NDArray[np.float32]:
+        """Predict.
+
+        Args:
+            images: uint8 (N, C, H, W).
+            addends: int64 (N,), where the task has them.
+
+        Returns:
+            float32 (N, K), rows that sum to 1; the mean over the shifted views where there are any.
+        """
+        return self._in_batches(self.of_batch, images, addends)
+
+    def outputs(
+        self, images: NDArray[np.uint8], addends: NDArray[np.int64] | None = None
+    ) -> NDArray[np.float32]:
+        """What the network gives for the images as they are, float32 (N, num_outputs)."""
+        return self._in_batches(self._outputs, images, addends)
+
+    def attention(self, images: NDArray[np.uint8]) -> NDArray[np.float32] | None:
+        """Where the network looks for each digit, float32 (N, S, columns); None where it cannot say."""
+        look = getattr(self.network.model, "attention", None)
+        if look is None:
+            return None
+        return self._in_batches(lambda batch, _: look(self._prepared(batch)).float(), images, None)
+
+    def digits(self, images: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """What a network that finds digits reads, and where.
+
+        Returns:
+            float32 (N, S, 10), probabilities of the digits; float32 (N, S), the columns around which it finds
+            them, in pixels.
+
+        Raises:
+            UserError: it does not say where it looks.
+        """
+        looks, outputs = self.attention(images), torch.from_numpy(self.outputs(images))
+        if looks is None:
+            raise UserError("its network does not say where it looks; take a network of slots")
+        columns = (np.arange(looks.shape[2], dtype=np.float32) + 0.5) * (
+            images.shape[3] / looks.shape[2]
+        ) - 0.5
+        probabilities = functional.softmax(outputs.view(len(images), -1, DIGITS), dim=2)
+        return probabilities.numpy(), looks @ columns
+
+    def out_of_fold(
+        self,
+        images: NDArray[np.uint8],
+        addends: NDArray[np.int64] | None,
+        labels: NDArray[np.int64],
+    ) -> NDArray[np.float32]:
+        """Probabilities of rows the network was not trained on, for scoring.
+
+        What the head measures on such rows is measured on every other row for the rows between, so no
+        row has a part in its own probabilities.
+
+        Args:
+            images: uint8 (N, C, H, W).
+            addends: int64 (N,), where the task has them.
+            labels: int64 (N,), class indices.
+        """
+        if not self.network.head.measures:
+            return self.probabilities(images, addends)
+        found = np.zeros((len(images), self.network.task.num_classes), np.float32)
+        for half, other in ((slice(0, None, 2), slice(1, None, 2)), (slice(1, None, 2), slice(0, None, 2))):
+            fitted = self._unfitted()  # all that is left for a single row
+            if len(found[other]):
+                fitted = self.fitted(images[other], _some(addends, other), labels[other])
+            found[half] = fitted.probabilities(images[half], _some(addends, half))
+        return found
+
+    def _unfitted(self) -> Predictor:
+        return replace(self, network=replace(self.network, head=self.network.head.unfitted()))
+
+    def fitted(
+        self, images: NDArray[np.uint8], addends: NDArray[np.int64] | None, labels: NDArray[np.int64]
+    ) -> Predictor:
+        """The predictor whose head was fitted on rows its network was not trained on.
+
+        Arguments are those of `out_of_fold`.
+        """
+        values = labels if addends is None or self.network.takes_addend else labels - addends
+        outputs = torch.from_numpy(self.outputs(images, addends))
+        head = self.network.head.fitted(outputs, torch.from_numpy(values))
+        return replace(self, network=replace(self.network, head=head))
+
+    @torch.inference_mode()
+    def _in_batches(
+        self,
+        function: Callable[[Tensor, Tensor | None], Tensor],
+        images: NDArray[np.uint8],
+        addends: NDArray[np.int64] | None,
+    ) -> NDArray[np.float32]:
+        self.network.model.eval()
+        device = self.execution.device
+
+        def run(images: NDArray[np.uint8], addends: NDArray[np.int64] | None) -> NDArray[np.float32]:
+            given = None if addends is None else torch.from_numpy(addends).to(device)
+            found: NDArray[np.float32] = function(torch.from_numpy(images).to(device), given).cpu().numpy()
+            return found
+
+        return in_batches(run, images, addends)
+
+    def of_batch(self, images: Tensor, addends: Tensor | None) -> Tensor:
+        """Probabilities of one batch, by tensors alone, so that it can be traced.
+
+        Args:
+            images: uint8 (B, C, H, W), on the network's device.
+            addends: int64 (B,), where the task has them.
+
+        Returns:
+            float32 (B, K), as `probabilities` gives them.
+        """
+        views = shifted_views(images, self.shift)
+        each = [self.network.probabilities(self._outputs(view, addends), addends) for view in views]
+        return torch.stack(each).mean(0)
+
+    def _outputs(self, images: Tensor, addends: Tensor | None) -> Tensor:
+        prepared = self._prepared(images)  # before what would round it
+        with self.execution.autocast():
+            return self.network.outputs(prepared, addends).float()
+
+    def _prepared(self, images: Tensor) -> Tensor:
+        """uint8 (B, C, H, W) -> float32 as the network sees it, normalised and in its memory format."""
+        return self.execution.lay_out(self.normalisation(apply_view(self.view, images.float())))
+
+
+def in_batches(
+    function: OfArrays, images: NDArray[np.uint8], addends: NDArray[np.int64] | None
+) -> NDArray[np.float32]:
+    """A function of images, a part of them at a time, so that its memory is bounded."""
+    if not len(images):  # only from what one image gives is it known of what shape nothing is
+        blank = np.zeros((1, *images.shape[1:]), np.uint8)
+        return function(blank, None if addends is None else np.zeros(1, np.int64))[:0]
+    size = max(1, _PIXELS_A_BATCH // math.prod(images.shape[1:]))
+    slices = [slice(start, start + size) for start in range(0, len(images), size)]
+    return np.concatenate([function(images[part], _some(addends, part)) for part in slices])
+
+
+def _some(addends: NDArray[np.int64] | None, which: slice) -> NDArray[np.int64] | None:
+    return None if addends is None else addends[which]

@@ -1,0 +1,1 @@
+"""Kaggle: its client, and the kernels that run there."""

@@ -1,0 +1,341 @@
+"""Kernels: a folder that Kaggle runs, with the package, the pipeline and perhaps trained networks in it."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import io
+import json
+import shutil
+import string
+import textwrap
+import zipfile
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+
+import softvote
+from softvote import __version__
+from softvote.config.pipeline import Pipeline, RayEngine
+from softvote.config.schema import NAME
+from softvote.ensembling.ensemble import voter_in
+from softvote.errors import Problems, UserError
+from softvote.storage.files import folder_written_whole, remove_folder, write_json, write_text
+from softvote.storage.fingerprints import sha256_of
+from softvote.storage.paths import KernelFolder, PipelineFolder, Workspace
+
+Mode = Literal["infer", "train"]
+
+
+_PACKAGE = Path(softvote.__file__).parent
+
+INPUT = "SOFTVOTE_INPUT"
+"""The environment variable that stands for another folder than Kaggle's of mounted files."""
+
+
+OUTPUT = "SOFTVOTE_OUTPUT"
+"""The same for the folder whose files Kaggle keeps."""
+
+
+_LONGEST_SLUG = 50
+
+
+_MOST_BYTES = 1_000_000  # of a code file; Kaggle's own limit is a little above
+
+
+_ALWAYS = {
+    "torch": "torch", "torchvision": "torchvision", "timm": "timm", "huggingface_hub": "huggingface_hub",
+    "numpy": "numpy", "pydantic": "pydantic", "yaml": "pyyaml", "safetensors": "safetensors", "tqdm": "tqdm",
+}  # fmt: skip
+
+
+_TO_TRAIN = {"scipy": "scipy", "sklearn": "scikit-learn"}
+
+
+_TO_READ = {"pixel_csv": {"pandas": "pandas"}, "image_folder": {"PIL": "pillow"}}
+
+
+_TO_AUGMENT = {"albumentations": {"albumentations": "albumentations"}}
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """What a kernel does, as its code file says it.
+
+    Attributes:
+        pipeline: its name.
+        mode: infer predicts and votes with trained networks; train does all the stages.
+        voter: the member or the ensemble whose submission is written.
+        packages: what the mode and the pipeline need, as `import name: name of the package`.
+        dataset: of the trained networks, as `owner/slug`; empty in mode train.
+        files: in it, as `name: sha256`; a name is a path under `models/<pipeline>/` with dots for slashes.
+    """
+
+    pipeline: str
+    mode: Mode
+    voter: str
+    packages: dict[str, str]
+    dataset: str
+    files: dict[str, str]
+
+
+def build_kernel(
+    workspace: Workspace, name: str, pipeline: Pipeline, mode: Mode, voter: str, owner: str, gpu: bool = True
+) -> KernelFolder:
+    """Write the folder of a kernel in place of an earlier one and its output; equal inputs give equal bytes.
+
+    Args:
+        name: the pipeline's.
+        mode: infer predicts and votes with the networks on this disk, which the caller knows to be the
+            pipeline's; train does all the stages there.
+        voter: the ensemble or a member.
+        owner: the user of Kaggle whose kernel it becomes.
+        gpu: whether it runs on one.
+
+    Returns:
+        `kernels/<pipeline>/<mode>/`, with a dataset in mode infer.
+
+    Raises:
+        UserError: a competition, an owner or a name that Kaggle would not take, networks that are not
+            this pipeline's, files that would be missing on Kaggle, or too much code for Kaggle.
+    """
+    needed = _needed_of(pipeline, voter)
+    slug = _slug(name, mode)
+    _refuse(name, needed, mode, owner)
+    trained = _trained_files(workspace.pipeline(name), voter) if mode == "infer" else {}
+    dataset = f"{owner}/{_slug(name, 'weights')}" if trained else ""
+    checksums = {file: sha256_of(path) for file, path in trained.items()}
+    kernel = Kernel(name, mode, voter, _packages(needed, mode), dataset, checksums)
+    program = _program(kernel, needed)
+    metadata = _metadata(f"{owner}/{slug}", kernel, str(pipeline.competition.kaggle), gpu)
+    folder = workspace.kernel(name, mode)
+    with folder_written_whole(folder.path) as temporary:
+        _write(KernelFolder(temporary), program, metadata, dataset, trained)
+        remove_folder(folder.path)
+    return folder
+
+
+def _needed_of(pipeline: Pipeline, voter: str) -> Pipeline:
+    """The pipeline with no members but those that the voter is made of, and what those start from."""
+    voters = [voter] if voter in pipeline.members else pipeline.voters
+    names: list[str] = []
+    for voting in voters:
+        name: str | None = voting
+        while name and name not in names:
+            names.append(name)
+            name = pipeline.members[name].source
+    members = {name: member for name, member in pipeline.members.items() if name in names}
+    alone = {"shares": None, "rule": "auto"} if voter in pipeline.members else {}
+    ensemble = pipeline.ensemble.model_copy(update={"members": voters} | alone)
+    return pipeline.model_copy(update={"members": members, "ensemble": ensemble})
+
+
+def _slug(pipeline: str, role: str) -> str:
+    """The name in Kaggle's addresses."""
+    from slugify import slugify  # which Kaggle's image need not have
+
+    slug = f"softvote-{slugify(pipeline)}-{role}"
+    if "--" in slug:
+        raise UserError(
+            f"pipeline '{pipeline}': has no letter that an address can hold; name its file otherwise"
+        )
+    if len(slug) > _LONGEST_SLUG:
+        raise UserError(
+            f"pipeline '{pipeline}': Kaggle takes {_LONGEST_SLUG} characters, not the {len(slug)} of {slug}; "
+            "give its file a shorter name"
+        )
+    return slug
+
+
+def _refuse(name: str, pipeline: Pipeline, mode: Mode, owner: str) -> None:
+    problems = Problems()
+    if pipeline.competition.kaggle is None:
+        what = "is not given; say what Kaggle calls the competition, as digit-recognizer"
+        problems.add(f"{name}: competition.kaggle", what)
+    if not NAME.fullmatch(owner):
+        problems.add(f"owner {owner!r}", "is no user of Kaggle; write the name in your profile's address")
+    for member_name, member in pipeline.members.items() if mode == "train" else ():
+        key = f"members.{member_name}"
+        remedy = "which is not on Kaggle; train here and use mode infer"
+        if member.weights_file:
+            problems.add(f"{key}.model_args", f"starts from {member.weights_file}, {remedy}")
+        elif member.model_args.get("pretrained"):
+            problems.add(f"{key}.model_args.pretrained", f"needs the internet, {remedy}")
+        if member.extra_train:
+            problems.add(f"{key}.extra_train", f"reads {member.extra_train.images}, {remedy}")
+    problems.raise_any()
+
+
+def _trained_files(pipeline: PipelineFolder, voter: str) -> dict[str, Path]:
+    """What prediction needs, by its name in the dataset."""
+    folder = pipeline.voter(voter)
+    folds = [fold for member in voter_in(folder.path).voting for fold in member.folds]
+    files = [file for fold in folds for file in (fold.weights, fold.recipe)]
+    if folder.vote.is_file():
+        files.append(folder.vote)
+    return {flattened(file.relative_to(pipeline.path)): file for file in sorted(files)}
+
+
+def flattened(path: Path) -> str:
+    """A path of names without dots as one file name: `cnn/fold0/recipe.json` is `cnn.fold0.recipe.json`."""
+    return ".".join(path.parts)
+
+
+def unflattened(name: str) -> Path:
+    """The path that `flattened` made the name of."""
+    parts, _, suffix = name.rpartition(".")
+    return Path(*parts.split(".")).with_suffix(f".{suffix}")
+
+
+def _packages(pipeline: Pipeline, mode: Mode) -> dict[str, str]:
+    """What is imported on the way, as `import name: name of the package`."""
+    needed = _ALWAYS | _TO_READ.get(pipeline.competition.files.format, {})
+    if mode == "infer":
+        return needed
+    for member in pipeline.members.values():
+        needed |= _TO_AUGMENT.get(member.augment.engine, {}) if member.augment else {}
+    return needed | _TO_TRAIN
+
+
+_PROGRAM = string.Template('''\
+# softvote, pipeline $name: $deed.
+#
+# input     $input
+# output    $output
+# packages  $packages
+# internet  none
+# built by  softvote $version
+#
+# Input is looked for in /kaggle/input, output goes to /kaggle/working, unless $input_variable and
+# $output_variable name other folders. KERNEL says what is done, PIPELINE is the pipeline file with all
+# that it extends, and PACKAGE is the source of softvote: a zip in base64, of sha256
+# $sha256.
+
+import base64
+import io
+import sys
+import tempfile
+import zipfile
+
+KERNEL = $kernel
+
+PIPELINE = """\\
+$pipeline"""
+
+
+def main():
+    with tempfile.TemporaryDirectory(prefix="softvote-") as folder:
+        zipfile.ZipFile(io.BytesIO(base64.b64decode(PACKAGE))).extractall(folder)
+        sys.path.insert(0, folder)
+        from softvote.kernel_entry import main
+
+        return main(KERNEL, PIPELINE, folder)
+
+
+PACKAGE = """
+$package"""
+
+if __name__ == "__main__":
+    sys.exit(main())
+''')  # fmt: skip
+
+
+_DEEDS = {
+    "infer": "predicts with trained networks, and lets them vote",
+    "train": "makes folds, trains, lets the networks vote, and writes the submission",
+}
+
+
+_OUTPUTS = {"infer": "submission.csv", "train": "submission.csv, ledger.csv, scores.json and log.csv"}
+
+
+def _program(kernel: Kernel, pipeline: Pipeline) -> str:
+    """The text of the code file.
+
+    Raises:
+        UserError: it is more than Kaggle takes.
+    """
+    package = _packed(_PACKAGE)
+    text = _PROGRAM.substitute(
+        name=kernel.pipeline,
+        deed=_DEEDS[kernel.mode],
+        input=" and ".join(filter(None, [f"competition {pipeline.competition.kaggle}", kernel.dataset])),
+        input_variable=INPUT,
+        output=_OUTPUTS[kernel.mode],
+        output_variable=OUTPUT,
+        packages=textwrap.fill(", ".join(kernel.packages.values()), 98, subsequent_indent=f"#{' ' * 11}"),
+        version=__version__,
+        sha256=hashlib.sha256(package).hexdigest(),
+        kernel=json.dumps(asdict(kernel), indent=4),  # text, lists and mappings are the same in Python
+        pipeline=_in_quotes(_resolved(pipeline)),
+        package=base64.encodebytes(package).decode(),
+    )
+    if len(text.encode()) > _MOST_BYTES:
+        what = f"{len(text.encode()):,} bytes of code are more than the {_MOST_BYTES:,} that Kaggle takes"
+        raise UserError(f"pipeline '{kernel.pipeline}': {what}; take modules out of {_PACKAGE}")
+    return text
+
+
+def _packed(package: Path) -> bytes:
+    """A zip of the package's source, the same whenever it is made."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for path in sorted(package.rglob("*.py")):
+            name = path.relative_to(package.parent).as_posix()
+            info = zipfile.ZipInfo(name)  # says 1980, whenever the file was written
+            archive.writestr(info, path.read_bytes(), zipfile.ZIP_DEFLATED, compresslevel=9)
+    return buffer.getvalue()
+
+
+def _resolved(pipeline: Pipeline) -> str:
+    """The pipeline as one file; each member holds its defaults already, and no cluster is told."""
+    left_out = {"extends", "defaults"} | ({"engine"} if isinstance(pipeline.engine, RayEngine) else set())
+    facts = pipeline.model_dump(mode="json", exclude=left_out, exclude_defaults=True)
+    return str(yaml.safe_dump(facts, sort_keys=False))
+
+
+def _in_quotes(text: str) -> str:
+    return text.replace("\\", "\\\\").replace('"', '\\"')
+
+
+def _metadata(id_: str, kernel: Kernel, competition: str, gpu: bool) -> dict[str, Any]:
+    """kernel-metadata.json, with nothing left to what Kaggle takes for granted."""
+    return {
+        "id": id_,
+        "title": _title(id_),
+        "code_file": KernelFolder(Path()).program.name,
+        "language": "python",
+        "kernel_type": "script",
+        "is_private": True,
+        "enable_gpu": gpu,
+        "enable_tpu": False,
+        "enable_internet": False,
+        "machine_shape": "NvidiaTeslaT4" if gpu else "",
+        "keywords": [],
+        "dataset_sources": [kernel.dataset] if kernel.dataset else [],
+        "kernel_sources": [],
+        "competition_sources": [competition],
+        "model_sources": [],
+        "docker_image": None,
+        "docker_image_pinning_type": "original",
+    }
+
+
+def _title(id_: str) -> str:
+    """The title whose address is the id's."""
+    return id_.partition("/")[2].replace("-", " ")
+
+
+def _write(
+    folder: KernelFolder, program: str, metadata: dict[str, Any], dataset: str, sources: dict[str, Path]
+) -> None:
+    write_text(folder.program, program)
+    write_json(folder.code_metadata, metadata)
+    if not dataset:
+        return
+    facts = {"title": _title(dataset), "id": dataset, "licenses": [{"name": "unknown"}]}
+    write_json(folder.dataset_metadata, facts)
+    for name, path in sources.items():
+        shutil.copyfile(path, folder.dataset / name)

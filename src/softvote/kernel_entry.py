@@ -1,0 +1,159 @@
+"""What runs on Kaggle: from the mounted files to submission.csv, in a temporary folder of its own.
+
+The code file that `softvote.kaggle.notebook` writes carries this package and calls `main`; like the command
+line it stands above the stages. Nothing but the standard library is imported before it is known that all
+the other packages are there.
+"""
+
+from __future__ import annotations
+
+import csv
+import os
+import shutil
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from softvote import __version__
+from softvote.errors import Problems, UserError
+from softvote.storage.files import read_json, write_json, write_text, written_whole
+from softvote.storage.fingerprints import sha256_of
+from softvote.storage.paths import Workspace
+
+if TYPE_CHECKING:
+    from softvote.kaggle.notebook import Kernel
+    from softvote.stages import Run
+
+
+_INPUT, _OUTPUT = "/kaggle/input", "/kaggle/working"
+
+
+def main(facts: dict[str, Any], pipeline: str, folder: str) -> int:
+    """Run a kernel.
+
+    Args:
+        facts: the fields of `softvote.kaggle.notebook.Kernel`.
+        pipeline: the text of the pipeline file.
+        folder: an empty place, but for the package, where everything is made.
+
+    Returns:
+        0; 1 after a line on standard error that says what is missing.
+    """
+    try:
+        _require(facts["packages"])
+
+        from softvote.kaggle.notebook import OUTPUT, Kernel
+
+        kernel = Kernel(**facts)
+        print(f"softvote {__version__} from {Path(__file__).parent}", flush=True)
+        _run(kernel, pipeline, Workspace(Path(folder)), Path(os.environ.get(OUTPUT, _OUTPUT)))
+    except UserError as error:
+        for line in str(error).splitlines():
+            print(f"softvote: {line}", file=sys.stderr)
+        return 1
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        print(f"softvote: {where}{error.strerror or error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _require(packages: dict[str, str]) -> None:
+    missing = [package for name, package in packages.items() if find_spec(name) is None]
+    if missing:
+        what = f"Kaggle's image lacks {', '.join(missing)}"
+        raise UserError(f"{what}; choose one that has them under Environment in the kernel's settings")
+
+
+def _run(kernel: Kernel, pipeline: str, workspace: Workspace, output: Path) -> None:
+    from softvote.stages import open_run
+
+    write_text(workspace.pipelines / f"{kernel.pipeline}.yaml", pipeline)
+    run = open_run(workspace.root, kernel.pipeline)
+    competition = run.pipeline.competition
+    mounted = _mounted(f"competitions/{competition.kaggle}", f"{competition.kaggle}")
+    workspace.inputs.mkdir()
+    workspace.input(competition.name).symlink_to(mounted)
+    submission = _inferred(run, kernel) if kernel.mode == "infer" else _trained(run, kernel, output)
+    _copy(submission, output / "submission.csv")
+    print(f"wrote {output / 'submission.csv'}  sha256 {sha256_of(submission)}")
+
+
+def _mounted(*places: str) -> Path:
+    """The folder under Kaggle's input; Kaggle has two layouts, and a kernel cannot choose."""
+    from softvote.kaggle.notebook import INPUT
+
+    inputs = Path(os.environ.get(INPUT, _INPUT)).resolve()
+    for place in places:
+        if (inputs / place).is_dir():
+            return inputs / place
+    what = f"has neither {' nor '.join(places)}"
+    raise UserError(f"{inputs}: {what}; add it under Input in the kernel's settings, and accept its rules")
+
+
+def _copy(source: Path, target: Path) -> None:
+    with written_whole(target) as temporary:
+        shutil.copyfile(source, temporary)
+
+
+def _inferred(run: Run, kernel: Kernel) -> Path:
+    """The submission of networks that are trained."""
+    from softvote.data.dataset import load_dataset
+    from softvote.ensembling.ensemble import composed
+    from softvote.stages.submit import write_labels
+
+    _put_back(run, kernel)
+    dataset = load_dataset(run.pipeline.competition, run.workspace)
+    vote = None if kernel.voter in run.pipeline.members else run.folder.voter(kernel.voter)
+    voter = composed(kernel.voter, vote, lambda member: run.folder.voter(member).folds())
+
+    from softvote.ensembling.predict import voter_probabilities
+
+    for member in voter.voting:
+        print(f"{member.name}: {len(member.folds)} networks, weight {member.weight:.3f}", flush=True)
+    return write_labels(run, dataset, voter_probabilities(voter, dataset.test_pixels, dataset.test_addends))
+
+
+def _put_back(run: Run, kernel: Kernel) -> None:
+    """Lay the dataset's files where the stages would have written them."""
+    from softvote.kaggle.notebook import unflattened
+
+    mounted = _mounted(f"datasets/{kernel.dataset}", kernel.dataset.rpartition("/")[2])
+    problems = Problems()
+    for name, sha256 in kernel.files.items():
+        source, place = mounted / name, run.folder.path / unflattened(name)
+        if not source.is_file() or sha256_of(source) != sha256:
+            problems.add(str(source), "is missing or of another version; upload the dataset again")
+            continue
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.symlink_to(source)
+    problems.raise_any()
+
+
+def _trained(run: Run, kernel: Kernel, output: Path) -> Path:
+    """The submission of networks that are trained here, by the stages; what they scored goes beside it."""
+    from softvote.stages import ensemble, folds, submit, train
+    from softvote.tracking.ledger import read_ledger
+
+    folds.run(run)
+    train.run(run)
+    if kernel.voter == run.pipeline.ensemble.name:
+        ensemble.run(run)
+    submit.run(run, kernel.voter)
+    voters = dict.fromkeys([*run.pipeline.members, kernel.voter])
+    write_json(output / "scores.json", {name: read_json(run.folder.voter(name).scores) for name in voters})
+    _write_log(run, output / "log.csv")
+    _copy(run.workspace.ledger, output / "ledger.csv")
+    return run.workspace.submissions / read_ledger(run.workspace.ledger)[-1].file
+
+
+def _write_log(run: Run, path: Path) -> None:
+    """The logs of all trainings in one table."""
+    lines: list[list[str]] = []
+    for name in run.pipeline.members:
+        for fold in run.folder.voter(name).folds():
+            header, *rows = csv.reader(fold.log.read_text(encoding="utf-8").splitlines())
+            lines = lines or [["training", *header]]
+            lines += [[f"{name}/{fold.path.name}", *row] for row in rows]
+    write_text(path, "".join(f"{','.join(line)}\n" for line in lines))

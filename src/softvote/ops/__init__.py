@@ -1,0 +1,1 @@
+"""Operations on tensors that PyTorch has no fast version of."""

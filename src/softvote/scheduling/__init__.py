@@ -1,0 +1,29 @@
+"""Where jobs run. The rest of the program knows `create_engine` and what it returns, and no more."""
+
+from __future__ import annotations
+
+import functools
+
+from softvote.config.pipeline import LocalEngine, RayEngine
+from softvote.scheduling.engine import Engine
+
+
+def create_engine(spec: LocalEngine | RayEngine) -> Engine:
+    """The engine that a pipeline asks for.
+
+    Raises:
+        UserError: Ray is not installed.
+    """
+    if isinstance(spec, RayEngine):
+        from softvote.scheduling.ray import require_ray, run_on_cluster
+
+        require_ray()
+        return functools.partial(run_on_cluster, spec=spec)
+    if spec.workers == 1:
+        from softvote.scheduling.sequential import run_here
+
+        return run_here
+    from softvote.scheduling.processes import prepare, run_local
+
+    prepare()
+    return functools.partial(run_local, workers=spec.workers)

@@ -1,0 +1,183 @@
+"""What every engine is given and gives back: jobs that are due, and those of them that were left."""
+
+from __future__ import annotations
+
+import contextlib
+import faulthandler
+import math
+import time
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Literal, TextIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from softvote.config.competition import Competition
+from softvote.data.dataset import Dataset, load_dataset
+from softvote.data.readers.npy import load_array
+from softvote.errors import Problems, UserError
+from softvote.scheduling.job import Job
+from softvote.scheduling.worker import run_job
+from softvote.storage.cache import kept_in
+from softvote.storage.files import forget
+from softvote.storage.locks import claimed
+from softvote.storage.paths import Workspace
+
+Kind = Literal["busy", "failed"]
+
+
+@dataclass(frozen=True)
+class Work:
+    """Jobs that are due, and all that is needed to do them; small enough to be sent to other processes.
+
+    Attributes:
+        jobs: what one starts from comes before it.
+        trainings: of the whole pipeline, due or not; the share of a job in the machine depends on them
+            alone, so that a run that is taken up again computes as the one before.
+        folds: int64 (N,), the fold of each training row.
+        checkpoint_seconds: between two checkpoints of a training.
+        deadline: of time.monotonic(); a job that cannot end before it is not begun.
+    """
+
+    workspace: Workspace
+    competition: Competition
+    jobs: Sequence[Job]
+    trainings: int
+    folds: NDArray[np.int64]
+    checkpoint_seconds: float
+    deadline: float = math.inf
+
+    def dataset(self) -> Dataset:
+        """The competition's data, from the cache that reading it left."""
+        return load_dataset(self.competition, self.workspace)
+
+    def rows(self, job: Job) -> int:
+        """How many rows a job's training learns from, with extra ones unless their file is damaged."""
+        extra = job.member.extra_train
+        own = 0 if extra and extra.alone else np.count_nonzero(self.folds != job.fold)
+        labels = load_array(self.workspace.inputs / extra.labels, Problems()) if extra else None
+        return int(own) + (0 if labels is None else labels.size)
+
+
+@dataclass(frozen=True)
+class Left:
+    """A job that was not done: another run is busy with it, or it failed; and in words, why."""
+
+    job: Job
+    kind: Kind
+    why: str
+
+
+Engine = Callable[[Work], list[Left]]
+"""Does what it can and returns what it could not; one job's failure stops no other."""
+
+
+@dataclass
+class TimeLeft:
+    """Whether there is time for one more job, by those of its member that were done before."""
+
+    deadline: float
+    seconds: dict[str, float] = field(default_factory=dict)
+    """The longest job of each member."""
+
+    def note(self, job: Job, seconds: float) -> None:
+        """A job was done in so many seconds."""
+        self.seconds[job.member_name] = max(seconds, self.seconds.get(job.member_name, 0.0))
+
+    def is_enough(self, job: Job) -> bool:
+        """Whether a job can end before the deadline; of a member that was never seen, it is tried."""
+        return time.monotonic() + self.seconds.get(job.member_name, 0.0) < self.deadline
+
+    def until_deadline(self) -> float | None:
+        """Seconds, at least 0; None where there is none."""
+        return None if math.isinf(self.deadline) else max(0.0, self.deadline - time.monotonic())
+
+
+def late(job: Job) -> Left:
+    """A job for which there was no time."""
+    return Left(job, "busy", "no time is left for it")
+
+
+def attempt(job: Job, work: Work, begin: Callable[[], Dataset]) -> Left | None:
+    """Do one job in this process, unless it is done by now; None if it is.
+
+    Args:
+        begin: gives the data; called when the job is claimed and due.
+    """
+    try:
+        with claimed(job.folder.lock) as mine:
+            if not mine:
+                return Left(job, "busy", "another run is busy with it")
+            with _recorded(job):
+                if not job.is_ready():
+                    return waiting(job)
+                if job.state() != "done":
+                    _run(job, begin(), work)
+    except UserError as error:
+        return Left(job, "failed", str(error))
+    except OSError as error:  # what no room below had words for, such as a full disk
+        where = f"{error.filename}: " if error.filename else ""
+        return Left(job, "failed", f"{job.label}: {where}{error.strerror or error}")
+    return None
+
+
+@contextlib.contextmanager
+def _recorded(job: Job) -> Iterator[None]:
+    """Keep what ends a job in its `crash.log`, which goes when there was nothing to say.
+
+    What an earlier run left there goes in any case, before it could be taken for this one's.
+    """
+    path = job.folder.crash
+    with path.open("w", encoding="utf-8") as log, _faults_told(log):
+        try:
+            yield
+        except (UserError, OSError):
+            raise
+        except Exception as error:
+            what = f"{type(error).__name__}: {error}".partition("\n")[0]
+            log.write(f"{what}\n{traceback.format_exc()}")
+            raise UserError(f"{job.label}: crashed ({what}; all of it in {path})") from None
+        finally:
+            if not log.tell():
+                forget(path)
+
+
+@contextlib.contextmanager
+def _faults_told(log: TextIO) -> Iterator[None]:
+    """Let the log say where this process was when it dies, unless somebody asked for that elsewhere."""
+    if faulthandler.is_enabled():
+        yield
+        return
+    faulthandler.enable(log)
+    try:
+        yield
+    finally:
+        faulthandler.disable()
+
+
+def waiting(job: Job) -> Left:
+    """A job whose source is not there."""
+    source = job.source.label if job.source else ""
+    return Left(
+        job, "busy", f"waits for {source}, which another run is busy with; run the same command again"
+    )
+
+
+def blocked(job: Job) -> Left:
+    """A job whose source failed."""
+    source = job.source.label if job.source else ""
+    return Left(job, "failed", f"{job.label}: starts from {source}, which failed")
+
+
+def _run(job: Job, dataset: Dataset, work: Work) -> None:
+    import torch
+
+    try:
+        findings = kept_in(work.workspace.choices)
+        run_job(job, dataset, work.folds, work.checkpoint_seconds, findings=findings)
+    except torch.OutOfMemoryError:
+        raise UserError(
+            f"{job.label}: the device's memory is too small; lower members.{job.member_name}.batch_size"
+        ) from None

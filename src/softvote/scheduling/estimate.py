@@ -1,0 +1,166 @@
+"""How long a run will take on this machine, from the pace of its members."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from heapq import heappop, heappush
+
+import numpy as np
+import torch
+
+from softvote.compute.autotune import layers, machine_facts
+from softvote.compute.device import find_device
+from softvote.errors import UserError
+from softvote.inference.network import Network
+from softvote.scheduling.engine import Work
+from softvote.scheduling.job import Job
+from softvote.scheduling.resources import places
+from softvote.scheduling.throughput import Pace, launch, measure
+from softvote.storage.cache import Facts, kept_in
+
+FORECAST_VERSION = 2
+"""Raised whenever paces are measured otherwise or are others, so that none of an older version is taken."""
+
+
+_OF_THE_DATA = ("data", "image", "classes", "hidden_digits", "addend", "extra_train")
+
+
+_NOT_OF_THE_PACE = {"epochs", "plain_epochs", "init_from"}
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """What is due, in seconds.
+
+    Attributes:
+        paces: of the members that are due and could be tried.
+        failed: why a member could not be.
+        jobs: seconds of each job of the members that could be tried, in their order.
+        at_once: jobs side by side.
+        seconds: until all is done; None where a member could not be tried.
+    """
+
+    paces: dict[str, Pace]
+    failed: dict[str, str]
+    jobs: list[tuple[Job, float]]
+    at_once: int
+    seconds: float | None
+
+    def longest(self, member: str) -> float:
+        """Seconds that one of a member's jobs takes, prediction with it."""
+        return max(seconds for job, seconds in self.jobs if job.member_name == member)
+
+
+def forecast(work: Work, networks: Mapping[str, Network], workers: int | None) -> Forecast:
+    """How long the jobs of a run will take, if the machine stays as busy with other work as it is.
+
+    What was measured is kept, and measured again when something that it depends on is another.
+
+    Args:
+        work: with a job at least. One that was begun counts as one that was not.
+        networks: of the members, untrained.
+        workers: as for `run_local`.
+    """
+    start = _launch(work)  # before anything is measured, which would begin with the same
+    gpus, threads = places(work, workers)
+    gpus = gpus[: len(work.jobs)]
+    if workers == 1:  # jobs run in this process then, which has threads of its own
+        threads = min(threads, torch.get_num_threads())
+    paces, failed = dict[str, Pace](), dict[str, str]()
+    first = {job.member_name: job for job in reversed(work.jobs)}
+    for name, job in reversed(first.items()):
+        try:
+            paces[name] = _pace(job, work, networks[name], gpus, threads)
+        except UserError as error:
+            failed[name] = str(error)
+    test = len(work.dataset().test_pixels)
+    jobs = [
+        (job, _seconds(job, paces[job.member_name], networks[job.member_name], _validating(job, work), test))
+        for job in work.jobs
+        if job.member_name in paces
+    ]
+    sources = [
+        next((place for place, (other, _) in enumerate(jobs) if other is job.source), None) for job, _ in jobs
+    ]
+    whole = None if failed else start + makespan([seconds for _, seconds in jobs], sources, len(gpus))
+    return Forecast(paces, failed, jobs, len(gpus), whole)
+
+
+def _launch(work: Work) -> float:
+    facts = machine_facts(find_device()) | {"version": FORECAST_VERSION}
+    return float(kept_in(work.workspace.paces)(facts, lambda: {"launch": launch()})["launch"])
+
+
+def _pace(job: Job, work: Work, network: Network, gpus: list[int], threads: int) -> Pace:
+    """What was measured before under equal conditions, or is now."""
+    conditions = machine_facts(find_device()) | {
+        "version": FORECAST_VERSION,
+        "threads": threads,
+        "gpus": gpus,
+        "member": job.member.model_dump(mode="json", exclude=_NOT_OF_THE_PACE),
+        "layers": layers(network.model),
+        "share": round(1 - _validating(job, work) / len(work.folds), 2),
+    }
+    conditions |= {name: job.identity.get(name) for name in _OF_THE_DATA}
+
+    def find() -> Facts:
+        print(f"{job.member_name}: trained for some seconds, to see how fast it is here", file=sys.stderr)
+        return asdict(measure(job, work, gpus, threads))
+
+    return Pace(**kept_in(work.workspace.paces)(conditions, find))
+
+
+def _validating(job: Job, work: Work) -> int:
+    return int(np.count_nonzero(work.folds == job.fold))
+
+
+def _seconds(job: Job, pace: Pace, network: Network, validating: int, test: int) -> float:
+    """Of one job: the start, training if that is due, then prediction of both kinds of rows."""
+    trains = job.state() == "train"
+    # What a head measures, it measures on each half of the rows that validate for the other; and once, when
+    # it was trained, on all of them.
+    passes = (3 if trains else 2) if network.head.measures else 1
+    training = job.member.epochs * pace.epoch if trains else 0.0
+    return pace.start + training + (passes * validating + test) / pace.predicted
+
+
+def makespan(seconds: Sequence[float], sources: Sequence[int | None], at_once: int) -> float:
+    """Seconds until jobs are done that begin in their order, each when its source is done and a place free.
+
+    Args:
+        seconds: of each job.
+        sources: the position of the job that must be done before; None where there is none.
+        at_once: places.
+    """
+    waiting, running = list(range(len(seconds))), list[tuple[float, int]]()
+    done, now = set[int | None]([None]), 0.0
+    while waiting:
+        for job in list(waiting):
+            if len(running) < at_once and sources[job] in done:
+                heappush(running, (now + seconds[job], job))
+                waiting.remove(job)
+        now, ended = heappop(running)
+        done.add(ended)
+    return max([now, *(end for end, _ in running)])
+
+
+def in_words(seconds: float) -> str:
+    """A length of time as people say it: 0.4 s, 23 s, 6 min 10 s, 25 min, 1 h 50 min, 2 days 3 h."""
+    if seconds < 9.95:
+        return f"{seconds:.2g} s"
+    if seconds < 595:
+        return _pair(10 * round(seconds / 10) if seconds >= 59.5 else round(seconds), 60, "min", "s")
+    minutes = round(seconds / 60)
+    if minutes < 60:
+        return f"{minutes} min"
+    if minutes < 48 * 60:
+        return _pair(10 * round(minutes / 10) if minutes >= 180 else minutes, 60, "h", "min")
+    return _pair(round(minutes / 60), 24, "days", "h")
+
+
+def _pair(amount: int, size: int, large: str, small: str) -> str:
+    """The amount in two units, without the one there is nothing of."""
+    parts = zip(divmod(amount, size), (large, small), strict=True)
+    return " ".join(f"{count} {unit}" for count, unit in parts if count)

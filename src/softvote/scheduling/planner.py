@@ -1,0 +1,125 @@
+"""Every job of a pipeline, and what each depends on."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from typing import Any
+
+from softvote.config.pipeline import Pipeline
+from softvote.config.recipe import Member
+from softvote.data.dataset import Dataset
+from softvote.data.extra_rows import digest_of, load_extra
+from softvote.data.folds import FoldTable
+from softvote.ensembling.rules import RULES_VERSION
+from softvote.scheduling.job import REFIT, Job
+from softvote.storage.files import read_json
+from softvote.storage.fingerprints import key_of, sha256_of
+from softvote.storage.paths import PipelineFolder, Workspace
+from softvote.training.glyphs import GLYPHS_VERSION
+
+TRAINING_VERSION = 1
+"""Raised whenever the same recipe trains to other weights, as when a default of the recipe changes."""
+
+
+def plan(
+    pipeline: Pipeline, workspace: Workspace, folder: PipelineFolder, dataset: Dataset, table: FoldTable
+) -> list[Job]:
+    """Every job of a pipeline: fold by fold, so that whole folds are there early; repeats; those on all rows.
+
+    Raises:
+        UserError: extra rows that are missing.
+    """
+    planner = _Planner(pipeline, workspace, folder, dataset, table)
+    members = pipeline.members.items()
+    of_folds = [
+        planner.job(name, fold, repeat)
+        for repeat in range(max(member.repeats for _, member in members))
+        for fold in pipeline.folds.trained
+        for name, member in members
+        if repeat < member.repeats
+    ]
+    return of_folds + [planner.job(name, REFIT) for name, member in members if member.refit]
+
+
+class _Planner:
+    """Makes each job once, after the one it starts from."""
+
+    def __init__(
+        self,
+        pipeline: Pipeline,
+        workspace: Workspace,
+        folder: PipelineFolder,
+        dataset: Dataset,
+        table: FoldTable,
+    ) -> None:
+        self.pipeline, self.workspace, self.folder, self.dataset = pipeline, workspace, folder, dataset
+        self.task = pipeline.competition.task
+        self.shared: dict[str, Any] = {
+            "training_version": TRAINING_VERSION,
+            "folds": table.key,
+            "data": dataset.train_digest,
+            "classes": pipeline.competition.classes,
+            "hidden_digits": self.task.hidden_digits,
+            "addend": self.task.addend,
+            "image": list(dataset.train_pixels.shape[1:]),
+            "pipeline_seed": pipeline.seed,
+        }
+        self.jobs = dict[tuple[str, int, int], Job]()
+        self.extra_digests = dict[str, str]()
+
+    def job(self, name: str, fold: int, repeat: int = 0) -> Job:
+        """A job of a member on a fold, or on all rows."""
+        if (name, fold, repeat) not in self.jobs:
+            member = self.pipeline.members[name].model_copy(update={"repeats": 1, "refit": False})
+            source = self._source(member.source, fold, repeat) if member.source else None
+            identity = self._identity(name, member, fold, repeat, source)
+            voter, digest = self.folder.voter(name), self.dataset.test_digest
+            folder = voter.refit if fold == REFIT else voter.fold(fold, repeat)
+            extra = None
+            if member.extra_train:
+                extra = functools.partial(
+                    load_extra, member.extra_train, self.workspace, self.pipeline.competition
+                )
+            self.jobs[name, fold, repeat] = Job(
+                name, member, fold, folder, identity, digest, self.task, source, extra, repeat
+            )
+        return self.jobs[name, fold, repeat]
+
+    def _source(self, name: str, fold: int, repeat: int) -> Job:
+        """The same repeat of another member, or its first where it has not so many."""
+        return self.job(name, fold, repeat if repeat < self.pipeline.members[name].repeats else 0)
+
+    def _identity(
+        self, name: str, member: Member, fold: int, repeat: int, source: Job | None
+    ) -> dict[str, Any]:
+        recipe = member.model_dump(mode="json", exclude={"tta"}, exclude_defaults=True)
+        identity = {"member": recipe, "name": name, "fold": fold} | self.shared
+        if repeat:
+            identity["repeat"] = repeat
+        if (weights := member.weights_file) and weights.is_file():
+            identity["weights"] = sha256_of(weights)
+        if source and member.init_from:
+            identity["init_from"] = source.training_key
+        elif source:
+            identity["glyphs_from"] = key_of([GLYPHS_VERSION, source.training_key])
+        if member.extra_train:
+            files = member.extra_train.model_dump_json()
+            if files not in self.extra_digests:
+                self.extra_digests[files] = digest_of(member.extra_train, self.workspace)
+            identity["extra_train"] = self.extra_digests[files]
+        return identity
+
+
+def voter_key(pipeline: Pipeline, jobs: Sequence[Job], name: str) -> str:
+    """What a member's or the ensemble's predictions depend on, all of it, in one key.
+
+    The content of the folds' predictions is part of it, so a fold that was trained again counts as new
+    even where its recipe is the same.
+    """
+    if name in pipeline.members:
+        parts = [job for job in jobs if job.member_name == name]
+        return key_of([[job.prediction_key, read_json(job.folder.scores).get("content")] for job in parts])
+    voters = [[voter, voter_key(pipeline, jobs, voter)] for voter in pipeline.voters]
+    shares = pipeline.vote_shares()
+    return key_of([RULES_VERSION, pipeline.ensemble.rule, voters, *([shares] if shares else [])])

@@ -1,0 +1,207 @@
+"""Jobs in processes of this machine, several at once, each with its share of the cores."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import tempfile
+import threading
+import time
+from dataclasses import dataclass, replace
+from multiprocessing import connection, forkserver, resource_tracker
+from multiprocessing.connection import Connection
+from multiprocessing.context import ForkServerProcess
+from pathlib import Path
+
+from softvote.data.dataset import Dataset
+from softvote.progress import take_place
+from softvote.scheduling.engine import Left, TimeLeft, Work, attempt, blocked, late, waiting
+from softvote.scheduling.job import Job
+from softvote.scheduling.resources import places, take_share
+
+# Processes are forked from a server that has imported these and done nothing else: starting one costs
+# milliseconds instead of the seconds that torch takes, and no thread of this process is forked along.
+context = multiprocessing.get_context("forkserver")
+
+
+_PRELOADED = ["softvote.training.train", "softvote.training.checkpoint", "softvote.inference.loading"]
+
+_FOR_PROCESSORS = "softvote.ops.cpu_kernels"  # and of no use where there is a GPU
+
+
+def prepare() -> None:
+    """Let the server import torch while this process looks for mistakes."""
+    has_gpu = any(Path("/dev").glob("nvidia[0-9]*"))  # which only torch could tell for certain, in seconds
+    context.set_forkserver_preload(_PRELOADED + ([] if has_gpu else [_FOR_PROCESSORS]))
+    resource_tracker.ensure_running()  # before the mask, which starting it would lift
+    # Ctrl-C reaches every process of the terminal; this one alone answers it, and ends the others.
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        forkserver.ensure_running()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+
+
+def run_local(work: Work, workers: int | None) -> list[Left]:
+    """Do the jobs in processes of their own.
+
+    A process that ends by itself, whatever happened to it, loses its own job only; what it said is in
+    `crash.log` in the job's folder.
+
+    Args:
+        workers: how many at once; None for as many as pay.
+    """
+    gpus, threads = places(work, workers)
+    with tempfile.NamedTemporaryFile(prefix="softvote-") as screen:
+        return _Pool(work, gpus, threads, Path(screen.name)).run()
+
+
+@dataclass(frozen=True)
+class _Running:
+    job: Job
+    place: int
+    process: ForkServerProcess
+    said: Connection
+    began: float
+
+
+class _Pool:
+    """The jobs of one run: those that wait, those that run, and those that were left."""
+
+    def __init__(self, work: Work, gpus: list[int], threads: int, screen: Path) -> None:
+        self.work, self.gpus, self.threads, self.screen = work, gpus, threads, screen
+        self.waiting, self.running, self.left = list(work.jobs), list[_Running](), list[Left]()
+        self.places = list(range(len(gpus)))
+        self.something_was_done = False
+        self.time = TimeLeft(work.deadline)
+
+    def run(self) -> list[Left]:
+        """Until nothing is left that could be done."""
+        try:
+            while True:
+                self._start_what_can_run()
+                if self.running:
+                    self._collect()
+                elif self.something_was_done:
+                    self._take_up_what_was_busy()
+                else:
+                    return self.left + [waiting(job) for job in self.waiting]
+        finally:
+            for running in self.running:  # only where this process is being stopped
+                running.process.terminate()
+                running.process.join()
+
+    def _start_what_can_run(self) -> None:
+        self._leave_what_is_blocked()
+        for job in list(self.waiting):
+            if self.places and job.is_ready():
+                self.waiting.remove(job)
+                if self.time.is_enough(job):
+                    self._start(job, self.places.pop(0))
+                else:
+                    self.left.append(late(job))
+
+    def _leave_what_is_blocked(self) -> None:
+        """One that is blocked blocks those that start from it."""
+        failed = [left.job for left in self.left if left.kind == "failed"]
+        lost = [job for job in self.waiting if any(job.source is other for other in failed)]
+        if lost:
+            self.waiting = [job for job in self.waiting if job not in lost]
+            self.left += [blocked(job) for job in lost]
+            self._leave_what_is_blocked()
+
+    def _start(self, job: Job, place: int) -> None:
+        said, saying = context.Pipe(duplex=False)
+        share = (self.threads, self.gpus[place])
+        process = context.Process(
+            target=_do, args=(job, self.work, share, place, self.screen, saying), name=job.label
+        )
+        process.start()
+        saying.close()
+        self.running.append(_Running(job, place, process, said, time.monotonic()))
+
+    def _collect(self) -> None:
+        """Wait until a process says what became of its job, or ends; at the deadline stop all."""
+        spoken = connection.wait([running.said for running in self.running], self.time.until_deadline())
+        if not spoken:
+            self._stop()
+        for running in [running for running in self.running if running.said in spoken]:
+            left = _outcome(running)
+            self.running.remove(running)
+            self.places = sorted([*self.places, running.place])
+            if left:
+                self.left.append(left)
+            else:
+                self.something_was_done = True
+                self.time.note(running.job, time.monotonic() - running.began)
+
+    def _stop(self) -> None:
+        """Leave what runs; the state that it wrote down is kept."""
+        for running in self.running:
+            running.process.terminate()
+            running.process.join()
+            running.said.close()
+            self.left.append(late(running.job))
+        self.places = list(range(len(self.gpus)))
+        self.running.clear()
+
+    def _take_up_what_was_busy(self) -> None:
+        """Another run may have left it meanwhile; asked again as long as time goes by with work."""
+        self.waiting += [left.job for left in self.left if left.kind == "busy"]
+        self.left = [left for left in self.left if left.kind != "busy"]
+        self.something_was_done = False
+
+
+def _outcome(running: _Running) -> Left | None:
+    """What the process said of its job, once it has ended; None if the job is done."""
+    job = running.job
+    with running.said as said:
+        try:
+            found: Left | None = said.recv()
+        except (EOFError, OSError):  # it ended before it could say anything, or all of it
+            running.process.join()
+            return Left(job, "failed", f"{job.label}: {_death(running)}; run the same command to go on")
+    running.process.join()
+    return found and replace(found, job=job)
+
+
+def _death(running: _Running) -> str:
+    """How a process ended, and what it said."""
+    code, log = running.process.exitcode or 0, running.job.folder.crash
+    if code == -signal.SIGKILL:
+        return "was killed (SIGKILL), as the system does when memory runs out"
+    how = signal.Signals(-code).name if code < 0 else f"exit code {code}"
+    words = _first_words(log)
+    return f"ended with {how} ({words}; all of it in {log})" if words else f"ended with {how}"
+
+
+def _first_words(log: Path) -> str:
+    """How a job's log begins: with the error itself."""
+    try:
+        return log.read_text(encoding="utf-8", errors="replace").partition("\n")[0]
+    except OSError:
+        return ""
+
+
+def _do(job: Job, work: Work, share: tuple[int, int], place: int, screen: Path, saying: Connection) -> None:
+    end_with_parent()
+    take_place(place, screen)
+
+    def begin() -> Dataset:
+        take_share(*share)
+        return work.dataset()
+
+    saying.send(attempt(job, work, begin))
+
+
+def end_with_parent() -> None:
+    """A run that was killed shall not go on in processes nobody sees."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+
+    def watch() -> None:
+        connection.wait([parent.sentinel])
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()

@@ -1,0 +1,46 @@
+"""Jobs one after the other in this process."""
+
+from __future__ import annotations
+
+import functools
+import time
+
+from softvote.scheduling.engine import Left, TimeLeft, Work, attempt, blocked, late
+from softvote.scheduling.resources import share
+
+
+def run_here(work: Work) -> list[Left]:
+    """Take whatever is due and no other process has claimed.
+
+    Two commands started side by side therefore share the work of one pipeline without treading on each
+    other, and one that was killed leaves nothing claimed.
+    """
+    _heed_quota(work)
+    data, jobs, failed = functools.cache(work.dataset), list(work.jobs), list[Left]()
+    left_over = TimeLeft(work.deadline)
+    while jobs:
+        left = list[Left]()
+        for job in jobs:
+            lost = any(job.source is other.job for other in failed)
+            began = time.monotonic()
+            if lost:
+                found: Left | None = blocked(job)
+            else:
+                found = attempt(job, work, data) if left_over.is_enough(job) else late(job)
+            if found:
+                (failed if found.kind == "failed" else left).append(found)
+            else:
+                left_over.note(job, time.monotonic() - began)
+        if len(left) == len(jobs):  # nothing was free to take, so only waiting would be left
+            return failed + left
+        jobs = [each.job for each in left]
+    return failed
+
+
+def _heed_quota(work: Work) -> None:
+    """Compute with no more threads than there are cores; torch knows nothing of a container's quota."""
+    import torch
+
+    threads = share(work.trainings, workers=1)[1]
+    if threads < torch.get_num_threads():
+        torch.set_num_threads(threads)

@@ -1,0 +1,296 @@
+"""How fast a member trains on this machine: it is trained for some seconds, by as many processes as will be.
+
+What is tried is `softvote.training.train` itself, stopped on its way; nothing of it is left but its pace.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from multiprocessing import connection
+from multiprocessing.connection import Connection
+from multiprocessing.context import ForkServerProcess
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from softvote.compute.device import wait_for
+from softvote.compute.precision import Execution
+from softvote.config.recipe import Plateau
+from softvote.data.dataset import Dataset
+from softvote.data.normalisation import Normalisation
+from softvote.errors import UserError
+from softvote.inference.network import create_network
+from softvote.inference.predictor import Predictor
+from softvote.scheduling.engine import Work
+from softvote.scheduling.job import Job
+from softvote.scheduling.processes import context, end_with_parent, prepare
+from softvote.scheduling.resources import take_share
+from softvote.scheduling.worker import training_rows
+from softvote.storage.cache import kept_in
+from softvote.training.checkpoint import Checkpoints
+from softvote.training.glyphs import any_glyphs
+from softvote.training.rows import TrainingRows
+from softvote.training.train import execution_for, train
+
+SECONDS = 3.0
+"""Of training that are timed, at least."""
+
+
+_STEPS = 6  # that are timed, at least
+
+
+_WARM_UP = 3  # steps; each of an epoch's two sizes of batch is slow when it is met first
+
+
+_PREDICTING = 1 / 3  # of these seconds, timed once more for prediction
+
+
+_IMAGES = 128  # predicted at once
+
+
+_SAMPLE = 512  # rows from which the time that frozen features take is reckoned
+
+
+_ENDLESS = 1 << 20  # epochs
+
+
+_READY, _GO_ON = None, None  # what a process and this one say before they time something side by side
+
+
+Meet = Callable[[], None]
+"""Returns when all processes are there."""
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How fast the trainings of a member go.
+
+    Attributes:
+        start: seconds that a job takes beside its epochs: data, network, features that are frozen. One that
+            only predicts takes about as many.
+        fed: images an epoch feeds.
+        trained: images a second in training.
+        predicted: images a second in prediction, with test-time shifts.
+    """
+
+    start: float
+    fed: float
+    trained: float
+    predicted: float
+
+    @property
+    def epoch(self) -> float:
+        """Seconds an epoch takes."""
+        return self.fed / self.trained
+
+
+def launch() -> float:
+    """Seconds from the beginning of a run until its first process can work: all must be imported first."""
+    began = time.perf_counter()
+    prepare()
+    process = context.Process(target=end_with_parent)
+    process.start()
+    process.join()
+    return time.perf_counter() - began
+
+
+def measure(job: Job, work: Work, gpus: list[int], threads: int, seconds: float = SECONDS) -> Pace:
+    """The mean pace of processes that train the same at the same time.
+
+    What a training starts from need not be there: the pace of weights is that of any others.
+
+    Args:
+        gpus: of each process; 0 throughout where there is none.
+        threads: of each.
+        seconds: of training that are timed, at least.
+
+    Raises:
+        UserError: why it cannot be trained.
+    """
+    prepare()
+    tried = [_begin(job, work, (threads, gpu), seconds) for gpu in gpus]
+    try:
+        found = _answers([line for line, _ in tried])
+    except BaseException:
+        for _, process in tried:
+            process.terminate()
+        raise
+    finally:
+        for line, process in tried:
+            line.close()
+            process.join()
+    return Pace(**{name: sum(each[name] for each in found) / len(found) for name in found[0]})
+
+
+def _begin(
+    job: Job, work: Work, share: tuple[int, int], seconds: float
+) -> tuple[Connection, ForkServerProcess]:
+    ours, its = context.Pipe()
+    process = context.Process(target=_try, args=(job, work, share, seconds, its))
+    process.start()
+    its.close()
+    return ours, process
+
+
+def _answers(lines: list[Connection]) -> list[dict[str, float]]:
+    """What each process found; whenever all are ready, they are told to go on."""
+    found, ready = list[dict[str, float]](), list[Connection]()
+    while len(found) < len(lines):
+        for line in connection.wait([line for line in lines if line not in ready]):
+            assert isinstance(line, Connection)
+            try:
+                answer = line.recv()
+            except (EOFError, OSError):
+                raise UserError("its process was killed, perhaps for want of memory") from None
+            if isinstance(answer, str):
+                raise UserError(answer)
+            ready.append(line)
+            found += [answer] if answer else []
+        if len(ready) == len(lines) > len(found):
+            for line in ready:
+                line.send(_GO_ON)
+            ready.clear()
+    return found
+
+
+def _try(job: Job, work: Work, share: tuple[int, int], seconds: float, line: Connection) -> None:
+    def meet() -> None:
+        line.send(_READY)
+        line.recv()
+
+    end_with_parent()
+    take_share(*share)
+    tqdm.set_lock(threading.RLock())  # its own would outlive a process that is terminated
+    with Path(os.devnull).open("w") as sys.stderr:  # no progress of a training that is none
+        try:
+            line.send(asdict(_trial(job, work, meet, seconds)))
+        except UserError as error:
+            line.send(str(error))
+        except Exception as error:  # a fault of ours: told here, for nobody sees its traceback
+            line.send(f"{type(error).__name__}: {error}")
+
+
+def _trial(job: Job, work: Work, meet: Meet, seconds: float) -> Pace:
+    began = time.perf_counter()
+    dataset = work.dataset()
+    data = training_rows(job, dataset, work.folds)
+    if job.member.glyphs_from:
+        data = replace(data, glyphs=any_glyphs())
+    trial = _Trial(job, work, data, meet)
+    # What is slow once in a process is slow here; only the choice is left out, which one training makes.
+    before = time.perf_counter() - began - trial.choosing
+    start, trained = trial.run(seconds)
+    schedule = job.member.schedule
+    watched = schedule.held_out if isinstance(schedule, Plateau) and schedule.watch == "held_out" else 0
+    return Pace(
+        before + start, len(data.rows) * (1 - watched), trained, trial.predict(dataset, _PREDICTING * seconds)
+    )
+
+
+class _Trial:
+    """A training that never ends by itself, and the prediction after it."""
+
+    def __init__(self, job: Job, work: Work, data: TrainingRows, meet: Meet) -> None:
+        self.job, self.data, self.meet = job, data, meet
+        self.member = job.member.model_copy(update={"epochs": _ENDLESS, "plain_epochs": 0})
+        self.choices = kept_in(work.workspace.choices)
+        _, channels, height, width = data.images.shape
+        self.network = create_network(self.member, job.task, (channels, height, width), with_weights=False)
+        began = time.perf_counter()
+        self.execution = execution_for(self.member, self.network, data.images, self.choices)
+        self.choosing = time.perf_counter() - began
+
+    def run(self, seconds: float) -> tuple[float, float]:
+        """Seconds before the first step, and images a second after it.
+
+        Features that are frozen are computed before the first step, for every row. So a frozen member is
+        given some rows, and twice as many, and the rest is reckoned from the two.
+        """
+        rows = len(self.data.rows)
+        if not self.member.freeze or rows <= 2 * _SAMPLE:
+            return self._of(self.data, seconds)
+        less, _ = self._of(self._some(_SAMPLE), 0)
+        more, trained = self._of(self._some(2 * _SAMPLE), seconds)
+        return more + max(0.0, more - less) * (rows / _SAMPLE - 2), trained
+
+    def _some(self, rows: int) -> TrainingRows:
+        return self.data.take(np.arange(rows))
+
+    def _of(self, data: TrainingRows, seconds: float) -> tuple[float, float]:
+        watch = _Stopwatch(seconds, self.meet, self.execution)
+        with contextlib.suppress(_EnoughError):
+            train(self.member, data, self.job.task, 0, self.job.label, None, watch, self.choices)
+        images_a_step = len(data.rows) / math.ceil(len(data.rows) / self.member.batch_size)
+        return max(0.0, watch.warm - _WARM_UP * watch.step), images_a_step / watch.step
+
+    def predict(self, dataset: Dataset, seconds: float) -> float:
+        """Images a second."""
+        images, addends = dataset.train_pixels[:_IMAGES], dataset.train_addends
+        given = None if addends is None else addends[:_IMAGES]
+        self.execution.place(self.network.model)
+        measured = Normalisation.of(self.data.images[:_IMAGES], self.member.normalise)
+        predictor = Predictor(self.network, measured, self.execution, self.member.tta.shift, self.member.view)
+        predictor.probabilities(images, given)
+        self.meet()
+        began, batches = time.perf_counter(), 0
+        while (spent := time.perf_counter() - began) < seconds:
+            predictor.probabilities(images, given)
+            batches += 1
+        return batches * len(images) / spent
+
+
+class _EnoughError(Exception):
+    """Ends a training that was tried."""
+
+
+class _Stopwatch(Checkpoints):
+    """Stands where a training asks after every step whether a checkpoint is due, and looks at the clock.
+
+    When it was timed long enough, one is due, before which a training looks whether it is lost.
+
+    Attributes:
+        warm: seconds from its making until the warm-up was over.
+        step: seconds a step took after that.
+    """
+
+    def __init__(self, seconds: float, meet: Meet, execution: Execution) -> None:
+        self.seconds, self.meet, self.device = seconds, meet, execution.device
+        self.steps, self.began, self.warm, self.step = 0, time.perf_counter(), 0.0, 0.0
+
+    def read(self) -> dict[str, Any] | None:
+        """Nothing to go on from."""
+        return None
+
+    def is_due(self) -> bool:
+        """Whether the training was timed long enough."""
+        self.steps += 1
+        if self.steps == _WARM_UP:
+            self.warm = self._now() - self.began
+            self.meet()
+            self.began = self._now()
+        timed = self.steps - _WARM_UP
+        if timed < _STEPS or time.perf_counter() - self.began < self.seconds:
+            return False
+        self.step = (self._now() - self.began) / timed
+        return True
+
+    def write(self, state: dict[str, Any]) -> None:
+        """Nothing is kept; the training ends here.
+
+        Raises:
+            _EnoughError: always.
+        """
+        raise _EnoughError
+
+    def _now(self) -> float:
+        wait_for(self.device)
+        return time.perf_counter()

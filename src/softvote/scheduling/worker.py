@@ -1,0 +1,216 @@
+"""Doing a job: train, then predict."""
+
+from __future__ import annotations
+
+import functools
+import resource
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from softvote import __version__
+from softvote.data.dataset import Dataset
+from softvote.ensembling.predictions import Predictions, write_predictions
+from softvote.scheduling.job import Job
+from softvote.seeds import training_seed
+from softvote.storage.cache import Findings, remembered
+from softvote.storage.files import forget, read_json, sweep, write_json, write_text, written_whole
+from softvote.storage.fingerprints import key_of, sha256_of
+from softvote.storage.git import git_state
+from softvote.training.glyphs import glyphs_of
+
+if TYPE_CHECKING:
+    from softvote.training.checkpoint import Checkpoints
+    from softvote.training.rows import TrainingRows
+    from softvote.training.train import Trained
+
+
+CHECKPOINT_SECONDS = 60.0
+"""Between two checkpoints of a training, unless told otherwise; so much is repeated at most."""
+
+
+CHECKPOINT_VERSION = 2
+"""Raised whenever checkpoints hold other things, so that none of an older version is gone on from."""
+
+
+def run_job(
+    job: Job,
+    dataset: Dataset,
+    folds: NDArray[np.int64],
+    seconds: float = CHECKPOINT_SECONDS,
+    keep: Callable[[bytes], None] | None = None,
+    findings: Findings = remembered,
+) -> None:
+    """Train the job if that is due, then predict; each leaves its files whole before the next begins.
+
+    Args:
+        seconds: between two checkpoints of a training.
+        keep: given the content of each.
+        findings: keeps what was found fastest on this machine; left out, this process does.
+    """
+    sweep(job.folder.path)
+    if job.state() == "train":
+        _train(job, dataset, folds, seconds, keep, findings)
+    _predict(job, dataset, folds)
+
+
+def _train(
+    job: Job,
+    dataset: Dataset,
+    folds: NDArray[np.int64],
+    seconds: float,
+    keep: Callable[[bytes], None] | None,
+    findings: Findings,
+) -> None:
+    from safetensors.torch import save
+
+    from softvote.inference.loading import load_weights
+    from softvote.inference.predictor import Predictor
+    from softvote.training.train import train
+
+    data = training_rows(job, dataset, folds)
+    if job.source and job.member.glyphs_from:
+        data = replace(data, glyphs=glyphs_of(job.source.folder, dataset, folds == job.fold))
+    seed = training_seed(job.identity["pipeline_seed"], job.member_name, job.fold, job.repeat)
+    source = job.source_weights()  # before they are read: if others come meanwhile, this one is due again
+    start = load_weights(job.source.folder) if job.source and job.member.init_from else None
+    checkpoints = _checkpoints(job, source, seconds, keep)
+    started = time.perf_counter()
+    trained = train(job.member, data, job.task, seed, job.label, start, checkpoints, findings)
+    # Epochs that a process which is gone has fed are in the log, not in this one's time.
+    spent = max(time.perf_counter() - started, sum(epoch["seconds"] for epoch in trained.log))
+    predictor = Predictor(trained.network, trained.normalisation, trained.execution, view=job.member.view)
+    if trained.network.head.measures:
+        predictor = predictor.fitted(*_rows_of_fold(job, dataset, folds))
+    for stale in (job.folder.scores, job.folder.recipe):
+        forget(stale)
+    # Cloned, because tied weights share memory and the format refuses that.
+    state = trained.network.model.state_dict()
+    weights = {name: value.detach().cpu().contiguous().clone() for name, value in state.items()}
+    with written_whole(job.folder.weights) as temporary:
+        temporary.write_bytes(save(weights))
+    write_text(job.folder.log, _log_csv(trained.log))
+    write_json(job.folder.recipe, _recipe(job, trained, predictor.network.head.facts(), seed, spent, source))
+    checkpoints.remove()
+
+
+def _checkpoints(
+    job: Job, source_weights: str | None, seconds: float, keep: Callable[[bytes], None] | None
+) -> Checkpoints:
+    import torch
+
+    from softvote.compute.device import find_device
+    from softvote.training.checkpoint import Checkpoints
+
+    device = find_device()
+    key = key_of([job.training_key, source_weights, CHECKPOINT_VERSION, device])
+    threads = torch.get_num_threads() if device == "cpu" else None  # elsewhere bits do not depend on them
+    return Checkpoints(job.folder.checkpoint, key, seconds, keep, threads)
+
+
+def training_rows(job: Job, dataset: Dataset, folds: NDArray[np.int64]) -> TrainingRows:
+    """The rows of the training folds, and the extra ones after them."""
+    import torch
+
+    from softvote.training.rows import TrainingRows
+
+    rows = np.flatnonzero(folds != job.fold)
+    extra = job.extra(dataset) if job.extra else None
+    if extra is None:
+        return TrainingRows(
+            torch.from_numpy(dataset.train_pixels[rows]), torch.from_numpy(dataset.train_values[rows]), rows
+        )
+    if job.member.extra_train and job.member.extra_train.alone:
+        rows = rows[:0]
+    more = np.arange(len(extra.values)) + len(folds)
+    unknown = np.full((len(rows), job.task.hidden_digits or 0), -1)
+    digits = None if extra.digits is None else np.concatenate([unknown, extra.digits])
+    return TrainingRows(
+        torch.from_numpy(np.concatenate([dataset.train_pixels[rows], extra.images])),
+        torch.from_numpy(np.concatenate([dataset.train_values[rows], extra.values])),
+        np.concatenate([rows, more]),
+        None if digits is None else torch.from_numpy(digits),
+    )
+
+
+def _rows_of_fold(
+    job: Job, dataset: Dataset, folds: NDArray[np.int64]
+) -> tuple[NDArray[np.uint8], NDArray[np.int64] | None, NDArray[np.int64]]:
+    """Pixels, addends and labels of the rows that validate."""
+    rows = np.flatnonzero(folds == job.fold)
+    addends = None if dataset.train_addends is None else dataset.train_addends[rows]
+    return dataset.train_pixels[rows], addends, dataset.train_labels[rows]
+
+
+def _recipe(
+    job: Job, trained: Trained, head: dict[str, float], seed: int, seconds: float, source_weights: str | None
+) -> dict[str, Any]:
+    """All that prediction needs, and all that the next reader wants to know."""
+    import torch
+
+    from softvote.compute.device import accelerator_name
+
+    return {
+        "key": job.training_key,
+        "member": job.member.model_dump(mode="json"),
+        "classes": job.identity["classes"],
+        "hidden_digits": job.task.hidden_digits,
+        "addend": job.task.addend,
+        "image": job.identity["image"],
+        "mean": trained.normalisation.mean,
+        "std": trained.normalisation.std,
+        "head": head,
+        "execution": trained.execution.facts(),
+        "device": accelerator_name(trained.execution.device),
+        "seed": seed,
+        "images_an_epoch": trained.images_an_epoch,
+        "seconds": round(seconds, 2),
+        "threads": torch.get_num_threads(),
+        "peak_memory_mib": _peak_memory_mib(),
+        "versions": {"softvote": __version__, "torch": str(torch.__version__), "commit": _commit()},
+        "weights_sha256": sha256_of(job.folder.weights),
+        "source_weights_sha256": source_weights,
+        "identity": job.identity,
+    }
+
+
+@functools.cache
+def _commit() -> str:
+    """The commit of the work tree the command runs in, marked where it has changes."""
+    name, clean = git_state(Path())
+    return name if clean or not name else f"{name}, changed"
+
+
+def _peak_memory_mib() -> int:
+    """The most memory this process has held so far."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak // (1 << 20 if sys.platform == "darwin" else 1 << 10)
+
+
+def _log_csv(log: list[dict[str, Any]]) -> str:
+    lines = [",".join(log[0])]
+    lines += [",".join(f"{v:.6g}" if isinstance(v, float) else str(v) for v in row.values()) for row in log]
+    return "\n".join(lines) + "\n"
+
+
+def _predict(job: Job, dataset: Dataset, folds: NDArray[np.int64]) -> None:
+    from softvote.inference.loading import load_predictor
+
+    recipe, member = read_json(job.folder.recipe), job.member.model_dump(mode="json")
+    if recipe["member"] != member:  # test-time shifts are no part of the training, but of what predicts
+        forget(job.folder.scores)  # first, so that what is stored is never of another recipe
+        write_json(job.folder.recipe, recipe | {"member": member})
+    rows = np.flatnonzero(folds == job.fold)
+    predictor = load_predictor(job.folder)
+    predictions = Predictions(
+        rows,
+        predictor.out_of_fold(*_rows_of_fold(job, dataset, folds)),
+        predictor.probabilities(dataset.test_pixels, dataset.test_addends),
+    )
+    write_predictions(job.folder, predictions, dataset.train_labels, job.task, {"key": job.prediction_key})

@@ -1,0 +1,121 @@
+"""The one way files are written: whole or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import glob
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from softvote.errors import UserError
+
+
+@contextlib.contextmanager
+def written_whole(path: Path) -> Iterator[Path]:
+    """A temporary name to write to, renamed to `path` when the block ends well, else removed.
+
+    The temporary name keeps the suffix, because numpy and matplotlib go by it.
+    """
+    temporary = _temporary(path, os.getpid())
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _remove_abandoned(path)
+        yield temporary
+        with temporary.open("rb+") as file:
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be written ({error.strerror or error})") from None
+    finally:
+        with contextlib.suppress(OSError):  # a parent that is no folder has nothing to clean
+            temporary.unlink(missing_ok=True)
+
+
+def _temporary(path: Path, process: int | str) -> Path:
+    """The name under which a process of this machine writes a file or folder."""
+    return path.with_name(f".{path.stem}.{os.uname().nodename}.{process}.tmp{path.suffix}")
+
+
+def _remove_abandoned(path: Path) -> None:
+    """Remove what processes of this machine that were killed left half-written of a file or folder."""
+    head, tail = _temporary(path, "|").name.split("|")
+    for left in path.parent.glob(f"{glob.escape(head)}*{glob.escape(tail)}"):
+        process = left.name.removeprefix(head).removesuffix(tail)
+        if process.isdecimal() and not _is_running(int(process)):
+            shutil.rmtree(left, ignore_errors=True) if left.is_dir() else left.unlink(missing_ok=True)
+
+
+def _is_running(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write UTF-8 text whole or not at all, with the line ends it has."""
+    with written_whole(path) as temporary:
+        temporary.write_text(text, encoding="utf-8", newline="")
+
+
+def write_json(path: Path, facts: dict[str, Any]) -> None:
+    """Write JSON for people: two spaces of indent, keys in the order given."""
+    write_text(path, json.dumps(facts, indent=2, ensure_ascii=False) + "\n")
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """The facts in a JSON file the project wrote itself; none where it is missing or damaged."""
+    try:
+        facts = json.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, NotADirectoryError, ValueError):
+        return {}
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror})") from None
+    return facts if isinstance(facts, dict) else {}
+
+
+def forget(path: Path) -> None:
+    """Remove a file that marks work as done, if it is there, before the work is done again."""
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be removed ({error.strerror})") from None
+
+
+def sweep(folder: Path) -> None:
+    """Remove all that is half-written in a folder that no other process writes to."""
+    for temporary in folder.glob(".*.tmp*"):
+        forget(temporary)
+
+
+def remove_folder(path: Path) -> None:
+    """Remove a folder and all in it, if it is there."""
+    try:
+        shutil.rmtree(path)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise UserError(f"{path}: cannot be removed ({error.strerror or error})") from None
+
+
+@contextlib.contextmanager
+def folder_written_whole(path: Path) -> Iterator[Path]:
+    """A temporary folder, renamed to `path` (which must not exist) when the block ends well."""
+    temporary = _temporary(path, os.getpid())
+    shutil.rmtree(temporary, ignore_errors=True)
+    try:
+        temporary.mkdir(parents=True)
+        _remove_abandoned(path)
+        yield temporary
+        temporary.replace(path)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be written ({error.strerror or error})") from None
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)

@@ -1,0 +1,45 @@
+"""Locks on files: the system frees them when a process ends, however it ends."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+from collections.abc import Iterator
+from pathlib import Path
+
+from softvote.errors import UserError
+
+
+@contextlib.contextmanager
+def claimed(lock: Path) -> Iterator[bool]:
+    """Whether this process holds `lock`; the system frees it when the process ends, however it ends."""
+    try:
+        lock.parent.mkdir(parents=True, exist_ok=True)
+        file = lock.open("w")
+    except OSError as error:
+        raise UserError(f"{lock}: cannot be written ({error.strerror})") from None
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+            return
+        yield True
+
+
+@contextlib.contextmanager
+def alone(path: Path) -> Iterator[None]:
+    """Wait until no other process writes; the system frees the lock when a process ends, however it ends.
+
+    Raises:
+        UserError: the file's folder cannot be written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # The file itself cannot be the lock: it is replaced by each writer.
+        file = path.with_name(f".{path.stem}.lock").open("w")
+    except OSError as error:
+        raise UserError(f"{path}: cannot be written ({error.strerror}); free it or pass --root") from None
+    with file as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield

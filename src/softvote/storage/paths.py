@@ -1,0 +1,268 @@
+"""Every path and file name of the project."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from softvote.storage.files import read_json
+
+_FOLD = re.compile(r"fold(?P<fold>\d+)(-repeat(?P<repeat>[1-9]\d*))?")
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """The folders that data flows through, under one root (the project's folder, or a demo's)."""
+
+    root: Path
+
+    @property
+    def pipelines(self) -> Path:
+        return self.root / "pipelines"
+
+    @property
+    def models(self) -> Path:
+        return self.root / "models"
+
+    @property
+    def cache(self) -> Path:
+        """What can be found out again: parsed input files, by their content, and findings on this machine."""
+        return self.models / ".cache"
+
+    @property
+    def choices(self) -> Path:
+        """In which precision and memory format networks run on this machine."""
+        return self.cache / "choices"
+
+    @property
+    def paces(self) -> Path:
+        """How fast members train on this machine."""
+        return self.cache / "paces"
+
+    @property
+    def submissions(self) -> Path:
+        return self.root / "submissions"
+
+    @property
+    def ledger(self) -> Path:
+        return self.submissions / "ledger.csv"
+
+    @property
+    def leaderboard(self) -> Path:
+        """Every past submission as Kaggle reported it."""
+        return self.submissions / "leaderboard.csv"
+
+    @property
+    def leaderboard_picture(self) -> Path:
+        return self.submissions / "leaderboard.png"
+
+    @property
+    def inputs(self) -> Path:
+        """Raw files, a folder for each competition; no stage writes there."""
+        return self.root / "input"
+
+    def input(self, competition: str) -> Path:
+        """Raw files of a competition."""
+        return self.inputs / competition
+
+    def pipeline(self, pipeline: str) -> PipelineFolder:
+        return PipelineFolder(self.models / pipeline)
+
+    def submission(self, pipeline: str, sha256: str) -> Path:
+        return self.submissions / f"{pipeline}-{sha256[:8]}.csv"
+
+    def kernel(self, pipeline: str, mode: str) -> KernelFolder:
+        return KernelFolder(self.root / "kernels" / pipeline / mode)
+
+
+@dataclass(frozen=True)
+class PipelineFolder:
+    """`models/<pipeline>/`: the folds and what was made from them."""
+
+    path: Path
+
+    @property
+    def folds(self) -> Path:
+        """row, label, fold."""
+        return self.path / "folds.csv"
+
+    @property
+    def folds_origin(self) -> Path:
+        """What the folds were made from."""
+        return self.path / "folds.json"
+
+    def voter(self, name: str) -> VoterFolder:
+        return VoterFolder(self.path / name)
+
+
+@dataclass(frozen=True)
+class VoterFolder:
+    """`models/<pipeline>/<member or ensemble>/`: what anything that predicts leaves behind.
+
+    A single member, one fold of it and an ensemble hold the same three files, so that each of them
+    can be scored, blended and submitted.
+    """
+
+    path: Path
+
+    @property
+    def oof(self) -> Path:
+        """Out-of-fold predictions: rows int64 (n,) and probabilities float32 (n, K)."""
+        return self.path / "oof.npz"
+
+    @property
+    def test(self) -> Path:
+        """Probabilities of the test rows, float32 (T, K)."""
+        return self.path / "test.npy"
+
+    @property
+    def scores(self) -> Path:
+        """Scores, and the key of the work they came from; written last, so it marks done work."""
+        return self.path / "scores.json"
+
+    @property
+    def vote(self) -> Path:
+        """An ensemble's rule and weights."""
+        return self.path / "vote.json"
+
+    @property
+    def comparison(self) -> Path:
+        """An ensemble's table of members and rules, as text."""
+        return self.path / "comparison.txt"
+
+    @property
+    def augmentation(self) -> Path:
+        return self.path / "augmentation.png"
+
+    @property
+    def digits(self) -> Path:
+        return self.path / "digits.png"
+
+    @property
+    def mistakes(self) -> Path:
+        return self.path / "mistakes.png"
+
+    @property
+    def export(self) -> ExportFolder:
+        return ExportFolder(self.path / "export")
+
+    def fold(self, fold: int, repeat: int = 0) -> FoldFolder:
+        """Where a training of a fold lies, the first or a repeat of it."""
+        return FoldFolder(self.path / (f"fold{fold}-repeat{repeat}" if repeat else f"fold{fold}"))
+
+    @property
+    def refit(self) -> FoldFolder:
+        """Where the training on all rows lies; its out-of-fold predictions are of no rows."""
+        return FoldFolder(self.path / "refit")
+
+    def folds(self) -> list[FoldFolder]:
+        """The folders of trainings that are there: of all folds, repeat after repeat, then on all rows."""
+        names = [_FOLD.fullmatch(path.name) for path in self.path.glob("fold*") if path.is_dir()]
+        found = sorted((int(name["repeat"] or 0), int(name["fold"])) for name in names if name)
+        refit = [self.refit] if self.refit.path.is_dir() else []
+        return [self.fold(fold, repeat) for repeat, fold in found] + refit
+
+
+@dataclass(frozen=True)
+class FoldFolder(VoterFolder):
+    """`models/<pipeline>/<member>/fold<k>/`: one training; prediction needs nothing else.
+
+    Of further repeats it is `fold<k>-repeat<r>/`, and `refit/` of a training that left no fold out.
+    """
+
+    @property
+    def weights(self) -> Path:
+        return self.path / "weights.safetensors"
+
+    @property
+    def recipe(self) -> Path:
+        """Everything the weights were made with; written after them, so it marks them whole."""
+        return self.path / "recipe.json"
+
+    def weights_left_on(self) -> str:
+        """The machine that kept the weights, where results alone were brought here; else empty."""
+        return "" if self.weights.is_file() else str(read_json(self.recipe).get("weights_left_on", ""))
+
+    @property
+    def log(self) -> Path:
+        """One row an epoch."""
+        return self.path / "log.csv"
+
+    @property
+    def glyphs(self) -> Path:
+        """Single digits of its training rows, and what they are by readings and sums."""
+        return self.path / "glyphs.npz"
+
+    @property
+    def checkpoint(self) -> Path:
+        """The state of a training that is under way, or was stopped."""
+        return self.path / "checkpoint.pt"
+
+    @property
+    def crash(self) -> Path:
+        """What a process said that ended in the middle of this training."""
+        return self.path / "crash.log"
+
+    @property
+    def lock(self) -> Path:
+        return self.path / ".lock"
+
+
+@dataclass(frozen=True)
+class ExportFolder:
+    """`models/<pipeline>/<voter>/export/`, or elsewhere: a voter as one program, in two formats."""
+
+    path: Path
+
+    @property
+    def torch(self) -> Path:
+        return self.path / "program.pt2"
+
+    @property
+    def onnx(self) -> Path:
+        return self.path / "program.onnx"
+
+    @property
+    def programs(self) -> tuple[Path, Path]:
+        """In the order of the checksums in `facts`."""
+        return self.torch, self.onnx
+
+    @property
+    def facts(self) -> Path:
+        """What the program takes and gives, what it was made from, and how to call it; written last."""
+        return self.path / "program.json"
+
+
+@dataclass(frozen=True)
+class KernelFolder:
+    """`kernels/<pipeline>/<mode>/`: a program for Kaggle, what it needs there, and what came back."""
+
+    path: Path
+
+    @property
+    def code(self) -> Path:
+        """What is pushed as the kernel: its metadata and one code file."""
+        return self.path / "code"
+
+    @property
+    def code_metadata(self) -> Path:
+        return self.code / "kernel-metadata.json"
+
+    @property
+    def program(self) -> Path:
+        return self.code / "kernel.py"
+
+    @property
+    def dataset(self) -> Path:
+        """What is uploaded beside it, in one level, because Kaggle's client leaves folders out."""
+        return self.path / "dataset"
+
+    @property
+    def dataset_metadata(self) -> Path:
+        return self.dataset / "dataset-metadata.json"
+
+    @property
+    def output(self) -> Path:
+        """What the kernel left in its working folder, once it was fetched."""
+        return self.path / "output"

@@ -1,0 +1,1 @@
+"""What was submitted, and how it did."""

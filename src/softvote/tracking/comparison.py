@@ -1,0 +1,211 @@
+"""Cross-validation held against the leaderboard."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from softvote.kaggle.client import Submission
+from softvote.metrics.scores import Difference, Score, share_of
+from softvote.tracking.ledger import Entry
+from softvote.tracking.submission_message import sha256_in
+
+Verdict = Literal["chance", "higher than chance explains", "lower than chance explains"]
+
+
+_VERDICTS: dict[str, Verdict] = {
+    "noise": "chance",
+    "better": "higher than chance explains",
+    "worse": "lower than chance explains",
+}
+
+
+FEWEST_RANKED = 3  # two rows are in the same order or in the opposite one: no correlation
+
+
+def recency(submission: Submission) -> tuple[str, int]:
+    return submission.time, submission.ref
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """A file of the ledger, and what became of it.
+
+    Attributes:
+        entry: its newest row in the ledger.
+        submission: the newest that has a score, else the newest; None where none was sent.
+        public: accuracy on the public part of the test rows.
+        private: the same on the others.
+        solution: the same on all test rows, scored here where their labels are known.
+        cv_rank: 1 is the best of its competition's scored rows; equal scores share a rank.
+        leaderboard_rank: the same by the score of the leaderboard.
+    """
+
+    entry: Entry
+    submission: Submission | None = None
+    public: Score | None = None
+    private: Score | None = None
+    solution: Score | None = None
+    cv_rank: int | None = None
+    leaderboard_rank: int | None = None
+
+    @property
+    def cv(self) -> Score:
+        return self.entry.cv
+
+    @property
+    def leaderboard(self) -> Score | None:
+        """What cross-validation is held against: the public score, else the solution's."""
+        return self.public or self.solution
+
+    @property
+    def difference(self) -> Difference | None:
+        """Leaderboard minus cross-validation, of samples that have no row in common."""
+        score = self.leaderboard
+        if score is None:
+            return None
+        error = math.hypot(score.standard_error, self.cv.standard_error)
+        return Difference(score.value - self.cv.value, error, score.rows)
+
+    @property
+    def verdict(self) -> Verdict | None:
+        """`chance` unless the difference is more than two of its standard errors."""
+        return None if self.difference is None else _VERDICTS[self.difference.verdict]
+
+    @property
+    def status(self) -> str:
+        """What became of it, in a word or, after an error, in Kaggle's."""
+        if self.submission is None:
+            return "not sent" if self.solution is None else "solution.csv"
+        if self.submission.status == "error":
+            return " ".join(f"error: {self.submission.error or 'Kaggle does not say why'}".split())
+        if self.submission.status == "complete":
+            return "no score" if self.public is None else "scored"
+        return self.submission.status
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One competition's files.
+
+    Attributes:
+        competition: its name.
+        rows: best cross-validation first.
+        unknown: how many submissions on its leaderboard are of no file in the ledger.
+    """
+
+    competition: str
+    rows: list[Row]
+    unknown: int
+
+    @property
+    def scored(self) -> list[Row]:
+        return [row for row in self.rows if row.leaderboard is not None]
+
+    @property
+    def rank_correlation(self) -> float | None:
+        """Spearman's, of cross-validation and leaderboard, -1..1.
+
+        None where it says nothing: fewer than three scored rows, or scores that are all alike.
+        """
+        from scipy.stats import spearmanr
+
+        pairs = [(row.cv.value, row.leaderboard.value) for row in self.rows if row.leaderboard is not None]
+        ours, theirs = [cv for cv, _ in pairs], [score for _, score in pairs]
+        if len(pairs) < FEWEST_RANKED or min(len(set(ours)), len(set(theirs))) == 1:
+            return None
+        return float(spearmanr(ours, theirs).statistic)
+
+
+def join(
+    entries: Sequence[Entry],
+    board: Iterable[tuple[str, Submission]],
+    public_shares: Mapping[str, float],
+) -> list[Comparison]:
+    """Find the submission of each file in the ledger: by its ref, else by the sha256 it was described with.
+
+    A file is a pipeline's sha256. Entered or sent several times it is one row; its newest entry counts.
+
+    Args:
+        entries: in the order they were written.
+        board: submissions with their competitions.
+        public_shares: of a competition's test rows, those behind the public score, above 0 and up to 1;
+            1 where it is left out.
+
+    Returns:
+        One a competition, by name.
+    """
+    ours, theirs = defaultdict[str, list[Entry]](list), defaultdict[str, list[Submission]](list)
+    for entry in entries:
+        ours[entry.competition].append(entry)
+    for competition, submission in board:
+        theirs[competition].append(submission)
+    return [
+        _comparison(name, ours[name], theirs[name], public_shares.get(name, 1.0))
+        for name in sorted({*ours, *theirs})
+    ]
+
+
+def _comparison(
+    name: str, entries: Sequence[Entry], submissions: Sequence[Submission], public_share: float
+) -> Comparison:
+    newest = {(entry.pipeline, entry.sha256): entry for entry in entries}.values()
+    sent = _by_file(entries, submissions)
+    rows = [_row(entry, sent.get(entry.sha256, []), public_share) for entry in newest]
+    rows.sort(key=lambda row: -row.cv.value)
+    known = {entry.sha256 for entry in entries}
+    unknown = sum(len(each) for sha256, each in sent.items() if sha256 not in known)
+    return Comparison(name, _ranked(rows), unknown)
+
+
+def _by_file(
+    entries: Iterable[Entry], submissions: Iterable[Submission]
+) -> dict[str | None, list[Submission]]:
+    """Submissions by sha256; None has those that nothing leads to a file."""
+    entered = {entry.ref: entry.sha256 for entry in entries if entry.ref is not None}
+    sent = defaultdict[str | None, list[Submission]](list)
+    for submission in submissions:
+        sent[entered.get(submission.ref) or sha256_in(submission.description)].append(submission)
+    return sent
+
+
+def _row(entry: Entry, submissions: Sequence[Submission], public_share: float) -> Row:
+    rows = entry.test_rows
+    behind_public = max(1, round(rows * public_share))
+    behind_private = max(1, rows - behind_public) if public_share < 1 else rows
+    submission = max(submissions, key=lambda each: (_is_scored(each), *recency(each)), default=None)
+    scored = submission if submission is not None and submission.status == "complete" else None
+    return Row(
+        entry=entry,
+        submission=submission,
+        public=None if scored is None else _score(scored.public, behind_public),
+        private=None if scored is None else _score(scored.private, behind_private),
+        solution=entry.solution,
+    )
+
+
+def _is_scored(submission: Submission) -> bool:
+    return submission.status == "complete" and submission.public is not None
+
+
+def _score(share: float | None, rows: int) -> Score | None:
+    return None if share is None else share_of(share, rows)
+
+
+def _ranked(rows: Sequence[Row]) -> list[Row]:
+    scores = [(row.cv.value, row.leaderboard.value) for row in rows if row.leaderboard is not None]
+
+    def ranked(row: Row) -> Row:
+        if row.leaderboard is None:
+            return row
+        by_cv, by_leaderboard = row.cv.value, row.leaderboard.value
+        return replace(
+            row,
+            cv_rank=1 + sum(cv > by_cv for cv, _ in scores),
+            leaderboard_rank=1 + sum(score > by_leaderboard for _, score in scores),
+        )
+
+    return [ranked(row) for row in rows]

@@ -1,0 +1,92 @@
+"""Every past submission as Kaggle reported it: submissions/leaderboard.csv."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import fields
+from pathlib import Path
+from typing import get_args
+
+from softvote.errors import Problems
+from softvote.kaggle.client import Status, Submission
+from softvote.storage.csv_store import Form, Reader, as_text, finite, optional
+from softvote.storage.locks import alone
+from softvote.tracking.comparison import recency
+
+
+def _status(text: str) -> str:
+    if text not in get_args(Status):
+        raise ValueError(text)
+    return text
+
+
+def _share(text: str) -> float:
+    if not 0 <= finite(text) <= 1:
+        raise ValueError(text)
+    return finite(text)
+
+
+COLUMNS = ["competition", *(column.name for column in fields(Submission))]
+
+
+_READERS: dict[str, Reader] = {
+    "ref": int,
+    "status": _status,
+    "public": optional(_share),
+    "private": optional(_share),
+}
+
+
+_FORM = Form(
+    {column: _READERS.get(column, str) for column in COLUMNS},
+    remedy="mend it, or take it away and fetch it again: make leaderboard",
+)
+
+
+def read_leaderboard(path: Path) -> list[tuple[str, Submission]]:
+    """Each submission with its competition, the newest of a competition first; none where there is no file.
+
+    Raises:
+        UserError: the file is damaged: every problem with its row and column.
+    """
+    read = [_FORM.values(record) for record in _FORM.read(path)]
+    return [(values.pop("competition"), Submission(**values)) for values in read]
+
+
+def write_leaderboard(path: Path, competition: str, submissions: Sequence[Submission]) -> int:
+    """Put a competition's submissions in the place of those the file has of it; others stay.
+
+    Args:
+        competition: its name in the ledger.
+        submissions: all of them, in any order; one that two pages list counts once.
+
+    Returns:
+        How many of this competition there are now.
+
+    Raises:
+        UserError: scores outside 0..1, or a damaged file (then it is left as it is), or one that cannot be
+            written.
+    """
+    fetched = {submission.ref: submission for submission in submissions}.values()
+    _refuse_other_metrics(competition, fetched)
+    with alone(path):
+        others = [(name, old) for name, old in read_leaderboard(path) if name != competition]
+        board = [*others, *((competition, new) for new in fetched)]
+        board.sort(key=lambda row: recency(row[1]), reverse=True)
+        board.sort(key=lambda row: row[0])
+        records = [
+            {column: as_text(value) for column, value in ({"competition": name} | vars(each)).items()}
+            for name, each in board
+        ]
+        _FORM.write(path, records)
+    return len(fetched)
+
+
+def _refuse_other_metrics(competition: str, submissions: Iterable[Submission]) -> None:
+    problems = Problems()
+    for each in submissions:
+        for score in (each.public, each.private):
+            if score is not None and not 0 <= score <= 1:
+                what = f"the score {score} is no accuracy 0..1; only competitions of accuracy can be compared"
+                problems.add(f"{competition}, submission {each.ref}", what)
+    problems.raise_any()

@@ -1,0 +1,159 @@
+"""The ledger: one row for every submission built, saying what it was made from and how it scored."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields
+from datetime import UTC, datetime
+from pathlib import Path
+
+from softvote.metrics.scores import Score, share_of
+from softvote.storage.csv_store import Form, Reader, Record, as_text, finite, optional, truth
+from softvote.storage.locks import alone
+
+
+def now() -> str:
+    """The time in UTC, to the second: 2025-01-31T12:00:00Z."""
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+REFIT_BESIDE = " + refit"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """One row of the ledger; its fields are the columns in their order."""
+
+    time: str = field(default_factory=now)
+    pipeline: str
+    competition: str
+    ensemble: str
+    """Name and rule, such as `vote: mean`; or a member alone."""
+    members: tuple[str, ...]
+    folds: str
+    """Trained of all, such as `5/5`; followed by `REFIT_BESIDE` where some networks were in no score."""
+    settings: tuple[str, ...] = ()
+    """What `--set` laid over the pipeline file."""
+    cv_score: float
+    cv_standard_error: float
+    rows: int
+    """How many out-of-fold rows cv_score was taken over."""
+    cv_squared_error: float | None = None
+    """Of the expected label on the same rows, where labels are sums."""
+    cv_squared_error_standard_error: float | None = None
+    solution_score: float | None = None
+    """Against the true labels of the test rows, where they are known."""
+    test_rows: int
+    file: str
+    sha256: str
+    ref: int | None = None
+    """What Kaggle calls the submission, once it was sent."""
+    kernel: str = ""
+    """The kernel of Kaggle that wrote it, as owner/slug/version; empty for one that was written here."""
+    device: str = ""
+    """The accelerator that trained the networks, by its name; empty for processors."""
+    commit: str
+    clean: bool
+
+    @property
+    def cv(self) -> Score:
+        return Score(self.cv_score, self.cv_standard_error, self.rows)
+
+    @property
+    def squared_error(self) -> Score | None:
+        if self.cv_squared_error is None or self.cv_squared_error_standard_error is None:
+            return None
+        return Score(self.cv_squared_error, self.cv_squared_error_standard_error, self.rows, percent=False)
+
+    @property
+    def solution(self) -> Score | None:
+        return None if self.solution_score is None else share_of(self.solution_score, self.test_rows)
+
+
+COLUMNS = [column.name for column in fields(Entry)]
+
+
+_READERS: dict[str, Reader] = {
+    "members": lambda text: tuple(text.split()),
+    "settings": lambda text: tuple(text.split()),
+    "cv_score": finite,
+    "cv_standard_error": finite,
+    "rows": int,
+    "cv_squared_error": optional(finite),
+    "cv_squared_error_standard_error": optional(finite),
+    "solution_score": optional(finite),
+    "test_rows": int,
+    "ref": optional(int),
+    "clean": truth,
+}
+
+
+_FORM = Form(
+    {column: _READERS.get(column, str) for column in COLUMNS},
+    remedy="mend it by hand or from git, nothing was written",
+    newer=("device",),
+)
+
+
+def read_ledger(path: Path) -> list[Entry]:
+    """Entries in the order they were written; none where there is no file.
+
+    Raises:
+        UserError: the ledger is damaged: every problem with its row and column.
+    """
+    return [Entry(**_FORM.values(record)) for record in _FORM.read(path)]
+
+
+def append_entry(path: Path, entry: Entry) -> bool:
+    """Add an entry, unless the voter's newest one from the same place says so at another time or commit.
+
+    Writers wait for each other, so that none loses a row; the file is rewritten whole or not at all.
+
+    Returns:
+        Whether it was written.
+
+    Raises:
+        UserError: the ledger is damaged (then it is left as it is), or cannot be written.
+        ValueError: a fact that could not be read again, such as a score that is not finite.
+    """
+    added = {column: as_text(getattr(entry, column)) for column in COLUMNS}
+    _FORM.values(added)
+    with alone(path):
+        records = _FORM.read(path)
+        voter = (entry.pipeline, entry.ensemble, entry.kernel)
+        same = [old for old in records if (old["pipeline"], old["ensemble"], old["kernel"]) == voter]
+        newest = same[-1] if same else None
+        if newest is not None and _facts(newest) == _facts(added):
+            return False
+        _FORM.write(path, [*records, added])
+        return True
+
+
+def enter_ref(path: Path, entry: Entry, ref: int) -> None:
+    """Note what Kaggle calls a submission: in its newest row, or in a copy of it if that was sent before.
+
+    Raises:
+        UserError: the ledger is damaged (then it is left as it is), or cannot be written.
+        ValueError: the ledger has no such submission.
+    """
+    with alone(path):
+        records = _FORM.read(path)
+        known = (entry.pipeline, entry.sha256, entry.kernel)
+        same = [old for old in records if (old["pipeline"], old["sha256"], old["kernel"]) == known]
+        if not same:
+            raise ValueError(f"{path} has no {entry.pipeline} of sha256 {entry.sha256}")
+        if str(ref) in [old["ref"] for old in same]:
+            return
+        newest = same[-1]
+        if newest["ref"]:
+            newest = newest | {"time": now()}
+            records.append(newest)
+        newest["ref"] = str(ref)
+        _FORM.write(path, records)
+
+
+_NO_FACTS = ("time", "ref", "commit", "clean")
+
+
+def _facts(record: Record) -> Record:
+    """What an entry says of the submission itself, whenever, at whatever commit, sent or not."""
+    return {column: text for column, text in record.items() if column not in _NO_FACTS}

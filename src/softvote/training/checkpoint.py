@@ -1,0 +1,110 @@
+"""The state of a training while it runs, on disk, so that a training that was killed goes on from there."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from softvote.errors import UserError
+from softvote.storage.files import forget, written_whole
+
+_CHECKSUM = 64  # characters of a sha256, before the state itself
+
+
+class Checkpoints:
+    """The one checkpoint of a training; each takes the place of the one before.
+
+    Args:
+        path: of the file.
+        key: says which training this is; the state of another is not gone on from.
+        seconds: between two checkpoints.
+        keep: given each file's content as well, for where the disk may be lost with the machine.
+        threads: of this process; None where the bits of a training do not depend on them.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        key: str,
+        seconds: float,
+        keep: Callable[[bytes], None] | None = None,
+        threads: int | None = None,
+    ) -> None:
+        self.path, self.key, self.seconds, self.keep, self.threads = path, key, seconds, keep, threads
+        self._written = time.monotonic()
+
+    def read(self) -> dict[str, Any] | None:
+        """The state to go on from; None where there is none, or it is of another training.
+
+        A file that is damaged is named, set aside under `<name>.damaged`, and counts as none. One that other
+        threads computed is named and counts as none too: going on would give the bits of neither.
+        """
+        try:
+            content = self.path.read_bytes()
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise UserError(f"{self.path}: cannot be read ({error.strerror})") from None
+        state = _state_in(content)
+        if state is None:
+            self._set_aside()
+        return state if state is not None and self._is_ours(state) else None
+
+    def _is_ours(self, state: dict[str, Any]) -> bool:
+        if state["key"] != self.key:
+            return False
+        if state["threads"] != self.threads:
+            what = f"threads changed, {state['threads']} -> {self.threads}, and with them the bits"
+            print(f"{self.path}: {what}; this training starts again", file=sys.stderr)
+        return bool(state["threads"] == self.threads)
+
+    def _set_aside(self) -> None:
+        aside = self.path.with_suffix(".damaged")
+        try:
+            self.path.replace(aside)
+        except OSError as error:
+            raise UserError(f"{self.path}: is damaged and cannot be moved ({error.strerror})") from None
+        what = f"is damaged, set aside as {aside.name}; this training starts again"
+        print(f"{self.path}: {what}", file=sys.stderr)
+
+    def is_due(self) -> bool:
+        """Whether the last one is old enough for the next."""
+        return time.monotonic() - self._written >= self.seconds
+
+    def write(self, state: dict[str, Any]) -> None:
+        """Write the state, of tensors, numbers, text, lists and mappings, whole or not at all.
+
+        Raises:
+            UserError: it cannot be written; the one before is left as it is.
+        """
+        buffer = io.BytesIO()
+        torch.save(state | {"key": self.key, "threads": self.threads}, buffer)
+        content = hashlib.sha256(buffer.getvalue()).hexdigest().encode() + buffer.getvalue()
+        with written_whole(self.path) as temporary:
+            temporary.write_bytes(content)
+        if self.keep:
+            self.keep(content)
+        self._written = time.monotonic()
+
+    def remove(self) -> None:
+        """Call when the training left its weights."""
+        forget(self.path)
+
+
+def _state_in(content: bytes) -> dict[str, Any] | None:
+    """The state a file holds; None unless every byte is as it was written, and is a state."""
+    state = content[_CHECKSUM:]
+    if hashlib.sha256(state).hexdigest().encode() != content[:_CHECKSUM]:
+        return None
+    try:
+        loaded: dict[str, Any] = torch.load(io.BytesIO(state), map_location="cpu", weights_only=True)
+    except Exception:  # whatever was written there, it is no state
+        return None
+    return loaded

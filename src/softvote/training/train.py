@@ -1,0 +1,139 @@
+"""Training one network on the rows of its folds: a fixed schedule, and the last epoch counts.
+
+The whole data set lies on the device as uint8; batches are gathered, augmented and normalised there.
+Every random choice of an epoch is seeded by that epoch, so any epoch can be run again alone. Between
+any two steps the whole state can be written down, and the training gone on from there to the same bits.
+A frozen backbone without augmentation sees every image once; its features are then what is fed.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from softvote import models
+from softvote.compute import machine
+from softvote.compute.autotune import choose_execution
+from softvote.compute.device import for_training
+from softvote.compute.precision import Execution
+from softvote.config.recipe import Member, Plateau
+from softvote.data.normalisation import Normalisation
+from softvote.errors import UserError
+from softvote.inference.network import Network, create_network
+from softvote.inference.views import is_random
+from softvote.models.layers import FeaturesThenClassifier
+from softvote.seeds import derive_seed
+from softvote.storage.cache import Findings, remembered
+from softvote.task import Task
+from softvote.training.checkpoint import Checkpoints
+from softvote.training.frozen import FeatureTraining
+from softvote.training.glyphs import Glyphs
+from softvote.training.rows import TrainingRows
+from softvote.training.trainer import Training
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What a training leaves: the network that predicts, how it ran, and a log row an epoch."""
+
+    images_an_epoch: int
+    network: Network
+    normalisation: Normalisation
+    execution: Execution
+    log: list[dict[str, Any]]
+
+
+def train(
+    member: Member,
+    data: TrainingRows,
+    task: Task,
+    seed: int,
+    label: str,
+    start: dict[str, Tensor] | None = None,
+    checkpoints: Checkpoints | None = None,
+    findings: Findings = remembered,
+) -> Trained:
+    """Train a member's network.
+
+    Args:
+        member: network and recipe.
+        data: the rows of the training folds.
+        task: what is to be named.
+        seed: of this training; on a CPU, equal seeds, threads and precision give equal weights.
+        label: what the progress display calls it.
+        start: weights of the network that the member's `init_from` names.
+        checkpoints: where the state is kept meanwhile, and perhaps stands from a run that was stopped.
+        findings: keeps what was found fastest on this machine; left out, this process does.
+
+    Raises:
+        UserError: no such network, weights that do not fit, a loss that is no number, or a checkpoint
+            or finding that cannot be written.
+    """
+    torch.set_flush_denormal(True)
+    machine.keep_freed_memory()
+    _, channels, height, width = data.images.shape
+    torch.manual_seed(derive_seed(seed, "weights"))
+    network = create_network(member, task, (channels, height, width))
+    if start is not None:
+        try:
+            models.take_over(network.model, start)
+        except UserError as error:
+            raise UserError(f"{label}: {error}") from None
+    state = checkpoints.read() if checkpoints else None
+    execution = (
+        Execution(**state["execution"]) if state else execution_for(member, network, data.images, findings)
+    )
+    execution.place(network.model)
+    fed, watched = _hold_out(member, data, seed)
+    normalisation = Normalisation.of(fed.images, member.normalise)
+    create = _create_training if data.glyphs is None else _composing(data.glyphs, data.images)
+    training = create(member, network, execution, normalisation, seed)
+    with for_training(execution.device):
+        training.run(fed, watched, label, checkpoints, state)
+    trained = replace(network, model=training.predictor)
+    return Trained(len(fed.rows), trained, normalisation, execution, training.log)
+
+
+def execution_for(member: Member, network: Network, images: Tensor, findings: Findings) -> Execution:
+    """How a member's network runs in training.
+
+    Args:
+        images: uint8 (n, C, H, W), of all training rows.
+        findings: keeps what was found fastest on this machine.
+    """
+    shape = (min(member.batch_size, len(images)), images.shape[1], images.shape[2], images.shape[3])
+    named = member.model_dump(mode="json", include={"model", "model_args"})
+    return choose_execution(network.model, shape, member.precision, member.memory_format, named, findings)
+
+
+def _composing(glyphs: Glyphs, images: Tensor) -> Callable[..., Training]:
+    """What creates a training on images of the same size, composed of glyphs."""
+    from softvote.training.recomposition import CompositionTraining  # which is a training
+
+    return functools.partial(CompositionTraining, glyphs, (images.shape[2], images.shape[3]))
+
+
+def _create_training(
+    member: Member, network: Network, execution: Execution, normalisation: Normalisation, seed: int
+) -> Training:
+    changing = member.augment is not None or member.mixup or is_random(member.view)
+    same_each_time = member.freeze and not changing
+    if same_each_time and isinstance(network.model, FeaturesThenClassifier):
+        return FeatureTraining(member, network, network.model, execution, normalisation, seed)
+    return Training(member, network, execution, normalisation, seed)
+
+
+def _hold_out(member: Member, data: TrainingRows, seed: int) -> tuple[TrainingRows, TrainingRows | None]:
+    """The rows to feed, and those a plateau watches; both are of the training folds."""
+    schedule = member.schedule
+    if not (isinstance(schedule, Plateau) and schedule.watch == "held_out"):
+        return data, None
+    order = np.random.default_rng(derive_seed(seed, "held out")).permutation(len(data.rows))
+    watched = max(1, round(schedule.held_out * len(order)))
+    return data.take(np.sort(order[watched:])), data.take(np.sort(order[:watched]))

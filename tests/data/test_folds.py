@@ -1,0 +1,284 @@
+"""data.folds: near-identical images stay together, classes are spread, and tables are not mixed up."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from conftest import Digits
+from numpy.typing import NDArray
+
+from softvote.config.pipeline import Folds
+from softvote.data import duplicates, folds
+from softvote.errors import UserError
+from softvote.storage.paths import PipelineFolder
+
+Pixels = NDArray[np.uint8]
+
+
+def images_of(digits: Digits, count: int, scale: int = 1, channels: int = 1) -> Pixels:
+    """uint8 (count, channels, 8 * scale, 8 * scale), real digits enlarged."""
+    large = np.kron(digits[0][:count], np.ones((1, scale, scale), np.uint8))
+    return np.repeat(large[:, None], channels, axis=1)
+
+
+def brute_force(images: Pixels, distance: float) -> NDArray[np.int64]:
+    """Groups by measuring every pair."""
+    flat = images.reshape(len(images), -1).astype(np.float64)
+    group = np.arange(len(images))
+    for row in range(len(images)):
+        near = np.sqrt(((flat - flat[row]) ** 2).mean(axis=1)) <= distance
+        for old in np.unique(group[near]):
+            group[group == old] = group[near].min()
+    _, numbers = np.unique(group, return_inverse=True)
+    return numbers.astype(np.int64)
+
+
+def noisy(images: Pixels, amount: int, seed: int = 0) -> Pixels:
+    noise = np.random.default_rng(seed).integers(-amount, amount + 1, images.shape)
+    return np.clip(images.astype(np.int64) + noise, 0, 255).astype(np.uint8)
+
+
+# ---------------------------------------------------------------- groups
+
+
+@pytest.mark.parametrize("distance", [0.0, 1.0, 4.0, 25.0, 31.0])
+@pytest.mark.parametrize(("scale", "channels"), [(1, 1), (5, 1), (3, 3)])
+def test_groups_are_those_of_measuring_every_pair(
+    digits: Digits, distance: float, scale: int, channels: int
+) -> None:
+    images = images_of(digits, 200, scale, channels)
+    images = np.concatenate([images, images[:20], noisy(images[20:60], 3), noisy(images[60:80], 9)])
+    found = duplicates.near_identical_groups(images, distance)
+    np.testing.assert_array_equal(found, brute_force(images, distance))
+    assert found.dtype == np.int64
+
+
+@pytest.mark.parametrize("shape", [(1, 28, 28), (1, 40, 168), (3, 33, 50)])
+def test_exact_copies_are_found_at_distance_zero(shape: tuple[int, int, int]) -> None:
+    images = np.random.default_rng(0).integers(0, 256, (101, *shape), dtype=np.uint8)
+    groups = duplicates.near_identical_groups(np.concatenate([images, images[::-1]]), 0)
+    np.testing.assert_array_equal(groups, np.concatenate([np.arange(101), np.arange(101)[::-1]]))
+
+
+@pytest.mark.parametrize("shape", [(1, 8, 8), (1, 28, 28), (1, 17, 35), (3, 40, 40)])
+@pytest.mark.parametrize("distance", [1.0, 4.0, 10.0])
+def test_the_distance_is_a_root_mean_square_of_grey_levels(
+    shape: tuple[int, int, int], distance: float
+) -> None:
+    """One image is brighter by exactly the distance, another by half a grey level more in the mean."""
+    base, white = np.full(shape, 100, np.uint8), np.full(shape, 255, np.uint8)
+    near = base + np.uint8(distance)
+    far = near.copy()
+    far.reshape(-1)[: far.size // 2] += 1
+    for other, groups in ((near, [0, 0, 1]), (far, [0, 1, 2])):
+        found = duplicates.near_identical_groups(np.stack([base, other, white]), distance)
+        np.testing.assert_array_equal(found, groups)
+
+
+def test_a_distance_that_joins_most_images_is_refused(digits: Digits) -> None:
+    with pytest.raises(UserError, match=r"^folds.near_identical: 400 grey levels join most of these images"):
+        duplicates.near_identical_groups(images_of(digits, 300), 400)
+
+
+def test_any_number_of_exact_copies_is_one_group(digits: Digits) -> None:
+    """They are no crowd of neighbours, and cost nothing."""
+    images = np.repeat(images_of(digits, 3), 500, axis=0)
+    np.testing.assert_array_equal(duplicates.near_identical_groups(images, 4), np.repeat(np.arange(3), 500))
+
+
+def test_pairs_chain_into_groups_numbered_by_their_first_image() -> None:
+    levels = np.array([50, 200, 53, 120, 56, 203, 255], np.uint8)
+    images = np.broadcast_to(levels[:, None, None, None], (7, 1, 8, 8)).copy()
+    np.testing.assert_array_equal(duplicates.near_identical_groups(images, 3), [0, 1, 0, 2, 0, 1, 3])
+
+
+@pytest.mark.parametrize("count", [1, 2, 5])
+def test_few_images(digits: Digits, count: int) -> None:
+    np.testing.assert_array_equal(
+        duplicates.near_identical_groups(images_of(digits, count), 4), np.arange(count)
+    )
+
+
+def test_blocks_give_the_groups_of_the_whole(digits: Digits, monkeypatch: pytest.MonkeyPatch) -> None:
+    images = images_of(digits, 150, scale=3)
+    images = np.concatenate([images, images[:20], noisy(images[20:90], 3)])
+    monkeypatch.setattr(duplicates, "_BLOCK", 7)
+    np.testing.assert_array_equal(duplicates.near_identical_groups(images, 4), brute_force(images, 4))
+
+
+def test_a_crowd_is_found_by_asking_some_images(digits: Digits, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(duplicates, "_ASKED", 10)
+    with pytest.raises(UserError, match="join most of these images"):
+        duplicates.near_identical_groups(images_of(digits, 300), 400)
+    assert duplicates.near_identical_groups(images_of(digits, 300), 4).max() > 250
+
+
+# ---------------------------------------------------------------- splitting
+
+
+def alone(labels: NDArray[np.int64]) -> NDArray[np.int64]:
+    return np.arange(len(labels))
+
+
+@pytest.mark.parametrize("count", [2, 3, 5])
+@pytest.mark.parametrize("seed", [0, 2026, 2**40])
+def test_folds_hold_each_class_alike_within_one_row(digits: Digits, count: int, seed: int) -> None:
+    labels = digits[1][:600]
+    found = folds.split(labels, alone(labels), Folds(count=count), seed)
+    assert found.dtype == np.int64 and set(found) == set(range(count))
+    for label in range(10):
+        rows = np.bincount(found[labels == label], minlength=count)
+        assert rows.max() - rows.min() <= 1
+
+
+@pytest.mark.parametrize("distance", [4.0, 31.0])
+def test_a_group_is_in_one_fold(digits: Digits, distance: float) -> None:
+    images = images_of(digits, 300)
+    images = np.concatenate([images, noisy(images, 3)])
+    labels = np.concatenate([digits[1][:300]] * 2)
+    groups = duplicates.near_identical_groups(images, distance)
+    assert groups.max() + 1 <= 300
+    found = folds.split(labels, groups, Folds(count=5), 0)
+    for group in range(groups.max() + 1):
+        assert len(set(found[groups == group])) == 1
+
+
+def test_the_seed_decides(digits: Digits) -> None:
+    labels = digits[1][:200]
+    first, again, other = (folds.split(labels, alone(labels), Folds(count=4), seed) for seed in (1, 1, 2))
+    np.testing.assert_array_equal(first, again)
+    assert (first != other).any()
+
+
+def test_a_rare_class_is_split_as_far_as_it_goes(digits: Digits, recwarn: pytest.WarningsRecorder) -> None:
+    labels = digits[1][:200].copy()
+    labels[:2] = 10
+    found = folds.split(labels, alone(labels), Folds(count=5), 0)
+    assert len(set(found)) == 5 and not [warning for warning in recwarn if "class" in str(warning.message)]
+
+
+def test_fewer_different_images_than_folds() -> None:
+    labels = np.zeros(9, np.int64)
+    groups = np.array([0, 0, 0, 1, 1, 1, 2, 2, 2])
+    with pytest.raises(UserError, match=r"^folds.count: 4 folds need as many different images, not 3$"):
+        folds.split(labels, groups, Folds(count=4), 0)
+    assert set(folds.split(labels, groups, Folds(count=3), 0)) == {0, 1, 2}
+
+
+def test_no_class_with_enough_images() -> None:
+    with pytest.raises(UserError, match=r"no class has 4 different images, one a fold; take fewer folds$"):
+        folds.split(np.arange(5), np.arange(5), Folds(count=4), 0)
+
+
+# ---------------------------------------------------------------- the table on disk
+
+LABELS = np.array([3, 1, 3, 1, 0, 0])
+ASSIGNED = np.array([0, 1, 1, 0, 0, 1])
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> PipelineFolder:
+    return PipelineFolder(tmp_path / "models" / "tiny")
+
+
+def origin(data: str = "abc", seed: int = 0, **spec: Any) -> dict[str, Any]:
+    return folds.origin(LABELS, data, Folds(**{"count": 2} | spec), seed)
+
+
+def test_written_and_read(folder: PipelineFolder) -> None:
+    folds.write_folds(folder, LABELS, ASSIGNED, origin())
+    assert folder.folds.read_text() == "row,label,fold\n0,3,0\n1,1,1\n2,3,1\n3,1,0\n4,0,0\n5,0,1\n"
+    table = folds.read_folds(folder, origin())
+    np.testing.assert_array_equal(table.folds, ASSIGNED)
+    assert table.folds.dtype == np.int64 and folds.up_to_date(folder, origin())
+
+
+def test_the_same_table_is_the_same_bytes_and_key(folder: PipelineFolder) -> None:
+    contents, keys = [], []
+    for assigned in (ASSIGNED, ASSIGNED, 1 - ASSIGNED):
+        shutil.rmtree(folder.path, ignore_errors=True)
+        folds.write_folds(folder, LABELS, assigned, origin())
+        contents.append((folder.folds.read_bytes(), folder.folds_origin.read_bytes()))
+        keys.append(folds.read_folds(folder, origin()).key)
+    assert contents[0] == contents[1] != contents[2] and keys[0] == keys[1] != keys[2]
+
+
+def test_how_many_folds_are_trained_does_not_matter(folder: PipelineFolder) -> None:
+    folds.write_folds(folder, LABELS, ASSIGNED, origin())
+    assert folds.up_to_date(folder, origin(train=1))
+
+
+@pytest.mark.parametrize(
+    ("now", "says"),
+    [
+        (origin(count=3), "count 2, now 3"),
+        (origin(seed=5), "seed 0, now 5"),
+        (origin(near_identical=9.0), "near_identical 4.0, now 9.0"),
+    ],
+)
+def test_another_recipe_is_told_and_made_anew(folder: PipelineFolder, now: dict[str, Any], says: str) -> None:
+    folds.write_folds(folder, LABELS, ASSIGNED, origin())
+    assert not folds.up_to_date(folder, now)
+    with pytest.raises(
+        UserError, match=rf"folds.csv: was made with {says}; run the folds stage again, or give"
+    ):
+        folds.read_folds(folder, now)
+
+
+def test_a_table_that_trainings_rest_on_is_not_made_anew(folder: PipelineFolder) -> None:
+    folds.write_folds(folder, LABELS, ASSIGNED, origin())
+    recipe = folder.voter("cnn").fold(0).recipe
+    recipe.parent.mkdir(parents=True)
+    recipe.write_text("{}")
+    assert folds.up_to_date(folder, origin())
+    with pytest.raises(UserError, match=r"folds.csv: is not what would be made now, and 1 trainings rest"):
+        folds.up_to_date(folder, origin(seed=5))
+
+
+def test_a_damaged_table_is_made_again_under_its_trainings(folder: PipelineFolder) -> None:
+    folds.write_folds(folder, LABELS, ASSIGNED, origin())
+    recipe = folder.voter("cnn").fold(0).recipe
+    recipe.parent.mkdir(parents=True)
+    recipe.write_text("{}")
+    whole = folder.folds.read_bytes()
+    folder.folds.write_bytes(whole[:-2])
+    assert not folds.up_to_date(folder, origin())
+    folds.write_folds(folder, LABELS, ASSIGNED, origin())
+    assert folder.folds.read_bytes() == whole
+
+
+def test_other_data_is_refused_by_both(folder: PipelineFolder) -> None:
+    folds.write_folds(folder, LABELS, ASSIGNED, origin())
+    for use in (folds.up_to_date, folds.read_folds):
+        with pytest.raises(UserError, match=r"folds.csv: belongs to other data: .* 6 rows, here are 6 with"):
+            use(folder, origin(data="other"))
+
+
+def test_a_table_changed_by_hand(folder: PipelineFolder) -> None:
+    folds.write_folds(folder, LABELS, ASSIGNED, origin())
+    folder.folds.write_text(folder.folds.read_text().replace("0,3,0", "0,3,1"))
+    assert not folds.up_to_date(folder, origin())
+    with pytest.raises(
+        UserError, match=r"folds.csv: is missing or was changed after it was written; run the folds stage"
+    ):
+        folds.read_folds(folder, origin())
+
+
+@pytest.mark.parametrize("lost", ["folds.csv", "folds.json"])
+def test_half_a_table_is_none(folder: PipelineFolder, lost: str) -> None:
+    folds.write_folds(folder, LABELS, ASSIGNED, origin())
+    (folder.path / lost).unlink()
+    assert not folds.up_to_date(folder, origin())
+    with pytest.raises(UserError, match=r"folds.csv: (is )?missing or .*; run the folds stage"):
+        folds.read_folds(folder, origin())
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "null", "3"])
+def test_a_damaged_origin_is_none(folder: PipelineFolder, text: str) -> None:
+    folds.write_folds(folder, LABELS, ASSIGNED, origin())
+    folder.folds_origin.write_text(text)
+    assert not folds.up_to_date(folder, origin())

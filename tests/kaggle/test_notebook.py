@@ -1,0 +1,553 @@
+"""kaggle.notebook and softvote.kernel_entry: what is built runs in a folder laid out like Kaggle's."""
+
+from __future__ import annotations
+
+import ast
+import base64
+import importlib.util
+import io
+import os
+import re
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import projects
+import pytest
+from conftest import Digits
+from projects import softvote, times, write_pipeline, write_project
+from slugify import slugify
+
+import softvote as package
+from softvote.config.pipeline import Pipeline
+from softvote.config.pipeline_file import load_pipeline
+from softvote.config.recipe import Recipe
+from softvote.errors import UserError
+from softvote.kaggle import notebook
+from softvote.kaggle.notebook import Mode, build_kernel, flattened, unflattened
+from softvote.stages import Run, open_run
+from softvote.stages.plan import make_plan
+from softvote.storage.files import read_json
+from softvote.storage.fingerprints import sha256_of
+from softvote.storage.paths import KernelFolder, Workspace
+from softvote.tracking.ledger import read_ledger
+
+TRAIN, TEST = 160, 60
+SLUG = "digit-contest"  # what Kaggle calls it; the pipeline calls it digits
+ON_KAGGLE = projects.competition(solution=None, kaggle=SLUG)
+DATASET = "softvote-tiny-weights"
+CNN = {"model": "cnn"}
+
+# Runs a kernel where softvote is not installed, some packages are missing, and the network is an error.
+GUARD = """
+import runpy, socket, sys
+from importlib.machinery import PathFinder
+from importlib.util import find_spec
+from pathlib import Path
+
+program, *missing = sys.argv[1:]
+
+class Fewer(PathFinder):
+    @classmethod
+    def find_spec(cls, name, path=None, target=None):
+        return None if name.partition(".")[0] in missing else PathFinder.find_spec(name, path, target)
+
+def refused(*arguments, **named):
+    sys.exit("the network was asked")
+
+sys.path[:] = [place for place in sys.path if not (Path(place) / "softvote").is_dir()]
+sys.meta_path[sys.meta_path.index(PathFinder)] = Fewer
+socket.socket.connect = socket.socket.connect_ex = socket.getaddrinfo = refused
+assert find_spec("softvote") is None
+sys.argv[1:] = []
+runpy.run_path(program, run_name="__main__")
+"""
+
+# All that softvote names in setup.cfg but what timm itself cannot do without, by import names.
+OPTIONAL = (
+    "albumentations kaggle llvmlite matplotlib numba onnx onnxruntime onnxscript pandas scipy six sklearn"
+    " slugify"
+)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory, digits: Digits) -> Path:
+    """A competition of Kaggle's after all four stages; copy it before changing it."""
+    root = write_project(
+        tmp_path_factory.mktemp("kernel"), digits, TRAIN, TEST,
+        competition=ON_KAGGLE, defaults=projects.RECIPE | {"epochs": 1},
+    )  # fmt: skip
+    for words in (
+        ["folds"],
+        ["train"],
+        ["ensemble"],
+        ["submit"],
+        ["submit", "--of=cnn"],
+        ["submit", "--of=resnet5"],
+    ):
+        assert softvote(root, words[0], "tiny", *words[1:]) == 0
+    return root
+
+
+@pytest.fixture
+def project(finished: Path, tmp_path: Path) -> Path:
+    """A copy of it."""
+    return Path(shutil.copytree(finished, tmp_path / "project"))
+
+
+def built_for(run: Run, mode: Mode, owner: str, voter: str | None = None, gpu: bool = True) -> KernelFolder:
+    """As the stage builds it."""
+    name = run.voter(voter)
+    if mode == "infer":
+        make_plan(run).predictions(name)
+    return build_kernel(run.workspace, run.name, run.pipeline, mode, name, owner, gpu)
+
+
+def build(root: Path, mode: Mode, voter: str | None = None, *settings: str, **how: Any) -> KernelFolder:
+    return built_for(open_run(root, "tiny", settings), mode, "me", voter, **how)
+
+
+def submission(root: Path, voter: str) -> Path:
+    """What the stages submit for a voter."""
+    (entry,) = (row for row in read_ledger(Workspace(root).ledger) if row.ensemble.split(":")[0] == voter)
+    return root / "submissions" / entry.file
+
+
+# ---------------------------------------------------------------- a place like Kaggle's
+
+
+class Place:
+    """Folders laid out like Kaggle's: mounted files in one of its two layouts, and a working folder.
+
+    Args:
+        layout: new for `competitions/` and `datasets/<owner>/`, old for all side by side.
+    """
+
+    def __init__(self, path: Path, root: Path, folder: KernelFolder, layout: str = "new") -> None:
+        self.input, self.output, self.temporary = path / "input", path / "working", path / "tmp"
+        self.program = path / "src" / "script.py"
+        self.competition = self.input / ("competitions" if layout == "new" else ".") / SLUG
+        self.dataset = self.input / ("datasets/me" if layout == "new" else ".") / DATASET
+        hidden = shutil.ignore_patterns("solution.csv", "dataset-metadata.json")
+        shutil.copytree(root / "input" / "digits", self.competition, ignore=hidden)
+        if folder.dataset.is_dir():
+            shutil.copytree(folder.dataset, self.dataset, ignore=hidden)
+        for made in (self.output, self.temporary, self.program.parent):
+            made.mkdir()
+        shutil.copy(folder.program, self.program)
+
+    def run(self, *missing: str) -> subprocess.CompletedProcess[str]:
+        """Run the kernel without some packages, as Kaggle would: nothing can be written to its input."""
+        for path in (self.input, *self.input.rglob("*")):
+            path.chmod(0o555 if path.is_dir() else 0o444)
+        before = times(self.input), contents(self.input)
+        places = {"SOFTVOTE_INPUT": self.input, "SOFTVOTE_OUTPUT": self.output, "TMPDIR": self.temporary}
+        done = subprocess.run(
+            [sys.executable, "-I", "-c", GUARD, str(self.program), *missing],
+            capture_output=True, text=True, cwd=self.program.parent,
+            env=os.environ | {name: str(place) for name, place in places.items()},
+        )  # fmt: skip
+        for path in (self.input, *self.input.rglob("*")):
+            path.chmod(0o755 if path.is_dir() else 0o644)
+        assert (times(self.input), contents(self.input)) == before  # whatever rights root may have
+        assert not list(self.temporary.iterdir())
+        return done
+
+    def refused(self, *missing: str) -> str:
+        """The one line that a kernel without something ends with."""
+        done = self.run(*missing)
+        assert done.returncode == 1 and not list(self.output.iterdir())
+        (line,) = done.stderr.splitlines()
+        assert line.startswith("softvote: ")
+        return line
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    files = (path for path in sorted(folder.rglob("*")) if path.is_file())
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
+
+
+@pytest.mark.parametrize(
+    ("layout", "voter"), [("new", "vote"), pytest.param("old", "cnn", marks=pytest.mark.slow)]
+)
+def test_infer_gives_the_local_submission(project: Path, tmp_path: Path, layout: str, voter: str) -> None:
+    place = Place(tmp_path / "kaggle", project, build(project, "infer", voter), layout)
+    done = place.run(*(name for name in OPTIONAL.split() if name != "pandas"))
+    assert done.returncode == 0, done.stderr
+    assert contents(place.output) == {"submission.csv": submission(project, voter).read_bytes()}
+    assert f"softvote {package.__version__} from {place.temporary}/softvote-" in done.stdout
+    assert sha256_of(submission(project, voter)) in done.stdout
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("layout", "voter"), [("old", "vote"), ("new", "resnet5")])
+def test_train_gives_the_local_submission(project: Path, tmp_path: Path, layout: str, voter: str) -> None:
+    place = Place(tmp_path / "kaggle", project, build(project, "train", voter), layout)
+    done = place.run(
+        "albumentations", "kaggle", "matplotlib", "onnx", "onnxruntime", "onnxscript", "six", "slugify"
+    )
+    assert done.returncode == 0, done.stderr
+    assert set(contents(place.output)) == {"submission.csv", "scores.json", "ledger.csv", "log.csv"}
+    assert (place.output / "submission.csv").read_bytes() == submission(project, voter).read_bytes()
+    members = ["cnn", "resnet5"] if voter == "vote" else [voter]
+    expected = {
+        name: read_json(project / "models" / "tiny" / name / "scores.json") for name in {*members, voter}
+    }
+    assert scores(read_json(place.output / "scores.json")) == scores(expected)
+    (row,) = read_ledger(place.output / "ledger.csv")
+    assert (row.sha256, row.members) == (sha256_of(submission(project, voter)), tuple(members))
+    log = (place.output / "log.csv").read_text().splitlines()
+    assert log[0].startswith("training,epoch,")
+    assert sorted(line.split(",")[0] for line in log[1:]) == [f"{m}/fold{k}" for m in members for k in (0, 1)]
+
+
+def scores(facts: dict[str, Any]) -> dict[str, Any]:
+    return {name: score["accuracy"] | score["log_loss"] for name, score in facts.items()}
+
+
+# ---------------------------------------------------------------- kernels that cannot go on
+
+
+def test_missing_packages_are_named_in_one_line(finished: Path, project: Path, tmp_path: Path) -> None:
+    infer = Place(tmp_path / "infer", project, build(project, "infer"))
+    assert "lacks timm, pandas; choose" in infer.refused("timm", "pandas", "sklearn", "kaggle")
+    train = Place(tmp_path / "train", project, build(project, "train"))
+    assert "lacks timm, pandas, scikit-learn; choose" in train.refused("timm", "pandas", "sklearn", "kaggle")
+    augmented = build(project, "train", None, "defaults.augment={engine: albumentations, rotate: 5}")
+    train.program.write_bytes(augmented.program.read_bytes())
+    assert "lacks pyyaml, albumentations; choose" in train.refused("yaml", "albumentations")
+
+
+def test_a_competition_that_is_not_mounted(project: Path, tmp_path: Path) -> None:
+    place = Place(tmp_path / "kaggle", project, build(project, "train"))
+    shutil.rmtree(place.competition)
+    line = place.refused()
+    assert f"{place.input}: has neither competitions/{SLUG} nor {SLUG}; add it" in line
+
+
+def test_a_competition_without_its_files(project: Path, tmp_path: Path) -> None:
+    place = Place(tmp_path / "kaggle", project, build(project, "infer"))
+    (place.competition / "test.csv").unlink()
+    assert "test.csv" in place.refused()
+
+
+def test_a_dataset_that_is_not_mounted_or_another(project: Path, tmp_path: Path) -> None:
+    place = Place(tmp_path / "kaggle", project, build(project, "infer"))
+    (place.dataset / "cnn.fold1.weights.safetensors").unlink()
+    assert "cnn.fold1.weights.safetensors: is missing or of another version; upload" in place.refused()
+    shutil.copy(
+        place.dataset / "cnn.fold0.weights.safetensors", place.dataset / "cnn.fold1.weights.safetensors"
+    )
+    assert "cnn.fold1.weights.safetensors: is missing or of another version; upload" in place.refused()
+    shutil.rmtree(place.dataset)
+    assert f"has neither datasets/me/{DATASET} nor {DATASET}; add it" in place.refused()
+
+
+# ---------------------------------------------------------------- what is in the folder
+
+
+def test_every_fact_is_written_out(project: Path) -> None:
+    folder = build(project, "infer")
+    assert read_json(folder.code_metadata) == {
+        "id": "me/softvote-tiny-infer",
+        "title": "softvote tiny infer",
+        "code_file": "kernel.py",
+        "language": "python",
+        "kernel_type": "script",
+        "is_private": True,
+        "enable_gpu": True,
+        "enable_tpu": False,
+        "enable_internet": False,
+        "machine_shape": "NvidiaTeslaT4",
+        "keywords": [],
+        "dataset_sources": [f"me/{DATASET}"],
+        "kernel_sources": [],
+        "competition_sources": [SLUG],
+        "model_sources": [],
+        "docker_image": None,
+        "docker_image_pinning_type": "original",
+    }
+    facts = read_json(folder.dataset_metadata)
+    assert facts == {
+        "title": "softvote tiny weights",
+        "id": f"me/{DATASET}",
+        "licenses": [{"name": "unknown"}],
+    }
+    assert sorted(path.name for path in folder.code.iterdir()) == ["kernel-metadata.json", "kernel.py"]
+    train = read_json(build(project, "train", gpu=False).code_metadata)
+    assert (train["id"], train["dataset_sources"]) == ("me/softvote-tiny-train", [])
+    assert (train["enable_gpu"], train["machine_shape"]) == (False, "")
+
+
+def test_the_dataset_is_flat_and_holds_what_votes(project: Path) -> None:
+    trained = {f"{m}.fold{k}.{what}" for m in ("cnn", "resnet5") for k in (0, 1)
+               for what in ("recipe.json", "weights.safetensors")}  # fmt: skip
+    names = set(contents(build(project, "infer").dataset)) - {"dataset-metadata.json"}
+    assert names == trained | {"vote.vote.json"}
+    alone = build(project, "infer", "cnn")
+    assert set(contents(alone.dataset)) - {"dataset-metadata.json"} == {n for n in trained if n[:3] == "cnn"}
+    for name, sha256 in constants(alone)["KERNEL"]["files"].items():
+        assert sha256_of(project / "models" / "tiny" / unflattened(name)) == sha256
+    assert not build(project, "train").dataset.exists()
+
+
+def test_kaggles_own_package_takes_it(
+    project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, mounted = build(project, "infer"), tmp_path / "competitions" / SLUG
+    shutil.copytree(project / "input" / "digits", mounted)
+    with server_program().KaggleServer(mounted.parent, username="me") as server:
+        for name, value in server.environment().items():
+            monkeypatch.setenv(name, value)
+        from kaggle.api.kaggle_api_extended import KaggleApi
+
+        monkeypatch.setattr(KaggleApi, "args", ["--local"])  # read from the environment only once
+        api = KaggleApi()
+        api.authenticate()
+        assert api.dataset_create_new(str(folder.dataset), quiet=True).status == "ok"
+        capsys.readouterr()
+        pushed = api.kernels_push(str(folder.code))
+        assert capsys.readouterr().out == ""  # no word on the title
+        assert not (pushed.error or pushed.invalid_dataset_sources or pushed.invalid_competition_sources)
+        notebook, dataset = server.kernels["me/softvote-tiny-infer"].facts, server.datasets[f"me/{DATASET}"]
+    assert notebook["text"] == folder.program.read_text(encoding="utf-8")
+    assert (notebook["isPrivate"], notebook["enableInternet"]) == (True, False)
+    assert notebook["machineShape"] == "NvidiaTeslaT4"
+    sent = {name: bytes_ for name, bytes_ in contents(folder.dataset).items() if name[:8] != "dataset-"}
+    assert dataset.files == sent and dataset.facts["isPrivate"]
+
+
+def server_program() -> ModuleType:
+    path = Path(__file__).parents[2] / "scripts" / "kaggle_server.py"
+    spec = importlib.util.spec_from_file_location("kaggle_server", path)
+    assert spec and spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_flat_names_become_paths_again() -> None:
+    for path in (Path("a_b-c/fold0/weights.safetensors"), Path("vote/vote.json")):
+        assert "/" not in flattened(path) and unflattened(flattened(path)) == path
+
+
+def constants(folder: KernelFolder) -> dict[str, Any]:
+    """What the code file says of itself."""
+    tree = ast.parse(folder.program.read_text(encoding="utf-8"))
+    return {
+        part.targets[0].id: ast.literal_eval(part.value)
+        for part in tree.body
+        if isinstance(part, ast.Assign) and isinstance(part.targets[0], ast.Name)
+    }
+
+
+def test_the_code_file_carries_every_module(project: Path) -> None:
+    folder, source = build(project, "train"), Path(package.__file__).parent
+    with zipfile.ZipFile(io.BytesIO(base64.b64decode(constants(folder)["PACKAGE"]))) as archive:
+        carried = {name: archive.read(name) for name in archive.namelist()}
+        times_said = {info.date_time for info in archive.infolist()}
+    assert times_said == {(1980, 1, 1, 0, 0, 0)}
+    assert carried == {
+        f"softvote/{name}": text for name, text in contents(source).items() if name.endswith(".py")
+    }
+
+
+def test_the_code_file_can_be_read(project: Path) -> None:
+    head = build(project, "train").program.read_text(encoding="utf-8").partition("PACKAGE = ")[0].splitlines()
+    assert head[0].startswith("# softvote, pipeline tiny: makes folds, trains, lets the networks vote")
+    assert len(head) < 100 and max(map(len, head)) <= 110
+
+
+def test_the_pipeline_is_resolved(project: Path) -> None:
+    facts = {
+        "extends": "tiny",
+        "competition": {"labels": ["yes", "no", 'a "\\n b', "é", *"456789"]},
+        "defaults": {"augment": {"rotate": 5}, "epochs": 3},
+        "members": {
+            "cnn": {"augment": None, "epochs": 12, "optimizer": {"lr": 0.001}},
+            "resnet5": {"augment": {}, "tta": {"shift": 1}, "schedule": {"name": "plateau"}},
+        },
+    }
+    path = write_pipeline(project, facts, "odd")
+    carried = resolved(Run(Workspace(project), "odd", load_pipeline(path)), "train")
+    assert carried == without_ways(load_pipeline(path))
+    assert carried.members["cnn"].augment is None and carried.members["cnn"].epochs == 12
+    assert carried.competition.classes[2] == 'a "\\n b'
+
+
+def test_only_members_that_are_needed_come_along(project: Path) -> None:
+    members = {
+        "a": CNN,
+        "b": CNN | {"init_from": "a"},
+        "c": CNN,
+        "d": CNN | {"model_args": {"pretrained": True}},
+    }
+    path = write_pipeline(
+        project,
+        projects.pipeline(competition=ON_KAGGLE, members=members, ensemble={"members": ["b", "c"]}),
+        "four",
+    )
+    run = Run(Workspace(project), "four", load_pipeline(path))
+    for voter, names, voting in ((None, "abc", ["b", "c"]), ("b", "ab", ["b"])):
+        carried = resolved(run, "train", voter)
+        assert "".join(sorted(carried.members)) == names and carried.voters == voting
+    with pytest.raises(UserError, match=r"members\.d\.model_args\.pretrained: needs the internet"):
+        built_for(run, "train", "me", "d")
+
+
+def resolved(run: Run, mode: Mode, voter: str | None = None) -> Pipeline:
+    """The pipeline as a kernel reads it."""
+    path = run.workspace.root / "carried.yaml"
+    path.write_text(constants(built_for(run, mode, "me", voter))["PIPELINE"], encoding="utf-8")
+    return load_pipeline(path)
+
+
+def without_ways(pipeline: Pipeline) -> Pipeline:
+    """A pipeline without how it came about."""
+    ensemble = pipeline.ensemble.model_copy(update={"members": pipeline.voters})
+    return pipeline.model_copy(update={"extends": None, "defaults": Recipe(), "ensemble": ensemble})
+
+
+@pytest.mark.parametrize("mode", ["infer", "train"])
+def test_equal_inputs_give_equal_bytes(project: Path, mode: Mode) -> None:
+    folder = build(project, mode)
+    before = contents(folder.path)
+    folder.output.mkdir()
+    (folder.output / "submission.csv").write_text("of the kernel before")
+    assert contents(build(project, mode).path) == before
+
+
+def test_where_trainings_run_here_is_not_told_there(project: Path) -> None:
+    engine = "engine={name: ray, address: head.internal}"
+    text = build(project, "train", None, engine).program.read_text()
+    assert "head.internal" not in text and "ray" not in constants(build(project, "train"))["PIPELINE"]
+
+
+def test_no_secret_gets_in(project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    home = tmp_path / "home"
+    (home / ".kaggle").mkdir(parents=True)
+    (home / ".kaggle" / "kaggle.json").write_text('{"username": "me", "key": "5ecre7-file"}')
+    (home / ".kaggle" / "access_token").write_text("5ecre7-saved")
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.setenv("KAGGLE_KEY", "5ecre7-key")
+    monkeypatch.setenv("KAGGLE_API_TOKEN", "5ecre7-token")
+    for folder in (build(project, "infer"), build(project, "train")):
+        package_zip = base64.b64decode(constants(folder)["PACKAGE"])
+        with zipfile.ZipFile(io.BytesIO(package_zip)) as archive:
+            carried = [archive.read(name) for name in archive.namelist()]
+        for bytes_ in (*contents(folder.path).values(), *carried):
+            assert b"5ecre7" not in bytes_ and str(home).encode() not in bytes_
+            assert str(project).encode() not in bytes_
+
+
+# ---------------------------------------------------------------- names
+
+
+@pytest.mark.parametrize(
+    ("name", "slug"),
+    [
+        ("tiny", "tiny"),
+        ("Step_4-CNN_x5", "step-4-cnn-x5"),
+        ("a__b--c", "a-b-c"),
+        ("été 2", "ete-2"),
+        ("n" * 33, "n" * 33),
+    ],
+)
+def test_names_that_kaggle_takes(project: Path, name: str, slug: str) -> None:
+    run = Run(Workspace(project), name, open_run(project, "tiny").pipeline)
+    facts = read_json(built_for(run, "train", "An_Owner-2").code_metadata)
+    assert facts["id"] == f"An_Owner-2/softvote-{slug}-train"
+    assert slugify(facts["title"]) == f"softvote-{slug}-train"
+    assert 5 <= len(facts["title"]) <= 50
+    assert built_for(run, "train", "me").path == project / "kernels" / name / "train"
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("n" * 36, f"Kaggle takes 50 characters, not the 51 of softvote-{'n' * 36}-train"),
+        ("__", "'__': has no letter that an address can hold"),
+    ],
+)
+def test_names_that_kaggle_does_not_take(project: Path, name: str, message: str) -> None:
+    run = Run(Workspace(project), name, open_run(project, "tiny").pipeline)
+    with pytest.raises(UserError, match=re.escape(message)) as caught:
+        built_for(run, "train", "me")
+    assert "\n" not in str(caught.value) and not (project / "kernels").exists()
+
+
+def test_a_dataset_has_a_longer_name_than_its_kernel(project: Path) -> None:
+    run = open_run(project, "tiny")
+    long = Run(run.workspace, "n" * 34, run.pipeline)
+    (project / "models" / "tiny").rename(project / "models" / long.name)
+    with pytest.raises(UserError, match=f"the 51 of softvote-{'n' * 34}-weights; give"):
+        built_for(long, "infer", "me")
+
+
+# ---------------------------------------------------------------- refused
+
+
+def refused(root: Path, mode: Mode = "train", owner: str = "me", settings: tuple[str, ...] = ()) -> str:
+    before = contents(root)
+    with pytest.raises(UserError) as caught:
+        built_for(open_run(root, "tiny", settings), mode, owner)
+    assert contents(root) == before
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("owner", ["", "me/it", "me me", "-me", "mé"])
+def test_an_owner_that_is_none(project: Path, owner: str) -> None:
+    assert f"owner {owner!r}: is no user of Kaggle; write" in refused(project, owner=owner)
+
+
+def test_a_competition_that_is_not_kaggles(project: Path) -> None:
+    settings = ("competition.kaggle=null",)
+    assert "competition.kaggle: is not given; say what Kaggle calls" in refused(project, settings=settings)
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ("model_args={pretrained: true}", "members.cnn.model_args.pretrained: needs the internet, which"),
+        ("model_args={weights: ~/cnn.pth}", "members.cnn.model_args: starts from "),
+        ("extra_train={images: more.npy, labels: l.npy}", "members.cnn.extra_train: reads more.npy, which"),
+    ],
+)
+def test_files_that_kaggle_has_not(project: Path, setting: str, message: str) -> None:
+    text = refused(project, settings=(f"members.cnn.{setting}",))
+    assert text.startswith(message) and text.endswith("is not on Kaggle; train here and use mode infer")
+
+
+def test_networks_that_are_not_the_pipelines(project: Path) -> None:
+    assert "run the ensemble stage" in refused(project, "infer", settings=("members.cnn.epochs=2",))
+    (project / "models" / "tiny" / "vote" / "test.npy").unlink()
+    assert "run the ensemble stage" in refused(project, "infer")
+    (project / "models" / "tiny" / "folds.csv").unlink()
+    assert "folds" in refused(project, "infer")
+
+
+def test_too_much_code(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    build(project, "train")
+    monkeypatch.setattr(notebook, "_MOST_BYTES", 100_000)
+    assert "bytes of code are more than the 100,000 that Kaggle takes" in refused(project)
+
+
+def test_a_folder_is_replaced_whole_or_not_at_all(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = contents(build(project, "infer", "cnn").path)
+
+    def full(*arguments: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(notebook.shutil, "copyfile", full)
+        with pytest.raises(UserError, match="No space left"):
+            build(project, "infer")
+    folder = project / "kernels" / "tiny"
+    assert contents(folder / "infer") == before and [path.name for path in folder.iterdir()] == ["infer"]
+    after = contents(build(project, "infer").path)
+    assert after != before and [path.name for path in folder.iterdir()] == ["infer"]

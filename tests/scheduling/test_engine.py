@@ -1,0 +1,143 @@
+"""softvote.scheduling: what every engine does with jobs that fail, wait, or are another's."""
+
+from __future__ import annotations
+
+import re
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import Digits
+from projects import softvote, times, write_project
+from trainings import results, two_cores, until
+
+from softvote.storage.files import read_json, write_json
+from softvote.storage.locks import claimed
+from softvote.storage.paths import PipelineFolder
+
+TWO = {"cnn": {"model": "cnn"}, "resnet5": {"model": "resnet5"}}
+
+pytestmark = pytest.mark.parametrize("workers", [1, 2])
+
+
+def project(root: Path, digits: Digits, **facts: Any) -> PipelineFolder:
+    """A pipeline with its folds; two trainings a member, of a few steps each."""
+    write_project(root, digits, 60, 20, **facts)
+    assert softvote(root, "folds", "tiny") == 0
+    return PipelineFolder(root / "models" / "tiny")
+
+
+def test_engines_leave_the_same_bytes(tmp_path: Path, digits: Digits, workers: int) -> None:
+    project(tmp_path / "here", digits)
+    project(tmp_path / "other", digits, engine={"workers": workers + 1})
+    with two_cores():
+        for root in (tmp_path / "here", tmp_path / "other"):
+            assert softvote(root, "train", "tiny") == 0
+    assert results(tmp_path / "here") == results(tmp_path / "other")
+
+
+def test_one_that_diverges_takes_only_its_heirs_along(
+    tmp_path: Path, digits: Digits, workers: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    members = {
+        "grandchild": {"model": "cnn", "init_from": "child"},
+        "child": {"model": "cnn", "init_from": "wild"},
+        "wild": {"model": "cnn", "optimizer": {"name": "sgd", "lr": 1e30}},
+        "cnn": {"model": "cnn"},
+    }
+    folder = project(tmp_path, digits, members=members, engine={"workers": workers})
+    assert softvote(tmp_path, "train", "tiny", "--member", "cnn") == 0
+    assert softvote(tmp_path, "train", "tiny") == 1  # and no work that goes well
+    told = capsys.readouterr().err
+    for fold in (0, 1):
+        assert f"softvote: wild fold {fold}: the loss is " in told
+        assert f"softvote: child fold {fold}: starts from wild fold {fold}, which failed\n" in told
+        assert f"softvote: grandchild fold {fold}: starts from child fold {fold}, which failed\n" in told
+        assert not folder.voter("child").fold(fold).weights.exists()
+        assert not folder.voter("wild").fold(fold).crash.exists()
+    assert re.search(
+        r" in epoch \d \(step \d, learning rate \de\+\d\d\); lower the learning rate or set ", told
+    )
+    assert softvote(tmp_path, "ensemble", "tiny") == 1
+    told = capsys.readouterr().err
+    assert "softvote: members.wild: fold 0, 1 is due (new); run the train stage" in told
+
+
+def test_one_that_cannot_be_written_stops_no_other(
+    tmp_path: Path, digits: Digits, workers: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = project(tmp_path, digits, members=TWO, engine={"workers": workers})
+    weights = folder.voter("cnn").fold(0).weights
+    weights.mkdir(parents=True)
+    assert softvote(tmp_path, "train", "tiny") == 1
+    told = [line for line in capsys.readouterr().err.splitlines() if line.startswith("softvote: ")]
+    assert told == [f"softvote: {weights}: cannot be written (Is a directory)"]
+    assert folder.voter("resnet5").scores.is_file() and folder.voter("cnn").fold(1).scores.is_file()
+    assert not folder.voter("cnn").fold(0).crash.exists()
+    weights.rmdir()
+    assert softvote(tmp_path, "train", "tiny") == 0
+
+
+def test_an_error_nobody_foresaw_is_a_line_with_its_log_and_stops_no_other(
+    tmp_path: Path, digits: Digits, workers: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = project(tmp_path, digits, members=TWO, engine={"workers": workers})
+    assert softvote(tmp_path, "train", "tiny") == 0
+    mine = folder.voter("resnet5").fold(0)
+    recipe = read_json(mine.recipe)
+    write_json(mine.recipe, {name: fact for name, fact in recipe.items() if name != "mean"})
+    for fold in (0, 1):
+        folder.voter("resnet5").fold(fold).scores.unlink()
+    capsys.readouterr()
+    assert softvote(tmp_path, "train", "tiny") == 1
+    out, err = capsys.readouterr()
+    said = f"softvote: resnet5 fold 0: crashed (KeyError: 'mean'; all of it in {mine.crash})"
+    assert [line for line in err.splitlines() if line.startswith("softvote: ")] == [said]
+    assert "Traceback" not in err and "Traceback" in mine.crash.read_text()
+    assert folder.voter("resnet5").fold(1).scores.is_file()
+    assert re.search(r"^resnet5 +1/2 .*unfinished", out, re.MULTILINE)
+    mine.recipe.unlink()
+    assert softvote(tmp_path, "train", "tiny") == 0
+    assert not mine.crash.exists()
+
+
+def test_a_job_of_another_run_is_left_and_told(
+    tmp_path: Path, digits: Digits, workers: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    members = {"heir": {"model": "cnn", "init_from": "cnn"}} | TWO
+    folder = project(tmp_path, digits, members=members, engine={"workers": workers})
+    mine = folder.voter("cnn").fold(1)
+    with claimed(mine.lock):
+        mine.crash.write_text("what the other says")
+        assert softvote(tmp_path, "train", "tiny") == 0
+    out, err = capsys.readouterr()
+    assert "cnn fold 1: another run is busy with it\n" in out
+    assert "heir fold 1: waits for cnn fold 1, which another run is busy with" in out
+    assert not mine.weights.exists() and "softvote:" not in err
+    assert mine.crash.read_text() == "what the other says"
+    assert folder.voter("resnet5").scores.is_file() and not folder.voter("cnn").scores.exists()
+    assert softvote(tmp_path, "train", "tiny") == 0
+    assert folder.voter("heir").scores.is_file() and not mine.crash.exists()
+
+
+def test_a_job_that_another_run_leaves_meanwhile_is_done(
+    tmp_path: Path, digits: Digits, workers: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    members = {"heir": {"model": "cnn", "init_from": "cnn"}} | TWO
+    folder = project(tmp_path, digits, members=members, engine={"workers": workers}, folds={"count": 3})
+    with ThreadPoolExecutor(1) as pool:
+        with claimed(folder.voter("cnn").fold(0).lock):
+            run = pool.submit(softvote, tmp_path, "train", "tiny")
+            until(folder.voter("resnet5").fold(0).scores, run)
+        assert run.result() == 0
+    assert folder.voter("heir").scores.is_file() and folder.voter("cnn").scores.is_file()
+    assert "busy" not in capsys.readouterr().out
+
+
+def test_done_jobs_are_not_done_again(tmp_path: Path, digits: Digits, workers: int) -> None:
+    folder = project(tmp_path, digits, members=TWO, engine={"workers": workers})
+    assert softvote(tmp_path, "train", "tiny") == 0
+    before = times(folder.path)
+    assert softvote(tmp_path, "train", "tiny") == 0
+    assert times(folder.path) == before

@@ -1,1 +1,0 @@
-"""A package, because some of its modules are named as those above it."""
