@@ -77,7 +77,7 @@ from torchvision import transforms
 import softvote
 from softvote.compute import machine
 from softvote.compute.device import find_device
-from softvote.compute.precision import Execution
+from softvote.compute.precision import ComputeConfig
 from softvote.config.competition import Competition
 from softvote.config.pipeline_file import load_pipeline
 from softvote.config.recipe import Augment, Member
@@ -87,16 +87,16 @@ from softvote.ensembling.predictions import score_from
 from softvote.errors import UserError, one_of
 from softvote.inference.network import Network, create_network
 from softvote.inference.predictor import Predictor
-from softvote.metrics.scores import in_words
+from softvote.metrics.scores import verdict_text
 from softvote.reporting.tables import render
-from softvote.scheduling.resources import share
-from softvote.storage.files import read_json, write_json, write_text, written_whole
+from softvote.scheduling.resources import split_cores
+from softvote.storage.files import atomic_write, read_json, write_json, write_text
 from softvote.storage.git import git_state
 from softvote.storage.paths import Workspace
 from softvote.training import train as train_module
 from softvote.training import trainer
 from softvote.training.augment import Augmenter, create_augmenter
-from softvote.training.rows import TrainingRows
+from softvote.training.rows import Split
 
 Facts = dict[str, Any]
 
@@ -179,7 +179,7 @@ def _head(origins: dict[str, str]) -> Facts:
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "machine": {
             "processor": machine.processor(),
-            "cores": share(1)[1],
+            "cores": split_cores(1)[1],
             "instructions": torch.backends.cpu.get_cpu_capability(),
             "device": find_device(),
             "system": platform.platform(),
@@ -401,7 +401,7 @@ def train_stock(
             loss.backward()
             optimizer.step()
             after_step(len(labels))
-    return Predictor(network, normalisation, Execution(device, "fp32", "contiguous"))
+    return Predictor(network, normalisation, ComputeConfig(device, "fp32", "contiguous"))
 
 
 # ---------------------------------------------------------------- (b) ours
@@ -412,11 +412,11 @@ def train_ours(case: Case, images: Images, epochs: int, seed: int) -> Predictor:
     plain = min(case.member.plain_epochs, epochs - 1)
     member = case.member.model_copy(update={"epochs": epochs, "plain_epochs": plain})
     pixels, values = torch.from_numpy(images.pixels), torch.from_numpy(images.values)
-    rows = TrainingRows(pixels, values, np.arange(len(values)))
+    rows = Split(pixels, values, np.arange(len(values)))
     trained = train_module.train(
         member, rows, case.competition.task, seed, f"{case.network}, ours, seed {seed}"
     )
-    return Predictor(trained.network, trained.normalisation, trained.execution)
+    return Predictor(trained.network, trained.normalisation, trained.compute_config)
 
 
 def as_the_command_does() -> AbstractContextManager[Any]:
@@ -457,14 +457,14 @@ class Laps:
         self.warming = self.images = 0
         self.started = self.seconds = 0.0
 
-    def step_ended(self, images: int, execution: Execution | None = None) -> None:
+    def step_ended(self, images: int, compute_config: ComputeConfig | None = None) -> None:
         """Call after every step."""
         if not self.is_ready:  # the first step: everything is built and tuned
             self.is_ready = True
             self.line.send("ready")
-            self._obey(execution)
+            self._obey(compute_config)
         elif self.line.poll():
-            self._obey(execution)
+            self._obey(compute_config)
         elif self.warming:
             self.warming -= 1
             if not self.warming:
@@ -474,11 +474,11 @@ class Laps:
             if time.perf_counter() - self.started >= self.seconds:
                 self._finish()
 
-    def _obey(self, execution: Execution | None) -> None:
+    def _obey(self, compute_config: ComputeConfig | None) -> None:
         while (order := self.line.recv()).what in ("rest", "limit"):
-            if order.what == "limit" and execution:
+            if order.what == "limit" and compute_config:
                 torch.set_num_threads(order.threads)
-                self.line.send({"rate": convolution_rate(execution)})
+                self.line.send({"rate": convolution_rate(compute_config)})
         if order.what == "stop":
             raise Enough
         if order.threads:
@@ -547,11 +547,11 @@ class Stopwatch:
 PARTS = ["gather", "augmentation", "normalise, lay out", "forward", "loss", "backward", "optimiser", "rest"]
 """Rest is the loop around the steps, the learning rate, and counting right answers."""
 FUNCTIONS: list[tuple[str, Any, str]] = [
-    ("gather", TrainingRows, "take"),
+    ("gather", Split, "take"),
     ("normalise, lay out", Normalisation, "__call__"),
-    ("normalise, lay out", Execution, "lay_out"),
+    ("normalise, lay out", ComputeConfig, "to_memory_format"),
     ("forward", Network, "outputs"),
-    ("loss", trainer.Training, "_loss"),
+    ("loss", trainer.Trainer, "_loss"),
     ("backward", Tensor, "backward"),
 ]
 
@@ -592,16 +592,16 @@ def run_ours(
 ) -> Facts:
     """Laps of a training of ours, which knows nothing of them."""
     torch.set_num_threads(threads)
-    laps, step, executions = Laps(line, stopwatch), trainer.Training._step, list[Execution]()
+    laps, step, executions = Laps(line, stopwatch), trainer.Trainer._step, list[ComputeConfig]()
 
-    def counted(self: trainer.Training, *given: Any) -> Tensor:
+    def counted(self: trainer.Trainer, *given: Any) -> Tensor:
         found = step(self, *given)
-        executions[:] = [self.execution]
-        laps.step_ended(len(given[-1]), self.execution)
+        executions[:] = [self.compute_config]
+        laps.step_ended(len(given[-1]), self.compute_config)
         return found
 
     with (
-        suppress(Enough), mock.patch.object(trainer.Training, "_step", counted),
+        suppress(Enough), mock.patch.object(trainer.Trainer, "_step", counted),
         Path(os.devnull).open("w") as nowhere, redirect_stderr(nowhere),  # no bar beside our own lines
     ):  # fmt: skip
         train_ours(case, images_of(case, root), FOREVER, seed)
@@ -624,11 +624,11 @@ def peak_memory_mib(workers: int = 0) -> int:
 # ---------------------------------------------------------------- the machine's limit
 
 
-def convolution_rate(execution: Execution, seconds: float = 1.0) -> float:
-    """FLOP/s of a 3 x 3 convolution, 64 to 64 channels, of 64 images of 56 x 56, as `execution` has it."""
-    dtype = torch.bfloat16 if execution.precision == "bf16" else torch.float32
-    layer = execution.place(nn.Conv2d(64, 64, 3, padding=1, bias=False)).to(dtype)
-    images = execution.lay_out(torch.randn(64, 64, 56, 56).to(execution.device, dtype))
+def convolution_rate(compute_config: ComputeConfig, seconds: float = 1.0) -> float:
+    """FLOP/s of a 3 x 3 convolution, 64 to 64 channels, of 64 images of 56 x 56."""
+    dtype = torch.bfloat16 if compute_config.precision == "bf16" else torch.float32
+    layer = compute_config.to_device(nn.Conv2d(64, 64, 3, padding=1, bias=False)).to(dtype)
+    images = compute_config.to_memory_format(torch.randn(64, 64, 56, 56).to(compute_config.device, dtype))
     with torch.no_grad():
         layer(images)
         synchronise()
@@ -772,7 +772,7 @@ def compare_speed(cases: Sequence[Case], root: Path, parsed: argparse.Namespace)
 
 def _speed(case: Case, root: Path, repeats: int, seconds: float) -> Facts:
     """Both loops on one network, by turns."""
-    (at_once, threads), all_threads = share(case.trainings), share(1)[1]
+    (at_once, threads), all_threads = split_cores(case.trainings), split_cores(1)[1]
     rates = dict[str, list[float]](stock=[], ours=[], alone=[], limit=[])
     _tell(f"{case.network}: stock loop, and ours in {at_once} x {threads} (processes x threads), warm up")
     with ExitStack() as stack:
@@ -877,7 +877,7 @@ def whole_five(networks: dict[str, Facts]) -> Facts:
 
 def notes(facts: Facts) -> list[str]:
     """What a reader of the tables must know."""
-    load, own = facts["load_average"], share(1)[1] + STOCK_WORKERS
+    load, own = facts["load_average"], split_cores(1)[1] + STOCK_WORKERS
     found = []
     if load["before"] > 0.5 or load["after"] > own + 1:
         found.append(
@@ -935,7 +935,7 @@ def _shown(of: Facts, decimals: int) -> str:
 
 def write_speed(facts: Facts, folder: Path) -> None:
     """benchmark.json and benchmark.png, both or none."""
-    with written_whole(folder / "benchmark.png") as temporary:
+    with atomic_write(folder / "benchmark.png") as temporary:
         draw_speed(facts["networks"]).savefig(temporary)
         write_json(folder / "benchmark.json", facts)
     print(f"wrote {folder / 'benchmark.json'} and benchmark.png")
@@ -982,7 +982,9 @@ def compare_accuracy(cases: Sequence[Case], root: Path, parsed: argparse.Namespa
         difference = ours["mean"] - stock["mean"]
         error = math.hypot(stock["standard_error"], ours["standard_error"])
         each["difference"] = {"mean": difference, "standard_error": error}
-        each["in_words"] = f"ours is {in_words(difference, error)}".replace("is noise", "differs by noise")
+        each["in_words"] = f"ours is {verdict_text(difference, error)}".replace(
+            "is noise", "differs by noise"
+        )
         shown = [_shown({key: 100 * of[key] for key in ("mean", "standard_error")}, 3)
                  for of in (stock, ours, each["difference"])]  # fmt: skip
         lines.append([case.network, f"{each['rows']:,}", f"{each['scored']:,}", *shown, each["in_words"]])
@@ -1036,7 +1038,7 @@ def accuracy_of_ours(
     epochs: int, seed: int,
 ) -> float:  # fmt: skip
     """Share of the scored rows that a training of ours names right."""
-    torch.set_num_threads(share(case.trainings)[1])  # as the local engine; some layers depend on it
+    torch.set_num_threads(split_cores(case.trainings)[1])  # as the local engine; some layers depend on it
     images = images_of(case, root)
     return _accuracy(train_ours(case, images.take(learnt), epochs, seed), images.take(scored))
 
@@ -1055,7 +1057,7 @@ def time_to_vote(cases: Sequence[Case], root: Path, parsed: argparse.Namespace) 
     pipeline = load_pipeline(path, settings)
     workspace = Workspace(root)
     minutes = {stage: _minutes_of(stage, path, root, settings) for stage in ("folds", "train", "ensemble")}
-    scores = workspace.pipeline(FIVE).voter(pipeline.ensemble.name).scores
+    scores = workspace.pipeline(FIVE).predictions(pipeline.ensemble.name).scores
     score = score_from(read_json(scores)["accuracy"])
     rows = len(images_of(cases[0], root).values) - score.rows
     stock = {case.network: _stock_minutes(case, root, rows, parsed) for case in cases}

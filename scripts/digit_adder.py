@@ -27,10 +27,10 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.model_selection import train_test_split
 
-from softvote.data.readers.digits import Digits, read_csv
+from softvote.data.readers.digits import DigitImages, read_csv
 from softvote.errors import UserError
 from softvote.seeds import derive_seed
-from softvote.storage.files import written_whole
+from softvote.storage.files import atomic_write
 
 ADDENDS = 10
 """Addends are 0..9."""
@@ -83,7 +83,7 @@ def split(labels: NDArray[np.int64], seed: int) -> tuple[NDArray[np.int64], NDAr
 
 
 def tables(
-    digits: Digits, addends: NDArray[np.int64], train: NDArray[np.int64], test: NDArray[np.int64]
+    digits: DigitImages, addends: NDArray[np.int64], train: NDArray[np.int64], test: NDArray[np.int64]
 ) -> dict[str, str]:
     """The four files' text by their names; `addends` int64 (N,), `train` and `test` rows of `digits`."""
     images, sums = digits.images.reshape(len(digits.images), -1), digits.labels + addends
@@ -119,7 +119,7 @@ def write(texts: dict[str, str], folder: Path) -> None:
     """
     with ExitStack() as stack:
         for name, text in texts.items():
-            temporary = stack.enter_context(written_whole(folder / name))
+            temporary = stack.enter_context(atomic_write(folder / name))
             temporary.write_text(text, encoding="utf-8", newline="")
 
 

@@ -33,10 +33,10 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from softvote.data.digit_layout import FIRST, SIDE, STEP_HIGH, STEP_LOW
-from softvote.data.readers.digits import Digits, read_csv, read_npy
+from softvote.data.readers.digits import DigitImages, read_csv, read_npy
 from softvote.errors import UserError
 from softvote.seeds import derive_seed
-from softvote.storage.files import written_whole
+from softvote.storage.files import atomic_write
 
 HEIGHT, WIDTH = 40, 168
 DIGITS = 4
@@ -106,7 +106,7 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _read(source: Path, labels: Path | None) -> Digits:
+def _read(source: Path, labels: Path | None) -> DigitImages:
     if labels is not None:
         return read_npy(source, labels)
     if source.suffix == ".npy":
@@ -114,14 +114,14 @@ def _read(source: Path, labels: Path | None) -> Digits:
     return read_csv(source)
 
 
-def make(source: Digits, count: int, seed: int) -> FourDigits:
+def make(source: DigitImages, count: int, seed: int) -> FourDigits:
     """`count` images of four digits each, drawn from `source` with replacement."""
     layout = draw_layout(len(source.labels), count, seed)
     digits = source.labels[layout.sources]
     return FourDigits(paste(source.images, layout), digits.sum(axis=1), digits)
 
 
-def hold_out(source: Digits, seed: int) -> tuple[Digits, Digits]:
+def hold_out(source: DigitImages, seed: int) -> tuple[DigitImages, DigitImages]:
     """Four fifths of the digits for training images, and a fifth for test images.
 
     Raises:
@@ -131,7 +131,7 @@ def hold_out(source: Digits, seed: int) -> tuple[Digits, Digits]:
         raise UserError(f"--test: {len(source.labels)} digits are too few to hold out a fifth; give more")
     order = np.random.default_rng(derive_seed(seed, "held-out digits")).permutation(len(source.labels))
     test, train = np.split(order, [len(order) // HELD_OUT])
-    kept, held_out = (Digits(source.images[rows], source.labels[rows]) for rows in (train, test))
+    kept, held_out = (DigitImages(source.images[rows], source.labels[rows]) for rows in (train, test))
     return kept, held_out
 
 
@@ -182,10 +182,10 @@ def write(made: FourDigits, test: FourDigits | None, folder: Path) -> None:
         texts["solution.csv"] = _form(test.labels.tolist())
     with ExitStack() as stack:
         for name, array in arrays.items():
-            temporary = stack.enter_context(written_whole(folder / f"{name}.npy"))
+            temporary = stack.enter_context(atomic_write(folder / f"{name}.npy"))
             np.save(temporary, array, allow_pickle=False)
         for name, text in texts.items():
-            stack.enter_context(written_whole(folder / name)).write_text(text, encoding="utf-8", newline="")
+            stack.enter_context(atomic_write(folder / name)).write_text(text, encoding="utf-8", newline="")
 
 
 def _form(sums: list[int]) -> str:

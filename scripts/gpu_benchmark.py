@@ -34,8 +34,8 @@ import torch
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
-from softvote.compute.autotune import choose_execution
-from softvote.compute.device import find_device, for_training, wait_for
+from softvote.compute.autotune import choose_compute_config
+from softvote.compute.device import find_device, for_training, synchronize
 from softvote.compute.draws import SeedInMemory, draw_uniforms
 from softvote.config.pipeline_file import load_pipeline
 from softvote.config.recipe import Member
@@ -48,8 +48,8 @@ from softvote.storage.files import write_json
 from softvote.task import Task
 from softvote.training.cuda_graphs import StepGraphs, create_recorder
 from softvote.training.optim import LearningRate
-from softvote.training.rows import TrainingRows
-from softvote.training.trainer import Training
+from softvote.training.rows import Split
+from softvote.training.trainer import Trainer
 
 Facts = dict[str, Any]
 
@@ -103,23 +103,23 @@ class Trial:
         labels = torch.from_numpy(random.integers(0, 10, rows))
         self.network = create_network(member, Task(10), IMAGE)
         shape = (batch, *IMAGE)
-        self.execution = choose_execution(
+        self.compute_config = choose_compute_config(
             self.network.model, shape, member.precision, member.memory_format, {}
         )
-        self.execution.place(self.network.model)
-        self.training = Training(
-            member, self.network, self.execution, Normalisation.of(images, member.normalise), 0
+        self.compute_config.to_device(self.network.model)
+        self.training = Trainer(
+            member, self.network, self.compute_config, Normalisation.of(images, member.normalise), 0
         )
         self.training.rate = LearningRate(member.schedule, self.training.optimizer, 1 << 20)
-        device = self.execution.device
-        self.data = TrainingRows(images, labels, np.arange(rows)).to(device)
+        device = self.compute_config.device
+        self.data = Split(images, labels, np.arange(rows)).to(device)
         order = random.permutation(rows)[: rows // batch * batch].reshape(-1, batch)
         self.batches: Any = torch.from_numpy(order).to(device) if device == "cuda" else order
         self.taken = 0
 
     def record(self, recorded: bool) -> None:
         """Take steps that are recorded, or not; on a processor there is one way only."""
-        device = self.execution.device
+        device = self.compute_config.device
         if device == "cuda":
             recorder = create_recorder(device) if recorded else None
             self.training.graphs = StepGraphs(
@@ -129,7 +129,7 @@ class Trial:
 
     def steps(self, count: int) -> Tensor:
         """Take some steps; the sum of their totals."""
-        totals = torch.zeros(2, device=self.execution.device)
+        totals = torch.zeros(2, device=self.compute_config.device)
         for _ in range(count):
             which = self.batches[self.taken % len(self.batches)]
             totals += self.training._step(0, self.taken, self.data, which)
@@ -138,16 +138,16 @@ class Trial:
 
     def images_per_second(self, seconds: float) -> float:
         """Of STEPS steps, or of as many as fit into the seconds."""
-        device = self.execution.device
-        wait_for(device)
+        device = self.compute_config.device
+        synchronize(device)
         began = time.perf_counter()
         self.steps(5)
-        wait_for(device)
+        synchronize(device)
         each = (time.perf_counter() - began) / 5
         count = max(2, min(STEPS, int(seconds / each)))
         began = time.perf_counter()
         self.steps(count)
-        wait_for(device)
+        synchronize(device)
         return count * self.batch / (time.perf_counter() - began)
 
 
@@ -156,7 +156,7 @@ def work(line: Connection, rows: int) -> None:
     trial: Trial | None = None
     device = find_device()
     with for_training(device):
-        wait_for(device)
+        synchronize(device)
         line.send("ready")
         while (order := line.recv()) is not None:
             what, *arguments = order
@@ -164,7 +164,7 @@ def work(line: Connection, rows: int) -> None:
                 if what == "build":
                     trial = None  # its memory first
                     trial = Trial(*arguments, rows)
-                    line.send(trial.execution.facts())
+                    line.send(trial.compute_config.facts())
                     continue
                 assert trial is not None
                 line.send(getattr(trial, {"record": "record", "time": "images_per_second"}[what])(*arguments))
@@ -223,13 +223,14 @@ class Crew:
 def measure(crew: Crew, member: Member, batch: int, processes: list[int], seconds: float) -> Facts:
     """One network with one size of batch: images a second, in all processes together."""
     began, many = time.perf_counter(), max(processes)
-    execution = crew.tell(many, "build", member, batch)[0]
+    compute_config = crew.tell(many, "build", member, batch)[0]
     crew.tell(1, "record", False)
     plain = crew.tell(1, "time", seconds)[0]
     crew.tell(many, "record", True)
     recorded = {str(count): sum(crew.tell(count, "time", seconds)) for count in sorted(processes)}
     return {
-        "batch": batch, "precision": execution["precision"], "memory_format": execution["memory_format"],
+        "batch": batch,
+        "precision": compute_config["precision"], "memory_format": compute_config["memory_format"],
         "plain": plain, "recorded": recorded, "took": time.perf_counter() - began,
     }  # fmt: skip
 
@@ -283,17 +284,17 @@ def check_learning(seconds: float) -> list[str]:
 def _learn(member: Member, pixels: Tensor, labels: Tensor, recorded: bool) -> float:
     torch.manual_seed(0)
     network: Network = create_network(member, Task(10), IMAGE)
-    execution = choose_execution(
+    compute_config = choose_compute_config(
         network.model, (member.batch_size, *IMAGE), member.precision, member.memory_format, {}
     )
-    execution.place(network.model)
-    training = Training(member, network, execution, Normalisation.of(pixels), 0)
-    if not recorded and execution.device == "cuda":
+    compute_config.to_device(network.model)
+    training = Trainer(member, network, compute_config, Normalisation.of(pixels), 0)
+    if not recorded and compute_config.device == "cuda":
         training._create_graphs = lambda label: StepGraphs(  # type: ignore[method-assign]
             torch.device("cuda"), training.optimizer, None, label
         )
-    with for_training(execution.device):
-        training.run(TrainingRows(pixels, labels, np.arange(len(labels))), None, f"check {recorded}")
+    with for_training(compute_config.device):
+        training.run(Split(pixels, labels, np.arange(len(labels))), None, f"check {recorded}")
     return float(training.log[-1]["accuracy"])
 
 

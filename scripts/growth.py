@@ -41,7 +41,7 @@ from numpy.typing import NDArray
 
 from softvote.compute import machine
 from softvote.data.digit_layout import SIDE
-from softvote.data.readers.digits import Digits, read_csv
+from softvote.data.readers.digits import DigitImages, read_csv
 from softvote.ensembling.predictions import Predictions, write_predictions
 from softvote.errors import UserError
 from softvote.reporting.tables import render
@@ -49,7 +49,7 @@ from softvote.scheduling.job import Job
 from softvote.seeds import derive_seed
 from softvote.stages import open_run
 from softvote.stages.plan import make_plan
-from softvote.storage.files import write_json, write_text, written_whole
+from softvote.storage.files import atomic_write, write_json, write_text
 from softvote.storage.fingerprints import sha256_of
 from softvote.storage.paths import Workspace
 
@@ -149,7 +149,7 @@ def measured(case: Case) -> Iterator[Facts]:
     print(case.title, file=sys.stderr, flush=True)
     with tempfile.TemporaryDirectory(prefix="softvote-growth-") as folder:
         root = Path(folder)
-        _in_a_process(lay_out, root, case)
+        _in_a_process(to_memory_format, root, case)
         for stage in STAGES[:2] if case.format == "pixel_csv" else STAGES:
             if stage == "train":
                 _in_a_process(make_up_trainings, root)
@@ -204,7 +204,7 @@ def _in_a_process(body: Callable[..., None], *arguments: Any) -> None:
 # ---------------------------------------------------------------- making up
 
 
-def lay_out(root: Path, case: Case) -> None:
+def to_memory_format(root: Path, case: Case) -> None:
     """Write the competition's files and the pipeline."""
     source, workspace = digits(), Workspace(root)
     folder = workspace.input(NAME)
@@ -233,7 +233,7 @@ def _pipeline(case: Case) -> Facts:
     }
 
 
-def digits() -> Digits:
+def digits() -> DigitImages:
     """The digits of Digit Recognizer where they are, else scikit-learn's, enlarged."""
     path = Workspace(Path()).input("digit-recognizer") / "train.csv"
     if path.is_file():
@@ -242,10 +242,10 @@ def digits() -> Digits:
 
     found = load_digits()
     larger = np.round(found.images * (255 / 16)).astype(np.uint8).repeat(3, axis=1).repeat(3, axis=2)
-    return Digits(np.pad(larger, ((0, 0), (2, 2), (2, 2))), found.target.astype(np.int64))
+    return DigitImages(np.pad(larger, ((0, 0), (2, 2), (2, 2))), found.target.astype(np.int64))
 
 
-def _write_npy(folder: Path, split: str, source: Digits, chosen: NDArray[np.int64], case: Case) -> None:
+def _write_npy(folder: Path, split: str, source: DigitImages, chosen: NDArray[np.int64], case: Case) -> None:
     shape = (case.rows, case.height, case.width)
     array = np.lib.format.open_memmap(folder / f"{split}.npy", "w+", np.uint8, shape)
     for start, images in blocks_of_images(split, source, chosen, case):
@@ -254,7 +254,7 @@ def _write_npy(folder: Path, split: str, source: Digits, chosen: NDArray[np.int6
         np.save(folder / "labels.npy", source.labels[chosen])
 
 
-def _write_csv(folder: Path, split: str, source: Digits, chosen: NDArray[np.int64], case: Case) -> None:
+def _write_csv(folder: Path, split: str, source: DigitImages, chosen: NDArray[np.int64], case: Case) -> None:
     names = [f"pixel{index}" for index in range(case.height * case.width)]
     with (folder / f"{split}.csv").open("w", encoding="utf-8") as file:
         file.write(",".join(["label"] * (split == "train") + names) + "\n")
@@ -266,7 +266,7 @@ def _write_csv(folder: Path, split: str, source: Digits, chosen: NDArray[np.int6
 
 
 def blocks_of_images(
-    split: str, source: Digits, chosen: NDArray[np.int64], case: Case
+    split: str, source: DigitImages, chosen: NDArray[np.int64], case: Case
 ) -> Iterator[tuple[int, NDArray[np.uint8]]]:
     """Images uint8 (n, H, W) that show the chosen digits, and the row of the first.
 
@@ -306,7 +306,7 @@ def make_up_trainings(root: Path) -> None:
         )
         _write_recipe(job)
         write_predictions(
-            job.folder, Predictions(rows, oof, test), labels, plan.task, {"key": job.prediction_key}
+            job.folder, Predictions(rows, oof, test), labels, plan.task, {"key": job.prediction_fingerprint}
         )
 
 
@@ -326,8 +326,8 @@ def probabilities(truth: NDArray[np.int64], job: Job, split: str) -> NDArray[np.
 
 def _write_recipe(job: Job) -> None:
     write_text(job.folder.weights, "none")
-    facts = {"key": job.training_key, "weights_sha256": sha256_of(job.folder.weights), "seconds": 0}
-    write_json(job.folder.recipe, facts | {"identity": job.identity})
+    facts = {"key": job.training_fingerprint, "weights_sha256": sha256_of(job.folder.weights), "seconds": 0}
+    write_json(job.folder.recipe, facts | {"identity": job.inputs})
 
 
 # ---------------------------------------------------------------- showing
@@ -401,7 +401,7 @@ def draw(path: Path, found: Sequence[Facts]) -> None:
     lines = {line.get_label(): line for panel in grid.flat for line in panel.lines}
     figure.legend(lines.values(), lines, loc="upper center", ncols=4, fontsize=8)
     figure.tight_layout(rect=(0, 0, 1, 0.9))
-    with written_whole(path) as temporary:
+    with atomic_write(path) as temporary:
         figure.savefig(temporary)
 
 

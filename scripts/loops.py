@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from softvote.compute import machine
-from softvote.compute.precision import Execution
+from softvote.compute.precision import ComputeConfig
 from softvote.errors import UserError, one_of
 from softvote.models import create_model
 from softvote.ops import fused_ops
@@ -53,8 +53,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)
     machine.keep_freed_memory()
-    execution = Execution("cpu", parsed.precision, "channels_last")
-    rows = [_compared(name, execution, parsed.rounds) for name in parsed.networks]
+    compute_config = ComputeConfig("cpu", parsed.precision, "channels_last")
+    rows = [_compared(name, compute_config, parsed.rounds) for name in parsed.networks]
     print(render(["network", "batch", "loops, ms", "PyTorch, ms", "times as fast"], rows), end="")
     return 0
 
@@ -67,30 +67,30 @@ def _check(parsed: argparse.Namespace) -> None:
         raise UserError(f"--rounds {parsed.rounds}: too few; give 2 or more")
 
 
-def _compared(name: str, execution: Execution, rounds: int) -> list[str]:
+def _compared(name: str, compute_config: ComputeConfig, rounds: int) -> list[str]:
     torch.manual_seed(0)
     size = NETWORKS[name]
-    network = execution.place(create_model(name, OUTPUTS[size], 1, size)).train()
+    network = compute_config.to_device(create_model(name, OUTPUTS[size], 1, size)).train()
     optimizer = torch.optim.AdamW(network.parameters(), fused=True)
-    images = execution.lay_out(torch.randn(BATCHES[size], 1, *size))
+    images = compute_config.to_memory_format(torch.randn(BATCHES[size], 1, *size))
     with_loops, without = list[float](), list[float]()
     for _ in range(rounds + 1):
-        with_loops.append(_milliseconds(network, optimizer, images, execution))
-        with mock.patch.object(fused_ops, "serves", lambda *_: False):
-            without.append(_milliseconds(network, optimizer, images, execution))
+        with_loops.append(_milliseconds(network, optimizer, images, compute_config))
+        with mock.patch.object(fused_ops, "can_fuse", lambda *_: False):
+            without.append(_milliseconds(network, optimizer, images, compute_config))
     with_loops, without = with_loops[1:], without[1:]  # the first round compiles and warms up
     ratios = [slow / quick for quick, slow in zip(with_loops, without, strict=True)]
     return [name, str(len(images)), _shown(with_loops, 1), _shown(without, 1), _shown(ratios, 3)]
 
 
 def _milliseconds(
-    network: nn.Module, optimizer: torch.optim.Optimizer, images: Tensor, execution: Execution
+    network: nn.Module, optimizer: torch.optim.Optimizer, images: Tensor, compute_config: ComputeConfig
 ) -> float:
     """Of the quickest of a few steps."""
     seconds = []
     for _ in range(STEPS):
         started = time.perf_counter()
-        with execution.autocast():
+        with compute_config.autocast():
             outputs = network(images)
         optimizer.zero_grad(set_to_none=True)
         outputs.float().square().mean().backward()

@@ -16,7 +16,7 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from softvote.errors import UserError
-from softvote.storage.files import written_whole
+from softvote.storage.files import atomic_write
 from softvote.storage.paths import Workspace
 from softvote.tracking.ledger import Entry, read_ledger
 
@@ -125,7 +125,7 @@ def draw(path: Path, done: dict[str, Entry]) -> None:
     axis.minorticks_off()
     axis.legend()
     figure.tight_layout()
-    with written_whole(path) as temporary:
+    with atomic_write(path) as temporary:
         figure.savefig(temporary)
 
 

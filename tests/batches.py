@@ -9,11 +9,11 @@ from conftest import Digits
 from projects import softvote, write_project
 
 from softvote import stages
-from softvote.scheduling.engine import Work
+from softvote.scheduling.engine import JobBatch
 from softvote.stages.plan import make_plan
 
 
-def with_extra_rows(root: Path, digits: Digits, alone: bool) -> Work:
+def with_extra_rows(root: Path, digits: Digits, alone: bool) -> JobBatch:
     """Four trainings that are due, of 40 rows of 8 x 8; every other one has 200 extra rows, perhaps alone."""
     more, rows = root / "input" / "more", slice(100, 300)
     more.mkdir(parents=True)
@@ -25,4 +25,4 @@ def with_extra_rows(root: Path, digits: Digits, alone: bool) -> Work:
     assert softvote(root, "folds", "tiny") == 0
     run = stages.open_run(root, "tiny")
     plan = make_plan(run)
-    return Work(run.workspace, run.pipeline.competition, plan.jobs, len(plan.jobs), plan.folds, 60)
+    return JobBatch(run.workspace, run.pipeline.competition, plan.jobs, len(plan.jobs), plan.folds, 60)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from softvote.config.recipe import Member
 from softvote.data.digit_layout import FIRST, SIDE, STEP_HIGH, STEP_LOW
 from softvote.training.glyphs import Glyphs, cut_out, find_runs
-from softvote.training.rows import TrainingRows
+from softvote.training.rows import Split
 
 WIDTH, HEIGHT, S = 168, 40, 4
 
@@ -86,9 +86,9 @@ def reader(**changes: Any) -> Member:
     return Member.model_validate(recipe | changes)
 
 
-def composed_rows(count: int) -> TrainingRows:
+def composed_rows(count: int) -> Split:
     """Blank images of sum 0: what is learned can only come from the glyphs."""
-    return TrainingRows(
+    return Split(
         torch.zeros(count, 1, 28, 80, dtype=torch.uint8),
         torch.zeros(count, dtype=torch.int64),
         np.arange(count),

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import pytest
 
-from softvote.errors import Problems, UserError, cell, one_of
+from softvote.errors import ErrorCollector, UserError, cell, one_of
 
 
 def test_no_problems_raise_nothing() -> None:
-    problems = Problems()
+    problems = ErrorCollector()
     assert not problems
     problems.raise_any()
 
 
 def test_every_problem_is_a_line_in_order_and_once() -> None:
-    problems = Problems()
+    problems = ErrorCollector()
     for where, what in [("b", "1"), ("a", "2"), ("b", "1")]:
         problems.add(where, what)
     assert problems
@@ -27,7 +27,7 @@ def test_every_problem_is_a_line_in_order_and_once() -> None:
     ("count", "last"), [(3, "p2: x"), (4, "... and 1 more like these"), (9, "... and 6 more like these")]
 )
 def test_what_is_too_much_is_counted(count: int, last: str) -> None:
-    problems = Problems(shown=3)
+    problems = ErrorCollector(shown=3)
     for number in range(count):
         problems.add(f"p{number}", "x")
     with pytest.raises(UserError) as caught:

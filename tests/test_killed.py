@@ -19,7 +19,7 @@ from torch import nn
 from trainings import half_written, results, started
 
 from softvote.compute import autotune
-from softvote.compute.precision import Execution
+from softvote.compute.precision import ComputeConfig
 
 pytestmark = pytest.mark.slow
 
@@ -121,8 +121,8 @@ def test_a_kill_before_any_rename_changes_no_bit(tmp_path: Path, untouched: list
 def probed(precision: str, deaths: int | None = None) -> None:
     """Let the probe of this process find a precision the fastest; and perhaps let it die as above."""
 
-    def fastest(model: nn.Module, shape: object, candidates: list[Execution]) -> Execution:
-        return Execution(candidates[0].device, precision, "contiguous", {})
+    def fastest(model: nn.Module, shape: object, candidates: list[ComputeConfig]) -> ComputeConfig:
+        return ComputeConfig(candidates[0].device, precision, "contiguous", {})
 
     autotune._fastest = fastest  # type: ignore[assignment]
     if deaths is not None:

@@ -17,8 +17,8 @@ from PIL import Image
 from projects import softvote
 from untrained import write_fold
 
-from softvote.ensembling.ensemble import voter_in
-from softvote.export.program import create_program, runs_here
+from softvote.ensembling.ensemble import load_ensemble
+from softvote.export.program import as_predict_fn, create_module
 from softvote.inference.loading import load_predictor
 from softvote.storage.paths import FoldFolder
 from softvote.task import Task
@@ -286,5 +286,5 @@ def test_networks_from_a_folder_compute_in_float32(tmp_path: Path, images: NDArr
     rounded = {"device": "cpu", "precision": "bf16", "memory_format": "channels_last"}
     plain = write_fold(tmp_path / "plain" / "fold0", {"model": "cnn"})
     other = write_fold(tmp_path / "rounded" / "fold0", {"model": "cnn"}, execution=rounded)
-    found = runs_here(create_program(voter_in(other.path), "cpu")[0])(images[:, None], None)
+    found = as_predict_fn(create_module(load_ensemble(other.path), "cpu")[0])(images[:, None], None)
     np.testing.assert_allclose(found, load_predictor(plain).probabilities(images[:, None]), atol=1e-6)

@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from softvote import progress
-from softvote.progress import TrainingProgress, wait_for
+from softvote.progress import TrainingProgress, poll
 
 
 class Terminal(io.StringIO):
@@ -82,7 +82,7 @@ def waited(states: list[str], clock: list[float], monkeypatch: pytest.MonkeyPatc
 
     monkeypatch.setattr(progress.time, "sleep", pause)
     seen = iter(states)
-    return wait_for("score of 7", lambda: next(seen), ("done", "failed"), 60), pauses
+    return poll("score of 7", lambda: next(seen), ("done", "failed"), 60), pauses
 
 
 @pytest.mark.parametrize("last", ["done", "failed"])

@@ -172,13 +172,13 @@ def test_a_picture_of_the_hidden_digits(
     """The digits in it sum to what the member says of rows that it was not trained on."""
     root, labels = of(request, name)
     drawn: list[Reading] = []
-    draw = plots.readings_sheet
+    draw = plots.plot_digit_readings
 
     def noted(path: Path, readings: list[Reading], columns: int, heading: str) -> None:
         drawn.extend(readings)
         draw(path, readings, columns, heading)
 
-    monkeypatch.setattr("softvote.stages.digits.readings_sheet", noted)
+    monkeypatch.setattr("softvote.stages.digits.plot_digit_readings", noted)
     assert softvote(root, "digits", "tiny") == 0
     folder = root / "models" / "tiny" / "digits"
     assert (folder / "digits.png").read_bytes().startswith(b"\x89PNG")

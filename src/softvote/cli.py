@@ -275,9 +275,9 @@ def _ensemble(parsed: argparse.Namespace) -> None:
 
 def _submit(parsed: argparse.Namespace) -> None:
     from softvote.stages import submit
-    from softvote.stages.send import Sending
+    from softvote.stages.send import SendOptions
 
-    sending = Sending(again=parsed.again, wait=not parsed.no_wait) if parsed.send else None
+    sending = SendOptions(again=parsed.again, wait=not parsed.no_wait) if parsed.send else None
     submit.run(_open(parsed), parsed.of, sending)
 
 
@@ -314,7 +314,9 @@ def _kernel(parsed: argparse.Namespace) -> None:
 def _predict(parsed: argparse.Namespace) -> None:
     from softvote.stages import predict
 
-    wanted = predict.Wanted(parsed.images, parsed.addend, parsed.resize, parsed.probabilities, parsed.to)
+    wanted = predict.PredictOptions(
+        parsed.images, parsed.addend, parsed.resize, parsed.probabilities, parsed.to
+    )
     predict.run(parsed.model, wanted)
 
 

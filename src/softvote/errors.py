@@ -10,7 +10,7 @@ class UserError(Exception):
     """
 
 
-class Problems:
+class ErrorCollector:
     """Collects every problem of one input, so that the user mends them all in one go.
 
     Args:

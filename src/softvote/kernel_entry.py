@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from softvote import __version__
-from softvote.errors import Problems, UserError
-from softvote.storage.files import read_json, write_json, write_text, written_whole
+from softvote.errors import ErrorCollector, UserError
+from softvote.storage.files import atomic_write, read_json, write_json, write_text
 from softvote.storage.fingerprints import sha256_of
 from softvote.storage.paths import Workspace
 
@@ -93,26 +93,26 @@ def _mounted(*places: str) -> Path:
 
 
 def _copy(source: Path, target: Path) -> None:
-    with written_whole(target) as temporary:
+    with atomic_write(target) as temporary:
         shutil.copyfile(source, temporary)
 
 
 def _inferred(run: Run, kernel: Kernel) -> Path:
     """The submission of networks that are trained."""
     from softvote.data.dataset import load_dataset
-    from softvote.ensembling.ensemble import composed
+    from softvote.ensembling.ensemble import from_members
     from softvote.stages.submit import write_labels
 
     _put_back(run, kernel)
     dataset = load_dataset(run.pipeline.competition, run.workspace)
-    vote = None if kernel.voter in run.pipeline.members else run.folder.voter(kernel.voter)
-    voter = composed(kernel.voter, vote, lambda member: run.folder.voter(member).folds())
+    vote = None if kernel.voter in run.pipeline.members else run.folder.predictions(kernel.voter)
+    voter = from_members(kernel.voter, vote, lambda member: run.folder.predictions(member).folds())
 
-    from softvote.ensembling.predict import voter_probabilities
+    from softvote.ensembling.predict import predict_proba
 
     for member in voter.voting:
         print(f"{member.name}: {len(member.folds)} networks, weight {member.weight:.3f}", flush=True)
-    return write_labels(run, dataset, voter_probabilities(voter, dataset.test_pixels, dataset.test_addends))
+    return write_labels(run, dataset, predict_proba(voter, dataset.test_pixels, dataset.test_addends))
 
 
 def _put_back(run: Run, kernel: Kernel) -> None:
@@ -120,7 +120,7 @@ def _put_back(run: Run, kernel: Kernel) -> None:
     from softvote.kaggle.notebook import unflattened
 
     mounted = _mounted(f"datasets/{kernel.dataset}", kernel.dataset.rpartition("/")[2])
-    problems = Problems()
+    problems = ErrorCollector()
     for name, sha256 in kernel.files.items():
         source, place = mounted / name, run.folder.path / unflattened(name)
         if not source.is_file() or sha256_of(source) != sha256:
@@ -142,7 +142,9 @@ def _trained(run: Run, kernel: Kernel, output: Path) -> Path:
         ensemble.run(run)
     submit.run(run, kernel.voter)
     voters = dict.fromkeys([*run.pipeline.members, kernel.voter])
-    write_json(output / "scores.json", {name: read_json(run.folder.voter(name).scores) for name in voters})
+    write_json(
+        output / "scores.json", {name: read_json(run.folder.predictions(name).scores) for name in voters}
+    )
     _write_log(run, output / "log.csv")
     _copy(run.workspace.ledger, output / "ledger.csv")
     return run.workspace.submissions / read_ledger(run.workspace.ledger)[-1].file
@@ -152,7 +154,7 @@ def _write_log(run: Run, path: Path) -> None:
     """The logs of all trainings in one table."""
     lines: list[list[str]] = []
     for name in run.pipeline.members:
-        for fold in run.folder.voter(name).folds():
+        for fold in run.folder.predictions(name).folds():
             header, *rows = csv.reader(fold.log.read_text(encoding="utf-8").splitlines())
             lines = lines or [["training", *header]]
             lines += [[f"{name}/{fold.path.name}", *row] for row in rows]

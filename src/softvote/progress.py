@@ -17,7 +17,7 @@ _SECONDS_A_LINE = 10.0
 _place = 0
 
 
-def take_place(place: int, screen: Path) -> None:
+def set_bar_position(place: int, screen: Path) -> None:
     """Show what this process does in a line of its own, below those of its siblings.
 
     Args:
@@ -115,7 +115,7 @@ class TrainingProgress:
 _FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 30.0
 
 
-def wait_for(
+def poll(
     what: str,
     look: Callable[[], str],
     lasting: Container[str],

@@ -10,12 +10,12 @@ import torch
 from torch import Tensor, nn
 
 from softvote.compute import autotune
-from softvote.compute.autotune import choose_execution
+from softvote.compute.autotune import choose_compute_config
 from softvote.compute.device import find_device, to_device
-from softvote.compute.precision import Execution
+from softvote.compute.precision import ComputeConfig
 from softvote.models import create_model
 from softvote.storage import cache
-from softvote.storage.cache import kept_in
+from softvote.storage.cache import disk_cache
 
 SHAPE = (8, 1, 12, 12)
 CNN = {"model": "cnn"}
@@ -25,7 +25,7 @@ CHOICES = [(p, m) for p in ("fp32", "bf16") for m in ("contiguous", "channels_la
 @pytest.fixture(autouse=True)
 def no_probe_before(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each test starts as a new process would."""
-    monkeypatch.setattr(cache, "_remembered", {})
+    monkeypatch.setattr(cache, "_in_memory", {})
 
 
 def network() -> nn.Module:
@@ -38,15 +38,15 @@ def test_what_is_asked_for_runs_without_a_probe(
     precision: str, memory_format: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(autotune, "_fastest", lambda *arguments: pytest.fail("probed"))
-    chosen = choose_execution(network(), SHAPE, precision, memory_format, CNN)
-    assert chosen == Execution(find_device(), precision, memory_format) and chosen.probe == {}
+    chosen = choose_compute_config(network(), SHAPE, precision, memory_format, CNN)
+    assert chosen == ComputeConfig(find_device(), precision, memory_format) and chosen.probe == {}
 
 
 @pytest.mark.parametrize(
     ("precision", "memory_format"), [("auto", "auto"), ("fp32", "auto"), ("auto", "channels_last")]
 )
 def test_auto_tries_what_is_left_open_and_records_it(precision: str, memory_format: str) -> None:
-    chosen = choose_execution(network(), SHAPE, precision, memory_format, CNN)
+    chosen = choose_compute_config(network(), SHAPE, precision, memory_format, CNN)
     tried = {tuple(name.split()) for name in chosen.probe}
     possible = {(p, m) for p, m in CHOICES if precision in (p, "auto") and memory_format in (m, "auto")}
     assert tried <= possible and {choice for choice in possible if choice[0] == "fp32"} <= tried
@@ -58,7 +58,7 @@ def test_auto_tries_what_is_left_open_and_records_it(precision: str, memory_form
 def test_a_probe_leaves_the_network_as_it_was() -> None:
     """Weights, BatchNorm's statistics and counters to the last bit, no gradients, still in training."""
     probed, untouched = network(), network().state_dict()
-    choose_execution(probed, SHAPE, "auto", "auto", CNN)
+    choose_compute_config(probed, SHAPE, "auto", "auto", CNN)
     after = probed.state_dict()
     assert any(name.endswith("running_mean") for name in after)
     assert all(torch.equal(after[name], untouched[name]) for name in untouched)
@@ -77,7 +77,7 @@ def speeds(monkeypatch: pytest.MonkeyPatch, seconds: dict[str, float]) -> list[s
     """Let the steps take these times; returns the list in which each probed step is noted."""
     noted: list[str] = []
 
-    def taken(model: nn.Module, images: torch.Tensor, candidate: Execution) -> float:
+    def taken(model: nn.Module, images: torch.Tensor, candidate: ComputeConfig) -> float:
         noted.append(f"{candidate.precision} {candidate.memory_format}")
         return seconds[noted[-1]]
 
@@ -88,20 +88,20 @@ def speeds(monkeypatch: pytest.MonkeyPatch, seconds: dict[str, float]) -> list[s
 @pytest.mark.parametrize("fastest", [f"{p} {m}" for p, m in CHOICES])
 def test_what_is_far_faster_is_taken(fastest: str, monkeypatch: pytest.MonkeyPatch) -> None:
     speeds(monkeypatch, {f"{p} {m}": 0.1 if f"{p} {m}" == fastest else 1.0 for p, m in CHOICES})
-    chosen = choose_execution(network(), SHAPE, "auto", "auto", CNN)
+    chosen = choose_compute_config(network(), SHAPE, "auto", "auto", CNN)
     assert f"{chosen.precision} {chosen.memory_format}" == fastest
     assert chosen.probe[fastest] == pytest.approx(SHAPE[0] / 0.1)
 
 
 def test_a_little_faster_is_not_worth_less_precision(monkeypatch: pytest.MonkeyPatch) -> None:
     speeds(monkeypatch, {f"{p} {m}": 1.0 if p == "fp32" else 0.9 for p, m in CHOICES})
-    assert choose_execution(network(), SHAPE, "auto", "auto", CNN).precision == "fp32"
+    assert choose_compute_config(network(), SHAPE, "auto", "auto", CNN).precision == "fp32"
 
 
 def test_a_network_that_bf16_changes_keeps_fp32(monkeypatch: pytest.MonkeyPatch) -> None:
     noted = speeds(monkeypatch, {f"{p} {m}": 1.0 if p == "fp32" else 0.1 for p, m in CHOICES})
     monkeypatch.setattr(autotune, "_TOLERANCE", 0.0)
-    assert choose_execution(network(), SHAPE, "auto", "auto", CNN).precision == "fp32"
+    assert choose_compute_config(network(), SHAPE, "auto", "auto", CNN).precision == "fp32"
     assert {name.split()[0] for name in noted} == {"fp32"}
 
 
@@ -114,17 +114,17 @@ def test_a_last_layer_of_zeros_hides_nothing(
     nn.init.zeros_(last.weight)
     nn.init.zeros_(last.bias)
     model = nn.Sequential(first, nn.Flatten(), last)
-    assert choose_execution(model, SHAPE, "auto", "auto", CNN).precision == precision
+    assert choose_compute_config(model, SHAPE, "auto", "auto", CNN).precision == precision
     assert not last.weight.any()
 
 
 def test_equal_networks_share_a_probe(monkeypatch: pytest.MonkeyPatch) -> None:
     noted = speeds(monkeypatch, {f"{p} {m}": 1.0 for p, m in CHOICES})
-    first = choose_execution(network(), SHAPE, "auto", "auto", CNN)
+    first = choose_compute_config(network(), SHAPE, "auto", "auto", CNN)
     count = len(noted)
-    assert choose_execution(network(), SHAPE, "auto", "auto", CNN) == first and len(noted) == count
-    choose_execution(network(), (4, *SHAPE[1:]), "auto", "auto", CNN)
-    choose_execution(network(), SHAPE, "auto", "auto", {"model": "other"})
+    assert choose_compute_config(network(), SHAPE, "auto", "auto", CNN) == first and len(noted) == count
+    choose_compute_config(network(), (4, *SHAPE[1:]), "auto", "auto", CNN)
+    choose_compute_config(network(), SHAPE, "auto", "auto", {"model": "other"})
     assert len(noted) == 3 * count
 
 
@@ -135,9 +135,9 @@ def alternating(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Let every probe find another precision the faster; returns the list of what each found."""
     found: list[str] = []
 
-    def fastest(model: nn.Module, shape: object, candidates: list[Execution]) -> Execution:
+    def fastest(model: nn.Module, shape: object, candidates: list[ComputeConfig]) -> ComputeConfig:
         found.append(("bf16", "fp32")[len(found) % 2])
-        return Execution(candidates[0].device, found[-1], "contiguous", {"fp32 contiguous": 1.5})
+        return ComputeConfig(candidates[0].device, found[-1], "contiguous", {"fp32 contiguous": 1.5})
 
     monkeypatch.setattr(autotune, "_fastest", fastest)
     return found
@@ -146,25 +146,25 @@ def alternating(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 def test_a_new_process_chooses_as_the_one_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """However the probe would end now."""
     found = alternating(monkeypatch)
-    choose = partial(choose_execution, network(), SHAPE, "auto", "auto", CNN, kept_in(tmp_path))
+    choose = partial(choose_compute_config, network(), SHAPE, "auto", "auto", CNN, disk_cache(tmp_path))
     first = choose()
     assert choose() == first and first.precision == "bf16" and len(found) == 1
     assert choose().probe == {"fp32 contiguous": 1.5}
 
 
 def test_whatever_a_choice_depends_on_makes_it_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    found, findings = alternating(monkeypatch), kept_in(tmp_path)
+    found, cache = alternating(monkeypatch), disk_cache(tmp_path)
 
     def probes(shape: tuple[int, int, int, int] = SHAPE, outputs: int = 10, model: str = "cnn") -> int:
         before, network = len(found), create_model("cnn", outputs, 1, (12, 12))
-        choose_execution(network, shape, "auto", "auto", {"model": model}, findings)
+        choose_compute_config(network, shape, "auto", "auto", {"model": model}, cache)
         return len(found) - before
 
     assert probes() == 1 and probes() == 0
     assert probes(shape=(16, *SHAPE[1:])) == 1
     assert probes(outputs=11) == 1
     assert probes(model="other") == 1
-    choose_execution(network(), SHAPE, "auto", "contiguous", CNN, findings)
+    choose_compute_config(network(), SHAPE, "auto", "contiguous", CNN, cache)
     assert len(found) == 5 and probes() == 0
     for name, other in (("processor", lambda: "another"), ("PROBE_VERSION", 0)):
         with monkeypatch.context() as patch:
@@ -181,7 +181,7 @@ def test_whatever_a_choice_depends_on_makes_it_anew(tmp_path: Path, monkeypatch:
 
 def test_a_damaged_choice_is_made_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     found = alternating(monkeypatch)
-    choose = partial(choose_execution, network(), SHAPE, "auto", "auto", CNN, kept_in(tmp_path))
+    choose = partial(choose_compute_config, network(), SHAPE, "auto", "auto", CNN, disk_cache(tmp_path))
     choose()
     (path,) = tmp_path.glob("*.json")
     path.write_text(path.read_text().replace('"bf16"', '"bf17"'))
@@ -191,9 +191,9 @@ def test_a_damaged_choice_is_made_anew(tmp_path: Path, monkeypatch: pytest.Monke
 
 @pytest.mark.parametrize(("precision", "memory_format"), CHOICES)
 def test_a_step_runs_as_chosen(precision: str, memory_format: str) -> None:
-    chosen = Execution("cpu", precision, memory_format)
-    model = chosen.place(nn.Conv2d(3, 8, 3))
-    images = chosen.lay_out(torch.rand(2, 3, 9, 9))
+    chosen = ComputeConfig("cpu", precision, memory_format)
+    model = chosen.to_device(nn.Conv2d(3, 8, 3))
+    images = chosen.to_memory_format(torch.rand(2, 3, 9, 9))
     last = memory_format == "channels_last"
     assert images.is_contiguous(memory_format=torch.channels_last) == last
     assert model.weight.is_contiguous(memory_format=torch.channels_last) == last

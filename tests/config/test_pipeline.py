@@ -8,7 +8,7 @@ import pytest
 from pydantic import ValidationError
 
 from softvote.config.competition import Competition
-from softvote.config.pipeline import Folds, LocalEngine, Pipeline, RayEngine, json_schema
+from softvote.config.pipeline import FoldsConfig, LocalEngine, Pipeline, RayEngine, json_schema
 from softvote.config.recipe import Recipe
 from softvote.config.schema import checked_name
 from softvote.task import Task
@@ -104,7 +104,7 @@ def test_numbers_of_hidden_digits_there_cannot_be(hidden: float) -> None:
     ("count", "train", "trained"), [(5, None, [0, 1, 2, 3, 4]), (5, 2, [0, 1]), (2, 9, [0, 1])]
 )
 def test_trained_folds(count: int, train: int | None, trained: list[int]) -> None:
-    assert Folds(count=count, train=train).trained == trained
+    assert FoldsConfig(count=count, train=train).trained == trained
 
 
 def test_everybody_votes_unless_some_are_named() -> None:

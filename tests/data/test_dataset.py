@@ -77,11 +77,17 @@ def test_digests_tell_pixels_labels_and_ids_apart(
     before = load_dataset(competition, workspace)
     write_sample(workspace, [f"x{name}" for name in data.TEST_IDS])
     other_ids = load_dataset(competition, workspace)
-    assert other_ids.test_digest != before.test_digest and other_ids.train_digest == before.train_digest
+    assert (
+        other_ids.test_fingerprint != before.test_fingerprint
+        and other_ids.train_fingerprint == before.train_fingerprint
+    )
     shutil.rmtree(workspace.input("digits"))
     data.write_competition(workspace.input("digits"), "pixel_csv", (digits[0], digits[1][::-1]))
     other_labels = load_dataset(competition, workspace)
-    assert other_labels.train_digest != before.train_digest and other_labels.test_digest == before.test_digest
+    assert (
+        other_labels.train_fingerprint != before.train_fingerprint
+        and other_labels.test_fingerprint == before.test_fingerprint
+    )
 
 
 def test_test_rows_follow_the_sample_submission(
@@ -202,7 +208,7 @@ def test_a_damaged_cache_is_made_anew(
     elif damage == "cut off":
         path.write_bytes(content[: len(content) // 2])
     else:
-        place = content.index(b"test_digest") + 16 if name == "facts.json" else len(content) - 1
+        place = content.index(b"test_fingerprint") + 16 if name == "facts.json" else len(content) - 1
         content[place] ^= 1
         path.write_bytes(content)
     damaged = path.read_bytes() if path.exists() else b""
@@ -327,14 +333,14 @@ def test_addends_are_kept_and_digests_tell_them_apart(
     workspace: Workspace, adder: Competition, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = load_dataset(adder, workspace)
-    for name, changed in (("train.csv", "train_digest"), ("test.csv", "test_digest")):
+    for name, changed in (("train.csv", "train_fingerprint"), ("test.csv", "test_fingerprint")):
         path = workspace.input("digits") / name
         before = path.read_text()
         line = before.splitlines()[2]
         key, addend, rest = line.split(",", 2)
         path.write_text(before.replace(line, f"{key},{int(addend) + 1},{rest}"))
         other = load_dataset(adder, workspace)
-        for digest in ("train_digest", "test_digest"):
+        for digest in ("train_fingerprint", "test_fingerprint"):
             assert (getattr(other, digest) != getattr(first, digest)) == (digest == changed)
         path.write_text(before)
     forbid_parsing(monkeypatch)

@@ -18,7 +18,7 @@ from softvote import stages
 from softvote.config.competition import Competition
 from softvote.config.recipe import ExtraTrain
 from softvote.data.dataset import Dataset, load_dataset
-from softvote.data.extra_rows import digest_of, load_extra
+from softvote.data.extra_rows import fingerprint_of, load_extra
 from softvote.scheduling.job import Job
 from softvote.scheduling.worker import training_rows
 from softvote.stages.plan import make_plan
@@ -132,16 +132,16 @@ def test_extra_labels_leave_the_addend_out(project: Path, dataset: Dataset) -> N
 
 def test_the_digest_is_of_the_content(project: Path) -> None:
     workspace, folder = Workspace(project), project / "input" / "more"
-    before = digest_of(SPEC, workspace)
+    before = fingerprint_of(SPEC, workspace)
     for name in "ild":
         content = (folder / f"{name}.npy").read_bytes()
         (folder / f"{name}.npy").write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
-        assert digest_of(SPEC, workspace) != before
+        assert fingerprint_of(SPEC, workspace) != before
         (folder / f"{name}.npy").write_bytes(content)
-    assert digest_of(SPEC, workspace) == before
-    assert digest_of(SPEC.model_copy(update={"digits": None}), workspace) != before
+    assert fingerprint_of(SPEC, workspace) == before
+    assert fingerprint_of(SPEC.model_copy(update={"digits": None}), workspace) != before
     # That the recipe holds already.
-    assert digest_of(SPEC.model_copy(update={"alone": True}), workspace) == before
+    assert fingerprint_of(SPEC.model_copy(update={"alone": True}), workspace) == before
 
 
 # ---------------------------------------------------------------- what is fed
@@ -227,11 +227,13 @@ def test_changed_content_is_trained_again(
     project: Path, change: Callable[[Path], None], which: set[str]
 ) -> None:
     assert projects.softvote(project, "folds", "tiny") == 0
-    before = {label: job.training_key for label, job in jobs_of(project).items()}
-    assert {label: job.training_key for label, job in jobs_of(project).items()} == before
+    before = {label: job.training_fingerprint for label, job in jobs_of(project).items()}
+    assert {label: job.training_fingerprint for label, job in jobs_of(project).items()} == before
     change(project / "input" / "more")
     jobs = jobs_of(project)
-    assert {job.member_name for label, job in jobs.items() if job.training_key != before[label]} == which
+    assert {
+        job.member_name for label, job in jobs.items() if job.training_fingerprint != before[label]
+    } == which
 
 
 def test_the_reason_names_the_extra_rows(project: Path) -> None:
@@ -247,18 +249,18 @@ def test_the_reason_names_the_extra_rows(project: Path) -> None:
 def test_learning_from_them_alone_is_another_training(project: Path) -> None:
     assert projects.softvote(project, "folds", "tiny") == 0
     before, after = (
-        jobs_of(project, f"members.more.extra_train.alone={alone}")["more fold 0"].training_key
+        jobs_of(project, f"members.more.extra_train.alone={alone}")["more fold 0"].training_fingerprint
         for alone in ("false", "true")
     )
-    assert before != after and before == jobs_of(project)["more fold 0"].training_key
+    assert before != after and before == jobs_of(project)["more fold 0"].training_fingerprint
 
 
 def test_rows_that_taught_its_source_make_a_member_due(project: Path) -> None:
     assert projects.softvote(project, "folds", "tiny") == 0
     chain = "members.plain.init_from=more"
-    before = jobs_of(project, chain)["plain fold 0"].training_key
+    before = jobs_of(project, chain)["plain fold 0"].training_fingerprint
     change_label(project / "input" / "more")
-    assert jobs_of(project, chain)["plain fold 0"].training_key != before
+    assert jobs_of(project, chain)["plain fold 0"].training_fingerprint != before
 
 
 # ---------------------------------------------------------------- what is refused

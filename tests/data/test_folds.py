@@ -11,7 +11,7 @@ import pytest
 from conftest import Digits
 from numpy.typing import NDArray
 
-from softvote.config.pipeline import Folds
+from softvote.config.pipeline import FoldsConfig
 from softvote.data import duplicates, folds
 from softvote.errors import UserError
 from softvote.storage.paths import PipelineFolder
@@ -128,7 +128,7 @@ def alone(labels: NDArray[np.int64]) -> NDArray[np.int64]:
 @pytest.mark.parametrize("seed", [0, 2026, 2**40])
 def test_folds_hold_each_class_alike_within_one_row(digits: Digits, count: int, seed: int) -> None:
     labels = digits[1][:600]
-    found = folds.split(labels, alone(labels), Folds(count=count), seed)
+    found = folds.split(labels, alone(labels), FoldsConfig(count=count), seed)
     assert found.dtype == np.int64 and set(found) == set(range(count))
     for label in range(10):
         rows = np.bincount(found[labels == label], minlength=count)
@@ -142,14 +142,16 @@ def test_a_group_is_in_one_fold(digits: Digits, distance: float) -> None:
     labels = np.concatenate([digits[1][:300]] * 2)
     groups = duplicates.near_identical_groups(images, distance)
     assert groups.max() + 1 <= 300
-    found = folds.split(labels, groups, Folds(count=5), 0)
+    found = folds.split(labels, groups, FoldsConfig(count=5), 0)
     for group in range(groups.max() + 1):
         assert len(set(found[groups == group])) == 1
 
 
 def test_the_seed_decides(digits: Digits) -> None:
     labels = digits[1][:200]
-    first, again, other = (folds.split(labels, alone(labels), Folds(count=4), seed) for seed in (1, 1, 2))
+    first, again, other = (
+        folds.split(labels, alone(labels), FoldsConfig(count=4), seed) for seed in (1, 1, 2)
+    )
     np.testing.assert_array_equal(first, again)
     assert (first != other).any()
 
@@ -157,7 +159,7 @@ def test_the_seed_decides(digits: Digits) -> None:
 def test_a_rare_class_is_split_as_far_as_it_goes(digits: Digits, recwarn: pytest.WarningsRecorder) -> None:
     labels = digits[1][:200].copy()
     labels[:2] = 10
-    found = folds.split(labels, alone(labels), Folds(count=5), 0)
+    found = folds.split(labels, alone(labels), FoldsConfig(count=5), 0)
     assert len(set(found)) == 5 and not [warning for warning in recwarn if "class" in str(warning.message)]
 
 
@@ -165,13 +167,13 @@ def test_fewer_different_images_than_folds() -> None:
     labels = np.zeros(9, np.int64)
     groups = np.array([0, 0, 0, 1, 1, 1, 2, 2, 2])
     with pytest.raises(UserError, match=r"^folds.count: 4 folds need as many different images, not 3$"):
-        folds.split(labels, groups, Folds(count=4), 0)
-    assert set(folds.split(labels, groups, Folds(count=3), 0)) == {0, 1, 2}
+        folds.split(labels, groups, FoldsConfig(count=4), 0)
+    assert set(folds.split(labels, groups, FoldsConfig(count=3), 0)) == {0, 1, 2}
 
 
 def test_no_class_with_enough_images() -> None:
     with pytest.raises(UserError, match=r"no class has 4 different images, one a fold; take fewer folds$"):
-        folds.split(np.arange(5), np.arange(5), Folds(count=4), 0)
+        folds.split(np.arange(5), np.arange(5), FoldsConfig(count=4), 0)
 
 
 # ---------------------------------------------------------------- the table on disk
@@ -186,7 +188,7 @@ def folder(tmp_path: Path) -> PipelineFolder:
 
 
 def origin(data: str = "abc", seed: int = 0, **spec: Any) -> dict[str, Any]:
-    return folds.origin(LABELS, data, Folds(**{"count": 2} | spec), seed)
+    return folds.fold_inputs(LABELS, data, FoldsConfig(**{"count": 2} | spec), seed)
 
 
 def test_written_and_read(folder: PipelineFolder) -> None:
@@ -231,7 +233,7 @@ def test_another_recipe_is_told_and_made_anew(folder: PipelineFolder, now: dict[
 
 def test_a_table_that_trainings_rest_on_is_not_made_anew(folder: PipelineFolder) -> None:
     folds.write_folds(folder, LABELS, ASSIGNED, origin())
-    recipe = folder.voter("cnn").fold(0).recipe
+    recipe = folder.predictions("cnn").fold(0).recipe
     recipe.parent.mkdir(parents=True)
     recipe.write_text("{}")
     assert folds.up_to_date(folder, origin())
@@ -241,7 +243,7 @@ def test_a_table_that_trainings_rest_on_is_not_made_anew(folder: PipelineFolder)
 
 def test_a_damaged_table_is_made_again_under_its_trainings(folder: PipelineFolder) -> None:
     folds.write_folds(folder, LABELS, ASSIGNED, origin())
-    recipe = folder.voter("cnn").fold(0).recipe
+    recipe = folder.predictions("cnn").fold(0).recipe
     recipe.parent.mkdir(parents=True)
     recipe.write_text("{}")
     whole = folder.folds.read_bytes()

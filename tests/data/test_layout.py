@@ -10,7 +10,7 @@ from softvote.config.competition import LabelRange
 from softvote.config.pipeline import Pipeline
 from softvote.config.pipeline_file import load_pipeline
 from softvote.data.dataset import load_dataset, read_solution
-from softvote.data.layout import recognise
+from softvote.data.layout import detect_layout
 from softvote.data.readers.registry import READERS
 from softvote.errors import UserError
 from softvote.storage.paths import Workspace
@@ -19,13 +19,13 @@ from softvote.storage.paths import Workspace
 def pipeline_of(workspace: Workspace, image: tuple[int, int] | None = None) -> Pipeline:
     """What is recognised in input/digits, through a file."""
     path = workspace.root / "digits.yaml"
-    path.write_text(recognise(workspace.input("digits"), "digits", image), encoding="utf-8")
+    path.write_text(detect_layout(workspace.input("digits"), "digits", image), encoding="utf-8")
     return load_pipeline(path)
 
 
 def error_of(workspace: Workspace, image: tuple[int, int] | None = None) -> str:
     with pytest.raises(UserError) as error:
-        recognise(workspace.input("digits"), "digits", image)
+        detect_layout(workspace.input("digits"), "digits", image)
     return str(error.value)
 
 

@@ -10,14 +10,14 @@ from conftest import Digits
 
 from softvote.ensembling.predictions import (
     Predictions,
-    joined,
+    merge_folds,
     read_predictions,
     score_from,
     write_predictions,
 )
 from softvote.errors import UserError
 from softvote.storage.files import read_json
-from softvote.storage.paths import VoterFolder
+from softvote.storage.paths import PredictionsFolder
 from softvote.task import Task
 
 LABELS = np.arange(40, dtype=np.int64) % 4
@@ -30,13 +30,13 @@ def predictions(rows: list[int], seed: int = 0, tests: int = 7) -> Predictions:
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> VoterFolder:
-    return VoterFolder(tmp_path / "cnn")
+def folder(tmp_path: Path) -> PredictionsFolder:
+    return PredictionsFolder(tmp_path / "cnn")
 
 
 def test_folds_are_put_together_in_the_order_of_rows() -> None:
     parts = [predictions([1, 5, 9], 1), predictions([0, 6], 2), predictions([2], 3)]
-    whole = joined(parts)
+    whole = merge_folds(parts)
     assert whole.rows.tolist() == [0, 1, 2, 5, 6, 9]
     np.testing.assert_array_equal(whole.oof[[1, 3, 5]], parts[0].oof)
     np.testing.assert_array_equal(whole.oof[[0, 4]], parts[1].oof)
@@ -46,7 +46,7 @@ def test_folds_are_put_together_in_the_order_of_rows() -> None:
 
 def test_rows_that_recur_are_averaged() -> None:
     parts = [predictions([1, 5], 1), predictions([0, 6], 2), predictions([1, 5], 3), predictions([0, 6], 4)]
-    whole = joined(parts)
+    whole = merge_folds(parts)
     assert whole.rows.tolist() == [0, 1, 5, 6]
     np.testing.assert_allclose(whole.oof[[1, 2]], (parts[0].oof + parts[2].oof) / 2, atol=1e-7)
     np.testing.assert_allclose(whole.oof[[0, 3]], (parts[1].oof + parts[3].oof) / 2, atol=1e-7)
@@ -55,11 +55,11 @@ def test_rows_that_recur_are_averaged() -> None:
 
 def test_test_rows_are_averaged() -> None:
     parts = [predictions([row], row) for row in range(3)]
-    np.testing.assert_allclose(joined(parts).test, sum(part.test for part in parts) / 3, atol=1e-7)
-    np.testing.assert_array_equal(joined(parts[:1]).test, parts[0].test)
+    np.testing.assert_allclose(merge_folds(parts).test, sum(part.test for part in parts) / 3, atol=1e-7)
+    np.testing.assert_array_equal(merge_folds(parts[:1]).test, parts[0].test)
 
 
-def test_written_and_read(folder: VoterFolder) -> None:
+def test_written_and_read(folder: PredictionsFolder) -> None:
     written = predictions([3, 8, 20])
     write_predictions(folder, written, LABELS, Task(10), {"key": "abc"})
     read = read_predictions(folder)
@@ -68,7 +68,7 @@ def test_written_and_read(folder: VoterFolder) -> None:
         assert getattr(read, name).dtype == getattr(written, name).dtype
 
 
-def test_scores_are_of_the_rows_that_are_there(folder: VoterFolder) -> None:
+def test_scores_are_of_the_rows_that_are_there(folder: PredictionsFolder) -> None:
     written = predictions(list(range(5, 35)))
     write_predictions(folder, written, LABELS, Task(10), {"key": "abc"})
     facts = read_json(folder.scores)
@@ -80,7 +80,7 @@ def test_scores_are_of_the_rows_that_are_there(folder: VoterFolder) -> None:
     assert accuracy.percent and not loss.percent and loss.standard_error > 0
 
 
-def test_the_scores_mark_what_is_done(folder: VoterFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_scores_mark_what_is_done(folder: PredictionsFolder, monkeypatch: pytest.MonkeyPatch) -> None:
     """Stopped in between, no old scores stand beside new probabilities."""
     write_predictions(folder, predictions([1, 2]), LABELS, Task(10), {"key": "old"})
 
@@ -95,7 +95,7 @@ def test_the_scores_mark_what_is_done(folder: VoterFolder, monkeypatch: pytest.M
 
 @pytest.mark.parametrize("name", ["oof.npz", "test.npy"])
 @pytest.mark.parametrize("damage", ["missing", "empty", "cut", "text", "other"])
-def test_damaged_files_are_one_line(folder: VoterFolder, name: str, damage: str) -> None:
+def test_damaged_files_are_one_line(folder: PredictionsFolder, name: str, damage: str) -> None:
     write_predictions(folder, predictions([1, 2]), LABELS, Task(10), {"key": "abc"})
     path = folder.path / name
     content = path.read_bytes()
@@ -113,7 +113,7 @@ def test_damaged_files_are_one_line(folder: VoterFolder, name: str, damage: str)
     assert "\n" not in str(caught.value)
 
 
-def test_real_labels_score_as_they_should(folder: VoterFolder, digits: Digits) -> None:
+def test_real_labels_score_as_they_should(folder: PredictionsFolder, digits: Digits) -> None:
     """Certain and right is accuracy 1 and log loss 0."""
     oof = np.eye(10, dtype=np.float32)[digits[1]]
     rows = np.arange(len(oof))
@@ -125,10 +125,10 @@ def test_real_labels_score_as_they_should(folder: VoterFolder, digits: Digits) -
 def test_the_mean_of_folds_is_taken_in_double_precision_whether_held_or_mapped(tmp_path: Path) -> None:
     parts = [predictions([row], row, tests=50) for row in range(5)]
     expected = np.mean([part.test for part in parts], axis=0, dtype=np.float64).astype(np.float32)
-    np.testing.assert_array_equal(joined(parts).test, expected)
+    np.testing.assert_array_equal(merge_folds(parts).test, expected)
     for row, part in enumerate(parts):
-        write_predictions(VoterFolder(tmp_path / f"fold{row}"), part, LABELS, Task(10), {})
-    read = [read_predictions(VoterFolder(tmp_path / f"fold{row}")) for row in range(5)]
+        write_predictions(PredictionsFolder(tmp_path / f"fold{row}"), part, LABELS, Task(10), {})
+    read = [read_predictions(PredictionsFolder(tmp_path / f"fold{row}")) for row in range(5)]
     assert all(isinstance(part.test, np.memmap) for part in read)
-    np.testing.assert_array_equal(joined(read).test, expected)
-    assert type(joined(read[:1]).test) is np.ndarray
+    np.testing.assert_array_equal(merge_folds(read).test, expected)
+    assert type(merge_folds(read[:1]).test) is np.ndarray

@@ -15,7 +15,7 @@ from sklearn.neighbors import KNeighborsClassifier
 from sklearn.tree import DecisionTreeClassifier
 
 from softvote.ensembling import comparison, vote
-from softvote.ensembling.comparison import Row
+from softvote.ensembling.comparison import ComparisonRow
 from softvote.ensembling.rules import RULES
 from softvote.errors import UserError
 from softvote.metrics import scores
@@ -198,9 +198,9 @@ def test_two_classes_are_enough(rule: comparison.Rule) -> None:
 
 
 def test_the_pipeline_schema_knows_every_rule() -> None:
-    from softvote.config.pipeline import Ensemble
+    from softvote.config.pipeline import EnsembleConfig
 
-    allowed = Ensemble.model_json_schema()["properties"]["rule"]["enum"]
+    allowed = EnsembleConfig.model_json_schema()["properties"]["rule"]["enum"]
     assert sorted(allowed) == sorted(["auto", "shares", *RULES])
 
 
@@ -370,10 +370,10 @@ def test_comparison_of_a_single_member_in_one_fold() -> None:
         comparison.choose_rule("greedy", table)
 
 
-def row(name: str, gain: float, error: float, kind: str = "rule") -> comparison.Row:
+def row(name: str, gain: float, error: float, kind: str = "rule") -> comparison.ComparisonRow:
     difference = None if name == "mean" else scores.Difference(gain, error, 1000)
     score = scores.Score(0.9, 0.01, 1000)
-    return comparison.Row(name, kind, score, score, difference, difference)  # type: ignore[arg-type]
+    return comparison.ComparisonRow(name, kind, score, score, difference, difference)  # type: ignore[arg-type]
 
 
 def test_the_mean_stays_unless_a_rule_is_better_by_more_than_two_standard_errors() -> None:
@@ -404,11 +404,11 @@ def test_words_say_what_each_rule_is_worth_against_the_best_member() -> None:
     same, better = Difference(0.0, 0.001, 100), Difference(0.01, 0.001, 100)
     score = Score(0.9, 0.01, 100)
     table = [
-        Row("cnn", "member", score, score, same, None),
-        Row("resnet5", "member", score, score, same, same),
-        Row("mean", "rule", score, score, None, better),
-        Row("mean_logits", "rule", score, score, same, same),
-        Row("greedy", "rule"),
+        ComparisonRow("cnn", "member", score, score, same, None),
+        ComparisonRow("resnet5", "member", score, score, same, same),
+        ComparisonRow("mean", "rule", score, score, None, better),
+        ComparisonRow("mean_logits", "rule", score, score, same, same),
+        ComparisonRow("greedy", "rule"),
     ]
     *_, legend, first, second = render_table(table).splitlines()
     assert legend.startswith("±")

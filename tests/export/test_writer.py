@@ -24,12 +24,12 @@ from torch import Tensor, nn
 from untrained import EXECUTION, write_fold
 
 import softvote as package
-from softvote.ensembling.ensemble import Voter, VotingMember
-from softvote.ensembling.predictions import Predictions, joined, read_predictions, write_predictions
+from softvote.ensembling.ensemble import Ensemble, EnsembleMember
+from softvote.ensembling.predictions import Predictions, merge_folds, read_predictions, write_predictions
 from softvote.ensembling.vote import Space, soft_vote
 from softvote.errors import UserError
 from softvote.export import program, writer
-from softvote.export.program import Program, create_program, open_program, runs_here
+from softvote.export.program import EnsembleModule, as_predict_fn, create_module, load_exported
 from softvote.export.writer import Check, write_program
 from softvote.heads import create_head
 from softvote.heads.base import HeadSpec
@@ -154,7 +154,7 @@ def test_the_facts_travel_with_each_file(finished: Path) -> None:
     recipe = json.loads((finished / "models" / "tiny" / "shifted" / "fold1" / "recipe.json").read_text())
     assert facts["members"][0]["folds"][1]["weights_sha256"] == recipe["weights_sha256"]
     for path in (folder.torch, folder.onnx):
-        signature, _ = open_program(path)
+        signature, _ = load_exported(path)
         assert signature.facts() == {name: facts[name] for name in ("classes", "image", "addend")}
         assert facts["largest_difference_from_test"][path.name] < 1e-5
     assert sorted(path.name for path in folder.path.iterdir()) == [
@@ -174,14 +174,14 @@ def test_no_file_names_a_folder_of_this_machine(finished: Path) -> None:
 def test_any_number_of_images(finished: Path) -> None:
     images = np.load(finished / "test.npy")[:, None]
     for path in (exported(finished).torch, exported(finished).onnx):
-        _, run = open_program(path)
+        _, run = load_exported(path)
         for count in (1, 2, 33):
             np.testing.assert_allclose(run(images[:count], None), stored(finished)[:count], atol=1e-5)
 
 
 def test_batches_do_not_matter(finished: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(predictor, "_PIXELS_A_BATCH", 7 * SIDE**2)
-    found = open_program(exported(finished).onnx)[1](np.load(finished / "test.npy")[:, None], None)
+    found = load_exported(exported(finished).onnx)[1](np.load(finished / "test.npy")[:, None], None)
     np.testing.assert_allclose(found, stored(finished), atol=1e-5)
 
 
@@ -191,7 +191,7 @@ def test_a_member_trained_in_bfloat16_in_another_folder(project: Path, tmp_path:
     folder = ExportFolder(tmp_path / "here")
     facts = json.loads(folder.facts.read_text())
     assert [fold["trained_in"] for fold in facts["members"][0]["folds"]] == ["bf16 on cpu"] * 2
-    found = open_program(folder.torch)[1](np.load(project / "test.npy")[:, None], None)
+    found = load_exported(folder.torch)[1](np.load(project / "test.npy")[:, None], None)
     off = np.abs(found - stored(project, "rounded")).max()
     assert 1e-6 < off < 0.02  # rounded to 8 bits, and yet the same networks
     assert not exported(project, "rounded").path.exists()
@@ -210,13 +210,13 @@ def test_done_work_is_left_alone_and_changed_work_is_done_again(
 
     written: list[Any] = []
 
-    def write(voter: Voter, *_: Any) -> dict[str, float]:
+    def write(voter: Ensemble, *_: Any) -> dict[str, float]:
         written.append(
             [writer._facts(voter, signature, {})["members"][k]["folds"][0]["shift"] for k in (0, 1)]
         )
         return NO_DIFFERENCES
 
-    signature, _ = open_program(exported(project).torch)
+    signature, _ = load_exported(exported(project).torch)
     monkeypatch.setattr(writer, "write_program", write)
     onnx = exported(project).onnx
     onnx.write_bytes(onnx.read_bytes()[:-1])
@@ -253,7 +253,7 @@ def test_a_file_with_other_numbers_does_not_take_its_place(
 
     monkeypatch.setattr(writer, "_write_torch", some_file)
     monkeypatch.setattr(writer, "_write_onnx", some_file)
-    monkeypatch.setattr(writer, "open_program", bad)
+    monkeypatch.setattr(writer, "load_exported", bad)
     with pytest.raises(UserError, match=rf"{which}: would differ from the networks by 0.5"):
         write_program(of(fold), folder, {}, check)
     assert {path.read_bytes() for path in folder.path.iterdir()} == {b"before"}
@@ -266,7 +266,7 @@ def test_without_the_packages(finished: Path, monkeypatch: pytest.MonkeyPatch) -
     with pytest.raises(UserError, match=r"needs onnx, onnxscript, onnxruntime; install with: pip install"):
         writer.require_packages()
     with pytest.raises(UserError, match=r"program.onnx: needs onnxruntime; install with"):
-        open_program(exported(finished).onnx)
+        load_exported(exported(finished).onnx)
 
 
 def test_too_large_for_one_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -279,8 +279,8 @@ def test_too_large_for_one_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_networks_that_do_not_give_what_is_stored(tmp_path: Path, precision: str) -> None:
-    execution = EXECUTION | {"precision": precision}
-    fold = write_fold(tmp_path / "cnn" / "fold0", {"model": "cnn"}, execution=execution)
+    compute_config = EXECUTION | {"precision": precision}
+    fold = write_fold(tmp_path / "cnn" / "fold0", {"model": "cnn"}, execution=compute_config)
     check = check_of(fold)
     writer.refuse_others(of(fold), check)
     for wrong in (0.005, np.nan):
@@ -309,18 +309,20 @@ def test_a_vote_that_is_not_of_what_is_stored(tmp_path: Path) -> None:
     one = write_fold(tmp_path / "one" / "fold0", {"model": "cnn"})
     two = write_fold(tmp_path / "two" / "fold0", {"model": "cnn"}, seed=1)
     checks = check_of(one), check_of(two)
-    members = [VotingMember("one", 0.25, [one]), VotingMember("two", 0.75, [two])]
+    members = [EnsembleMember("one", 0.25, [one]), EnsembleMember("two", 0.75, [two])]
     right = soft_vote([check.stored for check in checks], np.array([0.25, 0.75]), "logit")
-    writer.refuse_others(Voter("vote", members, "greedy", "logit"), replace(checks[0], stored=right))
+    writer.refuse_others(Ensemble("vote", members, "greedy", "logit"), replace(checks[0], stored=right))
     for wrong in (right + np.float32(0.005), right * np.float32(np.nan)):
         with pytest.raises(UserError, match=r"vote: its test.npy differs by .* from those of its folds; del"):
-            writer.refuse_others(Voter("vote", members, "greedy", "logit"), replace(checks[0], stored=wrong))
+            writer.refuse_others(
+                Ensemble("vote", members, "greedy", "logit"), replace(checks[0], stored=wrong)
+            )
 
 
 def test_what_the_refusal_says_mends_it(
     project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def check_only(voter: Voter, folder: ExportFolder, origin: Any, check: Check) -> dict[str, float]:
+    def check_only(voter: Ensemble, folder: ExportFolder, origin: Any, check: Check) -> dict[str, float]:
         writer.refuse_others(voter, check)
         return NO_DIFFERENCES
 
@@ -358,8 +360,8 @@ KINDS: dict[str, tuple[str, Task, tuple[int, int, int]]] = {
 }
 
 
-def of(*folds: FoldFolder) -> Voter:
-    return Voter("one", [VotingMember("one", 1.0, list(folds))])
+def of(*folds: FoldFolder) -> Ensemble:
+    return Ensemble("one", [EnsembleMember("one", 1.0, list(folds))])
 
 
 def check_of(fold: FoldFolder, task: Task | None = None, image: tuple[int, int, int] = (1, 8, 8)) -> Check:
@@ -408,7 +410,7 @@ def test_every_network_and_head(name: str, tmp_path: Path, monkeypatch: pytest.M
             assert known["probabilities"].shape == (1, 19)
     if name == "cnn":  # a vote of logits looks at the small shares of a number as well
         small = (check.stored < 1e-20) & (check.stored > 1e-36)
-        given = open_program(tmp_path / "export" / "program.onnx")[1](check.images, check.addends)
+        given = load_exported(tmp_path / "export" / "program.onnx")[1](check.images, check.addends)
         assert small[:, :9].any() and small[:, 9:].any()
         np.testing.assert_allclose(np.log(given[small]), np.log(check.stored[small]), atol=1e-3)
 
@@ -468,20 +470,20 @@ def test_the_vote_is_that_of_the_ensemble_stage(space: Space) -> None:
     folds[0, :, :5] = np.eye(7, dtype=np.float32)[:5]  # sure to the last bit, and they contradict
     folds[1, :, :5] = np.eye(7, dtype=np.float32)[1:6]
     none = np.zeros(0, np.int64), np.zeros((0, 7), np.float32)
-    members = [joined([Predictions(*none, test) for test in member]).test for member in folds]
+    members = [merge_folds([Predictions(*none, test) for test in member]).test for member in folds]
     weights = np.array([0.5, 0.3, 0.2])
     predictors: Any = [[Fixed(test) for test in member] for member in folds]
-    found = Program(predictors, weights.tolist(), space)(torch.zeros(50, 1, 2, 2))
+    found = EnsembleModule(predictors, weights.tolist(), space)(torch.zeros(50, 1, 2, 2))
     np.testing.assert_allclose(found.numpy(), soft_vote(members, weights, space), atol=2e-6)
 
 
 def test_a_member_without_weight_is_left_out(tmp_path: Path) -> None:
     one = write_fold(tmp_path / "one" / "fold0", {"model": "cnn"})
     two = write_fold(tmp_path / "two" / "fold0", {"model": "cnn"}, seed=1)
-    voter = Voter("vote", [VotingMember("one", 0.0, [one]), VotingMember("two", 1.0, [two])], "greedy")
+    voter = Ensemble("vote", [EnsembleMember("one", 0.0, [one]), EnsembleMember("two", 1.0, [two])], "greedy")
     check = check_of(two)
-    found, _ = create_program(voter, "cpu")
-    np.testing.assert_allclose(runs_here(found)(check.images, None), check.stored, atol=1e-6)
+    found, _ = create_module(voter, "cpu")
+    np.testing.assert_allclose(as_predict_fn(found)(check.images, None), check.stored, atol=1e-6)
     assert len(found.networks) == 1
 
 
@@ -489,7 +491,7 @@ def test_trainings_of_other_classes_do_not_vote_together(tmp_path: Path) -> None
     one = write_fold(tmp_path / "one" / "fold0", {"model": "cnn"})
     two = write_fold(tmp_path / "one" / "fold1", {"model": "cnn"}, task=Task(9))
     with pytest.raises(UserError, match=r"fold1: has other classes or images than .*fold0; run the train"):
-        create_program(of(one, two), "cpu")
+        create_module(of(one, two), "cpu")
 
 
 # ---------------------------------------------------------------- what is no program
@@ -502,7 +504,7 @@ def test_damaged_programs_are_one_line(finished: Path, tmp_path: Path, suffix: s
     path = tmp_path / f"damaged{suffix}"
     path.write_bytes({"text": b"nonsense", "empty": b"", "cut": whole[: len(whole) // 2]}[damage])
     with pytest.raises(UserError, match=r"is no program of softvote export, or damaged") as caught:
-        open_program(path)
+        load_exported(path)
     assert "\n" not in str(caught.value)
 
 
@@ -526,4 +528,4 @@ def test_another_program_is_refused(tmp_path: Path) -> None:
     other = torch.export.export(nn.Linear(2, 2), (torch.zeros(1, 2),))
     torch.export.save(other, tmp_path / "other.pt2")
     with pytest.raises(UserError, match=r"it names no classes"):
-        open_program(tmp_path / "other.pt2")
+        load_exported(tmp_path / "other.pt2")

@@ -17,11 +17,11 @@ from numpy.typing import NDArray
 from projects import softvote, write_project
 from untrained import EXECUTION, write_fold
 
-from softvote.compute.precision import Execution
+from softvote.compute.precision import ComputeConfig
 from softvote.config.recipe import Member
 from softvote.data.normalisation import Normalisation
-from softvote.ensembling.ensemble import Voter, VotingMember
-from softvote.ensembling.predict import voter_probabilities
+from softvote.ensembling.ensemble import Ensemble, EnsembleMember
+from softvote.ensembling.predict import predict_proba
 from softvote.ensembling.vote import Space, soft_vote
 from softvote.errors import UserError
 from softvote.heads import HEADS, create_head
@@ -113,7 +113,7 @@ def test_no_images_are_none_of_each_thing(digits: Digits) -> None:
         assert number.outputs(none, addends).shape == (0, 1)
     assert number.probabilities(none, np.zeros(0, np.int64)).shape == (0, 19)
     network = create_network(Member(model="slot_cnn", head="digits"), Task(37, 4), (1, 40, 40))
-    looking = Predictor(network, number.normalisation, number.execution)
+    looking = Predictor(network, number.normalisation, number.compute_config)
     images = np.zeros((2, 1, 40, 40), np.uint8)
     some, nowhere = looking.attention(images), looking.attention(images[:0])
     assert some is not None and nowhere is not None and nowhere.shape == (0, *some.shape[1:])
@@ -162,7 +162,10 @@ def test_shifted_views_are_averaged(trained: FoldFolder, digits: Digits) -> None
 
 def test_the_recipe_says_how_to_predict(trained: FoldFolder) -> None:
     predictor = load_predictor(trained)
-    assert (predictor.execution.precision, predictor.execution.memory_format) == ("fp32", "contiguous")
+    assert (predictor.compute_config.precision, predictor.compute_config.memory_format) == (
+        "fp32",
+        "contiguous",
+    )
     assert replace(predictor, shift=0).normalisation.mean[0] > 0
 
 
@@ -206,7 +209,9 @@ def predictor(head: str, task: Task, shift: int = 0) -> Predictor:
     """An untrained network with outputs that differ from image to image."""
     torch.manual_seed(0)
     network = create_network(Member(model="cnn", head=head), task, (1, 8, 8))
-    return Predictor(network, Normalisation((78.0,), (96.0,)), Execution("cpu", "fp32", "contiguous"), shift)
+    return Predictor(
+        network, Normalisation((78.0,), (96.0,)), ComputeConfig("cpu", "fp32", "contiguous"), shift
+    )
 
 
 @pytest.fixture
@@ -229,7 +234,7 @@ def test_a_row_has_no_part_in_its_own_probabilities(head: str, shift: int, rows:
         np.testing.assert_array_equal(after[row], before[row])
         changed = (after != before).any(axis=1)
         # Only a head that measures looks at labels at all, and at every other row's.
-        assert changed.any() == trained.network.head.measures
+        assert changed.any() == trained.network.head.needs_calibration
         assert not changed[row % 2 :: 2].any()
 
 
@@ -247,7 +252,7 @@ def test_each_half_is_measured_on_the_other(
     for half, other in ((slice(0, None, 2), slice(1, None, 2)), (slice(1, None, 2), slice(0, None, 2))):
         outputs = torch.from_numpy(trained.outputs(images[other], addends[other]))
         values = torch.from_numpy(labels[other] - addends[other])
-        measured = trained.network.head.fitted(outputs, values)
+        measured = trained.network.head.calibrate(outputs, values)
         network = replace(trained.network, head=measured)
         found[half] = replace(trained, network=network).probabilities(images[half], addends[half])
     np.testing.assert_array_equal(trained.out_of_fold(images, addends, labels), found)
@@ -265,14 +270,14 @@ def test_a_single_row_has_no_part_in_its_own_probabilities(rows: Rows) -> None:
     """Not even where the head was fitted on it, as that of a fold of one row is."""
     images, addends, labels = (part[:1] for part in rows)
     plain = predictor("regression", ADDER)
-    found = plain.fitted(images, addends, labels).out_of_fold(images, addends, labels)
+    found = plain.calibrate(images, addends, labels).out_of_fold(images, addends, labels)
     np.testing.assert_array_equal(found, plain.probabilities(images, addends))
 
 
 def test_without_addends(digits: Digits) -> None:
     trained = predictor("regression", Task(10))
     found = trained.out_of_fold(digits[0][:40][:, None], None, digits[1][:40])
-    fitted = trained.fitted(digits[0][:40][:, None], None, digits[1][:40])
+    fitted = trained.calibrate(digits[0][:40][:, None], None, digits[1][:40])
     assert found.shape == (40, 10) and fitted.network.head.facts()["width"] > 1
 
 
@@ -295,7 +300,7 @@ def test_a_regression_keeps_what_all_of_its_fold_measured(tmp_path: Path, digits
     images, labels, trained = digits[0][where][:, None], digits[1][where], load_predictor(folder)
     unmeasured = create_head("regression", HeadSpec(10))
     plain = replace(trained, network=replace(trained.network, head=unmeasured))
-    measured = plain.fitted(images, None, labels).network.head.facts()
+    measured = plain.calibrate(images, None, labels).network.head.facts()
     assert read_json(folder.recipe)["head"] == pytest.approx(measured)
     np.testing.assert_array_equal(found, plain.out_of_fold(images, None, labels))
     test_images = digits[0][TRAIN : TRAIN + TEST][:, None]
@@ -307,7 +312,7 @@ def test_a_regression_keeps_what_all_of_its_fold_measured(tmp_path: Path, digits
 
 
 @pytest.fixture
-def members(tmp_path: Path) -> list[VotingMember]:
+def members(tmp_path: Path) -> list[EnsembleMember]:
     """Two members of two networks each, of which the second ran in bfloat16; a third that is not there."""
     rounded = EXECUTION | {"precision": "bf16"}
     plain = [write_fold(tmp_path / f"a{fold}", {"model": "cnn"}, seed=fold) for fold in (0, 1)]
@@ -316,38 +321,38 @@ def members(tmp_path: Path) -> list[VotingMember]:
         for fold in (0, 1)
     ]
     gone = [FoldFolder(tmp_path / "gone")]
-    return [VotingMember("a", 0.75, plain), VotingMember("b", 0.25, half), VotingMember("c", 0.0, gone)]
+    return [EnsembleMember("a", 0.75, plain), EnsembleMember("b", 0.25, half), EnsembleMember("c", 0.0, gone)]
 
 
-def mean_of(member: VotingMember, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+def mean_of(member: EnsembleMember, images: NDArray[np.uint8]) -> NDArray[np.float32]:
     """As the train stage puts folds together: summed in double precision."""
     found = [load_predictor(fold).probabilities(images).astype(np.float64) for fold in member.folds]
     return ((found[0] + found[1]) / 2).astype(np.float32)
 
 
 @pytest.mark.parametrize("space", ["probability", "logit"])
-def test_a_voter_votes_by_its_networks(members: list[VotingMember], digits: Digits, space: Space) -> None:
+def test_a_voter_votes_by_its_networks(members: list[EnsembleMember], digits: Digits, space: Space) -> None:
     images = digits[0][:40][:, None]
     each = [mean_of(member, images) for member in members[:2]]
     expected = soft_vote(each, np.array([0.75, 0.25]), space)
-    found = voter_probabilities(Voter("vote", members, "greedy", space), images)
+    found = predict_proba(Ensemble("vote", members, "greedy", space), images)
     np.testing.assert_array_equal(found, expected)
     assert found.dtype == np.float32
 
 
-def test_a_member_alone_is_the_mean_of_its_networks(members: list[VotingMember], digits: Digits) -> None:
+def test_a_member_alone_is_the_mean_of_its_networks(members: list[EnsembleMember], digits: Digits) -> None:
     images, alone = digits[0][:40][:, None], replace(members[1], weight=1.0)
-    found = voter_probabilities(Voter("b", [alone]), images)
+    found = predict_proba(Ensemble("b", [alone]), images)
     np.testing.assert_array_equal(found, mean_of(alone, images))
     for fold in alone.folds:  # the same in float32 differs, so it was computed as it was trained
         fold.recipe.write_text(json.dumps(read_json(fold.recipe) | {"execution": EXECUTION}))
-    assert (voter_probabilities(Voter("b", [alone]), images) != found).any()
+    assert (predict_proba(Ensemble("b", [alone]), images) != found).any()
 
 
 def test_a_voter_of_sums_is_told_the_addends(tmp_path: Path, digits: Digits) -> None:
     images, addends = digits[0][:20][:, None], np.arange(20) % 10
     fold = write_fold(tmp_path / "sum", {"model": "cnn", "head": "digits"}, task=ADDER)
-    voter = Voter("sum", [VotingMember("sum", 1.0, [fold])])
+    voter = Ensemble("sum", [EnsembleMember("sum", 1.0, [fold])])
     expected = load_predictor(fold).probabilities(images, addends)
-    np.testing.assert_array_equal(voter_probabilities(voter, images, addends), expected)
-    assert (voter_probabilities(voter, images, (addends + 1) % 10) != expected).any()
+    np.testing.assert_array_equal(predict_proba(voter, images, addends), expected)
+    assert (predict_proba(voter, images, (addends + 1) % 10) != expected).any()

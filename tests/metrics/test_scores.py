@@ -28,20 +28,20 @@ def test_accuracy_and_log_loss_are_those_of_scikit_learn() -> None:
 def test_standard_error_prints_like_the_textbook_one_on_a_large_set() -> None:
     right = np.arange(28_000) < 0.997 * 28_000
     textbook = math.sqrt(0.997 * 0.003 / 28_000)
-    assert str(scores.share(right)) == "99.70 ± 0.03 %" == f"99.70 ± {100 * textbook:.2f} %"
+    assert str(scores.proportion(right)) == "99.70 ± 0.03 %" == f"99.70 ± {100 * textbook:.2f} %"
 
 
 @pytest.mark.parametrize("right", [True, False])
 @pytest.mark.parametrize("rows", [1, 100, 28_000])
 def test_no_mistakes_is_not_certainty(right: bool, rows: int) -> None:
-    score = scores.share(np.full(rows, right))
+    score = scores.proportion(np.full(rows, right))
     assert score.value == float(right)
     assert 0.15 / rows < score.standard_error < 2 / rows
     assert not str(score).endswith("± 0.00 %")
 
 
 def test_standard_error_of_accuracy_is_the_spread_over_draws() -> None:
-    draws = [scores.share(RNG.random(400) < 0.9) for _ in range(2000)]
+    draws = [scores.proportion(RNG.random(400) < 0.9) for _ in range(2000)]
     spread = np.std([draw.value for draw in draws])
     assert np.mean([draw.standard_error for draw in draws]) == pytest.approx(spread, rel=0.08)
 
@@ -104,11 +104,11 @@ def test_a_handful_of_rows_is_noise(won: int, expected: str) -> None:
 
 
 def test_words() -> None:
-    assert scores.in_words(0.021, 0.01) == "better by more than two standard errors"
-    assert scores.in_words(-0.021, 0.01) == "worse by more than two standard errors"
-    assert scores.in_words(0.02, 0.01) == scores.in_words(-0.02, 0.01)
-    assert scores.in_words(0.02, 0.01).startswith("noise")
-    assert scores.in_words(math.nan, 0.01).startswith("noise")
+    assert scores.verdict_text(0.021, 0.01) == "better by more than two standard errors"
+    assert scores.verdict_text(-0.021, 0.01) == "worse by more than two standard errors"
+    assert scores.verdict_text(0.02, 0.01) == scores.verdict_text(-0.02, 0.01)
+    assert scores.verdict_text(0.02, 0.01).startswith("noise")
+    assert scores.verdict_text(math.nan, 0.01).startswith("noise")
 
 
 def test_what_cannot_be_scored_is_refused() -> None:
@@ -119,6 +119,6 @@ def test_what_cannot_be_scored_is_refused() -> None:
         with pytest.raises(ValueError):
             scores.log_loss(probabilities, np.array(labels, np.int64))
     with pytest.raises(ValueError, match="no rows"):
-        scores.share(np.zeros(0, bool))
+        scores.proportion(np.zeros(0, bool))
     with pytest.raises(ValueError, match="cannot pair"):
         scores.paired_difference(np.ones(2, bool), np.ones(3, bool))

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from softvote.models.layers import Flatten, Layers, add_relu
+from softvote.models.layers import Flatten, FusedSequential, add_relu
 from softvote.models.resnet5 import resnet5
 
 
@@ -84,7 +84,7 @@ OURS = "_NormPoolReLU"
 def test_neighbours_go_in_one_and_give_the_same(layers: list[nn.Module], made_by: list[str]) -> None:
     features = torch.randn(4, 32, 12, 6, generator=torch.Generator().manual_seed(0))
     features = features.to(memory_format=torch.channels_last).requires_grad_()
-    found = Layers(*layers)(features)
+    found = FusedSequential(*layers)(features)
     assert steps(found) == made_by
     torch.testing.assert_close(found, nn.Sequential(*layers)(features), rtol=1e-4, atol=1e-5)
 
@@ -92,7 +92,7 @@ def test_neighbours_go_in_one_and_give_the_same(layers: list[nn.Module], made_by
 @pytest.mark.usefixtures("one_thread")
 def test_few_channels_are_pooled_by_pytorch() -> None:
     features = torch.randn(4, 10, 12, 6).to(memory_format=torch.channels_last).requires_grad_()
-    assert steps(Layers(nn.MaxPool2d(2), nn.ReLU())(features)) == ["Relu", "MaxPool2DWithIndices"]
+    assert steps(FusedSequential(nn.MaxPool2d(2), nn.ReLU())(features)) == ["Relu", "MaxPool2DWithIndices"]
 
 
 @pytest.mark.usefixtures("one_thread")

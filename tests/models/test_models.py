@@ -18,15 +18,15 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional
 
-from softvote.compute.precision import Execution
+from softvote.compute.precision import ComputeConfig
 from softvote.errors import UserError
 from softvote.models import (
     count_parameters,
     create_model,
     freeze_backbone,
+    load_backbone,
     own_models,
     resnet50_regressor,
-    take_over,
     takes_addend,
     without_published_weights,
 )
@@ -218,8 +218,8 @@ def test_one_thread_learns_what_pytorchs_layers_learn(
     name: str, precision: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """On one thread some layers are loops of ours (softvote.ops.fused_ops)."""
-    execution = Execution("cpu", precision, "channels_last")
-    network, batch = execution.place(built(name)), execution.lay_out(batch_for(name))
+    compute_config = ComputeConfig("cpu", precision, "channels_last")
+    network, batch = compute_config.to_device(built(name)), compute_config.to_memory_format(batch_for(name))
     let_gradients_through(network)
     target = torch.randn(len(batch), NETWORKS[name].outputs, generator=torch.Generator().manual_seed(2))
     threads, gradients, made = torch.get_num_threads(), [], list[Any]()
@@ -227,10 +227,10 @@ def test_one_thread_learns_what_pytorchs_layers_learn(
     monkeypatch.setattr(fused_ops, "norm_pool_relu", lambda *a, **k: made.append(a) or loops(*a, **k))
     torch.set_num_threads(1)
     try:
-        for serves in (fused_ops.serves, lambda *_: False):
-            monkeypatch.setattr(fused_ops, "serves", serves)
+        for serves in (fused_ops.can_fuse, lambda *_: False):
+            monkeypatch.setattr(fused_ops, "can_fuse", serves)
             torch.manual_seed(0)
-            with execution.autocast():
+            with compute_config.autocast():
                 outputs = outputs_of(network, batch)
             network.zero_grad()
             # To a target, because the squares of what ends in batch norm always have the same sum.
@@ -849,7 +849,7 @@ def test_a_frozen_network_learns_in_its_classifiers_alone(network: Any, classifi
 def test_both_classifiers_start_afresh_where_they_do_not_fit() -> None:
     source, model = distilled(4).state_dict(), distilled(10)
     before = {name: value.clone() for name, value in model.state_dict().items()}
-    take_over(model, source)
+    load_backbone(model, source)
     for name, value in model.state_dict().items():
         expected = before if name.startswith(("head.", "head_dist.")) else source
         assert torch.equal(value, expected[name]), name

@@ -183,32 +183,32 @@ def test_a_gradient_may_lie_otherwise() -> None:
 
 def test_pytorchs_layers_stay_where_the_loops_do_not_serve() -> None:
     x, layer = features((2, 32, 4, 4)), norm(32)
-    assert fused_ops.serves(x, layer)
-    assert not fused_ops.serves(x, norm(32).eval())
-    assert not fused_ops.serves(x.contiguous(), layer)
-    assert not fused_ops.serves(x.double(), layer)
-    assert not fused_ops.serves(x.to("meta"), layer)
-    assert not fused_ops.serves(x[:1, :, :1, :1].contiguous(memory_format=LAST), layer)
-    assert not fused_ops.serves(x, norm(32).bfloat16())
-    assert not fused_ops.serves(x, None) and not fused_ops.serves(
+    assert fused_ops.can_fuse(x, layer)
+    assert not fused_ops.can_fuse(x, norm(32).eval())
+    assert not fused_ops.can_fuse(x.contiguous(), layer)
+    assert not fused_ops.can_fuse(x.double(), layer)
+    assert not fused_ops.can_fuse(x.to("meta"), layer)
+    assert not fused_ops.can_fuse(x[:1, :, :1, :1].contiguous(memory_format=LAST), layer)
+    assert not fused_ops.can_fuse(x, norm(32).bfloat16())
+    assert not fused_ops.can_fuse(x, None) and not fused_ops.can_fuse(
         x, None, pool=True
     )  # nothing is to be learned
-    assert fused_ops.serves(features((2, 32, 4, 4)).requires_grad_(), None, pool=True)
-    assert not fused_ops.serves(features((2, 10, 4, 4)).requires_grad_(), None, pool=True)
+    assert fused_ops.can_fuse(features((2, 32, 4, 4)).requires_grad_(), None, pool=True)
+    assert not fused_ops.can_fuse(features((2, 10, 4, 4)).requires_grad_(), None, pool=True)
     for options in ({"affine": False}, {"bias": False}, {"track_running_stats": False}, {"momentum": None}):
-        assert not fused_ops.serves(x, nn.BatchNorm2d(32, **options))
+        assert not fused_ops.can_fuse(x, nn.BatchNorm2d(32, **options))
     with torch.no_grad():
-        assert not fused_ops.serves(x, layer)
+        assert not fused_ops.can_fuse(x, layer)
     torch.set_num_threads(2)
-    assert not fused_ops.serves(x, layer)
+    assert not fused_ops.can_fuse(x, layer)
 
 
 def test_pytorchs_layers_stay_where_numba_is_missing() -> None:
     program = (
         "import sys; sys.modules['numba'] = None; import torch; torch.set_num_threads(1);"
-        "from softvote.models.layers import Layers; from torch import nn;"
+        "from softvote.models.layers import FusedSequential; from torch import nn;"
         "x = torch.randn(2, 32, 4, 4).to(memory_format=torch.channels_last);"
-        "print(Layers(nn.BatchNorm2d(32), nn.ReLU())(x).grad_fn.name())"
+        "print(FusedSequential(nn.BatchNorm2d(32), nn.ReLU())(x).grad_fn.name())"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout == "ReluBackward0\n"

@@ -10,13 +10,13 @@ from conftest import Digits
 from PIL import Image
 
 from softvote.errors import UserError
-from softvote.metrics.scores import share_of
+from softvote.metrics.scores import score_of_proportion
 from softvote.reporting.plots import (
     Point,
     Reading,
     cross_validation_against_leaderboard,
     image_grid,
-    readings_sheet,
+    plot_digit_readings,
 )
 
 
@@ -77,7 +77,7 @@ def test_wide_images_get_wide_places(tmp_path: Path) -> None:
 @pytest.mark.parametrize("right", [True, False])
 def test_a_reading_is_green_where_right_and_red_where_wrong(tmp_path: Path, right: bool) -> None:
     image = np.zeros((1, 8, 32), np.uint8)
-    readings_sheet(tmp_path / "sheet.png", [Reading(image, "MMMMMMMM", right)] * 5, 2, "heading")
+    plot_digit_readings(tmp_path / "sheet.png", [Reading(image, "MMMMMMMM", right)] * 5, 2, "heading")
     red, green = share_of_colour(tmp_path / "sheet.png", 0), share_of_colour(tmp_path / "sheet.png", 1)
     assert (green > 0.001 and red == 0) if right else (red > 0.001 and green == 0)
 
@@ -88,7 +88,7 @@ def test_attention_is_drawn_where_the_network_looked(tmp_path: Path) -> None:
     for place in (0, 7):
         attention[:] = 0
         attention[0, place] = 1
-        readings_sheet(tmp_path / "sheet.png", [Reading(image, "", True, attention)], 1, "")
+        plot_digit_readings(tmp_path / "sheet.png", [Reading(image, "", True, attention)], 1, "")
         with Image.open(tmp_path / "sheet.png") as picture:
             pixels = np.asarray(picture.convert("RGB")).astype(int)
         columns.append(np.flatnonzero((pixels[:, :, 2] > pixels[:, :, 0] + 60).any(axis=0)).mean())
@@ -96,7 +96,7 @@ def test_attention_is_drawn_where_the_network_looked(tmp_path: Path) -> None:
 
 
 def point(cv: float, leaderboard: float, by_chance: bool = True, name: str = "MMMM") -> Point:
-    return Point(name, share_of(cv, 42_000), share_of(leaderboard, 7000), by_chance)
+    return Point(name, score_of_proportion(cv, 42_000), score_of_proportion(leaderboard, 7000), by_chance)
 
 
 @pytest.mark.parametrize("by_chance", [True, False])

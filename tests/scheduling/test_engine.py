@@ -13,7 +13,7 @@ from projects import softvote, times, write_project
 from trainings import results, two_cores, until
 
 from softvote.storage.files import read_json, write_json
-from softvote.storage.locks import claimed
+from softvote.storage.locks import try_lock
 from softvote.storage.paths import PipelineFolder
 
 TWO = {"cnn": {"model": "cnn"}, "resnet5": {"model": "resnet5"}}
@@ -54,8 +54,8 @@ def test_one_that_diverges_takes_only_its_heirs_along(
         assert f"softvote: wild fold {fold}: the loss is " in told
         assert f"softvote: child fold {fold}: starts from wild fold {fold}, which failed\n" in told
         assert f"softvote: grandchild fold {fold}: starts from child fold {fold}, which failed\n" in told
-        assert not folder.voter("child").fold(fold).weights.exists()
-        assert not folder.voter("wild").fold(fold).crash.exists()
+        assert not folder.predictions("child").fold(fold).weights.exists()
+        assert not folder.predictions("wild").fold(fold).crash.exists()
     assert re.search(
         r" in epoch \d \(step \d, learning rate \de\+\d\d\); lower the learning rate or set ", told
     )
@@ -68,13 +68,15 @@ def test_one_that_cannot_be_written_stops_no_other(
     tmp_path: Path, digits: Digits, workers: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = project(tmp_path, digits, members=TWO, engine={"workers": workers})
-    weights = folder.voter("cnn").fold(0).weights
+    weights = folder.predictions("cnn").fold(0).weights
     weights.mkdir(parents=True)
     assert softvote(tmp_path, "train", "tiny") == 1
     told = [line for line in capsys.readouterr().err.splitlines() if line.startswith("softvote: ")]
     assert told == [f"softvote: {weights}: cannot be written (Is a directory)"]
-    assert folder.voter("resnet5").scores.is_file() and folder.voter("cnn").fold(1).scores.is_file()
-    assert not folder.voter("cnn").fold(0).crash.exists()
+    assert (
+        folder.predictions("resnet5").scores.is_file() and folder.predictions("cnn").fold(1).scores.is_file()
+    )
+    assert not folder.predictions("cnn").fold(0).crash.exists()
     weights.rmdir()
     assert softvote(tmp_path, "train", "tiny") == 0
 
@@ -84,18 +86,18 @@ def test_an_error_nobody_foresaw_is_a_line_with_its_log_and_stops_no_other(
 ) -> None:
     folder = project(tmp_path, digits, members=TWO, engine={"workers": workers})
     assert softvote(tmp_path, "train", "tiny") == 0
-    mine = folder.voter("resnet5").fold(0)
+    mine = folder.predictions("resnet5").fold(0)
     recipe = read_json(mine.recipe)
     write_json(mine.recipe, {name: fact for name, fact in recipe.items() if name != "mean"})
     for fold in (0, 1):
-        folder.voter("resnet5").fold(fold).scores.unlink()
+        folder.predictions("resnet5").fold(fold).scores.unlink()
     capsys.readouterr()
     assert softvote(tmp_path, "train", "tiny") == 1
     out, err = capsys.readouterr()
     said = f"softvote: resnet5 fold 0: crashed (KeyError: 'mean'; all of it in {mine.crash})"
     assert [line for line in err.splitlines() if line.startswith("softvote: ")] == [said]
     assert "Traceback" not in err and "Traceback" in mine.crash.read_text()
-    assert folder.voter("resnet5").fold(1).scores.is_file()
+    assert folder.predictions("resnet5").fold(1).scores.is_file()
     assert re.search(r"^resnet5 +1/2 .*unfinished", out, re.MULTILINE)
     mine.recipe.unlink()
     assert softvote(tmp_path, "train", "tiny") == 0
@@ -107,8 +109,8 @@ def test_a_job_of_another_run_is_left_and_told(
 ) -> None:
     members = {"heir": {"model": "cnn", "init_from": "cnn"}} | TWO
     folder = project(tmp_path, digits, members=members, engine={"workers": workers})
-    mine = folder.voter("cnn").fold(1)
-    with claimed(mine.lock):
+    mine = folder.predictions("cnn").fold(1)
+    with try_lock(mine.lock):
         mine.crash.write_text("what the other says")
         assert softvote(tmp_path, "train", "tiny") == 0
     out, err = capsys.readouterr()
@@ -116,9 +118,9 @@ def test_a_job_of_another_run_is_left_and_told(
     assert "heir fold 1: waits for cnn fold 1, which another run is busy with" in out
     assert not mine.weights.exists() and "softvote:" not in err
     assert mine.crash.read_text() == "what the other says"
-    assert folder.voter("resnet5").scores.is_file() and not folder.voter("cnn").scores.exists()
+    assert folder.predictions("resnet5").scores.is_file() and not folder.predictions("cnn").scores.exists()
     assert softvote(tmp_path, "train", "tiny") == 0
-    assert folder.voter("heir").scores.is_file() and not mine.crash.exists()
+    assert folder.predictions("heir").scores.is_file() and not mine.crash.exists()
 
 
 def test_a_job_that_another_run_leaves_meanwhile_is_done(
@@ -127,11 +129,11 @@ def test_a_job_that_another_run_leaves_meanwhile_is_done(
     members = {"heir": {"model": "cnn", "init_from": "cnn"}} | TWO
     folder = project(tmp_path, digits, members=members, engine={"workers": workers}, folds={"count": 3})
     with ThreadPoolExecutor(1) as pool:
-        with claimed(folder.voter("cnn").fold(0).lock):
+        with try_lock(folder.predictions("cnn").fold(0).lock):
             run = pool.submit(softvote, tmp_path, "train", "tiny")
-            until(folder.voter("resnet5").fold(0).scores, run)
+            until(folder.predictions("resnet5").fold(0).scores, run)
         assert run.result() == 0
-    assert folder.voter("heir").scores.is_file() and folder.voter("cnn").scores.is_file()
+    assert folder.predictions("heir").scores.is_file() and folder.predictions("cnn").scores.is_file()
     assert "busy" not in capsys.readouterr().out
 
 

@@ -17,10 +17,10 @@ from softvote import stages
 from softvote.errors import UserError
 from softvote.inference.network import Network, build_networks
 from softvote.scheduling import estimate as forecast_module
-from softvote.scheduling.engine import Work
-from softvote.scheduling.estimate import Forecast, forecast, in_words, makespan
+from softvote.scheduling.engine import JobBatch
+from softvote.scheduling.estimate import Forecast, forecast, format_duration, makespan
 from softvote.scheduling.job import Job
-from softvote.scheduling.throughput import Pace
+from softvote.scheduling.throughput import Throughput
 from softvote.stages.plan import make_plan
 
 TRAIN, TEST = 300, 100
@@ -58,12 +58,12 @@ def test_jobs_side_by_side(
     ],
 )  # fmt: skip
 def test_time_in_words(seconds: float, words: str) -> None:
-    assert in_words(seconds) == words
+    assert format_duration(seconds) == words
 
 
 # ---------------------------------------------------------------- of a pipeline
 
-PACES = {"cnn": Pace(1.0, 150, 75, 1000), "resnet5": Pace(2.0, 150, 150, 100)}
+PACES = {"cnn": Throughput(1.0, 150, 75, 1000), "resnet5": Throughput(2.0, 150, 150, 100)}
 LAUNCH = 3.0  # seconds until the first process works
 
 
@@ -72,22 +72,22 @@ def measured(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, list[int], int]
     """What was measured: member, GPUs and threads; nothing is, the paces are given."""
     noted: list[tuple[str, list[int], int]] = []
 
-    def given(job: Job, work: Work, gpus: list[int], threads: int) -> Pace:
+    def given(job: Job, work: JobBatch, gpus: list[int], threads: int) -> Throughput:
         noted.append((job.member_name, gpus, threads))
         if job.member_name not in PACES:
             raise UserError("no")
         return PACES[job.member_name]
 
     monkeypatch.setattr(forecast_module, "measure", given)
-    monkeypatch.setattr(forecast_module, "launch", lambda: LAUNCH)
+    monkeypatch.setattr(forecast_module, "spawn_seconds", lambda: LAUNCH)
     return noted
 
 
-def due(root: Path, *settings: str) -> tuple[Work, dict[str, Network]]:
+def due(root: Path, *settings: str) -> tuple[JobBatch, dict[str, Network]]:
     run = stages.open_run(root, "tiny", settings)
     plan = make_plan(run)
     jobs = [job for job in plan.jobs if job.state() != "done"]
-    work = Work(run.workspace, run.pipeline.competition, jobs, len(plan.jobs), plan.folds, 60)
+    work = JobBatch(run.workspace, run.pipeline.competition, jobs, len(plan.jobs), plan.folds, 60)
     return work, build_networks(run.pipeline, list(run.pipeline.members), with_weights=False)
 
 
@@ -117,7 +117,7 @@ def test_what_is_done_costs_nothing(tmp_path: Path, digits: Digits, measured: li
     assert softvote(root, "train", "tiny", "--member", "cnn") == 0
     assert softvote(root, "train", "tiny", "--fold", "0") == 0
     told = foretold(root)
-    assert list(told.paces) == ["resnet5"] and [job.label for job, _ in told.jobs] == ["resnet5 fold 1"]
+    assert list(told.throughputs) == ["resnet5"] and [job.label for job, _ in told.jobs] == ["resnet5 fold 1"]
     assert told.seconds == pytest.approx(LAUNCH + 2 + 2 * 1 + 250 / 100, abs=0.05)
     assert [(name, gpus) for name, gpus, _ in measured] == [("resnet5", [0])]  # no more than there are jobs
 
@@ -152,7 +152,7 @@ def test_what_cannot_be_tried_leaves_the_whole_unknown(
     told = foretold(
         project(tmp_path, digits, members={"cnn": {"model": "cnn"}, "odd": {"model": "cnn", "ema": 0.9}})
     )
-    assert told.failed == {"odd": "no"} and told.seconds is None and list(told.paces) == ["cnn"]
+    assert told.failed == {"odd": "no"} and told.seconds is None and list(told.throughputs) == ["cnn"]
 
 
 def test_a_pace_is_measured_again_only_where_it_may_be_another(
@@ -172,14 +172,14 @@ def test_a_pace_is_measured_again_only_where_it_may_be_another(
     assert len(measured) == 7
 
 
-Change = Callable[[Work, pytest.MonkeyPatch], Work]
+Change = Callable[[JobBatch, pytest.MonkeyPatch], JobBatch]
 """Lets one thing be another that a pace depends on."""
 
 
 def here(what: str, answer: object) -> Change:
     """What the forecast is told of this machine, or of a network."""
 
-    def change(work: Work, monkeypatch: pytest.MonkeyPatch) -> Work:
+    def change(work: JobBatch, monkeypatch: pytest.MonkeyPatch) -> JobBatch:
         monkeypatch.setattr(forecast_module, what, lambda *_: answer)
         return work
 
@@ -189,18 +189,18 @@ def here(what: str, answer: object) -> Change:
 def of_the_data(name: str) -> Change:
     """A part of what identifies a job."""
     return lambda work, _: replace(
-        work, jobs=[replace(job, identity=job.identity | {name: "other"}) for job in work.jobs]
+        work, jobs=[replace(job, inputs=job.inputs | {name: "other"}) for job in work.jobs]
     )
 
 
-def more_to_train_on(work: Work, _: pytest.MonkeyPatch) -> Work:
+def more_to_train_on(work: JobBatch, _: pytest.MonkeyPatch) -> JobBatch:
     return replace(work, folds=np.where(np.arange(TRAIN) % 4, 1 - work.folds, 2))
 
 
 CHANGES: dict[str, Change] = {
-    "machine": here("machine_facts", {"device": "other"}),
-    "threads": here("places", ([0, 0], 3)),
-    "gpus": here("places", ([0, 1], 1)),
+    "machine": here("machine_environment", {"device": "other"}),
+    "threads": here("assign_devices", ([0, 0], 3)),
+    "gpus": here("assign_devices", ([0, 1], 1)),
     "layers": here("layers", [[1, 2]]),
     "share": more_to_train_on,
 } | {
@@ -212,7 +212,7 @@ CHANGES: dict[str, Change] = {
 def test_a_pace_is_of_one_machine_and_one_training_alone(
     tmp_path: Path, digits: Digits, measured: list[Any], monkeypatch: pytest.MonkeyPatch, change: Change
 ) -> None:
-    monkeypatch.setattr(forecast_module, "places", lambda *_: ([0, 0], 1))
+    monkeypatch.setattr(forecast_module, "assign_devices", lambda *_: ([0, 0], 1))
     work, networks = due(project(tmp_path, digits))
     for _ in range(2):
         forecast(work, networks, 2)
@@ -230,6 +230,6 @@ def test_a_single_worker_is_this_process_with_the_threads_it_has(
     workers: int | None,
     own: bool,
 ) -> None:
-    monkeypatch.setattr(forecast_module, "places", lambda *_: ([0], 99))
+    monkeypatch.setattr(forecast_module, "assign_devices", lambda *_: ([0], 99))
     forecast(*due(project(tmp_path, digits)), workers)
     assert {threads for _, _, threads in measured} == {torch.get_num_threads() if own else 99}

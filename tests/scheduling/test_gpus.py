@@ -15,7 +15,7 @@ from softvote.config.recipe import Member
 from softvote.heads import create_head
 from softvote.heads.base import HeadSpec
 from softvote.inference.network import Network, create_network
-from softvote.scheduling.gpus import deal, largest, saved_bytes, training_bytes
+from softvote.scheduling.gpus import assign_gpus, largest_training_bytes, saved_bytes, training_bytes
 from softvote.scheduling.worker import training_rows
 from softvote.task import Task
 
@@ -37,7 +37,7 @@ IMAGE = (1, 28, 28)
     ],
 )
 def test_gpus_are_dealt_in_turns_as_long_as_jobs_fit(free: list[int], most: int, dealt: list[int]) -> None:
-    assert deal(free, 10, most) == dealt
+    assert assign_gpus(free, 10, most) == dealt
 
 
 def network(model: nn.Module) -> Network:
@@ -79,7 +79,7 @@ def test_the_largest_training_is_the_one_with_extra_rows(tmp_path: Path, digits:
         rows = len(training_rows(job, work.dataset(), work.folds).rows)
         assert work.rows(job) == rows
         needed.append(training_bytes(job.member, create_network(job.member, job.task, image), image, rows))
-    assert largest(work) == max(needed) == needed[1] > needed[0]
+    assert largest_training_bytes(work) == max(needed) == needed[1] > needed[0]
 
 
 @pytest.mark.parametrize(

@@ -26,10 +26,10 @@ from softvote.data.folds import FoldTable, read_folds
 from softvote.ensembling.predictions import read_predictions, write_predictions
 from softvote.scheduling import planner
 from softvote.scheduling import worker as jobs_module
-from softvote.scheduling.engine import Left, Work
+from softvote.scheduling.engine import JobBatch, Unfinished
 from softvote.scheduling.job import Job
-from softvote.scheduling.planner import plan, voter_key
-from softvote.scheduling.sequential import run_here
+from softvote.scheduling.planner import ensemble_fingerprint, plan
+from softvote.scheduling.sequential import run_sequential
 from softvote.scheduling.worker import run_job
 from softvote.stages.plan import fold_origin, make_plan
 from softvote.storage.files import read_json, write_json
@@ -67,13 +67,13 @@ def due(jobs: list[Job]) -> dict[str, str]:
 def test_jobs_come_fold_by_fold(finished: tuple[stages.Run, Dataset]) -> None:
     jobs = planned(finished, [])
     assert [job.label for job in jobs] == ["cnn fold 0", "resnet5 fold 0", "cnn fold 1", "resnet5 fold 1"]
-    assert len({job.training_key for job in jobs}) == 4
+    assert len({job.training_fingerprint for job in jobs}) == 4
 
 
 def test_repeats_come_after_all_folds(finished: tuple[stages.Run, Dataset]) -> None:
     jobs = planned(finished, ["members.cnn.repeats=2"])
     assert [job.label for job in jobs][4:] == ["cnn fold 0 repeat 1", "cnn fold 1 repeat 1"]
-    assert len({job.training_key for job in jobs}) == 6
+    assert len({job.training_fingerprint for job in jobs}) == 6
     assert due(jobs) == {"cnn fold 0 repeat 1": "train", "cnn fold 1 repeat 1": "train"}
 
 
@@ -148,8 +148,8 @@ def test_the_content_of_a_file_of_weights_decides_the_weights(
         if content:
             file.write_text(content)
         job = planned(finished, [setting])[0]
-        assert job.identity.get("weights") == (sha256_of(file) if content else None)
-        keys.append(job.training_key)
+        assert job.inputs.get("weights") == (sha256_of(file) if content else None)
+        keys.append(job.training_fingerprint)
     assert len(set(keys)) == 3
 
 
@@ -158,7 +158,7 @@ def test_a_file_called_none_is_no_weights(
 ) -> None:
     (tmp_path / "None").write_text("by chance")
     monkeypatch.chdir(tmp_path)
-    assert "weights" not in planned(finished, [])[0].identity
+    assert "weights" not in planned(finished, [])[0].inputs
 
 
 def test_several_changes_are_all_named(finished: tuple[stages.Run, Dataset]) -> None:
@@ -167,7 +167,7 @@ def test_several_changes_are_all_named(finished: tuple[stages.Run, Dataset]) -> 
 
 
 def test_changed_training_rows_are_trained_again(finished: tuple[stages.Run, Dataset]) -> None:
-    jobs = planned(finished, [], train_digest="other")
+    jobs = planned(finished, [], train_fingerprint="other")
     assert due(jobs) == dict.fromkeys(ALL, "train")
     assert jobs[0].reason() == "changed: data"
 
@@ -184,7 +184,7 @@ def test_another_fold_table_is_trained_again(finished: tuple[stages.Run, Dataset
     ("settings", "changed", "which"),
     [
         (["members.cnn.tta.shift=1"], {}, CNN),
-        ([], {"test_digest": "other"}, ALL),
+        ([], {"test_fingerprint": "other"}, ALL),
     ],
 )
 def test_what_does_not_touch_the_weights_is_only_predicted_again(
@@ -256,12 +256,12 @@ def test_an_identity_knows_nothing_of_what_a_recipe_leaves_as_it_is(
 ) -> None:
     """So that a recipe can learn new words, and trainings of before stay done."""
     job = planned(finished, [])[0]
-    assert set(job.identity["member"]) == {*projects.RECIPE, "model"}
-    assert job.identity["member"]["epochs"] == 1 and "init_from" not in job.identity
+    assert set(job.inputs["member"]) == {*projects.RECIPE, "model"}
+    assert job.inputs["member"]["epochs"] == 1 and "init_from" not in job.inputs
     # A default of the recipe is not the default of its part: this optimizer differs from both.
     other = planned(finished, ["members.cnn.optimizer={name: adamw, lr: 0.001}"])[0]
     plain = planned(finished, ["members.cnn.optimizer={name: adamw, lr: 0.002}"])[0]
-    assert len({job.training_key, other.training_key, plain.training_key}) == 3
+    assert len({job.training_fingerprint, other.training_fingerprint, plain.training_fingerprint}) == 3
 
 
 @pytest.mark.parametrize(
@@ -281,7 +281,10 @@ def test_recipes_that_differ_have_other_identities(
     finished: tuple[stages.Run, Dataset], first: str, second: str
 ) -> None:
     words = ["competition.hidden_digits=1", "members.cnn.optimizer={lr: 0.001}"]
-    keys = {planned(finished, [*words, f"members.cnn.{facts}"])[0].training_key for facts in (first, second)}
+    keys = {
+        planned(finished, [*words, f"members.cnn.{facts}"])[0].training_fingerprint
+        for facts in (first, second)
+    }
     assert len(keys) == 2
 
 
@@ -310,7 +313,7 @@ def test_a_job_goes_from_new_to_done_and_back(finished: tuple[stages.Run, Datase
 
     recipe = read_json(job.folder.recipe)
     assert recipe["images_an_epoch"] == (table.folds != 0).sum()
-    assert recipe["execution"]["precision"] == "fp32" and recipe["identity"] == job.identity
+    assert recipe["execution"]["precision"] == "fp32" and recipe["identity"] == job.inputs
     assert (
         Pipeline.model_validate(run.pipeline.model_dump()).members["resnet5"].model_dump(mode="json")
         == recipe["member"]
@@ -354,7 +357,7 @@ def test_the_same_job_gives_the_same_weights(finished: tuple[stages.Run, Dataset
     )
     run_job(job, dataset, table.folds)
     weights = load_file(job.folder.weights)
-    before = load_file(run.folder.voter("cnn").fold(1).weights)
+    before = load_file(run.folder.predictions("cnn").fold(1).weights)
     assert all(np.array_equal(weights[name], before[name]) for name in weights)
 
 
@@ -381,7 +384,7 @@ def test_a_training_that_other_threads_began_starts_again(
 
 
 @pytest.mark.parametrize(
-    ("place", "left"), [("written_whole", "train"), ("_predict", "predict")], ids=["weights", "predictions"]
+    ("place", "left"), [("atomic_write", "train"), ("_predict", "predict")], ids=["weights", "predictions"]
 )
 def test_what_an_earlier_training_left_is_gone_before_the_weights_are_written(
     finished: tuple[stages.Run, Dataset],
@@ -406,7 +409,7 @@ def test_what_an_earlier_training_left_is_gone_before_the_weights_are_written(
 
 def test_members_of_one_recipe_differ_by_name_and_fold(finished: tuple[stages.Run, Dataset]) -> None:
     jobs = planned(finished, ["members={a: {model: cnn}, b: {model: cnn}}"])
-    assert len({job.training_key for job in jobs}) == len(jobs) == 4
+    assert len({job.training_fingerprint for job in jobs}) == len(jobs) == 4
 
 
 # ---------------------------------------------------------------- starting from another member
@@ -440,7 +443,7 @@ def test_a_job_starts_from_the_same_fold(chain: stages.Run) -> None:
         for name, source in (("last", "middle"), ("middle", "first")):
             job = jobs[f"{name} fold {fold}"]
             assert job.source is jobs[f"{source} fold {fold}"]
-            assert job.identity["init_from"] == job.source.training_key
+            assert job.inputs["init_from"] == job.source.training_fingerprint
         first = load_file(jobs[f"middle fold {fold}"].folder.weights)
         last = load_file(jobs[f"last fold {fold}"].folder.weights)
         for name, value in last.items():
@@ -527,9 +530,9 @@ def test_a_training_that_was_stopped_does_not_go_on_from_another_source(
     assert last.folder.weights.read_bytes() == found
 
 
-def done_here(run: stages.Run, folds: NDArray[np.int64], jobs: list[Job]) -> list[Left]:
+def done_here(run: stages.Run, folds: NDArray[np.int64], jobs: list[Job]) -> list[Unfinished]:
     """Do jobs in this process; those that were left."""
-    return run_here(Work(run.workspace, run.pipeline.competition, jobs, len(jobs), folds, 60))
+    return run_sequential(JobBatch(run.workspace, run.pipeline.competition, jobs, len(jobs), folds, 60))
 
 
 def test_a_job_waits_for_its_source(chain: stages.Run, tmp_path: Path) -> None:
@@ -548,7 +551,7 @@ def test_a_job_waits_for_its_source(chain: stages.Run, tmp_path: Path) -> None:
     assert done_here(run, plan.folds, [last, middle]) == []  # the source is made in between
     assert last.state() == middle.state() == "done"
     for job in (last, middle):
-        kept = load_file(chain.folder.voter(job.member_name).fold(0).weights)
+        kept = load_file(chain.folder.predictions(job.member_name).fold(0).weights)
         again = load_file(job.folder.weights)
         assert all(np.array_equal(again[name], kept[name]) for name in kept)
 
@@ -603,7 +606,7 @@ def test_a_voter_changes_with_what_it_depends_on(finished: tuple[stages.Run, Dat
     def keys(*settings: str) -> dict[str, str]:
         pipeline = stages.open_run(finished[0].workspace.root, "tiny", [*SHORT[1::2], *settings]).pipeline
         jobs = planned(finished, list(settings))
-        return {name: voter_key(pipeline, jobs, name) for name in ("cnn", "resnet5", "vote")}
+        return {name: ensemble_fingerprint(pipeline, jobs, name) for name in ("cnn", "resnet5", "vote")}
 
     def changed(*settings: str) -> set[str]:
         return {name for name, key in keys(*settings).items() if key != before[name]}
@@ -625,16 +628,20 @@ def test_a_voter_changes_with_the_predictions_of_its_folds(
     shutil.copytree(run.folder.path, tmp_path, dirs_exist_ok=True)
     table = read_folds(run.folder, fold_origin(run, dataset))
     jobs = plan(run.pipeline, run.workspace, replace(run.folder, path=tmp_path), dataset, table)
-    before = {name: voter_key(run.pipeline, jobs, name) for name in ("cnn", "resnet5", "vote")}
+    before = {name: ensemble_fingerprint(run.pipeline, jobs, name) for name in ("cnn", "resnet5", "vote")}
     folder = jobs[0].folder
     found = read_predictions(folder)
     other = replace(found, test=found.test[::-1].copy())
-    write_predictions(folder, other, dataset.train_labels, jobs[0].task, {"key": jobs[0].prediction_key})
+    write_predictions(
+        folder, other, dataset.train_labels, jobs[0].task, {"key": jobs[0].prediction_fingerprint}
+    )
     assert jobs[0].state() == "done"
-    changed = {name for name, key in before.items() if voter_key(run.pipeline, jobs, name) != key}
+    changed = {name for name, key in before.items() if ensemble_fingerprint(run.pipeline, jobs, name) != key}
     assert changed == {"cnn", "vote"}
-    write_predictions(folder, found, dataset.train_labels, jobs[0].task, {"key": jobs[0].prediction_key})
-    assert {name: voter_key(run.pipeline, jobs, name) for name in before} == before
+    write_predictions(
+        folder, found, dataset.train_labels, jobs[0].task, {"key": jobs[0].prediction_fingerprint}
+    )
+    assert {name: ensemble_fingerprint(run.pipeline, jobs, name) for name in before} == before
 
 
 def test_another_way_of_training_is_trained_again(
@@ -650,8 +657,8 @@ def test_another_way_of_training_is_trained_again(
 HOLD = """
 import sys
 from pathlib import Path
-from softvote.storage.locks import claimed
-with claimed(Path(sys.argv[1])) as mine:
+from softvote.storage.locks import try_lock
+with try_lock(Path(sys.argv[1])) as mine:
     print(mine, flush=True)
     sys.stdin.read()
 """

@@ -29,11 +29,11 @@ from softvote.data.dataset import Dataset
 from softvote.progress import ScreenLock
 from softvote.scheduling import gpus as gpu_room
 from softvote.scheduling import processes, resources
-from softvote.scheduling.engine import Work
+from softvote.scheduling.engine import JobBatch
 from softvote.scheduling.worker import training_rows
 from softvote.stages.plan import make_plan
 from softvote.storage.files import read_json
-from softvote.storage.locks import claimed
+from softvote.storage.locks import try_lock
 from softvote.storage.paths import PipelineFolder, Workspace
 
 TRAIN = ("train", "tiny", "--checkpoint", "0")
@@ -81,7 +81,7 @@ def test_a_process_that_dies_is_told_and_takes_no_other_along(
     capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
     folder = project(tmp_path, digits)
-    mine = folder.voter("cnn").fold(0)
+    mine = folder.predictions("cnn").fold(0)
     with two_cores(), ThreadPoolExecutor(1) as pool:
         run = pool.submit(softvote, tmp_path, *TRAIN)
         until(mine.checkpoint, run)
@@ -91,7 +91,10 @@ def test_a_process_that_dies_is_told_and_takes_no_other_along(
         assert refusals(capsys.readouterr().err) == [
             f"softvote: cnn fold 0: {how.format(mine.crash)}; run the same command to go on"
         ]
-        assert folder.voter("resnet5").scores.is_file() and folder.voter("cnn").fold(1).scores.is_file()
+        assert (
+            folder.predictions("resnet5").scores.is_file()
+            and folder.predictions("cnn").fold(1).scores.is_file()
+        )
         assert mine.checkpoint.is_file()
         assert softvote(tmp_path, *TRAIN) == 0
         assert not mine.crash.exists()
@@ -111,7 +114,7 @@ def ends() -> None:
 
 
 @dataclass(frozen=True)
-class Unreadable(Work):
+class Unreadable(JobBatch):
     """Work whose data cannot be read."""
 
     fault: Callable[[], None] = breaks
@@ -193,7 +196,7 @@ def test_a_run_that_is_stopped_stops_all_of_it_and_goes_on(
     strike: Callable[[int, int], None], blow: signal.Signals, code: int,
 ) -> None:  # fmt: skip
     folder = project(tmp_path, digits)
-    mine = [folder.voter(member).fold(0) for member in ("cnn", "resnet5")]
+    mine = [folder.predictions(member).fold(0) for member in ("cnn", "resnet5")]
     with two_cores():
         command = started(tmp_path, *TRAIN)
         with ThreadPoolExecutor(1) as pool:
@@ -206,7 +209,7 @@ def test_a_run_that_is_stopped_stops_all_of_it_and_goes_on(
         while members_of(command.pid or 0):
             assert time.monotonic() < end, "its workers live on"
         for job in mine:
-            with claimed(job.lock) as free:
+            with try_lock(job.lock) as free:
                 assert free
         told = (tmp_path / "log.txt").read_text()
         assert "Traceback" not in told and len(refusals(told)) == (code == 130)
@@ -224,7 +227,7 @@ def test_two_commands_share_the_work(tmp_path: Path, digits: Digits) -> None:
     assert [command.exitcode for command in commands] == [0, 0], told
     ends = [line.partition(":")[0] for line in told.splitlines() if "0:00 left" in line]
     assert sorted(ends) == [f"{member} fold {fold}" for member in ("cnn", "resnet5") for fold in range(4)]
-    assert all(folder.voter(member).scores.is_file() for member in ("cnn", "resnet5"))
+    assert all(folder.predictions(member).scores.is_file() for member in ("cnn", "resnet5"))
     assert not list(folder.path.rglob("crash.log")) and not list(folder.path.rglob("checkpoint*"))
 
 
@@ -276,7 +279,7 @@ def test_every_job_has_its_share_of_the_cores(
 ) -> None:
     monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(cores)), raising=False)
     monkeypatch.setattr(machine, "free_memory", lambda: 1 << 40)
-    assert resources.share(trainings) == (workers, threads)
+    assert resources.split_cores(trainings) == (workers, threads)
 
 
 @pytest.mark.parametrize(("workers", "threads"), [(2, 8), (4, 4), (5, 3), (16, 1), (40, 1)])
@@ -284,7 +287,7 @@ def test_who_says_how_many_at_once_gets_all_cores(
     monkeypatch: pytest.MonkeyPatch, workers: int, threads: int
 ) -> None:
     monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(16)), raising=False)
-    assert resources.share(25, workers) == (workers, threads)
+    assert resources.split_cores(25, workers) == (workers, threads)
 
 
 @pytest.mark.parametrize(("gibibytes", "workers"), [(64, 16), (9, 4), (1, 1)])
@@ -294,7 +297,7 @@ def test_memory_limits_jobs_but_not_their_threads(
     """The bits depend on the threads, and what else runs on the machine must not."""
     monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(16)), raising=False)
     monkeypatch.setattr(machine, "free_memory", lambda: gibibytes << 30)
-    assert resources.share(25) == (workers, 1)
+    assert resources.split_cores(25) == (workers, 1)
 
 
 def test_every_process_computes_with_its_share_of_threads(
@@ -303,7 +306,7 @@ def test_every_process_computes_with_its_share_of_threads(
     folder = project(tmp_path, digits)
     monkeypatch.setattr(machine, "cores", lambda: 4)
     assert softvote(tmp_path, "train", "tiny", "--member", "resnet5") == 0
-    found = [read_json(folder.voter("resnet5").fold(fold).recipe)["threads"] for fold in (0, 1)]
+    found = [read_json(folder.predictions("resnet5").fold(fold).recipe)["threads"] for fold in (0, 1)]
     assert found == [2, 2]
 
 
@@ -318,7 +321,7 @@ def test_the_rows_of_the_largest_training_count_for_memory(
     monkeypatch.setattr(machine, "cores", lambda: 8)
     for free, at_once in ((3 * (BASE + needed), 3), (3 * (BASE + needed) - 1, 2)):
         monkeypatch.setattr(machine, "free_memory", lambda free=free: free)
-        assert processes.places(work) == ([0] * at_once, 2)
+        assert resources.assign_devices(work) == ([0] * at_once, 2)
 
 
 BASE = 9 << 28  # bytes of a job beside its rows
@@ -342,11 +345,11 @@ def test_jobs_share_gpus_where_they_fit(
     """Who says how many at once is taken at his word; the threads are those of the cores either way."""
     monkeypatch.setattr(machine, "cores", lambda: 8)
     monkeypatch.setattr(machine, "free_memory", lambda: 1 << 40)
-    monkeypatch.setattr(gpu_room, "free_memory", lambda: free)
-    monkeypatch.setattr(gpu_room, "largest", lambda work: GIB)
+    monkeypatch.setattr(gpu_room, "free_gpu_memory", lambda: free)
+    monkeypatch.setattr(gpu_room, "largest_training_bytes", lambda work: GIB)
     rows = np.zeros(100, np.int64)
-    work = Work(Workspace(Path()), None, [], 25, rows, 60.0)  # type: ignore[arg-type]
-    assert processes.places(work, workers) == (gpus, 8 // (workers or 8))
+    work = JobBatch(Workspace(Path()), None, [], 25, rows, 60.0)  # type: ignore[arg-type]
+    assert resources.assign_devices(work, workers) == (gpus, 8 // (workers or 8))
 
 
 def hold(path: Path, said: Connection) -> None:

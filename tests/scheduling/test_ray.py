@@ -28,7 +28,7 @@ from softvote.scheduling import planner
 from softvote.scheduling import ray as engine
 from softvote.scheduling.ray import require_ray
 from softvote.storage.files import read_json, write_json
-from softvote.storage.locks import claimed
+from softvote.storage.locks import try_lock
 from softvote.storage.paths import FoldFolder, Workspace
 
 if find_spec("ray") is None:
@@ -121,8 +121,8 @@ def test_trainings_on_all_nodes_choose_alike(cluster: Any, tmp_path: Path, digit
         training = process(root, "train", "tiny")
         said = training.communicate(timeout=240)
     assert training.returncode == 0, said
-    (choice,) = Workspace(root).choices.glob("*.json")
-    folder = Workspace(root).pipeline("tiny").voter("cnn")
+    (choice,) = Workspace(root).autotune.glob("*.json")
+    folder = Workspace(root).pipeline("tiny").predictions("cnn")
     taken = [read_json(fold.recipe)["execution"] for fold in folder.folds()]
     assert taken == [read_json(choice)["found"]] * 2 and taken[0]["probe"]
 
@@ -165,7 +165,7 @@ def taken_up(cluster: Any, tmp_path_factory: pytest.TempPathFactory, digits: Dig
     assert softvote(here, "train", "tiny") == 0
     shutil.copytree(here, there)
     write_pipeline(there, pipeline(engine=on(cluster), **facts))
-    folds = [Workspace(root).pipeline("tiny").voter("cnn").folds() for root in (here, there)]
+    folds = [Workspace(root).pipeline("tiny").predictions("cnn").folds() for root in (here, there)]
     make_due(folds[1])
     said, reads = train_beside_another(cluster, there, *folds[1][4:])
     return TakenUp(*folds, said, reads)
@@ -191,11 +191,11 @@ def train_beside_another(
     def claim(lock: Path) -> contextlib.AbstractContextManager[bool]:
         if lock == without_locks.lock:
             raise OSError(errno.ENOLCK, "No locks available")
-        return claimed(lock)
+        return try_lock(lock)
 
-    with pytest.MonkeyPatch.context() as patch, nodes(cluster, 1), claimed(busy.lock):
+    with pytest.MonkeyPatch.context() as patch, nodes(cluster, 1), try_lock(busy.lock):
         patch.setattr(planner, "load_extra", lambda *args: (reads.append(args), load(*args))[1])
-        patch.setattr(engine, "claimed", claim)
+        patch.setattr(engine, "try_lock", claim)
         with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
             assert softvote(root, "train", "tiny", "--checkpoint", "0") == 1
     return said.getvalue(), len(reads)
@@ -272,7 +272,7 @@ def test_a_file_of_weights_is_refused_before_a_cluster_is_looked_for(
         "train it here first: --member cnn --set engine=local\n"
     )
     assert softvote(root, "train", "tiny", "--set", "engine={name: local, workers: 1}") == 0
-    Workspace(root).pipeline("tiny").voter("cnn").fold(0).scores.unlink()
+    Workspace(root).pipeline("tiny").predictions("cnn").fold(0).scores.unlink()
     capsys.readouterr()
     assert softvote(root, "train", "tiny") == 1  # what is left to do needs no such file
     assert "engine.address" in capsys.readouterr().err
@@ -284,7 +284,7 @@ def test_a_job_that_fails_stops_no_other(cluster: Any, tmp_path: Path, digits: D
     members = {"cnn": {"model": "cnn"}, "lost": lost, "started": {"model": "resnet5", "init_from": "lost"}}
     members |= {"heir": {"model": "cnn", "init_from": "barred"}, "barred": {"model": "cnn"}}
     root = project(tmp_path, digits, on(cluster), members=members)
-    barred = Workspace(root).pipeline("tiny").voter("barred").path
+    barred = Workspace(root).pipeline("tiny").predictions("barred").path
     barred.write_text("where its folder would be")
     with nodes(cluster, 1):
         training = process(root, "train", "tiny")

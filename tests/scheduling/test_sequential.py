@@ -36,7 +36,7 @@ def test_trainings_take_no_more_threads_than_there_are_cores(
         assert softvote(tmp_path, "train", "tiny", "--fold", "0") == 0
     finally:
         torch.set_num_threads(before)
-    folder = PipelineFolder(tmp_path / "models" / "tiny").voter("cnn").fold(0)
+    folder = PipelineFolder(tmp_path / "models" / "tiny").predictions("cnn").fold(0)
     assert read_json(folder.recipe)["threads"] == threads
 
 

@@ -20,24 +20,24 @@ from projects import softvote, write_project
 from softvote import stages
 from softvote.errors import UserError
 from softvote.scheduling import throughput as pace_module
-from softvote.scheduling.engine import Work
-from softvote.scheduling.throughput import Pace, _trial, launch, measure
+from softvote.scheduling.engine import JobBatch
+from softvote.scheduling.throughput import Throughput, _trial, measure, spawn_seconds
 from softvote.stages.plan import make_plan
 from softvote.storage.paths import Workspace
-from softvote.training.frozen import FeatureTraining
-from softvote.training.rows import TrainingRows
-from softvote.training.trainer import Training
+from softvote.training.frozen import FrozenBackboneTrainer
+from softvote.training.rows import Split
+from softvote.training.trainer import Trainer
 
 TRAIN, TEST = 300, 100
 
 
-def work_of(root: Path, digits: Digits, member: dict[str, Any], **facts: Any) -> Work:
+def work_of(root: Path, digits: Digits, member: dict[str, Any], **facts: Any) -> JobBatch:
     """A project of one member on two folds."""
     write_project(root, digits, TRAIN, TEST, **{"members": {"cnn": {"model": "cnn"} | member}} | facts)
     assert softvote(root, "folds", "tiny") == 0
     run = stages.open_run(root, "tiny")
     plan = make_plan(run)
-    return Work(run.workspace, run.pipeline.competition, plan.jobs, len(plan.jobs), plan.folds, 60)
+    return JobBatch(run.workspace, run.pipeline.competition, plan.jobs, len(plan.jobs), plan.folds, 60)
 
 
 def meeting() -> tuple[list[None], Callable[[], None]]:
@@ -50,7 +50,7 @@ def test_processes_side_by_side_find_one_pace(tmp_path: Path, digits: Digits) ->
     found = measure(work.jobs[0], work, [0, 0], 1, seconds=0.1)
     assert found.fed == np.count_nonzero(work.folds != 0) and found.epoch == found.fed / found.trained
     assert found.start > 0 and found.trained > 0 and found.predicted > 0
-    assert len(list(work.workspace.choices.glob("*.json"))) == 1  # which training will take as well
+    assert len(list(work.workspace.autotune.glob("*.json"))) == 1  # which training will take as well
     assert not work.jobs[0].folder.path.exists()
 
 
@@ -62,7 +62,7 @@ def test_a_run_waits_for_its_first_process(monkeypatch: pytest.MonkeyPatch) -> N
         return made[-1]
 
     monkeypatch.setattr(pace_module, "context", SimpleNamespace(Process=process))
-    assert launch() > 0
+    assert spawn_seconds() > 0
     assert [each.exitcode for each in made] == [0]  # it came to its end, and nobody is left behind
     assert not multiprocessing.active_children()
 
@@ -129,9 +129,9 @@ def test_the_first_steps_count_for_the_start_alone(
         steps.append(None)
         return 5.0 if len(steps) == 1 else 0.25
 
-    clock.slow(monkeypatch, Training, "_step", seconds)
-    clock.slow(monkeypatch, Work, "dataset", lambda: 2.0)
-    clock.slow(monkeypatch, pace_module, "execution_for", lambda *_: 100.0)  # which one training makes
+    clock.slow(monkeypatch, Trainer, "_step", seconds)
+    clock.slow(monkeypatch, JobBatch, "dataset", lambda: 2.0)
+    clock.slow(monkeypatch, pace_module, "compute_config_for", lambda *_: 100.0)  # which one training makes
     clock.slow(monkeypatch, pace_module.Predictor, "probabilities", lambda images, addends: len(images) / 64)
     met, meet = meeting()
     found = _trial(work.jobs[0], work, meet, 3.0)
@@ -150,14 +150,14 @@ def test_features_that_are_frozen_are_reckoned_for_all_rows(
     assert softvote(tmp_path, "folds", "tiny") == 0
     plan = make_plan(stages.open_run(tmp_path, "tiny"))
     job = next(job for job in plan.jobs if job.member_name == "frozen")
-    work = Work(Workspace(tmp_path), plan.run.pipeline.competition, [job], 1, plan.folds, 60)
+    work = JobBatch(Workspace(tmp_path), plan.run.pipeline.competition, [job], 1, plan.folds, 60)
     clock = Clock(monkeypatch)
 
-    def of_rows(data: TrainingRows) -> float:
+    def of_rows(data: Split) -> float:
         return 1 + len(data.rows) / 100
 
-    clock.slow(monkeypatch, FeatureTraining, "_features", of_rows)
-    clock.slow(monkeypatch, Training, "_step", lambda *arguments: 0.5)
+    clock.slow(monkeypatch, FrozenBackboneTrainer, "_features", of_rows)
+    clock.slow(monkeypatch, Trainer, "_step", lambda *arguments: 0.5)
     clock.slow(monkeypatch, pace_module.Predictor, "probabilities", lambda images, addends: 1.0)
     found = _trial(job, work, lambda: None, 3.0)
     assert found.start == pytest.approx(1 + found.fed / 100) and found.fed > 1100
@@ -179,5 +179,5 @@ def test_every_recipe_has_a_pace(tmp_path: Path, digits: Digits, member: dict[st
     found = _trial(work.jobs[0], work, lambda: None, 0.01)
     rows = np.count_nonzero(work.folds != 0)
     assert found.fed == pytest.approx(rows * (0.8 if "schedule" in member else 1))
-    assert found.trained > 0 and found.predicted > 0 and isinstance(found, Pace)
+    assert found.trained > 0 and found.predicted > 0 and isinstance(found, Throughput)
     assert torch.get_num_threads() == threads

@@ -189,18 +189,18 @@ def one_lap(body: Callable[..., Facts], *arguments: object) -> tuple[list[Facts]
 def test_ours_is_a_training_of_softvote_by_the_members_recipe(
     root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    calls, sizes, train, step = list[Any](), list[int](), train_module.train, trainer.Training._step
+    calls, sizes, train, step = list[Any](), list[int](), train_module.train, trainer.Trainer._step
 
     def seen_train(*given: Any) -> Any:
         calls.append(given)
         return train(*given)
 
-    def seen_step(self: trainer.Training, *given: Any) -> Any:
+    def seen_step(self: trainer.Trainer, *given: Any) -> Any:
         sizes.append(len(given[-1]))
         return step(self, *given)
 
     monkeypatch.setattr(train_module, "train", seen_train)
-    monkeypatch.setattr(trainer.Training, "_step", seen_step)
+    monkeypatch.setattr(trainer.Trainer, "_step", seen_step)
     (found, limit), end = one_lap(benchmark.run_ours, benchmark._case("stn_cnn"), root, 1, 0)
     [(member, rows, *_)] = calls
     assert (member.batch_size, member.optimizer.name, member.schedule.name) == (128, "adamw", "one_cycle")
@@ -210,7 +210,7 @@ def test_ours_is_a_training_of_softvote_by_the_members_recipe(
     assert len(sizes) >= benchmark.WARM_UP + 2 and set(sizes) <= {124, 125}
     assert found["rate"] > 0 and limit["rate"] > 1e8
     assert end["execution"]["probe"]
-    assert trainer.Training._step is seen_step  # no trace is left
+    assert trainer.Trainer._step is seen_step  # no trace is left
 
 
 def test_a_lap_tells_where_the_time_of_a_training_goes(root: Path) -> None:

@@ -89,7 +89,7 @@ def test_one_number_varies_at_a_time_around_the_base() -> None:
 
 def test_the_stages_take_what_is_made_up_for_real(nowhere: Path) -> None:
     """The images are all different, the trainings done, and a member right as often as is said."""
-    growth.lay_out(nowhere, growth.Case("rows", 300, members=2, folds=2))
+    growth.to_memory_format(nowhere, growth.Case("rows", 300, members=2, folds=2))
     growth.run("folds", nowhere)
     growth.make_up_trainings(nowhere)
     plan = make_plan(open_run(nowhere, growth.NAME))
@@ -104,7 +104,7 @@ def test_the_stages_take_what_is_made_up_for_real(nowhere: Path) -> None:
 
 
 def test_larger_images_show_several_digits(nowhere: Path) -> None:
-    growth.lay_out(nowhere, growth.Case("image", 100, height=40, width=168))
+    growth.to_memory_format(nowhere, growth.Case("image", 100, height=40, width=168))
     images = np.load(Workspace(nowhere).input(growth.NAME) / "train.npy")
     assert images.shape == (100, 40, 168)
     filled = images.max(axis=(0, 1)) > 0
@@ -115,7 +115,7 @@ def test_larger_images_show_several_digits(nowhere: Path) -> None:
 def test_both_formats_hold_the_same_images(nowhere: Path) -> None:
     datasets = []
     for kind in ("npy", "pixel_csv"):
-        growth.lay_out(nowhere / kind, growth.Case("rows", 150, format=kind))
+        growth.to_memory_format(nowhere / kind, growth.Case("rows", 150, format=kind))
         assert growth.run("read", nowhere / kind)["seconds"] > 0
         run = open_run(nowhere / kind, growth.NAME)
         datasets.append(load_dataset(run.pipeline.competition, run.workspace))

@@ -77,7 +77,7 @@ def test_all_but_the_weights_come_home(
     assert (mine.submissions / entry.file).read_bytes() == (made.submissions / entry.file).read_bytes()
     assert sorted(path.name for path in mine.submissions.glob("*.csv")) == ["ledger.csv", entry.file]
     for voter in ("cnn", "resnet5", "vote"):
-        one, other = (read_predictions(each.pipeline("tiny").voter(voter)) for each in (made, mine))
+        one, other = (read_predictions(each.pipeline("tiny").predictions(voter)) for each in (made, mine))
         np.testing.assert_array_equal(one.rows, other.rows)
         for before, after in ((one.oof, other.oof), (one.test, other.test)):
             np.testing.assert_allclose(after, before, rtol=1e-3, atol=1e-3)

@@ -12,9 +12,9 @@ from projects import softvote, write_project
 
 from softvote.errors import UserError
 from softvote.scheduling import estimate
-from softvote.scheduling.engine import Work
+from softvote.scheduling.engine import JobBatch
 from softvote.scheduling.job import Job
-from softvote.scheduling.throughput import Pace
+from softvote.scheduling.throughput import Throughput
 
 TRAIN, TEST = 300, 100
 
@@ -24,12 +24,12 @@ def tried(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The members that were tried; nothing is, every pace is the same."""
     noted: list[str] = []
 
-    def given(job: Job, work: Work, gpus: list[int], threads: int) -> Pace:
+    def given(job: Job, work: JobBatch, gpus: list[int], threads: int) -> Throughput:
         noted.append(job.member_name)
-        return Pace(start=600.0, fed=150.0, trained=0.5, predicted=1000.0)
+        return Throughput(start=600.0, fed=150.0, trained=0.5, predicted=1000.0)
 
     monkeypatch.setattr(estimate, "measure", given)
-    monkeypatch.setattr(estimate, "launch", lambda: 3.0)
+    monkeypatch.setattr(estimate, "spawn_seconds", lambda: 3.0)
     return noted
 
 
@@ -103,13 +103,13 @@ def test_a_cluster_is_not_tried(project: Path, tried: list[str], capsys: pytest.
 def test_what_cannot_be_trained_is_told_and_not_guessed(
     project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def fail(job: Job, *rest: Any) -> Pace:
+    def fail(job: Job, *rest: Any) -> Throughput:
         if job.member_name == "cnn":
             raise UserError("the loss is nan")
-        return Pace(600.0, 150.0, 0.5, 1000.0)
+        return Throughput(600.0, 150.0, 0.5, 1000.0)
 
     monkeypatch.setattr(estimate, "measure", fail)
-    monkeypatch.setattr(estimate, "launch", lambda: 3.0)
+    monkeypatch.setattr(estimate, "spawn_seconds", lambda: 3.0)
     cells, out = told(project, capsys, mistake="softvote: cnn: cannot be trained: the loss is nan\n")
     assert cells["cnn"] == ["2", "2"] and len(cells["resnet5"]) > 2
     assert "time: not known" in out and "about" not in out

@@ -15,7 +15,7 @@ from kaggle_place import LEAK, Failure, Place, contents, forget_package, kaggle_
 from projects import write_pipeline
 
 from softvote.storage.paths import Workspace
-from softvote.tracking.ledger import COLUMNS, Entry, append_entry
+from softvote.tracking.ledger import LEDGER_COLUMNS, Entry, append_entry
 
 LEDGER = "submissions/ledger.csv"
 INFER, TRAIN = "tester/softvote-tiny-infer", "tester/softvote-tiny-train"
@@ -351,7 +351,7 @@ def test_what_was_trained_there_must_have_the_right_form(place: Place) -> None:
     ("ledger", "words"),
     [
         (None, "its ledger.csv is not of its submission.csv; nothing was entered"),
-        (",".join(COLUMNS) + "\n", "its ledger.csv is not of its submission.csv; nothing was entered"),
+        (",".join(LEDGER_COLUMNS) + "\n", "its ledger.csv is not of its submission.csv; nothing was entered"),
         ("damaged\n", "ledger.csv, row 1: the header is not "),
     ],
 )

@@ -14,7 +14,7 @@ import pytest
 from kaggle_place import LEAK, Failure, Place, contents, forget_package, set_environment
 from projects import write_pipeline
 
-from softvote.metrics.scores import share_of
+from softvote.metrics.scores import score_of_proportion
 from softvote.storage.paths import Workspace
 from softvote.tracking.ledger import Entry, append_entry
 
@@ -62,7 +62,7 @@ def test_submissions_of_three_pages(place: Place) -> None:
     assert {row["ref"]: row["public"] for row in board(place)} == {
         str(ref): "0.500000" if ref == 30 else f"{ref / 100:.6f}" for ref in range(1, 46)
     }
-    assert str(share_of(0.5, 100)) in told.out
+    assert str(score_of_proportion(0.5, 100)) in told.out
     assert "44 submissions on the leaderboard of no file in the ledger" in told.out
     assert told.out.endswith(f"wrote {place.root / PICTURE}\n")
     assert (place.root / PICTURE).read_bytes().startswith(b"\x89PNG")
@@ -98,7 +98,7 @@ def test_submissions_of_every_kind(place: Place) -> None:
     assert table["tiny"][-2:] == ["not", "sent"]
     assert table["by-ref"][-1] == table["other"][-1] == "scored"
     for score in (0.9, 0.6, 0.5):
-        assert str(share_of(score, 50)) in told.out  # public_share of 100 rows
+        assert str(score_of_proportion(score, 50)) in told.out  # public_share of 100 rows
     assert "2 scored rows, too few for a rank correlation" in told.out
 
 
@@ -113,7 +113,7 @@ def test_a_solution_stands_in_the_same_table(place: Place) -> None:
     assert place.asked() == ["ListSubmissions"]
     assert [line for line in told.out.splitlines() if line in ("digits", "solved")] == ["digits", "solved"]
     assert rows(told.out)["local-demo"][-1] == "solution.csv"
-    assert str(share_of(0.75, 100)) in told.out
+    assert str(score_of_proportion(0.75, 100)) in told.out
     assert {row["competition"] for row in board(place)} == {"digits"}
 
 

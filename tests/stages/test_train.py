@@ -12,7 +12,7 @@ import pytest
 from conftest import Digits
 from projects import probabilities, softvote, times, write_project
 
-from softvote.ensembling.ensemble import voter_in
+from softvote.ensembling.ensemble import load_ensemble
 from softvote.storage.files import read_json
 from softvote.storage.paths import PipelineFolder
 from softvote.tracking.ledger import read_ledger
@@ -21,7 +21,7 @@ from softvote.tracking.ledger import read_ledger
 def test_what_another_command_is_writing_is_left_alone(tmp_path: Path, digits: Digits) -> None:
     """`make augmentation` draws into the folder of a member; what a process that is gone left there goes."""
     write_project(tmp_path, digits, 60, 20, members={"cnn": {"model": "cnn", "epochs": 1}})
-    folder = PipelineFolder(tmp_path / "models" / "tiny").voter("cnn")
+    folder = PipelineFolder(tmp_path / "models" / "tiny").predictions("cnn")
     assert softvote(tmp_path, "folds", "tiny") == 0
     folder.path.mkdir()
     drawn = half_written(folder.augmentation, os.getpid())
@@ -35,7 +35,7 @@ NO_PROCESS = 1 << 30
 
 
 def half_written(path: Path, process: int) -> Path:
-    """The name under which a process of this machine is writing a file; see `artifacts.written_whole`."""
+    """The name under which a process of this machine is writing a file (`atomic_write`)."""
     temporary = path.with_name(f".{path.stem}.{os.uname().nodename}.{process}.tmp{path.suffix}")
     temporary.write_bytes(b"half")
     return temporary
@@ -84,21 +84,22 @@ def test_repeats_are_trained_beside_what_is_there_and_vote_as_one(
     )
     after = times(folder.path)
     assert {name: after[name] for name in before} == before  # the first repeat is what it was
-    names = [fold.path.name for fold in folder.voter("a").folds()]
+    names = [fold.path.name for fold in folder.predictions("a").folds()]
     assert names == [f"fold{fold}{repeat}" for repeat in ("", "-repeat1", "-repeat2") for fold in (0, 1)]
-    trainings = folder.voter("a").folds()
+    trainings = folder.predictions("a").folds()
     assert len({read_json(training.recipe)["seed"] for training in trainings}) == 6
     test = np.mean([np.load(training.test) for training in trainings], axis=0)
-    np.testing.assert_allclose(np.load(folder.voter("a").test), test, atol=1e-6)
+    np.testing.assert_allclose(np.load(folder.predictions("a").test), test, atol=1e-6)
     parts = [
-        [probabilities(folder.voter("a").fold(fold, repeat).path) for repeat in range(3)] for fold in (0, 1)
+        [probabilities(folder.predictions("a").fold(fold, repeat).path) for repeat in range(3)]
+        for fold in (0, 1)
     ]
     assert np.abs(parts[0][0] - parts[0][1]).max() > 1e-3
-    with np.load(folder.voter("a").oof) as oof, np.load(trainings[0].oof) as first:
+    with np.load(folder.predictions("a").oof) as oof, np.load(trainings[0].oof) as first:
         np.testing.assert_array_equal(oof["rows"], np.arange(60))
         np.testing.assert_allclose(oof["probabilities"][first["rows"]], np.mean(parts[0], axis=0), atol=1e-6)
-    starts = [read_json(folder.voter("b").fold(1, repeat).recipe) for repeat in (0, 1)]
-    sources = [read_json(folder.voter("a").fold(1, repeat).recipe) for repeat in (0, 1)]
+    starts = [read_json(folder.predictions("b").fold(1, repeat).recipe) for repeat in (0, 1)]
+    sources = [read_json(folder.predictions("a").fold(1, repeat).recipe) for repeat in (0, 1)]
     for start, source in zip(starts, sources, strict=True):
         assert start["source_weights_sha256"] == source["weights_sha256"]
 
@@ -111,23 +112,23 @@ def test_a_refit_predicts_test_rows_and_has_no_score(
 ) -> None:
     folder = PipelineFolder(project / "models" / "tiny")
     before = {name: times(folder.path)[name] for name in times(folder.path) if "/fold" in name}
-    oof = probabilities(folder.voter("a").path)
+    oof = probabilities(folder.predictions("a").path)
     assert softvote(project, "train", "tiny", *REFIT) == 0
     said = capsys.readouterr().out
     assert "a: train refit (new)" in said and "b: train refit (new)" in said
     assert "a: its refit on all rows predicts test rows too, and is in no out-of-fold score" in said
     after = times(folder.path)
     assert {name: after[name] for name in before} == before
-    np.testing.assert_array_equal(probabilities(folder.voter("a").path), oof)
-    refit = folder.voter("a").refit
+    np.testing.assert_array_equal(probabilities(folder.predictions("a").path), oof)
+    refit = folder.predictions("a").refit
     assert not {"accuracy", "log_loss"} & read_json(refit.scores).keys()
     assert len(probabilities(refit.path)) == 0 and read_json(refit.recipe)["images_an_epoch"] == 60
-    trainings = folder.voter("a").folds()
+    trainings = folder.predictions("a").folds()
     assert [training.path.name for training in trainings] == ["fold0", "fold1", "refit"]
     test = np.mean([np.load(training.test) for training in trainings], axis=0)
-    np.testing.assert_allclose(np.load(folder.voter("a").test), test, atol=1e-6)
-    source = read_json(folder.voter("a").refit.recipe)["weights_sha256"]
-    assert read_json(folder.voter("b").refit.recipe)["source_weights_sha256"] == source
+    np.testing.assert_allclose(np.load(folder.predictions("a").test), test, atol=1e-6)
+    source = read_json(folder.predictions("a").refit.recipe)["weights_sha256"]
+    assert read_json(folder.predictions("b").refit.recipe)["source_weights_sha256"] == source
     assert softvote(project, "train", "tiny", *REFIT) == 0
     assert "train: 6 of 6 trainings are there and unchanged" in capsys.readouterr().out
 
@@ -144,7 +145,7 @@ def test_networks_of_every_kind_are_exported_and_in_the_ledger(
     assert entry.folds == "2/2 + refit"
     assert softvote(project, "export", "tiny", *words) == 0  # which checks what it wrote against test.npy
     assert "vote: mean of 12 networks" in capsys.readouterr().out
-    voter = voter_in(project / "models" / "tiny" / "vote")
+    voter = load_ensemble(project / "models" / "tiny" / "vote")
     assert [len(member.folds) for member in voter.voting] == [7, 5]
 
 
@@ -164,26 +165,26 @@ def test_no_refit_where_something_is_left_to_measure(
 
 def test_shares_decide_the_vote(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = PipelineFolder(project / "models" / "tiny")
-    mean = folder.voter("vote").scores.read_bytes()
+    mean = folder.predictions("vote").scores.read_bytes()
     shares = ["--set", "ensemble.rule=auto", "--set", "ensemble.shares={b: 0.9}"]
     assert softvote(project, "ensemble", "tiny", *shares) == 0
     said = capsys.readouterr().out
     assert "vote: shares (a 0.100, b 0.900)" in said and "\n= shares" in said and "\n= mean " in said
-    a, b = (folder.voter(name) for name in "ab")
+    a, b = (folder.predictions(name) for name in "ab")
     for stored, parts in (
-        (np.load(folder.voter("vote").test), [np.load(each.test) for each in (a, b)]),
-        (probabilities(folder.voter("vote").path), [probabilities(each.path) for each in (a, b)]),
+        (np.load(folder.predictions("vote").test), [np.load(each.test) for each in (a, b)]),
+        (probabilities(folder.predictions("vote").path), [probabilities(each.path) for each in (a, b)]),
     ):
         np.testing.assert_allclose(stored, 0.1 * parts[0] + 0.9 * parts[1], atol=1e-6)
     assert softvote(project, "ensemble", "tiny", *shares[:3], "ensemble.shares={b: 0.8}") == 0
     assert "b 0.800" in capsys.readouterr().out  # other shares, another vote
     assert softvote(project, "ensemble", "tiny") == 0
-    assert folder.voter("vote").scores.read_bytes() == mean
+    assert folder.predictions("vote").scores.read_bytes() == mean
 
 
 def test_fewer_repeats_train_nothing(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """What voted first votes again, to the same bits."""
-    folder = PipelineFolder(project / "models" / "tiny").voter("a")
+    folder = PipelineFolder(project / "models" / "tiny").predictions("a")
     before = folder.oof.read_bytes(), folder.test.read_bytes()
     assert softvote(project, "train", "tiny", *REPEATED[:2]) == 0
     assert (folder.oof.read_bytes(), folder.test.read_bytes()) != before

@@ -12,10 +12,10 @@ import pytest
 
 from softvote.errors import UserError
 from softvote.storage import cache
-from softvote.storage.cache import Facts, kept_in, look_up, remembered
-from softvote.storage.locks import alone
+from softvote.storage.cache import JsonObject, disk_cache, get_cached, memory_cache
+from softvote.storage.locks import file_lock
 
-FACTS: Facts = {"network": "cnn", "batch": [64, 1, 8, 8]}
+FACTS: JsonObject = {"network": "cnn", "batch": [64, 1, 8, 8]}
 
 
 class Finder:
@@ -24,24 +24,24 @@ class Finder:
     def __init__(self) -> None:
         self.times = 0
 
-    def __call__(self) -> Facts:
+    def __call__(self) -> JsonObject:
         self.times += 1
         return {"number": self.times, "speed": 0.1 * self.times}
 
 
 def test_what_was_found_stands_for_equal_facts(tmp_path: Path) -> None:
     find = Finder()
-    first = kept_in(tmp_path)(FACTS, find)
-    assert kept_in(tmp_path)(dict(reversed(FACTS.items())), find) == first == look_up(tmp_path, FACTS)
+    first = disk_cache(tmp_path)(FACTS, find)
+    assert disk_cache(tmp_path)(dict(reversed(FACTS.items())), find) == first == get_cached(tmp_path, FACTS)
     assert find.times == 1
-    other = kept_in(tmp_path)(FACTS | {"network": "resnet5"}, find)
+    other = disk_cache(tmp_path)(FACTS | {"network": "resnet5"}, find)
     assert other != first and find.times == 2
 
 
 @pytest.mark.parametrize("damage", ["", "{", "[]", "cut", '"number": 1', '"network": "cnn"'])
 def test_a_damaged_file_is_found_anew(tmp_path: Path, damage: str) -> None:
     find = Finder()
-    kept_in(tmp_path)(FACTS, find)
+    disk_cache(tmp_path)(FACTS, find)
     (path,) = tmp_path.glob("*.json")
     text = path.read_text()
     damaged = text[: len(text) // 2] if damage == "cut" else damage
@@ -49,51 +49,51 @@ def test_a_damaged_file_is_found_anew(tmp_path: Path, damage: str) -> None:
         assert damage in text
         damaged = text.replace(damage, damage.replace("1", "7").replace("cnn", "no"))
     path.write_text(damaged)
-    known = look_up(tmp_path, FACTS)
+    known = get_cached(tmp_path, FACTS)
     if "network" in damage:  # what it says of itself is for people; the name of the file decides
         assert known == {"number": 1, "speed": 0.1}
     else:
-        assert known is None and kept_in(tmp_path)(FACTS, find)["number"] == 2
-        assert look_up(tmp_path, FACTS) == {"number": 2, "speed": 0.2}
+        assert known is None and disk_cache(tmp_path)(FACTS, find)["number"] == 2
+        assert get_cached(tmp_path, FACTS) == {"number": 2, "speed": 0.2}
 
 
 def test_a_search_that_fails_leaves_nothing(tmp_path: Path) -> None:
-    def fail() -> Facts:
+    def fail() -> JsonObject:
         raise UserError("no")
 
     with pytest.raises(UserError):
-        kept_in(tmp_path)(FACTS, fail)
+        disk_cache(tmp_path)(FACTS, fail)
     assert not list(tmp_path.glob("*.json"))
-    assert kept_in(tmp_path)(FACTS, Finder())["number"] == 1
+    assert disk_cache(tmp_path)(FACTS, Finder())["number"] == 1
 
 
 def test_a_folder_that_cannot_be_made_is_a_line(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(UserError, match="cannot be written"):
-        kept_in(tmp_path / "file")(FACTS, Finder())
+        disk_cache(tmp_path / "file")(FACTS, Finder())
 
 
 def test_a_process_without_a_folder_remembers(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cache, "_remembered", {})
+    monkeypatch.setattr(cache, "_in_memory", {})
     find = Finder()
-    assert remembered(FACTS, find) == remembered(FACTS, find)
+    assert memory_cache(FACTS, find) == memory_cache(FACTS, find)
     assert find.times == 1
 
 
 def ask(folder: Path, number: int, line: Connection) -> None:
     """One of several processes that want the same at the same time; each would find its own number."""
 
-    def find() -> Facts:
+    def find() -> JsonObject:
         line.send("looks")
         line.recv()
         return {"number": number}
 
     def told(path: Path) -> contextlib.AbstractContextManager[None]:
         line.send("waits")
-        return alone(path)
+        return file_lock(path)
 
-    cache.alone = told
-    line.send(kept_in(folder)(FACTS, find))
+    cache.file_lock = told
+    line.send(disk_cache(folder)(FACTS, find))
 
 
 def asker(folder: Path, number: int) -> tuple[Connection, Any]:

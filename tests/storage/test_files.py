@@ -13,15 +13,15 @@ import pytest
 
 from softvote.errors import UserError
 from softvote.storage.files import (
-    folder_written_whole,
+    atomic_directory,
+    atomic_write,
     read_json,
-    sweep,
+    remove_temp_files,
     write_json,
     write_text,
-    written_whole,
 )
-from softvote.storage.fingerprints import key_of, sha256_of
-from softvote.storage.locks import claimed
+from softvote.storage.fingerprints import fingerprint, sha256_of
+from softvote.storage.locks import try_lock
 from softvote.storage.paths import Workspace
 
 not_root = pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
@@ -45,7 +45,7 @@ def test_a_file_is_written_with_its_folders(tmp_path: Path) -> None:
 def test_an_exception_in_the_middle_leaves_the_old_file(tmp_path: Path, error: type[BaseException]) -> None:
     path = tmp_path / "file.txt"
     write_text(path, "old")
-    with pytest.raises(error), written_whole(path) as temporary:
+    with pytest.raises(error), atomic_write(path) as temporary:
         temporary.write_text("half of the new")
         assert path.read_text() == "old"
         raise error
@@ -63,14 +63,14 @@ def test_a_reader_never_sees_half_of_it(tmp_path: Path) -> None:
 
 
 def test_without_an_old_file_none_is_left(tmp_path: Path) -> None:
-    with pytest.raises(InterruptedWritingError), written_whole(tmp_path / "file.txt") as temporary:
+    with pytest.raises(InterruptedWritingError), atomic_write(tmp_path / "file.txt") as temporary:
         temporary.write_text("half")
         raise InterruptedWritingError
     assert list(tmp_path.iterdir()) == []
 
 
 def test_the_temporary_name_keeps_the_suffix_and_the_folder(tmp_path: Path) -> None:
-    with written_whole(tmp_path / "array.npy") as temporary:
+    with atomic_write(tmp_path / "array.npy") as temporary:
         assert temporary.suffix == ".npy" and temporary.parent == tmp_path
         assert temporary.name.startswith(".")
         temporary.write_bytes(b"x")
@@ -80,8 +80,8 @@ def test_a_killed_writer_leaves_the_old_file(tmp_path: Path) -> None:
     path = tmp_path / "file.txt"
     write_text(path, "old")
     code = (
-        "import os, signal, sys; from pathlib import Path; from softvote.storage.files import written_whole\n"
-        "with written_whole(Path(sys.argv[1])) as temporary:\n"
+        "import os, signal, sys; from pathlib import Path; from softvote.storage.files import atomic_write\n"
+        "with atomic_write(Path(sys.argv[1])) as temporary:\n"
         "    temporary.write_text('half'); os.kill(os.getpid(), signal.SIGKILL)"
     )
     done = subprocess.run([sys.executable, "-c", code, str(path)], check=False)
@@ -93,12 +93,12 @@ def write_a_file(path: Path) -> None:
 
 
 def write_a_folder(path: Path) -> None:
-    with folder_written_whole(path) as temporary:
+    with atomic_directory(path) as temporary:
         (temporary / "file").write_text("text")
 
 
 def claim(path: Path) -> None:
-    with claimed(path):
+    with try_lock(path):
         pass
 
 
@@ -148,7 +148,7 @@ def test_an_error_of_the_system_is_one_line(
 
 def test_a_folder_appears_whole(tmp_path: Path) -> None:
     path = tmp_path / "a" / "folder"
-    with folder_written_whole(path) as temporary:
+    with atomic_directory(path) as temporary:
         (temporary / "file").write_text("text")
         assert not path.exists()
     assert (path / "file").read_text() == "text"
@@ -156,7 +156,7 @@ def test_a_folder_appears_whole(tmp_path: Path) -> None:
 
 
 def test_an_exception_leaves_no_folder(tmp_path: Path) -> None:
-    with pytest.raises(InterruptedWritingError), folder_written_whole(tmp_path / "folder") as temporary:
+    with pytest.raises(InterruptedWritingError), atomic_directory(tmp_path / "folder") as temporary:
         (temporary / "file").write_text("text")
         raise InterruptedWritingError
     assert list(tmp_path.iterdir()) == []
@@ -190,7 +190,7 @@ def test_what_holds_no_facts_gives_none(tmp_path: Path, content: bytes | None) -
 
 
 def test_a_key_does_not_depend_on_the_order() -> None:
-    assert key_of({"a": 1, "b": {"c": 2, "d": [3]}}) == key_of({"b": {"d": [3], "c": 2}, "a": 1})
+    assert fingerprint({"a": 1, "b": {"c": 2, "d": [3]}}) == fingerprint({"b": {"d": [3], "c": 2}, "a": 1})
 
 
 def test_a_key_depends_on_everything_else() -> None:
@@ -206,12 +206,12 @@ def test_a_key_depends_on_everything_else() -> None:
         [[1], "a"],
         "a",
     ]
-    assert len({key_of(fact) for fact in facts}) == len(facts)
+    assert len({fingerprint(fact) for fact in facts}) == len(facts)
 
 
 def test_keys_never_change() -> None:
     """Golden value: another one would make everything that was trained look stale."""
-    assert key_of({"member": {"epochs": 2, "lr": 0.1}, "fold": 0}) == "3c96f85c087410bb"
+    assert fingerprint({"member": {"epochs": 2, "lr": 0.1}, "fold": 0}) == "3c96f85c087410bb"
 
 
 def test_sha256_is_of_the_bytes(tmp_path: Path) -> None:
@@ -224,8 +224,8 @@ def test_sha256_is_of_the_bytes(tmp_path: Path) -> None:
 TRY = """
 import sys
 from pathlib import Path
-from softvote.storage.locks import claimed
-with claimed(Path(sys.argv[1])) as mine:
+from softvote.storage.locks import try_lock
+with try_lock(Path(sys.argv[1])) as mine:
     print(mine)
 """
 
@@ -237,9 +237,9 @@ def seen_from_outside(lock: Path) -> str:
 
 def test_a_claim_is_seen_by_another_process_and_ends(tmp_path: Path) -> None:
     lock = tmp_path / "fold0" / ".lock"
-    with claimed(lock) as mine:
+    with try_lock(lock) as mine:
         assert mine and seen_from_outside(lock) == "False"
-        with claimed(lock) as again:
+        with try_lock(lock) as again:
             assert not again
         assert seen_from_outside(lock) == "False"
     assert seen_from_outside(lock) == "True"
@@ -247,9 +247,9 @@ def test_a_claim_is_seen_by_another_process_and_ends(tmp_path: Path) -> None:
 
 def test_an_exception_ends_the_claim(tmp_path: Path) -> None:
     lock = tmp_path / ".lock"
-    with pytest.raises(InterruptedWritingError), claimed(lock):
+    with pytest.raises(InterruptedWritingError), try_lock(lock):
         raise InterruptedWritingError
-    with claimed(lock) as mine:
+    with try_lock(lock) as mine:
         assert mine
 
 
@@ -260,11 +260,11 @@ def test_a_killed_process_claims_nothing(tmp_path: Path) -> None:
         [sys.executable, "-c", code, str(lock)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as other:
         assert other.stdout and other.stdout.readline() == "True\n"
-        with claimed(lock) as mine:
+        with try_lock(lock) as mine:
             assert not mine
         other.kill()
         other.wait()
-        with claimed(lock) as mine:
+        with try_lock(lock) as mine:
             assert mine
 
 
@@ -274,16 +274,16 @@ def test_a_killed_process_claims_nothing(tmp_path: Path) -> None:
 def test_where_everything_lies(tmp_path: Path) -> None:
     workspace = Workspace(tmp_path)
     pipeline = workspace.pipeline("p")
-    fold = pipeline.voter("cnn").fold(3)
+    fold = pipeline.predictions("cnn").fold(3)
     places = {
         workspace.pipelines: "pipelines", workspace.cache: "models/.cache",
-        workspace.choices: "models/.cache/choices", workspace.paces: "models/.cache/paces",
+        workspace.autotune: "models/.cache/choices", workspace.throughputs: "models/.cache/paces",
         workspace.ledger: "submissions/ledger.csv", workspace.inputs: "input",
         workspace.input("c"): "input/c",
         workspace.submission("p", "0123456789ab"): "submissions/p-01234567.csv",
         pipeline.folds: "models/p/folds.csv", pipeline.folds_origin: "models/p/folds.json",
-        pipeline.voter("cnn").oof: "models/p/cnn/oof.npz",
-        pipeline.voter("vote").vote: "models/p/vote/vote.json",
+        pipeline.predictions("cnn").oof: "models/p/cnn/oof.npz",
+        pipeline.predictions("vote").vote: "models/p/vote/vote.json",
         fold.weights: "models/p/cnn/fold3/weights.safetensors", fold.recipe: "models/p/cnn/fold3/recipe.json",
         fold.log: "models/p/cnn/fold3/log.csv", fold.test: "models/p/cnn/fold3/test.npy",
         fold.scores: "models/p/cnn/fold3/scores.json",
@@ -295,9 +295,9 @@ def test_where_everything_lies(tmp_path: Path) -> None:
 def test_what_killed_processes_left_is_swept(tmp_path: Path) -> None:
     for name in (".oof.host.123.tmp.npz", ".lock", "oof.npz", "checkpoint.pt"):
         (tmp_path / name).touch()
-    sweep(tmp_path)
+    remove_temp_files(tmp_path)
     assert {path.name for path in tmp_path.iterdir()} == {".lock", "oof.npz", "checkpoint.pt"}
-    sweep(tmp_path / "not there")
+    remove_temp_files(tmp_path / "not there")
 
 
 def dead_process() -> int:
@@ -318,7 +318,7 @@ def test_what_a_killed_process_left_of_a_file_goes_when_it_is_written(tmp_path: 
             "elsewhere": f"elsewhere.{dead_process()}",
         }.items()
     }
-    writing = written_whole if path.suffix else folder_written_whole
+    writing = atomic_write if path.suffix else atomic_directory
     for half in left.values():
         half.touch() if path.suffix else (half / "part").mkdir(parents=True)
     with writing(path) as temporary:

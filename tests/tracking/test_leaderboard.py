@@ -17,11 +17,11 @@ from scipy.stats import spearmanr
 from softvote.errors import UserError
 from softvote.kaggle.client import Submission
 from softvote.reporting.leaderboard import draw_board, render_board
-from softvote.tracking.comparison import Comparison, Row, join
-from softvote.tracking.leaderboard import COLUMNS, read_leaderboard, write_leaderboard
-from softvote.tracking.ledger import COLUMNS as LEDGER_COLUMNS
+from softvote.tracking.comparison import LeaderboardComparison, LeaderboardRow, join_ledger
+from softvote.tracking.leaderboard import LEADERBOARD_COLUMNS, read_leaderboard, write_leaderboard
+from softvote.tracking.ledger import LEDGER_COLUMNS as LEDGER_COLUMNS
 from softvote.tracking.ledger import Entry, read_ledger
-from softvote.tracking.submission_message import described, sha256_in
+from softvote.tracking.submission_message import parse_sha256, submission_message
 
 LEDGER = """\
 2026-11-21T01:44:11Z,step1-basic-cnn-sgd,digit-recognizer,vote: mean,basic_cnn,5/5,,0.987595,0.000541,42000,,,,28000,step1-basic-cnn-sgd-f43df23d.csv,f43df23d2aa2ecb4490a0651a62380c4c15cd275d54203e520eb0f0b478227d1,,,87d3056,true
@@ -55,7 +55,7 @@ def board_of(*submissions: Submission) -> list[tuple[str, Submission]]:
     return [(DIGITS, submission) for submission in submissions]
 
 
-def only(comparisons: list[Comparison]) -> Row:
+def only(comparisons: list[LeaderboardComparison]) -> LeaderboardRow:
     [[row]] = [comparison.rows for comparison in comparisons]
     return row
 
@@ -122,9 +122,9 @@ GOOD = [DIGITS, "7", "f.csv", "2026-11-22T00:00:00Z", "text", "complete", "0.9",
 
 
 def damaged(column: str, text: str) -> str:
-    lines = [list(COLUMNS), list(GOOD), list(GOOD)]
-    lines[1][COLUMNS.index("description")] = '"two\nlines"'
-    lines[2][COLUMNS.index(column)] = text
+    lines = [list(LEADERBOARD_COLUMNS), list(GOOD), list(GOOD)]
+    lines[1][LEADERBOARD_COLUMNS.index("description")] = '"two\nlines"'
+    lines[2][LEADERBOARD_COLUMNS.index(column)] = text
     return "".join(",".join(line) + "\n" for line in lines)
 
 
@@ -183,17 +183,19 @@ def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path) -> None:
 
 
 def test_a_description_leads_back_to_the_file(entries: list[Entry]) -> None:
-    assert described(entries[2]) == (
+    assert submission_message(entries[2]) == (
         "step3-cnn, vote: mean, cross-validation 99.41 ± 0.04 %, "
         "sha256 7c9d98935d13db1b9282cdd31c5e9eeaf1491524de41a0e497eb06fc863a35fa"
     )
-    assert [sha256_in(described(entry)) for entry in entries] == [entry.sha256 for entry in entries]
+    assert [parse_sha256(submission_message(entry)) for entry in entries] == [
+        entry.sha256 for entry in entries
+    ]
 
 
 def test_what_people_wrote_around_it_does_no_harm() -> None:
-    assert sha256_in(f"my best, sha256 {'0a' * 32}, sent twice") == "0a" * 32
+    assert parse_sha256(f"my best, sha256 {'0a' * 32}, sent twice") == "0a" * 32
     for text in ["", "0a" * 32, f"sha256 {'0a' * 31}", f"sha256 {'0a' * 33}", f"sha256 {'0G' * 32}"]:
-        assert sha256_in(text) is None
+        assert parse_sha256(text) is None
 
 
 # ---------------------------------------------------------------- who belongs to whom
@@ -201,7 +203,7 @@ def test_what_people_wrote_around_it_does_no_harm() -> None:
 
 def test_a_submission_is_found_by_its_ref(entries: list[Entry]) -> None:
     board = [sent(102, 0.98757), sent(101, 0.97928)]
-    [comparison] = join(with_refs(entries[:2]), board_of(*board), {})
+    [comparison] = join_ledger(with_refs(entries[:2]), board_of(*board), {})
     assert [(row.entry.pipeline, row.submission) for row in comparison.rows] == [
         ("step2-basic-cnn-adam", board[0]),
         ("step1-basic-cnn-sgd", board[1]),
@@ -210,40 +212,40 @@ def test_a_submission_is_found_by_its_ref(entries: list[Entry]) -> None:
 
 
 def test_without_a_ref_it_is_found_by_its_sha256(entries: list[Entry]) -> None:
-    submission = sent(500, 0.97928, description=described(entries[0]))
-    assert only(join(entries[:1], board_of(submission), {})).submission == submission
+    submission = sent(500, 0.97928, description=submission_message(entries[0]))
+    assert only(join_ledger(entries[:1], board_of(submission), {})).submission == submission
 
 
 def test_a_ref_says_more_than_a_description(entries: list[Entry]) -> None:
     """Somebody mended the description of 101 with the sha256 of another file."""
-    submission = sent(101, 0.9, description=described(entries[1]))
-    [comparison] = join(with_refs(entries[:2]), board_of(submission), {})
+    submission = sent(101, 0.9, description=submission_message(entries[1]))
+    [comparison] = join_ledger(with_refs(entries[:2]), board_of(submission), {})
     assert [row.submission for row in comparison.rows] == [None, submission]
 
 
 def test_strangers_are_counted_and_not_shown(entries: list[Entry]) -> None:
     strangers = [sent(1, 0.5), sent(2, 0.6, description=f"sha256 {'0' * 64}")]
-    [comparison] = join(with_refs(entries[:1]), board_of(sent(101, 0.9), *strangers), {})
+    [comparison] = join_ledger(with_refs(entries[:1]), board_of(sent(101, 0.9), *strangers), {})
     assert len(comparison.rows) == 1 and comparison.unknown == 2
     text = render_board([comparison])
     assert "\n2 submissions on the leaderboard of no file in the ledger\n" in text
 
 
 def test_a_ref_of_another_competition_is_a_stranger(entries: list[Entry]) -> None:
-    here, there = join(with_refs(entries[:1]), [("elsewhere", sent(101, 0.9))], {})
+    here, there = join_ledger(with_refs(entries[:1]), [("elsewhere", sent(101, 0.9))], {})
     assert here.rows[0].submission is None and here.unknown == 0
     assert (there.competition, there.rows, there.unknown) == ("elsewhere", [], 1)
 
 
 def test_a_file_entered_twice_is_one_row_and_its_newest_entry_counts(entries: list[Entry]) -> None:
     old = replace(entries[0], ref=101, cv_score=0.5)
-    row = only(join([old, entries[0]], board_of(sent(101, 0.97928)), {}))
+    row = only(join_ledger([old, entries[0]], board_of(sent(101, 0.97928)), {}))
     assert row.entry == entries[0] and row.public is not None
 
 
 def test_a_file_of_two_pipelines_is_two_rows_with_one_score(entries: list[Entry]) -> None:
     twin = replace(entries[0], pipeline="twin")
-    [comparison] = join([replace(entries[0], ref=101), twin], board_of(sent(101, 0.9)), {})
+    [comparison] = join_ledger([replace(entries[0], ref=101), twin], board_of(sent(101, 0.9)), {})
     assert [row.public and row.public.value for row in comparison.rows] == [0.9, 0.9]
 
 
@@ -252,9 +254,9 @@ def test_sent_again_it_keeps_its_score_until_there_is_a_newer(
     entries: list[Entry], again: Submission
 ) -> None:
     twice = [replace(entries[0], ref=101), replace(entries[0], ref=103)]
-    row = only(join(twice, board_of(again, sent(101, 0.9)), {}))
+    row = only(join_ledger(twice, board_of(again, sent(101, 0.9)), {}))
     assert row.submission == sent(101, 0.9)
-    row = only(join(twice, board_of(sent(103, 0.91), sent(101, 0.9)), {}))
+    row = only(join_ledger(twice, board_of(sent(103, 0.91), sent(101, 0.9)), {}))
     assert row.submission == sent(103, 0.91)
 
 
@@ -273,14 +275,14 @@ def agresti_coull(share: float, rows: int) -> float:
 def test_errors_are_binomial_by_the_rows_behind_a_score(
     entries: list[Entry], share: float, behind_public: int, behind_private: int
 ) -> None:
-    row = only(join(with_refs(entries[:1]), board_of(sent(101, 0.98, private=0.97)), {DIGITS: share}))
+    row = only(join_ledger(with_refs(entries[:1]), board_of(sent(101, 0.98, private=0.97)), {DIGITS: share}))
     for score, value, rows in [(row.public, 0.98, behind_public), (row.private, 0.97, behind_private)]:
         assert score is not None and (score.value, score.rows) == (value, rows)
         assert score.standard_error == pytest.approx(agresti_coull(value, rows), rel=1e-12)
 
 
 def test_the_difference_has_the_errors_of_both(entries: list[Entry]) -> None:
-    row = only(join(with_refs(entries[:1]), board_of(sent(101, 0.97928)), {DIGITS: 0.25}))
+    row = only(join_ledger(with_refs(entries[:1]), board_of(sent(101, 0.97928)), {DIGITS: 0.25}))
     assert row.difference is not None
     assert row.difference.value == pytest.approx(0.97928 - 0.987595)
     # sqrt(0.000541^2 + sqrt(0.97928 0.02072 / 7000)^2): the textbook's, within the four rows put on top
@@ -302,11 +304,11 @@ def test_two_standard_errors_are_chance(entries: list[Entry], errors: float, ver
     cv, test_rows = 0.5, 10_000
     entry = replace(entries[0], cv_score=cv, cv_standard_error=0.005, test_rows=test_rows, ref=101)
     public = cv + errors * math.hypot(0.005, 0.005)
-    assert only(join([entry], board_of(sent(101, public)), {})).verdict == verdict
+    assert only(join_ledger([entry], board_of(sent(101, public)), {})).verdict == verdict
 
 
 def test_a_solution_stands_in_the_place_of_the_public_score(entries: list[Entry]) -> None:
-    [comparison] = join(entries[4:], [], {})
+    [comparison] = join_ledger(entries[4:], [], {})
     [row] = comparison.rows
     assert row.public is None and row.leaderboard == row.solution and row.leaderboard is not None
     assert (row.leaderboard.value, row.leaderboard.rows) == (0.995714, 7000)
@@ -325,13 +327,15 @@ def test_a_solution_stands_in_the_place_of_the_public_score(entries: list[Entry]
     ]
 
 
-def ranked(entries: list[Entry], ours: Sequence[float], theirs: Sequence[float]) -> Comparison:
+def ranked(entries: list[Entry], ours: Sequence[float], theirs: Sequence[float]) -> LeaderboardComparison:
     """Files that scored so in cross-validation and on the leaderboard."""
     files = [
         replace(entries[0], pipeline=f"p{number}", cv_score=score, sha256=f"{number:064}", ref=number)
         for number, score in enumerate(ours)
     ]
-    [comparison] = join(files, board_of(*(sent(number, score) for number, score in enumerate(theirs))), {})
+    [comparison] = join_ledger(
+        files, board_of(*(sent(number, score) for number, score in enumerate(theirs))), {}
+    )
     return comparison
 
 
@@ -385,7 +389,7 @@ def test_a_row_without_score_breaks_nothing(
 ) -> None:
     scored = [sent(101, 0.97928), sent(102, 0.98757), sent(103, 0.99207)]
     board = [*scored, submission] if submission else scored
-    [comparison] = join(with_refs(entries[:4]), board_of(*board), {})
+    [comparison] = join_ledger(with_refs(entries[:4]), board_of(*board), {})
     best = comparison.rows[0]
     assert best.entry.pipeline == "step4-cnn-x5" and best.status == status
     assert (best.cv_rank, best.leaderboard_rank, best.difference, best.verdict) == (None,) * 4
@@ -398,7 +402,7 @@ def test_a_row_without_score_breaks_nothing(
 
 def test_two_competitions_side_by_side(entries: list[Entry]) -> None:
     board = [("digit-adder", sent(300, 0.4)), *board_of(sent(102, 0.98757))]
-    text = render_board(join(with_refs(entries), board, {}))
+    text = render_board(join_ledger(with_refs(entries), board, {}))
     adder, digits, legend = text.split("\n\n")
     assert adder.splitlines()[0] == "digit-adder" and "digit-recognizer" not in adder
     assert "1 submission on the leaderboard of no file" in adder and "ledger" not in digits
@@ -408,23 +412,25 @@ def test_two_competitions_side_by_side(entries: list[Entry]) -> None:
 
 def test_a_trial_is_told_from_its_pipeline(entries: list[Entry]) -> None:
     trial = replace(entries[0], settings=("seed=1",), sha256="0" * 64)
-    text = render_board(join([entries[0], trial], [], {}))
+    text = render_board(join_ledger([entries[0], trial], [], {}))
     assert "\nstep1-basic-cnn-sgd seed=1  vote: mean" in text
 
 
 def test_nothing_is_sent_yet(entries: list[Entry]) -> None:
-    text = render_board(join(entries[:2], [], {}))
+    text = render_board(join_ledger(entries[:2], [], {}))
     assert text.splitlines()[1].split() == ["pipeline", "voter", "CV", "status"]
     assert text.count("not sent") == 2 and "0 scored rows, too few" in text
 
 
 def test_nothing_to_show(tmp_path: Path) -> None:
-    assert render_board(join([], [], {})).startswith("nothing to show: the ledger has no submission yet")
+    assert render_board(join_ledger([], [], {})).startswith(
+        "nothing to show: the ledger has no submission yet"
+    )
     assert not draw_board(tmp_path / "board.png", []) and not list(tmp_path.iterdir())
 
 
 def test_strangers_alone(entries: list[Entry], tmp_path: Path) -> None:
-    comparisons = join([], board_of(sent(1, 0.5)), {})
+    comparisons = join_ledger([], board_of(sent(1, 0.5)), {})
     assert render_board(comparisons).startswith("digit-recognizer\n1 submission on the leaderboard of no")
     assert not draw_board(tmp_path / "board.png", comparisons)
 
@@ -439,12 +445,12 @@ def test_a_board_of_45(entries: list[Entry], tmp_path: Path) -> None:
         sent(
             200 + number,
             None if number % 7 == 0 else 0.95 - abs(number - 20) / 1000,
-            description=described(file),
+            description=submission_message(file),
         )
         for number, file in enumerate(files)
     ]
     write_leaderboard(tmp_path / "leaderboard.csv", DIGITS, board)
-    [comparison] = join(files, read_leaderboard(tmp_path / "leaderboard.csv"), {DIGITS: 0.5})
+    [comparison] = join_ledger(files, read_leaderboard(tmp_path / "leaderboard.csv"), {DIGITS: 0.5})
     assert len(comparison.rows) == 45 and len(comparison.scored) == 38 and comparison.unknown == 0
     pairs = [(row.entry.cv_score, row.public.value) for row in comparison.scored if row.public]
     assert comparison.rank_correlation == pytest.approx(spearmanr(*zip(*pairs, strict=True)).statistic)

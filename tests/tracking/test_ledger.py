@@ -12,7 +12,14 @@ from pathlib import Path
 import pytest
 
 from softvote.errors import UserError
-from softvote.tracking.ledger import COLUMNS, Entry, append_entry, enter_ref, now, read_ledger
+from softvote.tracking.ledger import (
+    LEDGER_COLUMNS,
+    Entry,
+    append_entry,
+    now,
+    read_ledger,
+    record_submission_id,
+)
 
 ENTRY = Entry(
     pipeline="digit-recognizer",
@@ -100,16 +107,16 @@ def test_a_ref_goes_into_the_newest_row_of_its_submission(tmp_path: Path) -> Non
     other = replace(ENTRY, pipeline="digit-sum")
     for entry in (ENTRY, replace(ENTRY, cv_score=0.5), other):
         append_entry(path, entry)
-    enter_ref(path, ENTRY, 123)
+    record_submission_id(path, ENTRY, 123)
     assert [entry.ref for entry in read_ledger(path)] == [None, 123, None]
 
 
 def test_a_ref_is_no_new_fact(tmp_path: Path) -> None:
     path = tmp_path / "ledger.csv"
     append_entry(path, ENTRY)
-    enter_ref(path, ENTRY, 123)
+    record_submission_id(path, ENTRY, 123)
     assert not append_entry(path, ENTRY)
-    enter_ref(path, ENTRY, 123)
+    record_submission_id(path, ENTRY, 123)
     assert [entry.ref for entry in read_ledger(path)] == [123]
 
 
@@ -117,7 +124,7 @@ def test_what_is_sent_again_has_a_row_again(tmp_path: Path) -> None:
     path = tmp_path / "ledger.csv"
     append_entry(path, ENTRY)
     for ref in (123, 124, 123):
-        enter_ref(path, ENTRY, ref)
+        record_submission_id(path, ENTRY, ref)
     assert [entry.ref for entry in read_ledger(path)] == [123, 124]
 
 
@@ -125,13 +132,13 @@ def test_a_ref_goes_to_what_was_written_here(tmp_path: Path) -> None:
     path = tmp_path / "ledger.csv"
     for entry in (ENTRY, replace(ENTRY, kernel="tester/softvote-digits-infer/1")):
         append_entry(path, entry)
-    enter_ref(path, ENTRY, 123)
+    record_submission_id(path, ENTRY, 123)
     assert [entry.ref for entry in read_ledger(path)] == [123, None]
 
 
 def test_a_ref_of_nothing_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="has no digit-recognizer"):
-        enter_ref(tmp_path / "ledger.csv", ENTRY, 123)
+        record_submission_id(tmp_path / "ledger.csv", ENTRY, 123)
 
 
 def test_another_voter_in_between_makes_no_new_row(tmp_path: Path) -> None:
@@ -190,8 +197,8 @@ GOOD = [
 
 
 def damaged(column: str, text: str) -> str:
-    lines = [list(COLUMNS), list(GOOD), list(GOOD)]
-    lines[2][COLUMNS.index(column)] = text
+    lines = [list(LEDGER_COLUMNS), list(GOOD), list(GOOD)]
+    lines[2][LEDGER_COLUMNS.index(column)] = text
     return "".join(",".join(line) + "\n" for line in lines)
 
 
@@ -239,7 +246,7 @@ def test_a_ledger_of_before_there_were_devices_is_read_and_goes_on(tmp_path: Pat
     path = tmp_path / "ledger.csv"
     append_entry(path, ENTRY)
     header, row = path.read_text().splitlines()
-    place = COLUMNS.index("device")
+    place = LEDGER_COLUMNS.index("device")
     older = [
         ",".join(cell for at, cell in enumerate(line.split(",")) if at != place) for line in (header, row)
     ]

@@ -19,7 +19,7 @@ from softvote.config.recipe import Member
 from softvote.errors import UserError
 from softvote.task import Task
 from softvote.training.checkpoint import Checkpoints
-from softvote.training.rows import TrainingRows
+from softvote.training.rows import Split
 from softvote.training.train import Trained, train
 
 STATE: dict[str, Any] = {"weights": torch.arange(5), "epoch": {"number": 3}, "log": [{"loss": 0.5}]}
@@ -54,7 +54,7 @@ def member(**facts: Any) -> Member:
 def learn(digits: Digits, recipe: Member, checkpoints: Checkpoints | None = None) -> Trained:
     rows = np.arange(128)
     images = digits[0][rows].repeat(2, axis=1).repeat(2, axis=2)  # 8 x 8 are too small for sum_cnn
-    data = TrainingRows(torch.from_numpy(images[:, None]), torch.from_numpy(digits[1][rows]), rows)
+    data = Split(torch.from_numpy(images[:, None]), torch.from_numpy(digits[1][rows]), rows)
     return train(recipe, data, Task(10), 7, "tiny fold 0", checkpoints=checkpoints)
 
 
@@ -135,8 +135,8 @@ def test_the_precision_is_that_of_the_beginning(digits: Digits, tmp_path: Path) 
     with pytest.raises(StoppedError):
         learn(digits, member(memory_format="channels_last"), StoppedAfter(path, 2))
     gone_on = learn(digits, member(memory_format="auto"), Checkpoints(path, "key", 60))
-    assert gone_on.execution.memory_format == "channels_last"
-    assert gone_on.execution.probe == {}
+    assert gone_on.compute_config.memory_format == "channels_last"
+    assert gone_on.compute_config.probe == {}
 
 
 def test_a_training_that_is_lost_is_not_kept(digits: Digits, tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from softvote.task import Task
 from softvote.training import cuda_graphs, trainer
 from softvote.training.checkpoint import Checkpoints
 from softvote.training.cuda_graphs import StepGraphs
-from softvote.training.rows import TrainingRows
+from softvote.training.rows import Split
 from softvote.training.train import Trained, train
 
 ROWS = 100
@@ -92,16 +92,14 @@ def member(**facts: Any) -> Member:
 
 
 @pytest.fixture(scope="module")
-def data(digits: Digits) -> TrainingRows:
+def data(digits: Digits) -> Split:
     images, labels = digits
-    return TrainingRows(
-        torch.from_numpy(images[:ROWS, None]), torch.from_numpy(labels[:ROWS]), np.arange(ROWS)
-    )
+    return Split(torch.from_numpy(images[:ROWS, None]), torch.from_numpy(labels[:ROWS]), np.arange(ROWS))
 
 
-def there(data: TrainingRows, device: str) -> TrainingRows:
+def there(data: Split, device: str) -> Split:
     """As on a device that computes apart from the processor."""
-    return TrainingRows(data.images, data.values, torch.as_tensor(data.rows), data.digits)
+    return Split(data.images, data.values, torch.as_tensor(data.rows), data.digits)
 
 
 Recorders = list[Any]
@@ -114,7 +112,7 @@ def with_graphs(monkeypatch: pytest.MonkeyPatch) -> Callable[[Any], Recorders]:
     def use(kind: Any) -> Recorders:
         made: Recorders = []
 
-        def create(this: trainer.Training, label: str) -> StepGraphs:
+        def create(this: trainer.Trainer, label: str) -> StepGraphs:
             def memory() -> list[Tensor]:
                 model = this.network.model
                 states = [value for each in this.optimizer.state.values() for value in each.values()]
@@ -123,14 +121,14 @@ def with_graphs(monkeypatch: pytest.MonkeyPatch) -> Callable[[Any], Recorders]:
             made.append(kind(memory) if kind is TapeRecorder else kind and kind())
             return StepGraphs(torch.device("cpu"), this.optimizer, made[-1], label)
 
-        monkeypatch.setattr(trainer.Training, "_create_graphs", create)
-        monkeypatch.setattr(TrainingRows, "to", there)
+        monkeypatch.setattr(trainer.Trainer, "_create_graphs", create)
+        monkeypatch.setattr(Split, "to", there)
         return made
 
     return use
 
 
-def run(data: TrainingRows, checkpoints: Checkpoints | None = None, **facts: Any) -> Trained:
+def run(data: Split, checkpoints: Checkpoints | None = None, **facts: Any) -> Trained:
     return train(member(**facts), data, Task(10), 0, "tiny fold 0", checkpoints=checkpoints)
 
 
@@ -164,7 +162,7 @@ CASES: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize("facts", CASES.values(), ids=CASES)
 def test_recorded_steps_train_as_plain_ones(
-    data: TrainingRows, with_graphs: Callable[[Any], Recorders], facts: dict[str, Any]
+    data: Split, with_graphs: Callable[[Any], Recorders], facts: dict[str, Any]
 ) -> None:
     """Dropout and augmentation are drawn anew in each replay; a rate in memory has seven digits."""
     plain = run(data, **facts)
@@ -192,7 +190,7 @@ def test_images_are_composed_anew_in_each_replay(with_graphs: Callable[[Any], Re
 
 
 def test_a_training_that_was_stopped_goes_on_to_the_same_bits(
-    data: TrainingRows, with_graphs: Callable[[Any], Recorders], tmp_path: Path
+    data: Split, with_graphs: Callable[[Any], Recorders], tmp_path: Path
 ) -> None:
     """What the optimiser keeps is that of a training without graphs, so either can go on."""
     facts = {"schedule": {"name": "cosine"}, "augment": {"shift": 1}, "ema": 0.9}
@@ -222,7 +220,7 @@ def test_a_training_that_was_stopped_goes_on_to_the_same_bits(
 
 
 def test_what_cannot_be_recorded_goes_on_as_it_is(
-    data: TrainingRows, with_graphs: Callable[[Any], Recorders], capsys: pytest.CaptureFixture[str]
+    data: Split, with_graphs: Callable[[Any], Recorders], capsys: pytest.CaptureFixture[str]
 ) -> None:
     with_graphs(None)
     expected = run(data)

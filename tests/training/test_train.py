@@ -19,14 +19,14 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from softvote.compute import draws
 from softvote.compute.device import to_device
 from softvote.compute.draws import Augmenter
-from softvote.compute.precision import Execution
+from softvote.compute.precision import ComputeConfig
 from softvote.config.recipe import Augment, Member
 from softvote.data.normalisation import Normalisation
 from softvote.errors import UserError
 from softvote.heads import HEADS, create_head
 from softvote.heads.base import HeadSpec
-from softvote.heads.digits import Digits as DigitsHead
-from softvote.heads.softmax import Softmax
+from softvote.heads.digits import DigitsHead as DigitsHead
+from softvote.heads.softmax import SoftmaxHead
 from softvote.inference import views
 from softvote.inference.network import Network, create_network
 from softvote.inference.predictor import Predictor
@@ -38,7 +38,7 @@ from softvote.training import trainer
 from softvote.training.augment import create_augmenter
 from softvote.training.cuda_graphs import StepGraphs
 from softvote.training.optim import LearningRate
-from softvote.training.rows import TrainingRows
+from softvote.training.rows import Split
 from softvote.training.train import Trained, train
 
 ROWS = 300
@@ -53,17 +53,17 @@ def member(**facts: Any) -> Member:
     return Member.model_validate(usual | facts)
 
 
-def rows_of(digits: Digits, rows: NDArray[np.int64]) -> TrainingRows:
+def rows_of(digits: Digits, rows: NDArray[np.int64]) -> Split:
     images, labels = digits
-    return TrainingRows(torch.from_numpy(images[rows][:, None]), torch.from_numpy(labels[rows]), rows)
+    return Split(torch.from_numpy(images[rows][:, None]), torch.from_numpy(labels[rows]), rows)
 
 
 @pytest.fixture(scope="module")
-def data(digits: Digits) -> TrainingRows:
+def data(digits: Digits) -> Split:
     return rows_of(digits, np.arange(ROWS))
 
 
-def run(data: TrainingRows, seed: int = 0, **facts: Any) -> Trained:
+def run(data: Split, seed: int = 0, **facts: Any) -> Trained:
     return train(member(**facts), data, Task(10), seed, "tiny fold 0")
 
 
@@ -75,7 +75,7 @@ def accuracy(
     trained: Trained, digits: Digits, rows: NDArray[np.int64], view: dict[str, Any] | None = None
 ) -> float:
     seen = member(view=view).view
-    predictor = Predictor(trained.network, trained.normalisation, trained.execution, view=seen)
+    predictor = Predictor(trained.network, trained.normalisation, trained.compute_config, view=seen)
     found = predictor.probabilities(digits[0][rows][:, None]).argmax(axis=1)
     return float((found == digits[1][rows]).mean())
 
@@ -84,7 +84,7 @@ UNSEEN = np.arange(1000, 1797)
 
 
 @pytest.fixture(scope="module")
-def plain(data: TrainingRows) -> Trained:
+def plain(data: Split) -> Trained:
     """Two epochs without any extras."""
     return run(data)
 
@@ -120,16 +120,14 @@ EXTRAS: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize("extra", EXTRAS.values(), ids=EXTRAS)
 def test_every_extra_changes_the_outcome_and_learns(
-    plain: Trained, data: TrainingRows, digits: Digits, extra: dict[str, Any]
+    plain: Trained, data: Split, digits: Digits, extra: dict[str, Any]
 ) -> None:
     trained = run(data, **extra)
     assert weights(trained).shape != weights(plain).shape or not torch.equal(weights(trained), weights(plain))
     assert accuracy(trained, digits, UNSEEN, extra.get("view")) > 0.5
 
 
-def test_the_last_epochs_see_what_prediction_sees(
-    data: TrainingRows, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_last_epochs_see_what_prediction_sees(data: Split, monkeypatch: pytest.MonkeyPatch) -> None:
     """A frozen backbone sees it at once, unless views are drawn anew each time."""
     drawn = list[bool]()
     see = views.apply_view
@@ -145,13 +143,13 @@ def test_the_last_epochs_see_what_prediction_sees(
     assert len(few.log) == 2 and drawn[20:] == [True] * 20
 
 
-def test_label_smoothing_keeps_the_network_unsure(plain: Trained, data: TrainingRows) -> None:
+def test_label_smoothing_keeps_the_network_unsure(plain: Trained, data: Split) -> None:
     smooth = run(data, label_smoothing=0.3)
     assert smooth.log[-1]["loss"] > plain.log[-1]["loss"] + 0.3
     assert smooth.log[-1]["accuracy"] > 0.8
 
 
-def test_the_moving_average_predicts_and_not_the_last_weights(plain: Trained, data: TrainingRows) -> None:
+def test_the_moving_average_predicts_and_not_the_last_weights(plain: Trained, data: Split) -> None:
     """The training itself goes the same way; only what predicts differs."""
     averaged = run(data, ema=0.9)
     assert [row["loss"] for row in averaged.log] == [row["loss"] for row in plain.log]
@@ -162,9 +160,7 @@ def test_the_moving_average_predicts_and_not_the_last_weights(plain: Trained, da
 
 
 @pytest.mark.parametrize("extra", [{}, *EXTRAS.values()], ids=["plain", *EXTRAS])
-def test_the_same_seed_gives_the_same_weights_to_the_last_bit(
-    data: TrainingRows, extra: dict[str, Any]
-) -> None:
+def test_the_same_seed_gives_the_same_weights_to_the_last_bit(data: Split, extra: dict[str, Any]) -> None:
     first = run(data, **(extra | {"epochs": 1}))
     torch.manual_seed(12345)  # whatever was drawn in between
     np.random.seed(1)
@@ -172,7 +168,7 @@ def test_the_same_seed_gives_the_same_weights_to_the_last_bit(
 
 
 def test_an_epoch_draws_the_same_whatever_was_drawn_before(
-    data: TrainingRows, monkeypatch: pytest.MonkeyPatch
+    data: Split, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Dropout, too, is seeded by its epoch."""
     first = run(data, model="cnn")
@@ -180,7 +176,7 @@ def test_an_epoch_draws_the_same_whatever_was_drawn_before(
     assert torch.equal(weights(first), weights(run(data, model="cnn")))
 
 
-def test_another_seed_gives_other_weights(data: TrainingRows) -> None:
+def test_another_seed_gives_other_weights(data: Split) -> None:
     first, second = (run(data, seed, epochs=1) for seed in (0, 1))
     assert not torch.equal(weights(first), weights(second))
 
@@ -195,11 +191,9 @@ class Feeds:
         self.rows: dict[int, list[list[int]]] = {}
         self.batches: list[tuple[bool, Tensor]] = []
         self.augmented: list[int] = []
-        batch, create = trainer.Training._batch, train_module.create_network
+        batch, create = trainer.Trainer._batch, train_module.create_network
 
-        def noted_batch(
-            this: trainer.Training, epoch: int, images: Tensor, rows: NDArray[np.int64]
-        ) -> Tensor:
+        def noted_batch(this: trainer.Trainer, epoch: int, images: Tensor, rows: NDArray[np.int64]) -> Tensor:
             self.rows.setdefault(epoch, []).append(rows.tolist())
             return batch(this, epoch, images, rows)
 
@@ -210,7 +204,7 @@ class Feeds:
             )
             return network
 
-        monkeypatch.setattr(trainer.Training, "_batch", noted_batch)
+        monkeypatch.setattr(trainer.Trainer, "_batch", noted_batch)
         monkeypatch.setattr(train_module, "create_network", noted_network)
 
 
@@ -224,7 +218,7 @@ def flat(batches: list[list[int]]) -> list[int]:
 
 
 @pytest.mark.parametrize("batch_size", [7, 32, 299, 300, 1000])
-def test_every_row_is_fed_once_an_epoch(data: TrainingRows, feeds: Feeds, batch_size: int) -> None:
+def test_every_row_is_fed_once_an_epoch(data: Split, feeds: Feeds, batch_size: int) -> None:
     run(data, batch_size=batch_size)
     assert sorted(feeds.rows) == [0, 1]
     for batches in feeds.rows.values():
@@ -248,12 +242,12 @@ def test_only_the_given_rows_are_seen(digits: Digits, feeds: Feeds) -> None:
         assert {tuple(image.reshape(-1).tolist()) for image in levels} <= possible
 
 
-def test_the_normalisation_is_of_the_fed_rows(plain: Trained, data: TrainingRows) -> None:
+def test_the_normalisation_is_of_the_fed_rows(plain: Trained, data: Split) -> None:
     assert plain.normalisation.mean[0] == pytest.approx(float(data.images.double().mean()))
     assert plain.normalisation.std[0] == pytest.approx(float(data.images.double().std(correction=0)))
 
 
-def test_held_out_rows_are_never_fed(data: TrainingRows, feeds: Feeds) -> None:
+def test_held_out_rows_are_never_fed(data: Split, feeds: Feeds) -> None:
     trained = run(data, schedule=PLATEAU)
     fed = [set(flat(batches)) for batches in feeds.rows.values()]
     assert fed[0] == fed[1] and len(fed[0]) == round(0.8 * ROWS)
@@ -264,10 +258,8 @@ def test_held_out_rows_are_never_fed(data: TrainingRows, feeds: Feeds) -> None:
     assert trained.log[-1]["watched_loss"] != trained.log[-1]["loss"]
 
 
-def test_a_plateau_lowers_the_rate_by_the_watched_loss(
-    data: TrainingRows, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(trainer.Training, "_loss_on", lambda this, watched: 1.0)
+def test_a_plateau_lowers_the_rate_by_the_watched_loss(data: Split, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trainer.Trainer, "_loss_on", lambda this, watched: 1.0)
     trained = run(data, epochs=4, schedule=PLATEAU | {"patience": 0, "factor": 0.5})
     assert [row["learning_rate"] for row in trained.log] == [0.004, 0.004, 0.002, 0.001]
     assert {row["watched_loss"] for row in trained.log} == {1.0}
@@ -296,7 +288,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[bool, int]]:
 
 @pytest.mark.parametrize("plain_epochs", [0, 1, 3, 5])
 def test_the_last_epochs_are_plain(
-    data: TrainingRows, calls: list[tuple[bool, int]], feeds: Feeds, plain_epochs: int
+    data: Split, calls: list[tuple[bool, int]], feeds: Feeds, plain_epochs: int
 ) -> None:
     trained = run(
         data, epochs=3, plain_epochs=plain_epochs, augment={"rotate": 90}, mixup=1.0, batch_size=100
@@ -306,32 +298,32 @@ def test_the_last_epochs_are_plain(
     assert [call[0] for call in calls] == [a for a in augmented for _ in range(3)]
     order = [row for batches in feeds.rows.values() for batch in batches for row in batch]
     fed = torch.cat([batch for _, batch in feeds.batches])
-    as_they_are = trained.normalisation(data.images[torch.tensor(order)].float())
-    same = (fed == as_they_are).flatten(1).all(1).view(3, ROWS).float().mean(1)
+    identity = trained.normalisation(data.images[torch.tensor(order)].float())
+    same = (fed == identity).flatten(1).all(1).view(3, ROWS).float().mean(1)
     assert [bool(share == 1) for share in same] == [not a for a in augmented]
     assert all(share < 0.2 for share, a in zip(same, augmented, strict=True) if a)
 
 
-def test_each_epoch_is_augmented_by_its_own_seed(data: TrainingRows, calls: list[tuple[bool, int]]) -> None:
+def test_each_epoch_is_augmented_by_its_own_seed(data: Split, calls: list[tuple[bool, int]]) -> None:
     run(data, epochs=3, augment={"rotate": 10}, batch_size=150)
     seeds = [seed for _, seed in calls]
     assert seeds[0] == seeds[1] and len(set(seeds)) == 3
 
 
 def test_mixup_mixes_images_and_losses_alike(
-    data: TrainingRows, feeds: Feeds, monkeypatch: pytest.MonkeyPatch
+    data: Split, feeds: Feeds, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Three quarters of each image and of its label's loss, one quarter of its partner's."""
     losses: list[tuple[list[int], float]] = []
 
-    def noted(this: Softmax, outputs: Tensor, values: Tensor, digits: Tensor | None = None) -> Tensor:
+    def noted(this: SoftmaxHead, outputs: Tensor, values: Tensor, digits: Tensor | None = None) -> Tensor:
         value = loss(this, outputs, values, digits)
         losses.append((values.tolist(), value.item()))
         return value
 
-    loss = Softmax.loss
-    monkeypatch.setattr(Softmax, "loss", noted)
-    monkeypatch.setattr(trainer.Training, "_mixing_share", lambda *arguments: 0.75)
+    loss = SoftmaxHead.loss
+    monkeypatch.setattr(SoftmaxHead, "loss", noted)
+    monkeypatch.setattr(trainer.Trainer, "_mixing_share", lambda *arguments: 0.75)
     trained = run(data, epochs=1, mixup=1.0)
     total = 0.0
     for step, rows in enumerate(feeds.rows[0]):
@@ -344,8 +336,8 @@ def test_mixup_mixes_images_and_losses_alike(
 
 
 @pytest.mark.parametrize("alpha", [0.2, 1.0])
-def test_the_share_of_mixup_is_drawn_for_each_batch(data: TrainingRows, alpha: float) -> None:
-    state = trainer.Training.__new__(trainer.Training)
+def test_the_share_of_mixup_is_drawn_for_each_batch(data: Split, alpha: float) -> None:
+    state = trainer.Trainer.__new__(trainer.Trainer)
     state.member, state.seed = member(mixup=alpha, epochs=5, plain_epochs=1), 0
     shares = [[state._mixing_share(epoch, number) for number in range(200)] for epoch in range(5)]
     assert shares[4] == [1.0] * 200
@@ -366,7 +358,7 @@ def test_the_log_names_everything(plain: Trained) -> None:
 
 
 def test_an_epoch_ends_when_the_device_has_done_its_steps(
-    data: TrainingRows, monkeypatch: pytest.MonkeyPatch
+    data: Split, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nothing before makes the processor wait for it."""
     clock = [0.0]
@@ -375,7 +367,7 @@ def test_an_epoch_ends_when_the_device_has_done_its_steps(
         clock[0] += 3.0
 
     monkeypatch.setattr(trainer.time, "perf_counter", lambda: clock[0])
-    monkeypatch.setattr(trainer, "wait_for", wait)
+    monkeypatch.setattr(trainer, "synchronize", wait)
     log = run(data).log
     assert [row["seconds"] for row in log] == [3.0, 3.0]
     assert {row["images_per_second"] for row in log} == {ROWS / 3.0}
@@ -400,7 +392,7 @@ def nan_after(steps: int) -> Callable[..., Network]:
 @pytest.mark.parametrize("epoch", [1, 2])
 @pytest.mark.parametrize("looks", [True, False])
 def test_a_loss_that_is_no_number_stops_with_epoch_step_and_rate(
-    data: TrainingRows, monkeypatch: pytest.MonkeyPatch, epoch: int, looks: bool
+    data: Split, monkeypatch: pytest.MonkeyPatch, epoch: int, looks: bool
 ) -> None:
     """At once where somebody looks; otherwise when the epoch ends."""
     batches = -(-ROWS // 32)
@@ -415,23 +407,23 @@ def test_a_loss_that_is_no_number_stops_with_epoch_step_and_rate(
 
 @pytest.mark.parametrize(("looks", "times"), [(True, 2 * (25 + 1)), (False, 2)])
 def test_figures_are_fetched_within_an_epoch_only_where_somebody_looks(
-    data: TrainingRows, monkeypatch: pytest.MonkeyPatch, looks: bool, times: int
+    data: Split, monkeypatch: pytest.MonkeyPatch, looks: bool, times: int
 ) -> None:
     """Of 50 steps every second, and once when the epoch ends: each time the device is waited for."""
-    figures, fetched = trainer.Training._figures, list[int]()
+    figures, fetched = trainer.Trainer._figures, list[int]()
 
-    def noted(this: trainer.Training, *arguments: Any) -> tuple[float, float]:
+    def noted(this: trainer.Trainer, *arguments: Any) -> tuple[float, float]:
         fetched.append(this.steps)
         return figures(this, *arguments)
 
-    monkeypatch.setattr(trainer.Training, "_figures", noted)
+    monkeypatch.setattr(trainer.Trainer, "_figures", noted)
     monkeypatch.setattr(trainer.TrainingProgress, "wants_figures", looks)
     run(data, batch_size=6)
     assert len(fetched) == times and fetched[-1] == 100
 
 
 def test_the_processor_is_told_before_the_network_is_made(
-    data: TrainingRows, monkeypatch: pytest.MonkeyPatch
+    data: Split, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """To take the smallest numbers for zero, with which it is slow, and to keep the memory it was given."""
     told: list[object] = []
@@ -448,7 +440,7 @@ def test_the_processor_is_told_before_the_network_is_made(
     assert set(told[:2]) == {("flush", True), "memory"} and told[2:] == ["network"]
 
 
-def test_an_unknown_network(data: TrainingRows) -> None:
+def test_an_unknown_network(data: Split) -> None:
     with pytest.raises(UserError, match="did you mean 'resnet5'"):
         run(data, model="resnet_5")
 
@@ -469,21 +461,21 @@ def test_a_single_batch_smaller_than_the_batch_size(digits: Digits) -> None:
 
 
 def predictor_of(trained: Trained) -> Predictor:
-    return Predictor(trained.network, trained.normalisation, trained.execution)
+    return Predictor(trained.network, trained.normalisation, trained.compute_config)
 
 
 @pytest.fixture(scope="module")
-def pairs(digits: Digits) -> TrainingRows:
+def pairs(digits: Digits) -> Split:
     """Two digits side by side, with the sum and the digits."""
     images, hidden = side_by_side((digits[0][:1000], digits[1][:1000]), 800)
-    return TrainingRows(
+    return Split(
         torch.from_numpy(images[:, None]), torch.from_numpy(hidden.sum(1)), np.arange(800),
         torch.from_numpy(hidden),
     )  # fmt: skip
 
 
 @pytest.mark.parametrize("head", HEADS)
-def test_every_head_learns_sums_of_two_digits(pairs: TrainingRows, digits: Digits, head: str) -> None:
+def test_every_head_learns_sums_of_two_digits(pairs: Split, digits: Digits, head: str) -> None:
     """From sums alone, but for the one that needs to be told the digits. Always saying 9 is right 10 %."""
     data = pairs if head == "multilabel" else replace(pairs, digits=None)
     trained = train(member(head=head, epochs=4), data, Task(19, 2), 0, "pairs")
@@ -497,7 +489,7 @@ def test_every_head_learns_sums_of_two_digits(pairs: TrainingRows, digits: Digit
     assert trained.log[-1]["loss"] < trained.log[0]["loss"]
 
 
-def test_known_digits_teach_more_than_their_sum(pairs: TrainingRows) -> None:
+def test_known_digits_teach_more_than_their_sum(pairs: Split) -> None:
     """The accuracy is that of the sum in either case."""
     alone, told = (
         train(member(head="digits", epochs=2), data, Task(19, 2), 0, "pairs").log[-1]["accuracy"]
@@ -507,14 +499,14 @@ def test_known_digits_teach_more_than_their_sum(pairs: TrainingRows) -> None:
 
 
 @pytest.mark.parametrize("head", ["digits", "multilabel"])
-def test_held_out_rows_are_watched_with_their_digits(pairs: TrainingRows, head: str) -> None:
+def test_held_out_rows_are_watched_with_their_digits(pairs: Split, head: str) -> None:
     trained = train(member(head=head, schedule=PLATEAU, epochs=1), pairs, Task(19, 2), 0, "pairs")
     row = trained.log[0]
     assert np.isfinite(row["watched_loss"]) and row["watched_loss"] != row["loss"]
 
 
 def test_mixup_mixes_the_losses_of_digits_too(
-    pairs: TrainingRows, feeds: Feeds, monkeypatch: pytest.MonkeyPatch
+    pairs: Split, feeds: Feeds, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     losses: list[tuple[Tensor, Tensor]] = []
 
@@ -525,7 +517,7 @@ def test_mixup_mixes_the_losses_of_digits_too(
 
     loss = DigitsHead.loss
     monkeypatch.setattr(DigitsHead, "loss", noted)
-    monkeypatch.setattr(trainer.Training, "_mixing_share", lambda *arguments: 0.75)
+    monkeypatch.setattr(trainer.Trainer, "_mixing_share", lambda *arguments: 0.75)
     train(member(head="digits", epochs=1, mixup=1.0), pairs, Task(19, 2), 0, "pairs")
     for step, rows in enumerate(feeds.rows[0]):
         (own, own_digits), (other, other_digits) = losses[2 * step : 2 * step + 2]
@@ -570,9 +562,7 @@ def adder(monkeypatch: pytest.MonkeyPatch) -> Adder:
 
 
 @pytest.mark.parametrize("head", ["digits", "softmax", "regression"])
-def test_a_network_of_images_adds_the_addend_it_never_saw(
-    data: TrainingRows, digits: Digits, head: str
-) -> None:
+def test_a_network_of_images_adds_the_addend_it_never_saw(data: Split, digits: Digits, head: str) -> None:
     trained = train(member(head=head, epochs=4), data, ADDER_TASK, 0, "adder")
     addends = np.arange(len(UNSEEN)) % 10
     images, labels = digits[0][UNSEEN][:, None], digits[1][UNSEEN] + addends
@@ -594,16 +584,16 @@ def test_a_network_that_takes_the_addend_learns_to_add(digits: Digits, adder: Ad
 
 
 def test_addends_are_drawn_anew_in_every_epoch_and_the_label_goes_with_them(
-    data: TrainingRows, adder: Adder, feeds: Feeds, monkeypatch: pytest.MonkeyPatch
+    data: Split, adder: Adder, feeds: Feeds, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     targets: list[Tensor] = []
 
-    def noted(this: Softmax, outputs: Tensor, values: Tensor, digits: Tensor | None = None) -> Tensor:
+    def noted(this: SoftmaxHead, outputs: Tensor, values: Tensor, digits: Tensor | None = None) -> Tensor:
         targets.append(values)
         return loss(this, outputs, values, digits)
 
-    loss = Softmax.loss
-    monkeypatch.setattr(Softmax, "loss", noted)
+    loss = SoftmaxHead.loss
+    monkeypatch.setattr(SoftmaxHead, "loss", noted)
     train(member(epochs=3), data, ADDER_TASK, 0, "adder")
     steps = len(feeds.rows[0])
     drawn: list[dict[int, int]] = []
@@ -671,14 +661,14 @@ def test_a_step_waits_for_no_copy(
 
     for module in (draws, rows_module, trainer):
         monkeypatch.setattr(module, "to_device", noted)
-    monkeypatch.setattr(Execution, "autocast", lambda this: contextlib.nullcontext())
+    monkeypatch.setattr(ComputeConfig, "autocast", lambda this: contextlib.nullcontext())
     images = digits[0][:60].repeat(3, axis=1).repeat(3, axis=2)
     images = np.pad(images, ((0, 0), (2, 2), (2, 2)))[:, None]
-    data = TrainingRows(torch.from_numpy(images), torch.from_numpy(digits[1][:60]), np.arange(60))
-    recipe, execution = member(**facts), Execution("meta", "fp32", "contiguous")
+    data = Split(torch.from_numpy(images), torch.from_numpy(digits[1][:60]), np.arange(60))
+    recipe, compute_config = member(**facts), ComputeConfig("meta", "fp32", "contiguous")
     network = create_network(recipe, task, (1, 28, 28))
-    execution.place(network.model)
-    state = trainer.Training(recipe, network, execution, Normalisation.of(data.images), 0)
+    compute_config.to_device(network.model)
+    state = trainer.Trainer(recipe, network, compute_config, Normalisation.of(data.images), 0)
     state.rate = LearningRate(recipe.schedule, state.optimizer, 10)
     there, which = data.to("meta"), np.arange(32)
     if recordable:
@@ -710,14 +700,14 @@ class Starts:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.first: list[dict[str, Tensor]] = []
-        execute = trainer.Training.run
+        execute = trainer.Trainer.run
 
-        def noted(this: trainer.Training, *arguments: Any) -> None:
+        def noted(this: trainer.Trainer, *arguments: Any) -> None:
             whole = getattr(this, "whole", this.network.model)
             self.first.append({name: value.clone() for name, value in whole.state_dict().items()})
             execute(this, *arguments)
 
-        monkeypatch.setattr(trainer.Training, "run", noted)
+        monkeypatch.setattr(trainer.Trainer, "run", noted)
 
 
 @pytest.fixture
@@ -725,12 +715,12 @@ def starts(monkeypatch: pytest.MonkeyPatch) -> Starts:
     return Starts(monkeypatch)
 
 
-def start(data: TrainingRows, weights: dict[str, Tensor], classes: int = 10, **facts: Any) -> Trained:
+def start(data: Split, weights: dict[str, Tensor], classes: int = 10, **facts: Any) -> Trained:
     return train(member(init_from="other", **facts), data, Task(classes), 0, "tiny fold 0", weights)
 
 
 @pytest.mark.parametrize("freeze", [False, True])
-def test_a_like_network_starts_from_all_weights(data: TrainingRows, starts: Starts, freeze: bool) -> None:
+def test_a_like_network_starts_from_all_weights(data: Split, starts: Starts, freeze: bool) -> None:
     source = fresh()
     trained = start(data, source, epochs=1, freeze=freeze)
     assert all(torch.equal(value, source[name]) for name, value in starts.first[0].items())
@@ -754,7 +744,7 @@ def test_another_classifier_starts_afresh_on_the_same_backbone(
 
 @pytest.mark.parametrize("cached", [True, False])
 def test_what_is_frozen_stays_and_the_classifier_learns(
-    plain: Trained, data: TrainingRows, digits: Digits, cached: bool
+    plain: Trained, data: Split, digits: Digits, cached: bool
 ) -> None:
     """Statistics of batch norm, too, whether features are computed once or each time."""
     before = state(plain.network)
@@ -770,7 +760,7 @@ def test_what_is_frozen_stays_and_the_classifier_learns(
     assert trained.log[-1]["accuracy"] > 0.8 and accuracy(trained, digits, UNSEEN) > 0.7
 
 
-def test_what_is_not_frozen_learns_as_a_whole(plain: Trained, data: TrainingRows) -> None:
+def test_what_is_not_frozen_learns_as_a_whole(plain: Trained, data: Split) -> None:
     before = state(plain.network)
     after = state(start(data, before, epochs=1).network)
     assert not any(torch.equal(before[name], after[name]) for name in before)
@@ -781,11 +771,11 @@ SAME = {"plain": {}, "ema": {"ema": 0.5}, "plateau": {"schedule": PLATEAU}, "sgd
 
 @pytest.mark.parametrize("extra", SAME.values(), ids=SAME)
 def test_features_computed_once_train_the_classifier_just_the_same(
-    plain: Trained, data: TrainingRows, monkeypatch: pytest.MonkeyPatch, extra: dict[str, Any]
+    plain: Trained, data: Split, monkeypatch: pytest.MonkeyPatch, extra: dict[str, Any]
 ) -> None:
     before = state(plain.network)
     once = start(data, before, freeze=True, **extra)
-    monkeypatch.setattr(train_module, "_create_training", trainer.Training)
+    monkeypatch.setattr(train_module, "_create_training", trainer.Trainer)
     always = start(data, before, freeze=True, **extra)
     expected = state(always.network)
     for name, value in state(once.network).items():
@@ -798,11 +788,11 @@ def test_features_computed_once_train_the_classifier_just_the_same(
 
 
 @pytest.mark.parametrize("ema", [0.0, 0.5])
-def test_the_classifier_that_predicts_is_put_in_when_training_ends(data: TrainingRows, ema: float) -> None:
+def test_the_classifier_that_predicts_is_put_in_when_training_ends(data: Split, ema: float) -> None:
     recipe = member(init_from="other", freeze=True, ema=ema, epochs=1)
     network = create_network(recipe, Task(10), (1, 8, 8))
     made = train_module._create_training(
-        recipe, network, Execution("cpu", "fp32", "contiguous"), Normalisation.of(data.images), 0
+        recipe, network, ComputeConfig("cpu", "fp32", "contiguous"), Normalisation.of(data.images), 0
     )
     model: Any = network.model
     learning = model.classifier
@@ -838,7 +828,7 @@ def backbone_calls(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     ids=str,
 )
 def test_a_frozen_backbone_sees_every_image_once_unless_it_changes(
-    data: TrainingRows, monkeypatch: pytest.MonkeyPatch, facts: dict[str, Any], once: bool
+    data: Split, monkeypatch: pytest.MonkeyPatch, facts: dict[str, Any], once: bool
 ) -> None:
     source = fresh()
     noted = backbone_calls(monkeypatch)
@@ -846,7 +836,7 @@ def test_a_frozen_backbone_sees_every_image_once_unless_it_changes(
     assert (sum(noted) == ROWS) == once and sum(noted) >= ROWS
 
 
-def test_a_frozen_network_that_takes_addends_still_gets_them(data: TrainingRows, adder: Adder) -> None:
+def test_a_frozen_network_that_takes_addends_still_gets_them(data: Split, adder: Adder) -> None:
     before = {name: value.clone() for name, value in adder.state_dict().items()}
     train(member(init_from="other", freeze=True), data, ADDER_TASK, 0, "adder", before)
     after = adder.state_dict()
@@ -855,9 +845,7 @@ def test_a_frozen_network_that_takes_addends_still_gets_them(data: TrainingRows,
     assert len({addend for _, addends in adder.given for addend in addends.tolist()}) == 10
 
 
-def test_a_backbone_can_be_another_network_as_a_whole(
-    data: TrainingRows, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_backbone_can_be_another_network_as_a_whole(data: Split, monkeypatch: pytest.MonkeyPatch) -> None:
     source = fresh()
 
     class Whole(FeaturesThenClassifier):
@@ -879,7 +867,7 @@ def test_a_backbone_can_be_another_network_as_a_whole(
     [("cnn", "resnet5", "features.0.0.weight"), ("resnet5", "cnn", "features.0.weight")],
 )
 def test_weights_that_do_not_fit_name_the_first_layers_in_one_line(
-    data: TrainingRows, model: str, source: str, first: str
+    data: Split, model: str, source: str, first: str
 ) -> None:
     with pytest.raises(UserError) as caught:
         start(data, fresh(model=source), model=model)
@@ -889,7 +877,7 @@ def test_weights_that_do_not_fit_name_the_first_layers_in_one_line(
     assert "\n" not in text and text.count("is not there") == 3
 
 
-def test_weights_of_another_size_name_both_sizes(data: TrainingRows) -> None:
+def test_weights_of_another_size_name_both_sizes(data: Split) -> None:
     source = fresh()
     source["features.0.weight"] = torch.zeros(16, 1, 3, 3)
     says = r"features\.0\.weight is \(16, 1, 3, 3\), needed is \(32, 1, 3, 3\); take a like network$"

@@ -7,10 +7,10 @@ import time
 import torch
 from torch import Tensor, nn
 
-from softvote.compute.device import accelerator_name, find_device, wait_for
+from softvote.compute.device import accelerator_name, find_device, synchronize
 from softvote.compute.machine import processor
-from softvote.compute.precision import Execution
-from softvote.storage.cache import Facts, Findings, remembered
+from softvote.compute.precision import ComputeConfig
+from softvote.storage.cache import Cache, JsonObject, memory_cache
 
 PROBE_VERSION = 2
 """Raised whenever equal speeds lead to another choice, or speeds change; older choices are not taken."""
@@ -28,14 +28,14 @@ _SMALL = 0.01  # standard deviation of what stands in for weights of zero
 _TOLERANCE = 0.05  # relative error of bf16 outputs above which fp32 stays
 
 
-def choose_execution(
+def choose_compute_config(
     model: nn.Module,
     shape: tuple[int, int, int, int],
     precision: str,
     memory_format: str,
-    network: Facts,
-    findings: Findings = remembered,
-) -> Execution:
+    network: JsonObject,
+    cache: Cache = memory_cache,
+) -> ComputeConfig:
     """What the caller asked for; where it says auto, the fastest in a probe of a few steps.
 
     A GPU with bf16 instructions takes bf16 and channels_last without a probe.
@@ -50,14 +50,14 @@ def choose_execution(
         precision: fp32, bf16 or auto.
         memory_format: contiguous, channels_last or auto.
         network: says which network it is.
-        findings: keeps choices; left out, this process does.
+        cache: keeps choices; left out, this process does.
 
     Raises:
         UserError: the choice cannot be kept.
     """
     device = find_device()
     candidates = [
-        Execution(device, p, m)
+        ComputeConfig(device, p, m)
         for p in ("fp32", "bf16")
         for m in ("channels_last", "contiguous")
         if precision in (p, "auto") and memory_format in (m, "auto")
@@ -69,7 +69,7 @@ def choose_execution(
         ]
     if len(candidates) == 1:
         return candidates[0]
-    depends_on = machine_facts(device) | {
+    depends_on = machine_environment(device) | {
         "version": PROBE_VERSION,
         "network": network,
         "layers": layers(model),
@@ -77,7 +77,7 @@ def choose_execution(
         "precision": precision,
         "memory_format": memory_format,
     }
-    return Execution(**findings(depends_on, lambda: _fastest(model, shape, candidates).facts()))
+    return ComputeConfig(**cache(depends_on, lambda: _fastest(model, shape, candidates).facts()))
 
 
 def layers(model: nn.Module) -> list[list[int]]:
@@ -85,7 +85,7 @@ def layers(model: nn.Module) -> list[list[int]]:
     return [list(value.shape) for value in model.state_dict().values()]
 
 
-def machine_facts(device: str) -> Facts:
+def machine_environment(device: str) -> JsonObject:
     """What the speed of a network depends on besides the network and its images."""
     return {
         "device": accelerator_name(device) or device,
@@ -96,27 +96,29 @@ def machine_facts(device: str) -> Facts:
     }
 
 
-def _fastest(model: nn.Module, shape: tuple[int, int, int, int], candidates: list[Execution]) -> Execution:
+def _fastest(
+    model: nn.Module, shape: tuple[int, int, int, int], candidates: list[ComputeConfig]
+) -> ComputeConfig:
     state = {name: value.clone() for name, value in model.state_dict().items()}
     _fill_zeros(model)
     images = torch.randn(shape, generator=torch.Generator().manual_seed(0)).to(candidates[0].device)
     tried = [c for c in candidates if c.precision == "fp32" or _agrees_with_fp32(model, images, c)]
     # By turns, and the best of each: what else the machine does must not decide.
-    rounds = [{c: _seconds_a_step(c.place(model), images, c) for c in tried} for _ in range(_ROUNDS)]
+    rounds = [{c: _seconds_a_step(c.to_device(model), images, c) for c in tried} for _ in range(_ROUNDS)]
     speeds = {c: shape[0] / min(seconds[c] for seconds in rounds[1:]) for c in tried}
     model.load_state_dict(state)
     model.zero_grad(set_to_none=True)
     best = next(c for c in tried if speeds[c] * _WORTH_IT >= max(speeds.values()))
     probe = {f"{c.precision} {c.memory_format}": round(speed, 1) for c, speed in speeds.items()}
-    return Execution(best.device, best.precision, best.memory_format, probe)
+    return ComputeConfig(best.device, best.precision, best.memory_format, probe)
 
 
-def _agrees_with_fp32(model: nn.Module, images: Tensor, candidate: Execution) -> bool:
-    model = candidate.place(model).eval()
+def _agrees_with_fp32(model: nn.Module, images: Tensor, candidate: ComputeConfig) -> bool:
+    model = candidate.to_device(model).eval()
     with torch.no_grad():
         reference = model(images)
         with candidate.autocast():
-            outputs = model(candidate.lay_out(images)).float()
+            outputs = model(candidate.to_memory_format(images)).float()
     model.train()
     error = torch.linalg.vector_norm(outputs - reference) / torch.linalg.vector_norm(reference)
     return bool(error < _TOLERANCE)
@@ -131,11 +133,11 @@ def _fill_zeros(model: nn.Module) -> None:
                 weights.copy_(torch.randn(weights.shape, generator=random) * _SMALL)
 
 
-def _seconds_a_step(model: nn.Module, images: Tensor, candidate: Execution) -> float:
-    wait_for(candidate.device)
+def _seconds_a_step(model: nn.Module, images: Tensor, candidate: ComputeConfig) -> float:
+    synchronize(candidate.device)
     started = time.perf_counter()
     with candidate.autocast():
-        outputs = model(candidate.lay_out(images))
+        outputs = model(candidate.to_memory_format(images))
     outputs.float().square().mean().backward()
-    wait_for(candidate.device)
+    synchronize(candidate.device)
     return time.perf_counter() - started

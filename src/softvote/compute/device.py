@@ -51,7 +51,7 @@ def to_device(tensor: Tensor, device: torch.device) -> Tensor:
     return tensor.pin_memory().to(device, non_blocking=True)
 
 
-def wait_for(device: str) -> None:
+def synchronize(device: str) -> None:
     """Until an accelerator has done all it was told."""
     if device == "cuda":
         torch.cuda.synchronize()

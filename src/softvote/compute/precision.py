@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 
 @dataclass(frozen=True)
-class Execution:
+class ComputeConfig:
     """A device, a precision and a memory format.
 
     Attributes:
@@ -30,11 +30,11 @@ class Execution:
     def _torch_format(self) -> torch.memory_format:
         return torch.channels_last if self.memory_format == "channels_last" else torch.contiguous_format
 
-    def place(self, model: nn.Module) -> nn.Module:
+    def to_device(self, model: nn.Module) -> nn.Module:
         """The network on the device, its weights in the memory format."""
         return model.to(self.device).to(memory_format=self._torch_format)
 
-    def lay_out(self, images: Tensor) -> Tensor:
+    def to_memory_format(self, images: Tensor) -> Tensor:
         """float (B, C, H, W) in the memory format; features (B, F) as they are."""
         if images.ndim != 4:
             return images

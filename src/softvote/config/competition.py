@@ -64,7 +64,7 @@ class NpyArrays(Strict):
     """Files of the test images' addends, integers 0..9 (N,), where `competition.addend` is true."""
 
 
-Files = Annotated[PixelCsv | ImageFolder | NpyArrays, Field(discriminator="format")]
+FilesConfig = Annotated[PixelCsv | ImageFolder | NpyArrays, Field(discriminator="format")]
 
 
 class Image(Strict):
@@ -99,7 +99,7 @@ def _kind_of_labels(labels: Any) -> str:
     return "names" if isinstance(labels, list) else "range"
 
 
-Labels = Annotated[
+LabelsConfig = Annotated[
     Annotated[LabelRange, Tag("range")] | Annotated[list[str], Field(min_length=2), Tag("names")],
     Discriminator(_kind_of_labels),
 ]
@@ -110,11 +110,11 @@ class Competition(Strict):
 
     name: str
     """Name of the competition, and of its folder under `input/`: letters, digits, `-` and `_`."""
-    files: Files
+    files: FilesConfig
     """How the raw files are laid out; `format` chooses the layout."""
     image: Image
     """Size and colour of one image."""
-    labels: Labels
+    labels: LabelsConfig
     """A range of integers (`first`, `last`), or a list of at least two class names."""
     hidden_digits: Annotated[int, Field(ge=1, le=10)] | None = None
     """Number of digits 0..9 hidden in an image, whose sum is the label; left out, labels are plain

@@ -18,7 +18,7 @@ from softvote.errors import one_of
 _ROUNDING = 1e-6  # by which shares may miss the whole
 
 
-class Folds(Strict):
+class FoldsConfig(Strict):
     """Stratified k-fold."""
 
     count: Annotated[int, Field(ge=2)] = 5
@@ -34,7 +34,7 @@ class Folds(Strict):
         return list(range(min(self.train or self.count, self.count)))
 
 
-class Ensemble(Strict):
+class EnsembleConfig(Strict):
     """Who votes, and how."""
 
     name: str = "vote"
@@ -61,7 +61,7 @@ class Ensemble(Strict):
         return members
 
     @model_validator(mode="after")
-    def _shares_have_their_rule(self) -> Ensemble:
+    def _shares_have_their_rule(self) -> EnsembleConfig:
         if self.rule == "shares" and not self.shares:
             raise ValueError("rule: shares needs shares, such as shares: {cnn: 0.5}")
         if self.shares and self.rule not in ("auto", "shares"):
@@ -100,7 +100,7 @@ def _named_engine(engine: Any) -> Any:
     return {"name": "local"} | engine if isinstance(engine, dict) else engine
 
 
-Engine = Annotated[
+EngineConfig = Annotated[
     Annotated[LocalEngine | RayEngine, Field(discriminator="name")], BeforeValidator(_named_engine)
 ]
 
@@ -115,15 +115,15 @@ class Pipeline(Strict):
     """The facts of the competition: files, images, labels."""
     seed: Annotated[int, Field(ge=0)] = 0
     """Integer from which every random number of the pipeline is derived."""
-    folds: Folds = Folds()
+    folds: FoldsConfig = FoldsConfig()
     """How the training rows are split for cross-validation."""
     defaults: Recipe = Recipe()
     """Recipe that every member starts from; a member's own keys come on top."""
     members: Annotated[dict[str, Member], Field(min_length=1)]
     """The networks that are trained and may vote, by their names: letters, digits, `-` and `_`."""
-    ensemble: Ensemble = Ensemble()
+    ensemble: EnsembleConfig = EnsembleConfig()
     """Which members vote, and by which rule."""
-    engine: Engine = LocalEngine()
+    engine: EngineConfig = LocalEngine()
     """Where trainings run; it changes nothing about what they compute."""
 
     @field_validator("members")

@@ -10,7 +10,7 @@ import yaml
 from pydantic import ValidationError
 
 from softvote.config.pipeline import Pipeline, json_schema
-from softvote.errors import Problems, UserError, one_of
+from softvote.errors import ErrorCollector, UserError, one_of
 
 Key = tuple[str | int, ...]
 
@@ -36,7 +36,7 @@ def load_pipeline(path: Path, settings: Sequence[str] = ()) -> Pipeline:
         UserError: every problem found, one line each, with file, line, key and what to write instead.
     """
     facts, places = _read_extended(path, ())
-    problems = Problems()
+    problems = ErrorCollector()
     for setting in settings:
         try:
             _apply_setting(facts, places, setting)
@@ -87,13 +87,13 @@ def _read_yaml(path: Path) -> tuple[dict[str, Any], Places]:
         raise UserError(f"{path}{line}: is not YAML: {getattr(error, 'problem', None) or error}") from None
     if not isinstance(root, yaml.MappingNode):
         raise UserError(f"{path}: must hold keys and values; a pipeline needs competition and members")
-    problems, places = Problems(), Places()
+    problems, places = ErrorCollector(), Places()
     facts = _construct(root, (), path, places, problems)
     problems.raise_any()
     return facts, places
 
 
-def _construct(node: yaml.Node, key: Key, path: Path, places: Places, problems: Problems) -> Any:
+def _construct(node: yaml.Node, key: Key, path: Path, places: Places, problems: ErrorCollector) -> Any:
     """The node's value; notes in `places` the line of every key, and in `problems` each key given twice."""
     places[key] = f"{path}, line {node.start_mark.line + 1}"
     if len(key) > _DEEPEST:
@@ -159,8 +159,8 @@ def _apply_setting(facts: dict[str, Any], places: Places, setting: str) -> None:
         inside[keys[-1]] = value
 
 
-def _problems_of(error: ValidationError, facts: dict[str, Any], places: Places, path: Path) -> Problems:
-    problems, seen = Problems(), set[Key]()
+def _problems_of(error: ValidationError, facts: dict[str, Any], places: Places, path: Path) -> ErrorCollector:
+    problems, seen = ErrorCollector(), set[Key]()
     for problem in error.errors():
         key, known = _key_in_file(problem["loc"], facts)
         words = _in_words(problem, known, key)

@@ -278,10 +278,10 @@ class Member(Recipe):
     @property
     def weights_file(self) -> Path | None:
         """The file that the network's weights start from, where `model_args` names one."""
-        return apart_from_weights(self.model_args)[1]
+        return split_checkpoint_args(self.model_args)[1]
 
 
-def apart_from_weights(args: dict[str, Any]) -> tuple[dict[str, Any], Path | None]:
+def split_checkpoint_args(args: dict[str, Any]) -> tuple[dict[str, Any], Path | None]:
     """A network's arguments without a file of weights, and that file.
 
     timm knows two places for it, and ours a third. What else an overlay says may shape the network and stays.

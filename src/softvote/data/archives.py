@@ -10,13 +10,13 @@ from pathlib import Path, PurePosixPath
 
 from softvote.config.schema import checked_name
 from softvote.errors import UserError
-from softvote.storage.files import folder_written_whole
+from softvote.storage.files import atomic_directory
 from softvote.storage.paths import Workspace
 
 _DAMAGED = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError)
 
 
-Members = dict[PurePosixPath, zipfile.ZipInfo]
+ArchiveMembers = dict[PurePosixPath, zipfile.ZipInfo]
 
 
 def unpack(zip_path: Path, workspace: Workspace, name: str | None = None) -> Path:
@@ -59,9 +59,9 @@ def _opened(zip_path: Path) -> zipfile.ZipFile:
         raise UserError(f"{zip_path}: is no zip file, or is cut off; download it again") from None
 
 
-def _members(archive: zipfile.ZipFile, zip_path: Path) -> Members:
+def _members(archive: zipfile.ZipFile, zip_path: Path) -> ArchiveMembers:
     """The files in the zip under their paths, without those that macOS adds."""
-    members: Members = {}
+    members: ArchiveMembers = {}
     for info in archive.infolist():
         path = PurePosixPath(info.filename.replace("\\", "/"))
         if info.is_dir() or path.parts[:1] == ("__MACOSX",) or path.name == ".DS_Store":
@@ -77,15 +77,15 @@ def _members(archive: zipfile.ZipFile, zip_path: Path) -> Members:
     return members
 
 
-def _without_common_folder(members: Members) -> Members:
+def _without_common_folder(members: ArchiveMembers) -> ArchiveMembers:
     if len({path.parts[0] for path in members}) > 1 or any(len(path.parts) == 1 for path in members):
         return members
     return {PurePosixPath(*path.parts[1:]): info for path, info in members.items()}
 
 
-def _extract(archive: zipfile.ZipFile, members: Members, folder: Path, zip_path: Path) -> None:
+def _extract(archive: zipfile.ZipFile, members: ArchiveMembers, folder: Path, zip_path: Path) -> None:
     try:
-        with folder_written_whole(folder) as temporary:
+        with atomic_directory(folder) as temporary:
             for path, info in members.items():
                 target = temporary / path
                 target.parent.mkdir(parents=True, exist_ok=True)
@@ -97,7 +97,7 @@ def _extract(archive: zipfile.ZipFile, members: Members, folder: Path, zip_path:
         raise UserError(f"{folder}: cannot be written ({error.strerror or error})") from None
 
 
-def _compare(folder: Path, members: Members, zip_path: Path) -> None:
+def _compare(folder: Path, members: ArchiveMembers, zip_path: Path) -> None:
     """Raise unless the folder holds the zip's files and no others."""
     there = {PurePosixPath(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
     other = sorted(there ^ members.keys()) or [

@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from softvote.data.readers.base import read_bytes
-from softvote.errors import Problems, cell, one_of
+from softvote.errors import ErrorCollector, cell, one_of
 
 
-class Record(NamedTuple):
+class CsvLine(NamedTuple):
     """One row: the line it starts in (from 1, header included), its cells' number, its text."""
 
     row: int
@@ -29,13 +29,13 @@ class Table:
 
     path: Path
     header: list[str]
-    records: list[Record]
+    records: list[CsvLine]
 
     def where(self, position: int, column: str) -> str:
         """The place of a record's cell, for messages."""
         return cell(self.path, self.records[position].row, column)
 
-    def has(self, column: str, problems: Problems) -> bool:
+    def has(self, column: str, problems: ErrorCollector) -> bool:
         """Whether there is such a column; noted if not."""
         if column in self.header:
             return True
@@ -48,7 +48,7 @@ class Table:
         return [_cell_of(record.text, index).strip() for record in self.records]
 
 
-def open_table(path: Path, problems: Problems) -> Table | None:
+def open_table(path: Path, problems: ErrorCollector) -> Table | None:
     """Read a CSV file in UTF-8, with or without BOM, quotes and CRLF.
 
     Returns:
@@ -67,11 +67,11 @@ def open_table(path: Path, problems: Problems) -> Table | None:
             str(path), f"has {'a header but no rows' if header else 'no content'}; download it again"
         )
         return None
-    _note_repeated_names(path, header, problems)
+    _report_repeated_names(path, header, problems)
     return Table(path, header, _without_ragged(path, len(header), records, problems))
 
 
-def _utf8(path: Path, problems: Problems) -> str | None:
+def _utf8(path: Path, problems: ErrorCollector) -> str | None:
     data = read_bytes(path)
     try:
         return data.decode("utf-8-sig")
@@ -83,7 +83,7 @@ def _utf8(path: Path, problems: Problems) -> str | None:
         return None
 
 
-def _records(text: str) -> tuple[list[str], list[Record]]:
+def _records(text: str) -> tuple[list[str], list[CsvLine]]:
     """The header's names, and every row that is not blank."""
     quotes_in_header = text.count('"', 0, text.find("\n"))
     if text.count('"') > quotes_in_header:
@@ -91,13 +91,13 @@ def _records(text: str) -> tuple[list[str], list[Record]]:
     else:
         lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
         records = [
-            Record(row, line.count(",") + 1, line) for row, line in enumerate(lines, 1) if line.strip()
+            CsvLine(row, line.count(",") + 1, line) for row, line in enumerate(lines, 1) if line.strip()
         ]
     names = next(csv.reader([record.text for record in records[:1]]), [])
     return [name.strip() for name in names], records[1:]
 
 
-def _quoted(text: str) -> list[Record]:
+def _quoted(text: str) -> list[CsvLine]:
     """Rows of a file that quotes cells, written anew; cells may then hold commas and line ends."""
     reader = csv.reader(io.StringIO(text, newline=""), strict=True)
     records, row = [], 1
@@ -106,12 +106,14 @@ def _quoted(text: str) -> list[Record]:
             line = io.StringIO()
             # The writer quotes line ends inside a cell only where they are its own.
             csv.writer(line, lineterminator="\r\n").writerow(cells)
-            records.append(Record(row, len(cells), line.getvalue().removesuffix("\r\n")))
+            records.append(CsvLine(row, len(cells), line.getvalue().removesuffix("\r\n")))
         row = reader.line_num + 1
     return records
 
 
-def _without_ragged(path: Path, width: int, records: list[Record], problems: Problems) -> list[Record]:
+def _without_ragged(
+    path: Path, width: int, records: list[CsvLine], problems: ErrorCollector
+) -> list[CsvLine]:
     last = records[-1]
     for record in records:
         if record.width == width:
@@ -124,7 +126,7 @@ def _without_ragged(path: Path, width: int, records: list[Record], problems: Pro
     return [record for record in records if record.width == width]
 
 
-def _note_repeated_names(path: Path, header: list[str], problems: Problems) -> None:
+def _report_repeated_names(path: Path, header: list[str], problems: ErrorCollector) -> None:
     first: dict[str, int] = {}
     for number, name in enumerate(header, 1):
         before = first.setdefault(name, number)

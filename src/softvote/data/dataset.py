@@ -14,12 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from softvote.config.competition import Competition
-from softvote.data.id_label_table import Form, read_form
+from softvote.data.id_label_table import IdLabelTable, read_id_label_table
 from softvote.data.readers.base import MOST, Images, class_indices, shown
 from softvote.data.readers.registry import READERS
-from softvote.errors import Problems, UserError
-from softvote.storage.files import folder_written_whole, read_json, write_json
-from softvote.storage.fingerprints import key_of, sha256_of
+from softvote.errors import ErrorCollector, UserError
+from softvote.storage.files import atomic_directory, read_json, write_json
+from softvote.storage.fingerprints import fingerprint, sha256_of
 from softvote.storage.paths import Workspace
 
 CACHE_VERSION = 1
@@ -41,8 +41,8 @@ class Dataset:
     test_pixels: uint8 (T, C, H, W), in the sample submission's order.
     test_ids: T ids as the sample submission writes them, in its order.
     sample_header: the sample submission's two column names.
-    train_digest: sha256 of train pixels, labels and addends.
-    test_digest: sha256 of test pixels, ids and addends.
+    train_fingerprint: sha256 of train pixels, labels and addends.
+    test_fingerprint: sha256 of test pixels, ids and addends.
     train_addends: int64 (N,), 0..9, fixed for when a row validates; None where none come along.
     test_addends: int64 (T,), 0..9.
     """
@@ -52,8 +52,8 @@ class Dataset:
     test_pixels: NDArray[np.uint8]
     test_ids: list[str]
     sample_header: tuple[str, str]
-    train_digest: str
-    test_digest: str
+    train_fingerprint: str
+    test_fingerprint: str
     train_addends: NDArray[np.int64] | None = None
     test_addends: NDArray[np.int64] | None = None
 
@@ -87,9 +87,9 @@ def read_solution(competition: Competition, workspace: Workspace) -> NDArray[np.
     if competition.solution is None:
         return None
     folder = _input_folder(competition, workspace)
-    sample = read_form(_existing(folder / competition.sample_submission))
-    solution = read_form(_existing(folder / competition.solution))
-    problems = Problems()
+    sample = read_id_label_table(_existing(folder / competition.sample_submission))
+    solution = read_id_label_table(_existing(folder / competition.solution))
+    problems = ErrorCollector()
     labels = class_indices(solution.labels, competition, lambda row: solution.where(row, 1), problems)
     source = str(solution.table.path)
     order = _order(sample, solution.ids, source, lambda row: solution.where(row, 0), problems)
@@ -126,13 +126,13 @@ def _cache_key(competition: Competition, folder: Path) -> str:
     facts = competition.model_dump(
         include={"files", "image", "labels", "hidden_digits", "addend", "sample_submission"}
     )
-    return key_of([CACHE_VERSION, facts, digests])
+    return fingerprint([CACHE_VERSION, facts, digests])
 
 
 def _parse(competition: Competition, folder: Path) -> Dataset:
     train, test = READERS[competition.files.format].read(competition, folder)
     assert train.labels is not None, "readers give labels with train images"
-    sample = read_form(folder / competition.sample_submission)
+    sample = read_id_label_table(folder / competition.sample_submission)
     test = _in_order_of(sample, test, competition)
     return Dataset(
         train.pixels,
@@ -147,11 +147,11 @@ def _parse(competition: Competition, folder: Path) -> Dataset:
     )
 
 
-def _in_order_of(sample: Form, test: Images, competition: Competition) -> Images:
+def _in_order_of(sample: IdLabelTable, test: Images, competition: Competition) -> Images:
     """Test images in the sample submission's order: by id where they have ids, else as they stand."""
     source = _test_source(competition)
     if test.ids is not None:
-        problems = Problems()
+        problems = ErrorCollector()
         order = _order(sample, test.ids, source, lambda row: f"{source}, image {row + 1}", problems)
         problems.raise_any()
         addends = None if test.addends is None else test.addends[order]
@@ -170,7 +170,7 @@ def _test_source(competition: Competition) -> str:
 
 
 def _order(
-    sample: Form, ids: list[str], source: str, where: Callable[[int], str], problems: Problems
+    sample: IdLabelTable, ids: list[str], source: str, where: Callable[[int], str], problems: ErrorCollector
 ) -> NDArray[np.int64]:
     """The position int64 (T,) in `ids` of each of the sample's ids; ids of one side only are noted.
 
@@ -207,7 +207,7 @@ def _load_cached(cache: Path) -> Dataset | None:
     """What an earlier reading kept; None where it is missing or no longer what was written."""
     try:
         # Checked in a mapping of its own: pages that were read for the check alone go with it.
-        return _kept(cache) if _is_whole(_kept(cache)) else None
+        return _kept(cache) if _is_intact(_kept(cache)) else None
     except (OSError, ValueError, TypeError, KeyError, EOFError):
         return None
 
@@ -224,9 +224,9 @@ def _kept(cache: Path) -> Dataset:
     return Dataset(**arrays, **{**facts, "sample_header": tuple(facts["sample_header"])})
 
 
-def _is_whole(dataset: Dataset) -> bool:
+def _is_intact(dataset: Dataset) -> bool:
     """Whether the arrays are those whose digests were kept with them."""
-    return (dataset.train_digest, dataset.test_digest) == (
+    return (dataset.train_fingerprint, dataset.test_fingerprint) == (
         _digest(dataset.train_pixels, dataset.train_labels, dataset.train_addends),
         _digest(dataset.test_pixels, dataset.test_ids, dataset.test_addends),
     )
@@ -238,7 +238,7 @@ def _save_cached(dataset: Dataset, cache: Path) -> None:
         return
     shutil.rmtree(cache, ignore_errors=True)
     try:
-        with folder_written_whole(cache) as temporary:
+        with atomic_directory(cache) as temporary:
             arrays = {name: getattr(dataset, name) for name in (*_ARRAYS, *_ADDENDS)}
             for name, array in arrays.items():
                 if array is not None:

@@ -14,8 +14,8 @@ from softvote.config.recipe import ExtraTrain
 from softvote.data.dataset import Dataset
 from softvote.data.readers.base import MOST
 from softvote.data.readers.npy import load_array, load_images
-from softvote.errors import Problems
-from softvote.storage.fingerprints import key_of, sha256_of
+from softvote.errors import ErrorCollector
+from softvote.storage.fingerprints import fingerprint, sha256_of
 from softvote.storage.paths import Workspace
 from softvote.task import LARGEST_DIGIT
 
@@ -35,19 +35,19 @@ class ExtraRows:
     digits: NDArray[np.int64] | None
 
 
-def digest_of(spec: ExtraTrain, workspace: Workspace) -> str:
+def fingerprint_of(spec: ExtraTrain, workspace: Workspace) -> str:
     """A short key of the files' content.
 
     Raises:
         UserError: files that are missing, one line each.
     """
-    problems = Problems()
+    problems = ErrorCollector()
     paths = _paths(spec, workspace)
     for key, path in paths.items():
         if not path.is_file():
             problems.add(str(path), f"is missing; add it, or mend extra_train.{key} in the pipeline file")
     problems.raise_any()
-    return key_of({key: sha256_of(path) for key, path in paths.items()})
+    return fingerprint({key: sha256_of(path) for key, path in paths.items()})
 
 
 def load_extra(
@@ -58,7 +58,7 @@ def load_extra(
     Raises:
         UserError: every problem of the files; images of the test set or of the training rows.
     """
-    paths, problems = _paths(spec, workspace), Problems()
+    paths, problems = _paths(spec, workspace), ErrorCollector()
     images = load_images(paths["images"], competition.image, problems)
     pixels = np.ascontiguousarray(images.transpose(0, 3, 1, 2))
     first = competition.labels.first if isinstance(competition.labels, LabelRange) else 0
@@ -69,7 +69,7 @@ def load_extra(
         shape = (len(images), competition.hidden_digits or 0)
         digits = _integers(paths["digits"], shape, (0, LARGEST_DIGIT), problems)
         if not problems:
-            _note_other_sums(digits, values, paths["digits"], problems)
+            _report_other_sums(digits, values, paths["digits"], problems)
     problems.raise_any()
     _refuse_known_images(pixels, paths["images"], dataset)
     return ExtraRows(pixels, values, digits)
@@ -81,7 +81,7 @@ def _paths(spec: ExtraTrain, workspace: Workspace) -> dict[str, Path]:
 
 
 def _integers(
-    path: Path, shape: tuple[int, ...], limits: tuple[int, int], problems: Problems
+    path: Path, shape: tuple[int, ...], limits: tuple[int, int], problems: ErrorCollector
 ) -> NDArray[np.int64]:
     """int64 of that shape, within the limits; anything else is noted. Without images, any count will do."""
     array, nothing = load_array(path, problems), np.zeros(shape, np.int64)
@@ -99,8 +99,8 @@ def _integers(
     return array.astype(np.int64)
 
 
-def _note_other_sums(
-    digits: NDArray[np.int64], values: NDArray[np.int64], path: Path, problems: Problems
+def _report_other_sums(
+    digits: NDArray[np.int64], values: NDArray[np.int64], path: Path, problems: ErrorCollector
 ) -> None:
     sums = digits.sum(axis=1)
     for row in np.flatnonzero(sums != values)[:MOST].tolist():
@@ -113,7 +113,7 @@ def _refuse_known_images(pixels: NDArray[np.uint8], path: Path, dataset: Dataset
     """A test image in training, or a validation image among the extra rows, would make scores lie."""
     known = {digest: f"test row {row}" for row, digest in enumerate(_digests(dataset.test_pixels))}
     known |= {digest: f"training row {row}" for row, digest in enumerate(_digests(dataset.train_pixels))}
-    problems = Problems()
+    problems = ErrorCollector()
     for row, digest in enumerate(_digests(pixels)):
         if digest in known:
             problems.add(f"{path}, index {row}", f"is the image of {known[digest]}; take it out")

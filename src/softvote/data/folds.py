@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from softvote.config.pipeline import Folds
+from softvote.config.pipeline import FoldsConfig
 from softvote.errors import UserError
 from softvote.storage.files import read_json, write_json, write_text
-from softvote.storage.fingerprints import key_of, sha256_of
+from softvote.storage.fingerprints import fingerprint, sha256_of
 from softvote.storage.paths import PipelineFolder
 
 
@@ -30,7 +30,9 @@ class FoldTable:
     key: str
 
 
-def split(labels: NDArray[np.int64], groups: NDArray[np.int64], spec: Folds, seed: int) -> NDArray[np.int64]:
+def split(
+    labels: NDArray[np.int64], groups: NDArray[np.int64], spec: FoldsConfig, seed: int
+) -> NDArray[np.int64]:
     """Assign whole groups to folds, stratified by the label of their first image.
 
     Args:
@@ -64,10 +66,12 @@ def split(labels: NDArray[np.int64], groups: NDArray[np.int64], spec: Folds, see
     return fold_of_group[groups]
 
 
-def origin(labels: NDArray[np.int64], train_digest: str, spec: Folds, seed: int) -> dict[str, Any]:
+def fold_inputs(
+    labels: NDArray[np.int64], train_fingerprint: str, spec: FoldsConfig, seed: int
+) -> dict[str, Any]:
     """What a fold table is made from; two tables with equal origins are equal."""
     return {
-        "data": train_digest,
+        "data": train_fingerprint,
         "rows": len(labels),
         "count": spec.count,
         "near_identical": spec.near_identical,
@@ -90,12 +94,12 @@ def up_to_date(folder: PipelineFolder, made_from: dict[str, Any]) -> bool:
     Raises:
         UserError: it belongs to other data, or to another recipe while trainings rest on it.
     """
-    written = _written_origin(folder)
+    written = _written_inputs(folder)
     if not written:
         return False
     _refuse_other_data(folder.folds, written, made_from)
     if all(written.get(name) == fact for name, fact in made_from.items()):
-        return _is_whole(folder, written)  # a damaged table is made again, byte for byte
+        return _is_intact(folder, written)  # a damaged table is made again, byte for byte
     _refuse_orphans(folder)
     return False
 
@@ -104,12 +108,12 @@ def read_folds(folder: PipelineFolder, made_from: dict[str, Any]) -> FoldTable:
     """Read the fold table that belongs to this data and this pipeline.
 
     Args:
-        made_from: what `origin` says of the data at hand.
+        made_from: what `fold_inputs` says of the data at hand.
 
     Raises:
         UserError: there is none, it was changed, or it belongs to other data or another recipe.
     """
-    written = _written_origin(folder)
+    written = _written_inputs(folder)
     if not written:
         raise UserError(f"{folder.folds}: missing or unfinished; run the folds stage first")
     _refuse_other_data(folder.folds, written, made_from)
@@ -120,19 +124,19 @@ def read_folds(folder: PipelineFolder, made_from: dict[str, Any]) -> FoldTable:
             f"{folder.folds}: was made with {was}; run the folds stage again, or give this stage "
             "the --set that folds had"
         )
-    if not _is_whole(folder, written):
+    if not _is_intact(folder, written):
         raise UserError(
             f"{folder.folds}: is missing or was changed after it was written; run the folds stage again"
         )
     folds = np.loadtxt(folder.folds, delimiter=",", skiprows=1, usecols=2, dtype=np.int64, ndmin=1)
-    return FoldTable(folds, key_of(written["sha256"]))
+    return FoldTable(folds, fingerprint(written["sha256"]))
 
 
-def _written_origin(folder: PipelineFolder) -> dict[str, Any]:
+def _written_inputs(folder: PipelineFolder) -> dict[str, Any]:
     return read_json(folder.folds_origin)
 
 
-def _is_whole(folder: PipelineFolder, written: dict[str, Any]) -> bool:
+def _is_intact(folder: PipelineFolder, written: dict[str, Any]) -> bool:
     return folder.folds.is_file() and sha256_of(folder.folds) == written.get("sha256")
 
 

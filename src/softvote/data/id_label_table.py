@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from softvote.data.csv_table import Table, open_table
-from softvote.data.readers.base import note_duplicates
-from softvote.errors import Problems
+from softvote.data.readers.base import report_duplicates
+from softvote.errors import ErrorCollector
 
 
 @dataclass(frozen=True)
-class Form:
+class IdLabelTable:
     """A file with an id and a label a row; ids are unique, labels are whatever is written."""
 
     table: Table
@@ -27,13 +27,13 @@ class Form:
         return self.table.where(position, self.table.header[column])
 
 
-def read_form(path: Path) -> Form:
+def read_id_label_table(path: Path) -> IdLabelTable:
     """Read a file of ids and labels.
 
     Raises:
         UserError: it has not exactly two columns, or ids that are empty or stand twice, one line each.
     """
-    problems = Problems()
+    problems = ErrorCollector()
     table = open_table(path, problems)
     if table and len(table.header) != 2:
         count, names = len(table.header), ", ".join(table.header[:8])
@@ -41,7 +41,7 @@ def read_form(path: Path) -> Form:
     problems.raise_any()
     assert table, "a file that cannot be read has a problem"
     id_name, label_name = table.header
-    form = Form(table, table.column(id_name), table.column(label_name))
-    note_duplicates(form.ids, lambda position: form.where(position, 0), problems)
+    form = IdLabelTable(table, table.column(id_name), table.column(label_name))
+    report_duplicates(form.ids, lambda position: form.where(position, 0), problems)
     problems.raise_any()
     return form

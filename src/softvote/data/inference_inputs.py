@@ -18,7 +18,7 @@ from softvote.data.readers.base import addends_of
 from softvote.data.readers.image_folder import SUFFIXES, as_array, decoded
 from softvote.data.readers.npy import load_array
 from softvote.data.readers.pixel_csv import pixel_values
-from softvote.errors import Problems
+from softvote.errors import ErrorCollector
 
 ADDEND = str(PixelCsv.model_fields["addend"].default)
 
@@ -42,7 +42,7 @@ class InputImages:
     addends: NDArray[np.int64] | None = None
 
 
-def read_given(
+def read_inputs(
     paths: Sequence[Path], image: Image, needs_addend: bool, addend: str | None
 ) -> list[InputImages]:
     """Read every file.
@@ -55,7 +55,7 @@ def read_given(
     Raises:
         UserError: every problem of all files, one line each.
     """
-    problems = Problems()
+    problems = ErrorCollector()
     for_all = None
     if addend is not None and needs_addend:
         for_all = int(addends_of([addend], lambda position: "--addend", problems)[0])
@@ -68,7 +68,7 @@ def read_given(
     return [given for given in found if given]
 
 
-def _read(path: Path, image: Image, needs_addend: bool, problems: Problems) -> InputImages | None:
+def _read(path: Path, image: Image, needs_addend: bool, problems: ErrorCollector) -> InputImages | None:
     suffix = path.suffix.lower()
     if path.is_dir():
         problems.add(str(path), f"is a folder; name the files in it, such as {path / '*.png'}")
@@ -85,7 +85,7 @@ def _read(path: Path, image: Image, needs_addend: bool, problems: Problems) -> I
     return None
 
 
-def _with_addends(given: InputImages, for_all: int | None, problems: Problems) -> InputImages:
+def _with_addends(given: InputImages, for_all: int | None, problems: ErrorCollector) -> InputImages:
     if given.addends is not None:  # a file's own go before the one for all
         return given
     if for_all is None:
@@ -93,7 +93,7 @@ def _with_addends(given: InputImages, for_all: int | None, problems: Problems) -
     return replace(given, addends=np.full(len(given.pixels), for_all or 0, np.int64))
 
 
-def _image_file(path: Path, image: Image, problems: Problems) -> InputImages | None:
+def _image_file(path: Path, image: Image, problems: ErrorCollector) -> InputImages | None:
     opened = decoded(path, image.channels, "images", problems)
     if opened is None:
         return None
@@ -104,7 +104,7 @@ def _image_file(path: Path, image: Image, problems: Problems) -> InputImages | N
     )  # a copy, because Pillow's memory is read-only
 
 
-def _fits(size: tuple[int, ...], path: Path, image: Image, problems: Problems) -> bool:
+def _fits(size: tuple[int, ...], path: Path, image: Image, problems: ErrorCollector) -> bool:
     """Whether images of this height and width can be had; noted if not."""
     expected = (image.height, image.width)
     if size == expected or image.resize:
@@ -114,7 +114,7 @@ def _fits(size: tuple[int, ...], path: Path, image: Image, problems: Problems) -
     return False
 
 
-def _array(path: Path, image: Image, problems: Problems) -> InputImages | None:
+def _array(path: Path, image: Image, problems: ErrorCollector) -> InputImages | None:
     from PIL import Image as Pillow
 
     array = load_array(path, problems)
@@ -138,7 +138,7 @@ def _array(path: Path, image: Image, problems: Problems) -> InputImages | None:
     return InputImages(path, np.ascontiguousarray(array.transpose(0, 3, 1, 2)))
 
 
-def _pixel_csv(path: Path, image: Image, needs_addend: bool, problems: Problems) -> InputImages | None:
+def _pixel_csv(path: Path, image: Image, needs_addend: bool, problems: ErrorCollector) -> InputImages | None:
     table = open_table(path, problems)
     if table is None:
         return None
@@ -158,7 +158,7 @@ def _pixel_csv(path: Path, image: Image, needs_addend: bool, problems: Problems)
     return InputImages(path, pixels, _addends(table, problems) if needs_addend else None)
 
 
-def _addends(table: Table, problems: Problems) -> NDArray[np.int64] | None:
+def _addends(table: Table, problems: ErrorCollector) -> NDArray[np.int64] | None:
     name = next((name for name in table.header if name.lower() == ADDEND), None)
     if name is None:
         return None

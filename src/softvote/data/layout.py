@@ -18,10 +18,10 @@ import yaml
 
 from softvote.config.schema import checked_name
 from softvote.data.csv_table import Table, open_table
-from softvote.data.id_label_table import read_form
+from softvote.data.id_label_table import read_id_label_table
 from softvote.data.readers.image_folder import SUFFIXES, path_of
 from softvote.data.readers.npy import load_array
-from softvote.errors import Problems, UserError
+from softvote.errors import ErrorCollector, UserError
 
 LABEL_NAMES = ("label", "labels", "class", "target", "category", "digit", "sum", "y")
 
@@ -41,7 +41,7 @@ Size = tuple[int, int]
 
 
 @dataclass(frozen=True)
-class Found:
+class DetectedLayout:
     """What a folder holds: how its files are laid out, the images' size, and every train label."""
 
     files: dict[str, Any]
@@ -52,7 +52,7 @@ class Found:
     resize: bool = False
 
 
-def recognise(folder: Path, name: str, image: Size | None = None) -> str:
+def detect_layout(folder: Path, name: str, image: Size | None = None) -> str:
     """The text of a pipeline file for a folder of competition files.
 
     Args:
@@ -78,9 +78,9 @@ def recognise(folder: Path, name: str, image: Size | None = None) -> str:
     return _text(name, found, sample, _first(folder, "solution.csv"))
 
 
-def _npy(folder: Path) -> Found | None:
+def _npy(folder: Path) -> DetectedLayout | None:
     """Arrays of rank 3 or 4 are images, of rank 1 labels; `test` in a name tells the test images."""
-    problems, paths = Problems(), sorted(folder.glob("*.npy"), key=_natural)
+    problems, paths = ErrorCollector(), sorted(folder.glob("*.npy"), key=_natural)
     arrays = {path.name: array for path in paths if (array := load_array(path, problems)) is not None}
     problems.raise_any()
     images = [name for name, array in arrays.items() if array.ndim in (3, 4)]
@@ -93,10 +93,10 @@ def _npy(folder: Path) -> Found | None:
     files = {"format": "npy", "train": train, "train_labels": labels, "test": test}
     height, width, channels = (*arrays[train[0]].shape[1:], 1)[:3]
     texts = [str(label) for label in np.concatenate([arrays[name] for name in labels]).tolist()]
-    return Found(files, height, width, channels, texts)
+    return DetectedLayout(files, height, width, channels, texts)
 
 
-def _image_folder(folder: Path, sample: str | None, image: Size | None) -> Found | None:
+def _image_folder(folder: Path, sample: str | None, image: Size | None) -> DetectedLayout | None:
     """A train CSV with a column that names image files, and a folder of images for test."""
     folders = _folders_of_images(folder)
     train_images = _likeliest(folders, "train")
@@ -118,13 +118,15 @@ def _image_folder(folder: Path, sample: str | None, image: Size | None) -> Found
     }
     files |= {"id": id_name, "label": label} | ({"suffix": suffix} if suffix else {})
     train_paths = (path_of(folder / train_images, text, suffix) for text in table.column(id_name))
-    test_paths = (path_of(folder / test_images, text, suffix) for text in read_form(folder / sample).ids)
+    test_paths = (
+        path_of(folder / test_images, text, suffix) for text in read_id_label_table(folder / sample).ids
+    )
     look_at = [path for paths in (train_paths, test_paths) for path in islice(paths, 200) if path]
     height, width, channels, resize = _size_of_files(look_at, image)
-    return Found(files, height, width, channels, table.column(label), resize)
+    return DetectedLayout(files, height, width, channels, table.column(label), resize)
 
 
-def _pixel_csv(folder: Path, image: Size | None, name: str) -> Found | None:
+def _pixel_csv(folder: Path, image: Size | None, name: str) -> DetectedLayout | None:
     """A train and a test CSV with the same columns, but for the label."""
     train_csv, test_csv = _train_csv(folder), _first(folder, "test.csv", "testing.csv", "*test*.csv")
     if not (train_csv and test_csv):
@@ -136,7 +138,7 @@ def _pixel_csv(folder: Path, image: Size | None, name: str) -> Found | None:
     files |= {"id": id_name} if id_name in train.header else {}
     count = len([column for column in train.header if column not in (label, files.get("id"))])
     height, width, channels = _size_of_pixels(count, image, train.path, name)
-    return Found(files, height, width, channels, train.column(label))
+    return DetectedLayout(files, height, width, channels, train.column(label))
 
 
 def _natural(path: Path) -> list[tuple[int, str]]:
@@ -171,7 +173,7 @@ def _likeliest(folders: list[str], split: str) -> str | None:
 
 
 def _table(path: Path) -> Table:
-    problems = Problems()
+    problems = ErrorCollector()
     table = open_table(path, problems)
     problems.raise_any()
     assert table, "a table that cannot be read has a problem"
@@ -236,7 +238,7 @@ def _limited(height: int, width: int) -> Size:
     return max(1, round(height * shrink)), max(1, round(width * shrink))
 
 
-def _text(name: str, found: Found, sample: str, solution: str | None) -> str:
+def _text(name: str, found: DetectedLayout, sample: str, solution: str | None) -> str:
     image = {"height": found.height, "width": found.width, "channels": found.channels}
     competition = {
         "name": name,

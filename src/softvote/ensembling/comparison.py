@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from softvote.ensembling.rules import RULES, Rule, mean
-from softvote.ensembling.vote import Labels, Members, Probabilities, check_members, weighted_mean
+from softvote.ensembling.vote import ClassIndices, Members, Probabilities, check_members, weighted_mean
 from softvote.errors import UserError, one_of
 from softvote.metrics import scores
 from softvote.metrics.scores import Difference, Score
@@ -21,14 +21,14 @@ def fixed_rule(name: str, weights: Sequence[float]) -> Rule:
     return Rule(name, "probability", False, lambda oof, labels: np.array(weights, np.float64))
 
 
-def _worth(probabilities: Probabilities, labels: Labels) -> tuple[int, float]:
+def _worth(probabilities: Probabilities, labels: ClassIndices) -> tuple[int, float]:
     """Rows right, then less log loss: greater is better."""
     right = int(np.count_nonzero(scores.correct(probabilities, labels)))
     return right, -float(scores.losses(probabilities, labels).mean())
 
 
 def cross_fitted(
-    rule: Rule, oof: Members, labels: Labels, folds: NDArray[np.integer]
+    rule: Rule, oof: Members, labels: ClassIndices, folds: NDArray[np.integer]
 ) -> Probabilities | None:
     """The vote on out-of-fold rows, each fold with weights fitted on the other folds' rows.
 
@@ -56,7 +56,7 @@ def cross_fitted(
 
 
 @dataclass(frozen=True)
-class Row:
+class ComparisonRow:
     """A member alone, or a rule: its scores, and its accuracy less the mean's and the best member's.
 
     Scores are None where a fitted rule has one fold only; a difference to itself is None too.
@@ -80,10 +80,10 @@ class Row:
 def compare(
     members: Members,
     names: Sequence[str],
-    labels: Labels,
+    labels: ClassIndices,
     folds: NDArray[np.integer],
     rules: Sequence[Rule] | None = None,
-) -> list[Row]:
+) -> list[ComparisonRow]:
     """Score each member alone and each rule, fitted ones by `cross_fitted`.
 
     The best member is found by the very scores shown here: that is itself a selection, so its score
@@ -110,14 +110,16 @@ def compare(
     plain = scores.correct(weighted_mean(members, mean(members, labels), "probability"), labels)
     single = scores.correct(members[best], labels)
 
-    def row(voted: Probabilities | None, name: str, kind: Literal["member", "rule"]) -> Row:
+    def row(voted: Probabilities | None, name: str, kind: Literal["member", "rule"]) -> ComparisonRow:
         if voted is None:
-            return Row(name, kind)
+            return ComparisonRow(name, kind)
         right = scores.correct(voted, labels)
         itself = {("rule", "mean"): "mean", ("member", names[best]): "best"}.get((kind, name))
         to_mean = None if itself == "mean" else scores.paired_difference(right, plain)
         to_best = None if itself == "best" else scores.paired_difference(right, single)
-        return Row(name, kind, scores.share(right), scores.log_loss(voted, labels), to_mean, to_best)
+        return ComparisonRow(
+            name, kind, scores.proportion(right), scores.log_loss(voted, labels), to_mean, to_best
+        )
 
     alone = [row(member, name, "member") for member, name in zip(members, names, strict=True)]
     rules = list(RULES.values()) if rules is None else rules
@@ -125,7 +127,7 @@ def compare(
     return alone + voting
 
 
-def choose_rule(requested: str, table: Sequence[Row]) -> str:
+def choose_rule(requested: str, table: Sequence[ComparisonRow]) -> str:
     """The rule that votes.
 
     `auto` is `mean`, unless other rules beat it by more than two standard errors of the paired

@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from softvote.ensembling.predictions import are_whole, joined, read_predictions
+from softvote.ensembling.predictions import is_intact, merge_folds, read_predictions
 from softvote.ensembling.vote import Space, soft_vote
 from softvote.errors import UserError
 from softvote.storage.files import read_json
-from softvote.storage.paths import FoldFolder, VoterFolder
+from softvote.storage.paths import FoldFolder, PredictionsFolder
 
 _ALONE: Space = "probability"
 
@@ -22,7 +22,7 @@ _ROUNDING = 1e-6  # by which the same mean may differ from machine to machine
 
 
 @dataclass(frozen=True)
-class VotingMember:
+class EnsembleMember:
     """One member in a voter.
 
     Attributes:
@@ -37,7 +37,7 @@ class VotingMember:
 
 
 @dataclass(frozen=True)
-class Voter:
+class Ensemble:
     """Members, and the vote that makes them one; a member alone is a vote of one.
 
     Attributes:
@@ -48,17 +48,19 @@ class Voter:
     """
 
     name: str
-    members: list[VotingMember]
+    members: list[EnsembleMember]
     rule: str = ""
     space: Space = "probability"
 
     @property
-    def voting(self) -> list[VotingMember]:
+    def voting(self) -> list[EnsembleMember]:
         """The members that have weight."""
         return [member for member in self.members if member.weight > 0]
 
 
-def composed(name: str, vote: VoterFolder | None, folds_of: Callable[[str], list[FoldFolder]]) -> Voter:
+def from_members(
+    name: str, vote: PredictionsFolder | None, folds_of: Callable[[str], list[FoldFolder]]
+) -> Ensemble:
     """A voter from its parts.
 
     Args:
@@ -68,31 +70,31 @@ def composed(name: str, vote: VoterFolder | None, folds_of: Callable[[str], list
     Raises:
         UserError: rule or weights are damaged.
     """
-    rule, space, weights = ("", _ALONE, {name: 1.0}) if vote is None else vote_in(vote)
-    members = [VotingMember(member, weight, folds_of(member)) for member, weight in weights.items()]
-    return Voter(name, members, rule, space)
+    rule, space, weights = ("", _ALONE, {name: 1.0}) if vote is None else read_weights(vote)
+    members = [EnsembleMember(member, weight, folds_of(member)) for member, weight in weights.items()]
+    return Ensemble(name, members, rule, space)
 
 
-def voter_in(path: Path) -> Voter:
+def load_ensemble(path: Path) -> Ensemble:
     """The voter whose folder this is: of one fold, of a member or of an ensemble.
 
     Raises:
         UserError: there is none, it is unfinished, or its parts are no longer what it was made from.
     """
-    folder, name = VoterFolder(path), path.resolve().name
+    folder, name = PredictionsFolder(path), path.resolve().name
     if FoldFolder(path).recipe.is_file():
-        return Voter(name, [VotingMember(path.resolve().parent.name, 1.0, [FoldFolder(path)])])
+        return Ensemble(name, [EnsembleMember(path.resolve().parent.name, 1.0, [FoldFolder(path)])])
     if folder.vote.is_file():
-        return _ensemble(folder, name)
+        return _load_vote(folder, name)
     if folder.folds():
-        return Voter(name, [VotingMember(name, 1.0, _folds_of(folder))])
+        return Ensemble(name, [EnsembleMember(name, 1.0, _intact_folds(folder))])
     raise UserError(
         f"{path}: holds no model; name a program.pt2, a program.onnx, or the folder of an export, "
         "an ensemble, a member or a fold"
     )
 
 
-def vote_in(folder: VoterFolder) -> tuple[str, Space, dict[str, float]]:
+def read_weights(folder: PredictionsFolder) -> tuple[str, Space, dict[str, float]]:
     """Rule, space and weights of an ensemble.
 
     Raises:
@@ -106,25 +108,25 @@ def vote_in(folder: VoterFolder) -> tuple[str, Space, dict[str, float]]:
         raise UserError(f"{folder.vote}: is damaged; run the ensemble stage") from None
 
 
-def _ensemble(folder: VoterFolder, name: str) -> Voter:
-    rule, space, weights = vote_in(folder)
-    folders = {member: VoterFolder(folder.path.parent / member) for member in weights}
-    members = [VotingMember(member, weights[member], _folds_of(folders[member])) for member in weights]
+def _load_vote(folder: PredictionsFolder, name: str) -> Ensemble:
+    rule, space, weights = read_weights(folder)
+    folders = {member: PredictionsFolder(folder.path.parent / member) for member in weights}
+    members = [EnsembleMember(member, weights[member], _intact_folds(folders[member])) for member in weights]
     tests = [read_predictions(folders[member]).test for member in weights]
     voted = soft_vote(tests, np.array(list(weights.values())), space, list(weights))
-    if not _alike(voted, folder):
+    if not _probabilities_match(voted, folder):
         raise UserError(f"{folder.path}: is not the vote of the members beside it; run the ensemble stage")
-    return Voter(name, members, rule, space)
+    return Ensemble(name, members, rule, space)
 
 
-def _folds_of(member: VoterFolder) -> list[FoldFolder]:
+def _intact_folds(member: PredictionsFolder) -> list[FoldFolder]:
     """A member's trainings, if its probabilities on disk are theirs."""
     folds = member.folds()
-    unfinished = [fold.path.name for fold in folds if not are_whole(fold)]
+    unfinished = [fold.path.name for fold in folds if not is_intact(fold)]
     if not folds or unfinished:
         what = ", ".join(unfinished) or "every fold"
         raise UserError(f"{member.path}: {what} is unfinished or damaged; run the train stage")
-    if not _alike(joined([read_predictions(fold) for fold in folds]).test, member):
+    if not _probabilities_match(merge_folds([read_predictions(fold) for fold in folds]).test, member):
         raise UserError(
             f"{member.path}: its probabilities are not the mean of the folds in it; run the train stage, "
             "and delete folds that the pipeline no longer trains"
@@ -132,9 +134,9 @@ def _folds_of(member: VoterFolder) -> list[FoldFolder]:
     return folds
 
 
-def _alike(test: NDArray[np.float32], folder: VoterFolder) -> bool:
+def _probabilities_match(test: NDArray[np.float32], folder: PredictionsFolder) -> bool:
     """Whether the voter's stored probabilities of the test rows are these."""
-    if not are_whole(folder):
+    if not is_intact(folder):
         return False
     stored = read_predictions(folder).test
     return stored.shape == test.shape and bool(np.allclose(stored, test, rtol=0, atol=_ROUNDING))

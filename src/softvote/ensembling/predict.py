@@ -5,14 +5,14 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from softvote.ensembling.ensemble import Voter, VotingMember
-from softvote.ensembling.predictions import Predictions, joined
+from softvote.ensembling.ensemble import Ensemble, EnsembleMember
+from softvote.ensembling.predictions import Predictions, merge_folds
 from softvote.ensembling.vote import soft_vote
 from softvote.inference.loading import load_predictor
 
 
-def voter_probabilities(
-    voter: Voter, images: NDArray[np.uint8], addends: NDArray[np.int64] | None = None
+def predict_proba(
+    voter: Ensemble, images: NDArray[np.uint8], addends: NDArray[np.int64] | None = None
 ) -> NDArray[np.float32]:
     """What a voter says of images, by its networks in the precision they were trained in.
 
@@ -39,8 +39,8 @@ def voter_probabilities(
 
 
 def _member_probabilities(
-    member: VotingMember, images: NDArray[np.uint8], addends: NDArray[np.int64] | None
+    member: EnsembleMember, images: NDArray[np.uint8], addends: NDArray[np.int64] | None
 ) -> NDArray[np.float32]:
     found = [load_predictor(fold).probabilities(images, addends) for fold in member.folds]
     no_rows = np.empty(0, np.int64)
-    return joined([Predictions(no_rows, test[:0], test) for test in found]).test
+    return merge_folds([Predictions(no_rows, test[:0], test) for test in found]).test

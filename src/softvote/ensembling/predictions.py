@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from softvote.errors import UserError
 from softvote.metrics.scores import Score, accuracy, log_loss, squared_error
-from softvote.storage.files import forget, read_json, write_json, written_whole
+from softvote.storage.files import atomic_write, read_json, remove_if_exists, write_json
 from softvote.storage.fingerprints import sha256_of
-from softvote.storage.paths import VoterFolder
+from softvote.storage.paths import PredictionsFolder
 from softvote.task import Task
 
 
@@ -32,7 +32,7 @@ class Predictions:
     test: NDArray[np.float32]
 
 
-def joined(parts: list[Predictions]) -> Predictions:
+def merge_folds(parts: list[Predictions]) -> Predictions:
     """A member from its trainings: test probabilities averaged; out-of-fold ones where a row recurs."""
     rows = np.concatenate([part.rows for part in parts])
     order = np.argsort(rows, kind="stable")
@@ -48,7 +48,7 @@ def joined(parts: list[Predictions]) -> Predictions:
 
 
 def write_predictions(
-    folder: VoterFolder,
+    folder: PredictionsFolder,
     predictions: Predictions,
     labels: NDArray[np.int64],
     task: Task,
@@ -63,10 +63,10 @@ def write_predictions(
         task: says whether errors of sums are scored as well.
         facts: put before the scores; `key` among them says which work this was.
     """
-    forget(folder.scores)
-    with written_whole(folder.oof) as temporary:
+    remove_if_exists(folder.scores)
+    with atomic_write(folder.oof) as temporary:
         np.savez(temporary, rows=predictions.rows, probabilities=predictions.oof)
-    with written_whole(folder.test) as temporary:
+    with atomic_write(folder.test) as temporary:
         np.save(temporary, predictions.test)
     scores = _scores(predictions.oof, labels[predictions.rows], task) if len(predictions.rows) else {}
     write_json(folder.scores, facts | scores | {"content": [sha256_of(folder.oof), sha256_of(folder.test)]})
@@ -79,7 +79,7 @@ def _scores(oof: NDArray[np.float32], truth: NDArray[np.int64], task: Task) -> d
     return scores
 
 
-def are_whole(folder: VoterFolder) -> bool:
+def is_intact(folder: PredictionsFolder) -> bool:
     """Whether the probabilities are there as they were written."""
     files = [folder.oof, folder.test]
     return all(file.is_file() for file in files) and read_json(folder.scores).get("content") == [
@@ -87,7 +87,7 @@ def are_whole(folder: VoterFolder) -> bool:
     ]
 
 
-def read_predictions(folder: VoterFolder) -> Predictions:
+def read_predictions(folder: PredictionsFolder) -> Predictions:
     """Read what `write_predictions` wrote.
 
     Raises:

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from softvote.ensembling.vote import Labels, Members, Probabilities, Space, Weights
+from softvote.ensembling.vote import ClassIndices, Members, Probabilities, Space, Weights
 from softvote.metrics import scores
 
-Fit = Callable[[Members, Labels], Weights]
+Fit = Callable[[Members, ClassIndices], Weights]
 
 
 RULES_VERSION = 1
@@ -35,30 +35,31 @@ class Rule:
 RULES: dict[str, Rule] = {}
 
 
-def rule(space: Space, fitted: bool) -> Callable[[Fit], Fit]:
-    """Register a fit function as the rule of its name."""
+def rule(space: Space, fitted: bool, name: str | None = None) -> Callable[[Fit], Fit]:
+    """Register a fit function as a rule, of the function's name where no other is given."""
 
     def register(fit: Fit) -> Fit:
-        RULES[fit.__name__] = Rule(fit.__name__, space, fitted, fit)
+        key = name or fit.__name__
+        RULES[key] = Rule(key, space, fitted, fit)
         return fit
 
     return register
 
 
 @rule(space="probability", fitted=False)
-def mean(oof: Members, labels: Labels) -> Weights:
+def mean(oof: Members, labels: ClassIndices) -> Weights:
     """Every member alike, probabilities averaged."""
     return np.full(len(oof), 1 / len(oof))
 
 
 @rule(space="logit", fitted=False)
-def mean_logits(oof: Members, labels: Labels) -> Weights:
+def mean_logits(oof: Members, labels: ClassIndices) -> Weights:
     """Every member alike, logits averaged: one sure member outweighs several unsure ones."""
     return np.full(len(oof), 1 / len(oof))
 
 
-@rule(space="probability", fitted=True)
-def log_loss(oof: Members, labels: Labels) -> Weights:
+@rule(space="probability", fitted=True, name="log_loss")
+def minimise_log_loss(oof: Members, labels: ClassIndices) -> Weights:
     """The weights whose mean has the least log loss, by sequential quadratic programming.
 
     With the members as components, these are maximum likelihood mixture weights (as portfolio selection,
@@ -84,13 +85,13 @@ def log_loss(oof: Members, labels: Labels) -> Weights:
     return weights if loss(weights)[0] < loss(equal)[0] else equal
 
 
-def _of_truth(oof: Members, labels: Labels) -> list[NDArray[np.float32]]:
+def _of_truth(oof: Members, labels: ClassIndices) -> list[NDArray[np.float32]]:
     """Each member's probabilities of the true classes, (N,)."""
     return [member[np.arange(len(labels)), labels] for member in oof]
 
 
 @rule(space="probability", fitted=True)
-def greedy(oof: Members, labels: Labels) -> Weights:
+def greedy(oof: Members, labels: ClassIndices) -> Weights:
     """Ensemble selection with replacement (Caruana et al. 2004): 25 rounds, the best bag of them.
 
     Each round adds the member that gets most rows right together with those already chosen; ties go to

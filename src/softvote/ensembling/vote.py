@@ -17,7 +17,7 @@ Members = Sequence[Probabilities] | NDArray[np.float32]
 """(M, N, K), or M arrays (N, K) of which some may be memory-mapped."""
 
 
-Labels = NDArray[np.integer]
+ClassIndices = NDArray[np.integer]
 
 
 Weights = NDArray[np.float64]

@@ -22,13 +22,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from softvote.compute.precision import Execution
+from softvote.compute.precision import ComputeConfig
 from softvote.config.competition import Image
-from softvote.ensembling.ensemble import Voter
+from softvote.ensembling.ensemble import Ensemble
 from softvote.ensembling.vote import Space
 from softvote.errors import UserError
 from softvote.inference.loading import load_predictor
-from softvote.inference.predictor import OfArrays, Predictor, in_batches
+from softvote.inference.predictor import PredictFn, Predictor, in_batches
 from softvote.storage.files import read_json
 from softvote.storage.paths import FoldFolder
 
@@ -40,7 +40,7 @@ FACTS_IN_ONNX = "softvote"
 """The key of the same facts in ONNX's metadata."""
 
 
-Predict = OfArrays
+Predict = PredictFn
 """(images uint8 (N, C, H, W), addends int64 (N,) or None) -> probabilities float32 (N, K)."""
 
 
@@ -76,7 +76,7 @@ def signature_from(facts: dict[str, Any]) -> Signature:
     return Signature([str(name) for name in facts["classes"]], Image(**facts["image"]), bool(facts["addend"]))
 
 
-class Program(nn.Module):
+class EnsembleModule(nn.Module):
     """Trained networks and their vote, from raw images to probabilities.
 
     It means what `predictions.joined` and `ensemble.soft_vote` mean.
@@ -107,7 +107,7 @@ class Program(nn.Module):
         return mean.softmax(1) if self.space == "logit" else mean / mean.sum(1, keepdim=True)
 
 
-def create_program(voter: Voter, device: str) -> tuple[Program, Signature]:
+def create_module(voter: Ensemble, device: str) -> tuple[EnsembleModule, Signature]:
     """A voter's program, of float32 networks on a device, and what it takes.
 
     Members without weight are left out.
@@ -117,14 +117,14 @@ def create_program(voter: Voter, device: str) -> tuple[Program, Signature]:
     """
     voting = voter.voting
     signature = _common_signature([fold for member in voting for fold in member.folds])
-    execution = Execution(device, "fp32", "contiguous")
+    compute_config = ComputeConfig(device, "fp32", "contiguous")
     members = []
     for member in voting:
         predictors = [load_predictor(fold) for fold in member.folds]
         for predictor in predictors:
-            execution.place(predictor.network.model)
-        members.append([replace(predictor, execution=execution) for predictor in predictors])
-    program = Program(members, [member.weight for member in voting], voter.space)
+            compute_config.to_device(predictor.network.model)
+        members.append([replace(predictor, compute_config=compute_config) for predictor in predictors])
+    program = EnsembleModule(members, [member.weight for member in voting], voter.space)
     return program.eval(), signature
 
 
@@ -146,7 +146,7 @@ def _common_signature(folds: list[FoldFolder]) -> Signature:
     return signature_from(json.loads(next(iter(found))))
 
 
-def runs_here(program: Program) -> Predict:
+def as_predict_fn(program: EnsembleModule) -> Predict:
     """A program's function of arrays, computed by this process."""
     device = next(program.parameters()).device
 
@@ -159,7 +159,7 @@ def runs_here(program: Program) -> Predict:
     return functools.partial(in_batches, run)
 
 
-def open_program(path: Path) -> tuple[Signature, Predict]:
+def load_exported(path: Path) -> tuple[Signature, Predict]:
     """A written program: what it takes and gives, and the function of arrays that it is.
 
     A `.pt2` file can hold code that runs when it is loaded; load what you trust.

@@ -17,23 +17,23 @@ from torch.export import Dim, ExportedProgram
 from torch.fx import GraphModule, Node
 
 from softvote import __version__
-from softvote.compute.precision import Execution
-from softvote.ensembling.ensemble import Voter
-from softvote.ensembling.predictions import joined, read_predictions
+from softvote.compute.precision import ComputeConfig
+from softvote.ensembling.ensemble import Ensemble
+from softvote.ensembling.predictions import merge_folds, read_predictions
 from softvote.ensembling.vote import soft_vote
 from softvote.errors import UserError
 from softvote.export.program import (
     FACTS_IN_ONNX,
     FACTS_IN_PT2,
-    Program,
+    EnsembleModule,
     Signature,
-    create_program,
-    open_program,
+    as_predict_fn,
+    create_module,
+    load_exported,
     quiet,
-    runs_here,
 )
 from softvote.inference.loading import load_predictor
-from softvote.storage.files import read_json, write_json, written_whole
+from softvote.storage.files import atomic_write, read_json, write_json
 from softvote.storage.fingerprints import sha256_of
 from softvote.storage.paths import ExportFolder, FoldFolder
 
@@ -75,7 +75,7 @@ def require_packages() -> None:
 
 
 def write_program(
-    voter: Voter, folder: ExportFolder, origin: dict[str, Any], check: Check
+    voter: Ensemble, folder: ExportFolder, origin: dict[str, Any], check: Check
 ) -> dict[str, float]:
     """Write a voter's program, for PyTorch and as ONNX, and the facts about it.
 
@@ -94,18 +94,18 @@ def write_program(
         UserError: a training is damaged, a network cannot be exported, or networks or a file give other
             probabilities.
     """
-    program, signature = create_program(voter, "cpu")
+    program, signature = create_module(voter, "cpu")
     _refuse_large(program, voter)
     refuse_others(voter, check)
-    expected = runs_here(program)(check.images, check.addends)
+    expected = as_predict_fn(program)(check.images, check.addends)
     facts = _facts(voter, signature, origin)
     exported = _traced(program, signature, voter)
     found = dict[str, float]()
-    with written_whole(folder.torch) as torch_file, written_whole(folder.onnx) as onnx_file:
+    with atomic_write(folder.torch) as torch_file, atomic_write(folder.onnx) as onnx_file:
         _write_torch(exported, facts, torch_file)
         _write_onnx(exported, facts, onnx_file)
         for place, written in ((folder.torch, torch_file), (folder.onnx, onnx_file)):
-            given = open_program(written)[1](check.images, check.addends)
+            given = load_exported(written)[1](check.images, check.addends)
             if not _largest(given, expected) <= _MOST_OFF:
                 off = f"{_largest(given, expected):.2g}"
                 raise UserError(f"{place}: would differ from the networks by {off}; predict from the folder")
@@ -116,7 +116,7 @@ def write_program(
     return found
 
 
-def refuse_others(voter: Voter, check: Check) -> None:
+def refuse_others(voter: Ensemble, check: Check) -> None:
     """Refuse networks that do not give what is stored for them, and a vote that is not theirs.
 
     Raises:
@@ -127,7 +127,7 @@ def refuse_others(voter: Voter, check: Check) -> None:
         stored = [read_predictions(fold) for fold in member.folds]
         for fold, predictions in zip(member.folds, stored, strict=True):
             _refuse_other(fold, predictions.test[check.rows], check)
-        members.append(joined(stored).test[check.rows])
+        members.append(merge_folds(stored).test[check.rows])
     weights = np.array([member.weight for member in voter.voting])
     off = _largest(soft_vote(members, weights, voter.space), check.stored)
     if not off <= _MOST_OFF:
@@ -138,13 +138,13 @@ def refuse_others(voter: Voter, check: Check) -> None:
 def _refuse_other(fold: FoldFolder, expected: NDArray[np.float32], check: Check) -> None:
     predictor = load_predictor(fold)
     off = _largest(predictor.probabilities(check.images, check.addends), expected)
-    if not off <= _tolerance(predictor.execution, read_json(fold.recipe)["execution"]):
+    if not off <= _tolerance(predictor.compute_config, read_json(fold.recipe)["execution"]):
         what = f"its network, run as it has predicted, differs from test.npy by {off:.2g}"
         remedy = f"delete {fold.path.parent}/fold*/scores.json, run train and ensemble again"
         raise UserError(f"{fold.path}: {what}; {remedy}")
 
 
-def _tolerance(here: Execution, recorded: dict[str, Any]) -> float:
+def _tolerance(here: ComputeConfig, recorded: dict[str, Any]) -> float:
     """By how much the same network may differ between a few rows here and all rows there."""
     # CUDA sums in another order where a batch has another size, and rounds even float32 between layers,
     # to TF32; two devices round to bfloat16 each after its own fashion.
@@ -180,7 +180,7 @@ def how_to_call(signature: Signature) -> dict[str, list[str]]:
     }
 
 
-def _facts(voter: Voter, signature: Signature, origin: dict[str, Any]) -> dict[str, Any]:
+def _facts(voter: Ensemble, signature: Signature, origin: dict[str, Any]) -> dict[str, Any]:
     """All that a program carries along."""
     members = [
         {
@@ -213,14 +213,14 @@ def _largest(one: NDArray[np.float32], other: NDArray[np.float32]) -> float:
     return float(np.abs(one - other).max())
 
 
-def _refuse_large(program: Program, voter: Voter) -> None:
+def _refuse_large(program: EnsembleModule, voter: Ensemble) -> None:
     size = sum(value.numel() * value.element_size() for value in program.state_dict().values())
     if size > _MOST_BYTES:
         what = f"{size / 2**30:.1f} GiB of weights do not fit one ONNX file"
         raise UserError(f"{voter.name}: {what}; export a member with --of NAME")
 
 
-def _traced(program: Program, signature: Signature, voter: Voter) -> ExportedProgram:
+def _traced(program: EnsembleModule, signature: Signature, voter: Ensemble) -> ExportedProgram:
     """The program as a graph, for any number of images.
 
     Raises:
@@ -249,7 +249,7 @@ def _nodes(exported: ExportedProgram) -> list[Node]:
     return [node for graph in graphs for node in graph.nodes]
 
 
-def _strictly_traced(program: Program, inputs: Any, shapes: Any, voter: Voter) -> ExportedProgram:
+def _strictly_traced(program: EnsembleModule, inputs: Any, shapes: Any, voter: Ensemble) -> ExportedProgram:
     try:
         return torch.export.export(program, inputs, dynamic_shapes=shapes, strict=True)
     except Exception as error:  # whatever PyTorch's tracers raise

@@ -12,16 +12,16 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from softvote.heads.base import Head, HeadSpec
-from softvote.heads.digits import Digits
-from softvote.heads.multilabel import Multilabel
-from softvote.heads.regression import Regression
-from softvote.heads.softmax import Softmax
+from softvote.heads.digits import DigitsHead
+from softvote.heads.multilabel import MultilabelHead
+from softvote.heads.regression import RegressionHead
+from softvote.heads.softmax import SoftmaxHead
 
 HEADS: dict[str, Callable[[HeadSpec], Head]] = {
-    "softmax": lambda spec: Softmax(spec.num_values, spec.label_smoothing),
-    "regression": lambda spec: Regression(spec.num_values, spec.facts),
-    "digits": lambda spec: Digits(spec.digits()),
-    "multilabel": lambda spec: Multilabel(spec.digits()),
+    "softmax": lambda spec: SoftmaxHead(spec.num_values, spec.label_smoothing),
+    "regression": lambda spec: RegressionHead(spec.num_values, spec.facts),
+    "digits": lambda spec: DigitsHead(spec.digits()),
+    "multilabel": lambda spec: MultilabelHead(spec.digits()),
 }
 
 

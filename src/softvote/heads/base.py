@@ -14,7 +14,7 @@ class Head(Protocol):
     """From raw outputs to a loss, and to probabilities of the values an image can show."""
 
     num_outputs: int
-    measures: bool
+    needs_calibration: bool
     """Whether something is left to measure on rows the network was not trained on."""
 
     def loss(self, outputs: Tensor, values: Tensor, digits: Tensor | None = None) -> Tensor:
@@ -34,7 +34,7 @@ class Head(Protocol):
         """float (B, num_outputs) -> float32 (B, K), rows that sum to 1."""
         ...
 
-    def fitted(self, outputs: Tensor, values: Tensor) -> Self:
+    def calibrate(self, outputs: Tensor, values: Tensor) -> Self:
         """The head with what can only be measured on rows the network was not trained on.
 
         Args:
@@ -43,25 +43,25 @@ class Head(Protocol):
         """
         ...
 
-    def unfitted(self) -> Self:
+    def uncalibrated(self) -> Self:
         """The head as it was before anything was measured."""
         ...
 
     def facts(self) -> dict[str, float]:
-        """What `fitted` measured: `create_head` takes it back."""
+        """What `calibrate` measured: `create_head` takes it back."""
         ...
 
 
 class NeedsNoCalibration:
     """A head that is complete once its network is trained."""
 
-    measures = False
+    needs_calibration = False
 
-    def fitted(self, outputs: Tensor, values: Tensor) -> Self:
+    def calibrate(self, outputs: Tensor, values: Tensor) -> Self:
         """Nothing is left to measure."""
         return self
 
-    def unfitted(self) -> Self:
+    def uncalibrated(self) -> Self:
         """Nothing was measured."""
         return self
 

@@ -15,7 +15,7 @@ DIGITS = LARGEST_DIGIT + 1
 IMPOSSIBLE = -1e30  # for the log of zero: differences of it are numbers, those of -inf are not
 
 
-class Digits(NeedsNoCalibration):
+class DigitsHead(NeedsNoCalibration):
     """S digit distributions that combine into the distribution of their sum.
 
     Trained by the negative log-likelihood of the sum alone; rows whose digits are known add the

@@ -13,7 +13,7 @@ from softvote.heads.digits import DIGITS, IMPOSSIBLE
 from softvote.task import LARGEST_DIGIT
 
 
-class Multilabel(NeedsNoCalibration):
+class MultilabelHead(NeedsNoCalibration):
     """Which of the ten digits are present, binary cross-entropy; rows whose digits are unknown teach nothing.
 
     The probability of a value is that of all sets of digits that can make it (naive Bayes: given the

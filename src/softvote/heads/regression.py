@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 
-class Regression:
+class RegressionHead:
     """One number, squared error; a normal distribution cut at the half-integers makes it probabilities.
 
     The output is the distance from the middle of the values, so that an untrained network starts there.
@@ -21,7 +21,7 @@ class Regression:
     """
 
     num_outputs = 1
-    measures = True
+    needs_calibration = True
 
     def __init__(self, num_values: int, facts: dict[str, float] | None = None) -> None:
         self.num_values = num_values
@@ -39,7 +39,7 @@ class Regression:
         """float (B, 1) -> float32 (B, K); the ends take what lies beyond them."""
         return _discretised_normal(self.numbers(outputs), self._facts.get("width", 1.0), self.num_values)
 
-    def fitted(self, outputs: Tensor, values: Tensor) -> Self:
+    def calibrate(self, outputs: Tensor, values: Tensor) -> Self:
         """Measure the errors, and take the width that makes the true values most probable."""
         from scipy.optimize import minimize_scalar
 
@@ -63,7 +63,7 @@ class Regression:
         }
         return type(self)(self.num_values, facts)
 
-    def unfitted(self) -> Self:
+    def uncalibrated(self) -> Self:
         """The head with a width of 1."""
         return type(self)(self.num_values)
 

@@ -8,7 +8,7 @@ from torch.nn import functional
 from softvote.heads.base import NeedsNoCalibration
 
 
-class Softmax(NeedsNoCalibration):
+class SoftmaxHead(NeedsNoCalibration):
     """K classes, cross-entropy.
 
     Args:

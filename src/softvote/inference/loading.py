@@ -7,7 +7,7 @@ from torch import Tensor
 
 from softvote import models
 from softvote.compute.device import find_device
-from softvote.compute.precision import Execution
+from softvote.compute.precision import ComputeConfig
 from softvote.config.recipe import Member
 from softvote.data.normalisation import Normalisation
 from softvote.errors import UserError
@@ -33,14 +33,14 @@ def load_predictor(folder: FoldFolder) -> Predictor:
     network = create_network(member, task, image, with_weights=False, facts=recipe.get("head"))
     weights = load_weights(folder)
     try:
-        models.load_whole(network.model, weights)
+        models.load_strict(network.model, weights)
     except UserError as error:
         raise _unusable(folder, error) from None
     ran = recipe["execution"]
-    execution = Execution(find_device(), ran["precision"], ran["memory_format"])
+    compute_config = ComputeConfig(find_device(), ran["precision"], ran["memory_format"])
     normalisation = Normalisation(tuple(recipe["mean"]), tuple(recipe["std"]), member.normalise)
-    execution.place(network.model)
-    return Predictor(network, normalisation, execution, member.tta.shift, member.view)
+    compute_config.to_device(network.model)
+    return Predictor(network, normalisation, compute_config, member.tta.shift, member.view)
 
 
 def load_weights(folder: FoldFolder) -> dict[str, Tensor]:

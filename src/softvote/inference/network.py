@@ -12,7 +12,7 @@ from torch.nn import functional
 from softvote import models
 from softvote.config.pipeline import Pipeline
 from softvote.config.recipe import Member
-from softvote.errors import Problems, UserError
+from softvote.errors import ErrorCollector, UserError
 from softvote.heads import create_head
 from softvote.heads.base import Head, HeadSpec
 from softvote.task import LARGEST_ADDEND, Task
@@ -114,19 +114,19 @@ def build_networks(pipeline: Pipeline, names: Sequence[str], with_weights: bool)
         UserError: every network that cannot be built, does not fit the one it starts from, or is left
             with nothing to learn, one line each.
     """
-    problems, networks = Problems(), dict[str, Network]()
+    problems, networks = ErrorCollector(), dict[str, Network]()
     image, task = pipeline.competition.image, pipeline.competition.task
     shape = (image.channels, image.height, image.width)
     for name in names:
         member = pipeline.members[name]
         try:
             network = create_network(member, task, shape, with_weights)
-            if member.refit and network.head.measures:
+            if member.refit and network.head.needs_calibration:
                 what = f"head: {member.head} is measured on rows that a network was not trained on"
                 raise UserError(f"refit: {what}, and a refit leaves none; set refit: false")
             if member.init_from:
                 source = create_network(pipeline.members[member.init_from], task, shape, with_weights=False)
-                models.take_over(network.model, source.model.state_dict())
+                models.load_backbone(network.model, source.model.state_dict())
             if member.glyphs_from:
                 _refuse_blind(member.glyphs_from, pipeline, shape)
             if member.freeze:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from softvote.compute.precision import Execution
+from softvote.compute.precision import ComputeConfig
 from softvote.config.recipe import View
 from softvote.data.normalisation import Normalisation
 from softvote.errors import UserError
@@ -24,7 +24,7 @@ from softvote.inference.views import apply_view
 _PIXELS_A_BATCH = 1 << 19  # bounds the memory of a forward pass, whatever the image size
 
 
-OfArrays = Callable[[NDArray[np.uint8], NDArray[np.int64] | None], NDArray[np.float32]]
+PredictFn = Callable[[NDArray[np.uint8], NDArray[np.int64] | None], NDArray[np.float32]]
 """(images uint8 (N, C, H, W), addends int64 (N,) or None) -> what is wanted of them, float32 (N, ...)."""
 
 
@@ -34,7 +34,7 @@ class Predictor:
 
     network: Network
     normalisation: Normalisation
-    execution: Execution
+    compute_config: ComputeConfig
     shift: int = 0
     view: View | None = None
 
@@ -100,20 +100,20 @@ class Predictor:
             addends: int64 (N,), where the task has them.
             labels: int64 (N,), class indices.
         """
-        if not self.network.head.measures:
+        if not self.network.head.needs_calibration:
             return self.probabilities(images, addends)
         found = np.zeros((len(images), self.network.task.num_classes), np.float32)
         for half, other in ((slice(0, None, 2), slice(1, None, 2)), (slice(1, None, 2), slice(0, None, 2))):
-            fitted = self._unfitted()  # all that is left for a single row
+            fitted = self._uncalibrated()  # all that is left for a single row
             if len(found[other]):
-                fitted = self.fitted(images[other], _some(addends, other), labels[other])
+                fitted = self.calibrate(images[other], _some(addends, other), labels[other])
             found[half] = fitted.probabilities(images[half], _some(addends, half))
         return found
 
-    def _unfitted(self) -> Predictor:
-        return replace(self, network=replace(self.network, head=self.network.head.unfitted()))
+    def _uncalibrated(self) -> Predictor:
+        return replace(self, network=replace(self.network, head=self.network.head.uncalibrated()))
 
-    def fitted(
+    def calibrate(
         self, images: NDArray[np.uint8], addends: NDArray[np.int64] | None, labels: NDArray[np.int64]
     ) -> Predictor:
         """The predictor whose head was fitted on rows its network was not trained on.
@@ -122,7 +122,7 @@ class Predictor:
         """
         values = labels if addends is None or self.network.takes_addend else labels - addends
         outputs = torch.from_numpy(self.outputs(images, addends))
-        head = self.network.head.fitted(outputs, torch.from_numpy(values))
+        head = self.network.head.calibrate(outputs, torch.from_numpy(values))
         return replace(self, network=replace(self.network, head=head))
 
     @torch.inference_mode()
@@ -133,7 +133,7 @@ class Predictor:
         addends: NDArray[np.int64] | None,
     ) -> NDArray[np.float32]:
         self.network.model.eval()
-        device = self.execution.device
+        device = self.compute_config.device
 
         def run(images: NDArray[np.uint8], addends: NDArray[np.int64] | None) -> NDArray[np.float32]:
             given = None if addends is None else torch.from_numpy(addends).to(device)
@@ -158,16 +158,16 @@ class Predictor:
 
     def _outputs(self, images: Tensor, addends: Tensor | None) -> Tensor:
         prepared = self._prepared(images)  # before what would round it
-        with self.execution.autocast():
+        with self.compute_config.autocast():
             return self.network.outputs(prepared, addends).float()
 
     def _prepared(self, images: Tensor) -> Tensor:
         """uint8 (B, C, H, W) -> float32 as the network sees it, normalised and in its memory format."""
-        return self.execution.lay_out(self.normalisation(apply_view(self.view, images.float())))
+        return self.compute_config.to_memory_format(self.normalisation(apply_view(self.view, images.float())))
 
 
 def in_batches(
-    function: OfArrays, images: NDArray[np.uint8], addends: NDArray[np.int64] | None
+    function: PredictFn, images: NDArray[np.uint8], addends: NDArray[np.int64] | None
 ) -> NDArray[np.float32]:
     """A function of images, a part of them at a time, so that its memory is bounded."""
     if not len(images):  # only from what one image gives is it known of what shape nothing is

@@ -29,7 +29,7 @@ from urllib.parse import unquote, urlsplit
 from tqdm import tqdm
 
 from softvote.errors import UserError
-from softvote.storage.files import read_json, write_text, written_whole
+from softvote.storage.files import atomic_write, read_json, write_text
 
 T = TypeVar("T")
 
@@ -188,7 +188,7 @@ class Client:
             answer = self._send("competitions", "download_data_files", competition_name=competition)
             return _save(answer, file)
 
-        with written_whole(path) as archive, TemporaryDirectory(prefix=".", dir=path.parent) as temporary:
+        with atomic_write(path) as archive, TemporaryDirectory(prefix=".", dir=path.parent) as temporary:
             file = Path(temporary, "download")
             name = self._ask(doing, _competition(competition), fetch)
             if not zipfile.is_zipfile(file) and self._only_file(competition) == name:
@@ -435,7 +435,7 @@ class Client:
         def get() -> str:
             return _save(requests.get(url, stream=True, timeout=self._timeout), temporary)
 
-        with written_whole(path) as temporary:
+        with atomic_write(path) as temporary:
             self._ask(f"downloading {path.name}", _always(_AGAIN), get)
 
     # ---------------------------------------------------------------- asking

@@ -20,9 +20,9 @@ import softvote
 from softvote import __version__
 from softvote.config.pipeline import Pipeline, RayEngine
 from softvote.config.schema import NAME
-from softvote.ensembling.ensemble import voter_in
-from softvote.errors import Problems, UserError
-from softvote.storage.files import folder_written_whole, remove_folder, write_json, write_text
+from softvote.ensembling.ensemble import load_ensemble
+from softvote.errors import ErrorCollector, UserError
+from softvote.storage.files import atomic_directory, remove_folder, write_json, write_text
 from softvote.storage.fingerprints import sha256_of
 from softvote.storage.paths import KernelFolder, PipelineFolder, Workspace
 
@@ -111,7 +111,7 @@ def build_kernel(
     program = _program(kernel, needed)
     metadata = _metadata(f"{owner}/{slug}", kernel, str(pipeline.competition.kaggle), gpu)
     folder = workspace.kernel(name, mode)
-    with folder_written_whole(folder.path) as temporary:
+    with atomic_directory(folder.path) as temporary:
         _write(KernelFolder(temporary), program, metadata, dataset, trained)
         remove_folder(folder.path)
     return folder
@@ -150,7 +150,7 @@ def _slug(pipeline: str, role: str) -> str:
 
 
 def _refuse(name: str, pipeline: Pipeline, mode: Mode, owner: str) -> None:
-    problems = Problems()
+    problems = ErrorCollector()
     if pipeline.competition.kaggle is None:
         what = "is not given; say what Kaggle calls the competition, as digit-recognizer"
         problems.add(f"{name}: competition.kaggle", what)
@@ -170,8 +170,8 @@ def _refuse(name: str, pipeline: Pipeline, mode: Mode, owner: str) -> None:
 
 def _trained_files(pipeline: PipelineFolder, voter: str) -> dict[str, Path]:
     """What prediction needs, by its name in the dataset."""
-    folder = pipeline.voter(voter)
-    folds = [fold for member in voter_in(folder.path).voting for fold in member.folds]
+    folder = pipeline.predictions(voter)
+    folds = [fold for member in load_ensemble(folder.path).voting for fold in member.folds]
     files = [file for fold in folds for file in (fold.weights, fold.recipe)]
     if folder.vote.is_file():
         files.append(folder.vote)

@@ -77,11 +77,11 @@ def accuracy(probabilities: NDArray[np.float32], labels: NDArray[np.integer]) ->
 
     Arguments and errors are those of `correct`.
     """
-    return share(correct(probabilities, labels))
+    return proportion(correct(probabilities, labels))
 
 
-def share(right: NDArray[np.bool_]) -> Score:
-    """Share of true rows, with its standard error as `share_of` has it.
+def proportion(right: NDArray[np.bool_]) -> Score:
+    """Share of true rows, with its standard error as `score_of_proportion` has it.
 
     Args:
         right: bool (N,).
@@ -91,10 +91,10 @@ def share(right: NDArray[np.bool_]) -> Score:
     """
     if len(right) == 0:
         raise ValueError("no rows to score")
-    return share_of(int(np.count_nonzero(right)) / len(right), len(right))
+    return score_of_proportion(int(np.count_nonzero(right)) / len(right), len(right))
 
 
-def share_of(value: float, rows: int) -> Score:
+def score_of_proportion(value: float, rows: int) -> Score:
     """A share that was counted over so many rows, with the standard error of Agresti and Coull (1998).
 
     They add two successes and two failures before taking sqrt(p (1 - p) / n), so that a voter without
@@ -167,7 +167,7 @@ def verdict(difference: float, standard_error: float) -> Verdict:
     return "better" if difference > 0 else "worse"
 
 
-def in_words(difference: float, standard_error: float) -> str:
+def verdict_text(difference: float, standard_error: float) -> str:
     """Whether a difference means anything, for people."""
     found = verdict(difference, standard_error)
     if found == "noise":

@@ -15,7 +15,7 @@ import timm
 import torch
 from torch import Tensor, nn
 
-from softvote.config.recipe import apart_from_weights
+from softvote.config.recipe import split_checkpoint_args
 from softvote.errors import UserError, one_of
 
 for _module in pkgutil.iter_modules(__path__):
@@ -93,10 +93,10 @@ def _class_of(name: str) -> type | None:
 
 def without_published_weights(args: dict[str, Any]) -> dict[str, Any]:
     """A network's arguments without those that fetch weights from the hub or a file."""
-    return apart_from_weights(args)[0] | {"pretrained": False}
+    return split_checkpoint_args(args)[0] | {"pretrained": False}
 
 
-def take_over(model: nn.Module, weights: dict[str, Tensor]) -> None:
+def load_backbone(model: nn.Module, weights: dict[str, Tensor]) -> None:
     """Start a network from another's weights: the backbone's, and the classifier's where all of it fits.
 
     The backbone is all that is not the classifier. Another network may also be a backbone as a whole.
@@ -121,7 +121,7 @@ def take_over(model: nn.Module, weights: dict[str, Tensor]) -> None:
     model.load_state_dict({name: source[name] for name in names}, strict=False)
 
 
-def load_whole(model: nn.Module, weights: dict[str, Tensor]) -> None:
+def load_strict(model: nn.Module, weights: dict[str, Tensor]) -> None:
     """Give a network the state of one that is built alike.
 
     Raises:

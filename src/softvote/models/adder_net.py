@@ -11,7 +11,13 @@ from torch.nn import functional
 
 from softvote.errors import UserError
 from softvote.heads.digits import DIGITS
-from softvote.models.layers import ImageSize, Layers, flat_features, initialise_for_relu, without_weights
+from softvote.models.layers import (
+    FusedSequential,
+    ImageSize,
+    flat_features,
+    initialise_for_relu,
+    reject_pretrained,
+)
 
 SUMS = 20
 """What the published last layer gives."""
@@ -37,7 +43,7 @@ class AdderNet(nn.Module):
         if num_classes > SUMS:
             raise UserError(f"has {SUMS} outputs and cannot tell {num_classes} classes apart")
         self.num_classes = num_classes
-        self.features = Layers(
+        self.features = FusedSequential(
             *_conv_relu(in_chans, 32, padding=1),
             *_conv_relu(32, 64, padding=1, pool=True),
             *_conv_relu(64, 128, padding=1),
@@ -82,4 +88,4 @@ def _conv_relu(in_chans: int, out_chans: int, padding: int = 0, pool: bool = Fal
 @register_model
 def adder_net(pretrained: bool = False, **kwargs: Any) -> AdderNet:
     """6,801,186 parameters at 1 x 28 x 28 and any number of classes."""
-    return AdderNet(**without_weights(pretrained, kwargs))
+    return AdderNet(**reject_pretrained(pretrained, kwargs))

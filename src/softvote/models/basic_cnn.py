@@ -7,7 +7,13 @@ from typing import Any
 from timm.models import register_model
 from torch import nn
 
-from softvote.models.layers import FeaturesThenClassifier, ImageSize, Layers, flat_features, without_weights
+from softvote.models.layers import (
+    FeaturesThenClassifier,
+    FusedSequential,
+    ImageSize,
+    flat_features,
+    reject_pretrained,
+)
 
 
 class BasicCNN(FeaturesThenClassifier):
@@ -21,7 +27,7 @@ class BasicCNN(FeaturesThenClassifier):
 
     def __init__(self, num_classes: int = 10, in_chans: int = 1, img_size: ImageSize = (28, 28)) -> None:
         super().__init__()
-        self.features = Layers(
+        self.features = FusedSequential(
             nn.Conv2d(in_chans, 6, 5),
             nn.MaxPool2d(2),
             nn.ReLU(inplace=True),
@@ -42,4 +48,4 @@ class BasicCNN(FeaturesThenClassifier):
 @register_model
 def basic_cnn(pretrained: bool = False, **kwargs: Any) -> BasicCNN:
     """44,426 parameters at 1 x 28 x 28 and 10 classes."""
-    return BasicCNN(**without_weights(pretrained, kwargs))
+    return BasicCNN(**reject_pretrained(pretrained, kwargs))

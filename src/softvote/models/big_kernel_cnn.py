@@ -12,7 +12,7 @@ from softvote.models.layers import (
     ImageSize,
     conv_bn_relu,
     flat_features,
-    without_weights,
+    reject_pretrained,
 )
 
 
@@ -43,4 +43,4 @@ class BigKernelCNN(FeaturesThenClassifier):
 @register_model
 def big_kernel_cnn(pretrained: bool = False, **kwargs: Any) -> BigKernelCNN:
     """857,930 parameters at 1 x 28 x 28 and 10 classes."""
-    return BigKernelCNN(**without_weights(pretrained, kwargs))
+    return BigKernelCNN(**reject_pretrained(pretrained, kwargs))

@@ -12,7 +12,7 @@ from softvote.models.layers import (
     ImageSize,
     conv_bn_relu,
     flat_features,
-    without_weights,
+    reject_pretrained,
 )
 
 
@@ -48,4 +48,4 @@ class CNN(FeaturesThenClassifier):
 @register_model
 def cnn(pretrained: bool = False, **kwargs: Any) -> CNN:
     """871,530 parameters at 1 x 28 x 28 and 10 classes."""
-    return CNN(**without_weights(pretrained, kwargs))
+    return CNN(**reject_pretrained(pretrained, kwargs))

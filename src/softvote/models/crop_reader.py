@@ -19,7 +19,7 @@ from torch.nn import functional
 from softvote.data.digit_layout import FIRST, SIDE, STEP_HIGH, STEP_LOW, least_width
 from softvote.errors import UserError
 from softvote.heads.digits import DIGITS
-from softvote.models.layers import ImageSize, strided_conv, without_weights
+from softvote.models.layers import ImageSize, reject_pretrained, strided_conv
 
 SLACK = 1
 """Boxes are looked for so many pixels beyond the limits of the layout: glyphs are centred to a pixel."""
@@ -223,4 +223,4 @@ def chain_loss(columns: Tensor, right: Tensor) -> Tensor:
 @register_model
 def crop_reader(pretrained: bool = False, **kwargs: Any) -> CropReader:
     """A locator and, by default, `cnn`; 1,339,082 parameters at 1 x 40 x 168 and four digits."""
-    return CropReader(**without_weights(pretrained, kwargs))
+    return CropReader(**reject_pretrained(pretrained, kwargs))

@@ -7,7 +7,7 @@ from typing import Any
 from timm.models import register_model
 from torch import nn
 
-from softvote.models.layers import FeaturesThenClassifier, ImageSize, flat_features, without_weights
+from softvote.models.layers import FeaturesThenClassifier, ImageSize, flat_features, reject_pretrained
 
 
 class DeotteCNN(FeaturesThenClassifier):
@@ -50,4 +50,4 @@ def _conv_relu_bn(
 @register_model
 def deotte_cnn(pretrained: bool = False, **kwargs: Any) -> DeotteCNN:
     """326,410 parameters at 1 x 28 x 28 and 10 classes."""
-    return DeotteCNN(**without_weights(pretrained, kwargs))
+    return DeotteCNN(**reject_pretrained(pretrained, kwargs))

@@ -9,11 +9,11 @@ from torch import nn
 
 from softvote.models.layers import (
     FeaturesThenClassifier,
+    FusedSequential,
     ImageSize,
-    Layers,
     flat_features,
     initialise_for_relu,
-    without_weights,
+    reject_pretrained,
 )
 
 
@@ -51,9 +51,9 @@ class DigitEncoder(FeaturesThenClassifier):
         nn.init.zeros_(digits.weight)
 
 
-def _conv_pair(in_chans: int, out_chans: int) -> Layers:
+def _conv_pair(in_chans: int, out_chans: int) -> FusedSequential:
     """Two same-size convolutions with ReLU, max pooling by 2, and dropout."""
-    return Layers(
+    return FusedSequential(
         nn.Conv2d(in_chans, out_chans, 3, padding=1),
         nn.ReLU(inplace=True),
         nn.Conv2d(out_chans, out_chans, 3, padding=1),
@@ -66,4 +66,4 @@ def _conv_pair(in_chans: int, out_chans: int) -> Layers:
 @register_model
 def digit_encoder(pretrained: bool = False, **kwargs: Any) -> DigitEncoder:
     """21,484,520 parameters at 1 x 40 x 168 and 40 outputs."""
-    return DigitEncoder(**without_weights(pretrained, kwargs))
+    return DigitEncoder(**reject_pretrained(pretrained, kwargs))

@@ -11,10 +11,10 @@ from torch.nn import functional
 from softvote.models.layers import (
     FeaturesThenClassifier,
     Flatten,
+    FusedSequential,
     ImageSize,
-    Layers,
     flat_features,
-    without_weights,
+    reject_pretrained,
 )
 
 
@@ -47,7 +47,7 @@ class DoucetResNet(FeaturesThenClassifier):
         self, num_classes: int = 10, in_chans: int = 1, img_size: ImageSize = (28, 28), width: int = 128
     ) -> None:
         super().__init__()
-        self.features = Layers(
+        self.features = FusedSequential(
             nn.Conv2d(in_chans, width, 5, padding=2),
             nn.ReLU(inplace=True),
             NormedBlock(width),
@@ -73,4 +73,4 @@ class DoucetResNet(FeaturesThenClassifier):
 @register_model
 def doucet_resnet(pretrained: bool = False, **kwargs: Any) -> DoucetResNet:
     """4,732,682 parameters at 1 x 28 x 28, 10 classes and width 128; 1,186,698 at width 64."""
-    return DoucetResNet(**without_weights(pretrained, kwargs))
+    return DoucetResNet(**reject_pretrained(pretrained, kwargs))

@@ -9,7 +9,7 @@ from timm.models import register_model
 from softvote.errors import UserError
 from softvote.heads.digits import DIGITS
 from softvote.models.digit_encoder import DigitEncoder
-from softvote.models.layers import FeaturesThenClassifier, ImageSize, without_weights
+from softvote.models.layers import FeaturesThenClassifier, ImageSize, reject_pretrained
 from softvote.models.sum_decoder import SumDecoder
 
 
@@ -41,4 +41,4 @@ class EncoderDecoder(FeaturesThenClassifier):
 @register_model
 def encoder_decoder(pretrained: bool = False, **kwargs: Any) -> EncoderDecoder:
     """21,503,785 parameters at 1 x 40 x 168, four digits and 1 output."""
-    return EncoderDecoder(**without_weights(pretrained, kwargs))
+    return EncoderDecoder(**reject_pretrained(pretrained, kwargs))

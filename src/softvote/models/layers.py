@@ -22,7 +22,7 @@ ImageSize = tuple[int, int]
 _TIMM_EXTRAS = ("pretrained_cfg", "pretrained_cfg_overlay", "cache_dir")
 
 
-def without_weights(pretrained: bool, kwargs: dict[str, Any]) -> dict[str, Any]:
+def reject_pretrained(pretrained: bool, kwargs: dict[str, Any]) -> dict[str, Any]:
     """The arguments of a network that has no published weights.
 
     Raises:
@@ -70,12 +70,12 @@ class FeaturesThenClassifier(nn.Module):
 
 def add_relu(features: Tensor, norm: nn.Module, shortcut: Tensor) -> Tensor:
     """relu(norm(features) + shortcut), float (B, C, H, W)."""
-    if fused_ops.serves(features, norm):
+    if fused_ops.can_fuse(features, norm):
         return fused_ops.norm_pool_relu(features, norm, shortcut=shortcut)
     return functional.relu(norm(features) + shortcut, inplace=True)
 
 
-class Layers(nn.Sequential):
+class FusedSequential(nn.Sequential):
     """Layers one after the other; neighbours that are batch norm, max pooling by 2 and ReLU go in one.
 
     Hooks on layers that go in one are not called.
@@ -83,15 +83,15 @@ class Layers(nn.Sequential):
 
     def forward(self, features: Tensor) -> Tensor:
         """float (B, C, H, W) -> what the last layer gives."""
-        return through(self, features)
+        return forward_fused(self, features)
 
 
-def through(layers: Iterable[nn.Module], features: Tensor) -> Tensor:
-    """What the last of the layers gives, as `Layers` does it; float (B, C, H, W) to begin with."""
+def forward_fused(layers: Iterable[nn.Module], features: Tensor) -> Tensor:
+    """What the last of the layers gives, as `FusedSequential` does it; float (B, C, H, W) to begin with."""
     layers = [layer for layer in layers if not isinstance(layer, nn.Identity)]
     while layers:
         norm, pool, count = _in_one(layers)
-        if count and fused_ops.serves(features, norm, pool):
+        if count and fused_ops.can_fuse(features, norm, pool):
             features, layers = fused_ops.norm_pool_relu(features, norm, pool), layers[count:]
         else:
             features, layers = layers[0](features), layers[1:]
@@ -113,9 +113,9 @@ def _is_by_two(pool: nn.MaxPool2d) -> bool:
     return (pool.kernel_size, pool.stride, pool.padding, pool.dilation, pool.ceil_mode) == (2, 2, 0, 1, False)
 
 
-def conv_bn_relu(in_chans: int, out_chans: int, kernel: int, pool: bool = False) -> Layers:
+def conv_bn_relu(in_chans: int, out_chans: int, kernel: int, pool: bool = False) -> FusedSequential:
     """Same-size convolution, batch norm, ReLU, and max pooling by 2 where asked for."""
-    return Layers(
+    return FusedSequential(
         nn.Conv2d(in_chans, out_chans, kernel, padding=kernel // 2),
         nn.BatchNorm2d(out_chans),
         nn.MaxPool2d(2) if pool else nn.Identity(),
@@ -123,9 +123,9 @@ def conv_bn_relu(in_chans: int, out_chans: int, kernel: int, pool: bool = False)
     )
 
 
-def strided_conv(in_chans: int, out_chans: int, kernel: int, stride: int = 1) -> Layers:
+def strided_conv(in_chans: int, out_chans: int, kernel: int, stride: int = 1) -> FusedSequential:
     """Convolution without bias, batch norm, ReLU; every so many pixels."""
-    return Layers(
+    return FusedSequential(
         nn.Conv2d(in_chans, out_chans, kernel, stride, kernel // 2, bias=False),
         nn.BatchNorm2d(out_chans),
         nn.ReLU(inplace=True),

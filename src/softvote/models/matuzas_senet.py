@@ -10,11 +10,11 @@ from torch import Tensor, nn
 
 from softvote.models.layers import (
     FeaturesThenClassifier,
+    FusedSequential,
     ImageSize,
-    Layers,
     initialise_for_relu,
     output_shape,
-    without_weights,
+    reject_pretrained,
 )
 
 
@@ -59,7 +59,7 @@ class MatuzasSENet(FeaturesThenClassifier):
         self, num_classes: int = 10, in_chans: int = 1, img_size: ImageSize = (28, 28), width: int = 128
     ) -> None:
         super().__init__()
-        self.features = Layers(
+        self.features = FusedSequential(
             *_group(in_chans, width),
             *_group(width, width),
             nn.AvgPool2d(2),
@@ -83,4 +83,4 @@ def _group(in_chans: int, out_chans: int) -> list[nn.Module]:
 @register_model
 def matuzas_senet(pretrained: bool = False, **kwargs: Any) -> MatuzasSENet:
     """1,188,748 parameters at 1 channel, 10 classes and width 128."""
-    return MatuzasSENet(**without_weights(pretrained, kwargs))
+    return MatuzasSENet(**reject_pretrained(pretrained, kwargs))

@@ -7,7 +7,13 @@ from typing import Any
 from timm.models import register_model
 from torch import nn
 
-from softvote.models.layers import FeaturesThenClassifier, ImageSize, Layers, flat_features, without_weights
+from softvote.models.layers import (
+    FeaturesThenClassifier,
+    FusedSequential,
+    ImageSize,
+    flat_features,
+    reject_pretrained,
+)
 
 
 class MultilabelCNN(FeaturesThenClassifier):
@@ -24,7 +30,7 @@ class MultilabelCNN(FeaturesThenClassifier):
 
     def __init__(self, num_classes: int = 10, in_chans: int = 1, img_size: ImageSize = (40, 168)) -> None:
         super().__init__()
-        self.features = Layers(
+        self.features = FusedSequential(
             *_conv_relu_bn_pool(in_chans, 32, 5),
             *_conv_relu_bn_pool(32, 64, 3),
             *_conv_relu_bn_pool(64, 128, 3),
@@ -55,4 +61,4 @@ def _conv_relu_bn_pool(in_chans: int, out_chans: int, kernel: int) -> list[nn.Mo
 @register_model
 def multilabel_cnn(pretrained: bool = False, **kwargs: Any) -> MultilabelCNN:
     """1,046,090 parameters at 1 x 40 x 168 and 10 outputs, 1,044,929 at 1 output."""
-    return MultilabelCNN(**without_weights(pretrained, kwargs))
+    return MultilabelCNN(**reject_pretrained(pretrained, kwargs))

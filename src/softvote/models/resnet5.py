@@ -10,12 +10,12 @@ from torch import Tensor, nn
 from softvote.models.layers import (
     FeaturesThenClassifier,
     Flatten,
+    FusedSequential,
     ImageSize,
-    Layers,
     add_relu,
     flat_features,
-    through,
-    without_weights,
+    forward_fused,
+    reject_pretrained,
 )
 
 
@@ -41,7 +41,7 @@ class ResidualBlock(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         """float (B, in_chans, H, W) -> float (B, out_chans, H / stride, W / stride)."""
         *inner, norm = self.body
-        return add_relu(through(inner, features), norm, self.shortcut(features))
+        return add_relu(forward_fused(inner, features), norm, self.shortcut(features))
 
 
 class ResNet5(FeaturesThenClassifier):
@@ -55,7 +55,7 @@ class ResNet5(FeaturesThenClassifier):
 
     def __init__(self, num_classes: int = 10, in_chans: int = 1, img_size: ImageSize = (28, 28)) -> None:
         super().__init__()
-        self.features = Layers(
+        self.features = FusedSequential(
             nn.Conv2d(in_chans, 32, 3, padding=1),
             nn.ReLU(inplace=True),
             ResidualBlock(32, 32),
@@ -68,4 +68,4 @@ class ResNet5(FeaturesThenClassifier):
 @register_model
 def resnet5(pretrained: bool = False, **kwargs: Any) -> ResNet5:
     """202,314 parameters at 1 x 28 x 28 and 10 classes."""
-    return ResNet5(**without_weights(pretrained, kwargs))
+    return ResNet5(**reject_pretrained(pretrained, kwargs))

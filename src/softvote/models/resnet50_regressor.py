@@ -13,7 +13,7 @@ from timm.models import adapt_input_conv, load_state_dict, register_model
 from torch import Tensor, nn
 
 from softvote.errors import UserError
-from softvote.models.layers import FeaturesThenClassifier, ImageSize, without_weights
+from softvote.models.layers import FeaturesThenClassifier, ImageSize, reject_pretrained
 
 _HUB_REPOSITORY = "timm/resnet50.a1_in1k"  # what timm's own resnet50 starts from
 _HUB_FILE = "model.safetensors"
@@ -106,7 +106,7 @@ def resnet50_regressor(
     Raises:
         UserError: the weights cannot be had or do not fit.
     """
-    network = ResNet50Regressor(**without_weights(False, kwargs))
+    network = ResNet50Regressor(**reject_pretrained(False, kwargs))
     if weights is not None:
         _load_backbone(network.features, Path(weights).expanduser())
     elif pretrained:

@@ -11,10 +11,10 @@ from torch import nn
 from softvote.models.layers import (
     FeaturesThenClassifier,
     Flatten,
+    FusedSequential,
     ImageSize,
-    Layers,
     flat_features,
-    without_weights,
+    reject_pretrained,
 )
 
 
@@ -45,7 +45,7 @@ class SimpleCNN(FeaturesThenClassifier):
                 nn.BatchNorm2d(width),
                 nn.ReLU(inplace=True),
             ]
-        self.features = Layers(*layers, Flatten())
+        self.features = FusedSequential(*layers, Flatten())
         self.classifier = nn.Sequential(
             nn.Linear(flat_features(self.features, in_chans, img_size), num_classes, bias=False),
             nn.BatchNorm1d(num_classes),
@@ -55,11 +55,11 @@ class SimpleCNN(FeaturesThenClassifier):
 @register_model
 def simple_cnn_m3(pretrained: bool = False, **kwargs: Any) -> SimpleCNN:
     """1,124,180 parameters at 1 x 28 x 28 and 10 classes: ten 3 x 3 convolutions of 32 to 176 channels."""
-    return SimpleCNN(**without_weights(pretrained, kwargs))
+    return SimpleCNN(**reject_pretrained(pretrained, kwargs))
 
 
 @register_model
 def simple_cnn_m5(pretrained: bool = False, **kwargs: Any) -> SimpleCNN:
     """1,128,180 parameters at 1 x 28 x 28 and 10 classes: five 5 x 5 convolutions of 32 to 160 channels."""
     m5: dict[str, Any] = {"kernel": 5, "widths": (32, 64, 96, 128, 160)}
-    return SimpleCNN(**(m5 | without_weights(pretrained, kwargs)))
+    return SimpleCNN(**(m5 | reject_pretrained(pretrained, kwargs)))

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from softvote.errors import UserError
 from softvote.heads.digits import DIGITS
-from softvote.models.layers import ImageSize, Layers, output_shape, strided_conv, without_weights
+from softvote.models.layers import FusedSequential, ImageSize, output_shape, reject_pretrained, strided_conv
 from softvote.models.resnet5 import ResidualBlock
 
 
@@ -51,7 +51,7 @@ class SlotNetwork(nn.Module):
             raise UserError(f"{num_classes} outputs are not {DIGITS} a slot; use head: digits")
         channels, height, width = output_shape(trunk, in_chans, img_size)
         kernel, padding = (height, reach), (0, reach // 2)
-        self.features = Layers(
+        self.features = FusedSequential(
             *trunk,
             nn.Dropout2d(drop_rate / 2),
             nn.Conv2d(channels, column, kernel, padding=padding, bias=False),
@@ -59,7 +59,7 @@ class SlotNetwork(nn.Module):
             nn.ReLU(inplace=True),
             nn.Flatten(2),
         )
-        self.finder = Finder(column, width, num_classes // DIGITS)
+        self.finder = SlotFinder(column, width, num_classes // DIGITS)
         self.classifier = nn.Sequential(nn.Dropout(drop_rate), nn.Linear(column, DIGITS))
 
     def forward(self, images: Tensor) -> Tensor:
@@ -78,7 +78,7 @@ class SlotNetwork(nn.Module):
         return found
 
 
-class Finder(nn.Module):
+class SlotFinder(nn.Module):
     """Where each slot looks.
 
     Wide convolutions along the columns let a column know how many digits stand to its left; before
@@ -123,7 +123,7 @@ def slot_cnn(pretrained: bool = False, in_chans: int = 1, **kwargs: Any) -> Slot
         strided_conv(96, 96, 3),
         strided_conv(96, 96, 3),
     )
-    return SlotNetwork(trunk, in_chans=in_chans, **without_weights(pretrained, kwargs))
+    return SlotNetwork(trunk, in_chans=in_chans, **reject_pretrained(pretrained, kwargs))
 
 
 @register_model
@@ -132,4 +132,4 @@ def slot_resnet5(pretrained: bool = False, in_chans: int = 1, **kwargs: Any) -> 
     trunk = nn.Sequential(
         strided_conv(in_chans, 32, 5, stride=2), ResidualBlock(32, 48), ResidualBlock(48, 96, stride=2)
     )
-    return SlotNetwork(trunk, in_chans=in_chans, reach=3, **without_weights(pretrained, kwargs))
+    return SlotNetwork(trunk, in_chans=in_chans, reach=3, **reject_pretrained(pretrained, kwargs))

@@ -9,7 +9,13 @@ from timm.models import register_model
 from torch import Tensor, nn
 from torch.nn import functional
 
-from softvote.models.layers import FeaturesThenClassifier, ImageSize, Layers, flat_features, without_weights
+from softvote.models.layers import (
+    FeaturesThenClassifier,
+    FusedSequential,
+    ImageSize,
+    flat_features,
+    reject_pretrained,
+)
 
 
 class SpatialTransformer(nn.Module):
@@ -20,7 +26,7 @@ class SpatialTransformer(nn.Module):
 
     def __init__(self, in_chans: int, img_size: ImageSize) -> None:
         super().__init__()
-        self.localisation = Layers(
+        self.localisation = FusedSequential(
             nn.Conv2d(in_chans, 8, 7),
             nn.MaxPool2d(2),
             nn.ReLU(inplace=True),
@@ -58,7 +64,7 @@ class STNCNN(FeaturesThenClassifier):
     def __init__(self, num_classes: int = 10, in_chans: int = 1, img_size: ImageSize = (28, 28)) -> None:
         super().__init__()
         self.transformer = SpatialTransformer(in_chans, img_size)
-        self.features = Layers(
+        self.features = FusedSequential(
             nn.Conv2d(in_chans, 32, 3),
             nn.MaxPool2d(2),
             nn.ReLU(inplace=True),
@@ -81,4 +87,4 @@ class STNCNN(FeaturesThenClassifier):
 @register_model
 def stn_cnn(pretrained: bool = False, **kwargs: Any) -> STNCNN:
     """436,762 parameters at 1 x 28 x 28 and 10 classes."""
-    return STNCNN(**without_weights(pretrained, kwargs))
+    return STNCNN(**reject_pretrained(pretrained, kwargs))

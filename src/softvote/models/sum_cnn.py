@@ -7,7 +7,13 @@ from typing import Any
 from timm.models import register_model
 from torch import nn
 
-from softvote.models.layers import FeaturesThenClassifier, ImageSize, Layers, flat_features, without_weights
+from softvote.models.layers import (
+    FeaturesThenClassifier,
+    FusedSequential,
+    ImageSize,
+    flat_features,
+    reject_pretrained,
+)
 
 
 class SumCNN(FeaturesThenClassifier):
@@ -21,7 +27,7 @@ class SumCNN(FeaturesThenClassifier):
 
     def __init__(self, num_classes: int = 37, in_chans: int = 1, img_size: ImageSize = (40, 168)) -> None:
         super().__init__()
-        self.features = Layers(
+        self.features = FusedSequential(
             nn.Conv2d(in_chans, 32, 3),
             nn.MaxPool2d(2),
             nn.ReLU(inplace=True),
@@ -40,4 +46,4 @@ class SumCNN(FeaturesThenClassifier):
 @register_model
 def sum_cnn(pretrained: bool = False, **kwargs: Any) -> SumCNN:
     """2,645,157 parameters at 1 x 40 x 168 and 37 classes."""
-    return SumCNN(**without_weights(pretrained, kwargs))
+    return SumCNN(**reject_pretrained(pretrained, kwargs))

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from softvote.errors import UserError
 from softvote.heads.digits import DIGITS
-from softvote.models.layers import FeaturesThenClassifier, ImageSize, without_weights
+from softvote.models.layers import FeaturesThenClassifier, ImageSize, reject_pretrained
 
 
 class Distributions(nn.Module):
@@ -58,4 +58,4 @@ def sum_decoder(
     if (in_chans, width) != (1, DIGITS):
         shape = f"{height} x {width} x {in_chans}"
         raise UserError(f"images of {shape} (H x W x C) are not rows of ten logits, one row a digit")
-    return SumDecoder(digits=height, **without_weights(pretrained, kwargs))
+    return SumDecoder(digits=height, **reject_pretrained(pretrained, kwargs))

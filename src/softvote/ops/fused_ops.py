@@ -28,7 +28,7 @@ Array = NDArray[Any]
 _LINE = 1024  # numbers; five float32 a number, and the features, stay in a core's first cache
 
 
-def serves(features: Tensor, norm: nn.Module | None, pool: bool = False) -> bool:
+def can_fuse(features: Tensor, norm: nn.Module | None, pool: bool = False) -> bool:
     """Whether `norm_pool_relu` can take the place of PyTorch's layers: for gradients, on one thread.
 
     Args:
@@ -86,7 +86,7 @@ def norm_pool_relu(
     largest is found before it is rounded.
 
     Args:
-        features: (B, C, H, W) for which `serves` is true.
+        features: (B, C, H, W) for which `can_fuse` is true.
         norm: the batch norm, in training; None leaves it out, not together with a shortcut.
         pool: max pooling by 2; not together with a shortcut.
         shortcut: of the features' shape, any floating dtype.

@@ -15,7 +15,7 @@ from numba.core.registry import cpu_target
 from numba.core.serialize import dumps
 
 from softvote.errors import UserError
-from softvote.storage.files import written_whole
+from softvote.storage.files import atomic_write
 
 Compiled = Callable[..., None]
 
@@ -62,7 +62,7 @@ class _Files:
     def save(self, key: object, data: Any) -> None:
         """Keep what was compiled for a key, where that can be."""
         code = dumps(data)
-        with suppress(UserError), written_whole(self._path(key)) as temporary:
+        with suppress(UserError), atomic_write(self._path(key)) as temporary:
             temporary.write_bytes(hashlib.sha256(code).digest() + code)
 
 

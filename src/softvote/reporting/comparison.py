@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from softvote.ensembling.comparison import Row
+from softvote.ensembling.comparison import ComparisonRow
 from softvote.metrics import scores
 from softvote.reporting import tables
 
 
-def render_table(table: Sequence[Row]) -> str:
+def render_table(table: Sequence[ComparisonRow]) -> str:
     """What `compare` returned, as aligned plain text, with words on how to read it and on each rule.
 
     Differences are in points of accuracy. 98 columns while names have at most 14 letters.
@@ -27,6 +27,6 @@ def render_table(table: Sequence[Row]) -> str:
     ]
     for row in table:
         if row.kind == "rule" and row.to_best is not None:
-            words = scores.in_words(row.to_best.value, row.to_best.standard_error)
+            words = scores.verdict_text(row.to_best.value, row.to_best.standard_error)
             explanation.append(f"{row.name} against the best member alone: {words}")
     return tables.render(header, lines) + "\n".join(explanation) + "\n"

@@ -9,11 +9,11 @@ from typing import Any
 
 from softvote.reporting.plots import Point, cross_validation_against_leaderboard
 from softvote.reporting.tables import render
-from softvote.tracking.comparison import FEWEST_RANKED, Comparison, Row
+from softvote.tracking.comparison import FEWEST_RANKED, LeaderboardComparison, LeaderboardRow
 from softvote.tracking.ledger import Entry
 
 
-def render_board(comparisons: Sequence[Comparison]) -> str:
+def render_board(comparisons: Sequence[LeaderboardComparison]) -> str:
     """A table a competition, and under it what its ranks have in common; ends in a line end."""
     if not comparisons:
         return "nothing to show: the ledger has no submission yet; build one with make submit\n"
@@ -21,7 +21,7 @@ def render_board(comparisons: Sequence[Comparison]) -> str:
     return "\n".join([*map(_table, comparisons), legend])
 
 
-def _table(comparison: Comparison) -> str:
+def _table(comparison: LeaderboardComparison) -> str:
     lines = [f"{comparison.competition}\n"]
     if comparison.rows:
         lines += [_without_empty_columns(comparison), _about_ranks(comparison)]
@@ -32,7 +32,7 @@ def _table(comparison: Comparison) -> str:
     return "".join(lines)
 
 
-def _without_empty_columns(comparison: Comparison) -> str:
+def _without_empty_columns(comparison: LeaderboardComparison) -> str:
     theirs = "solution" if _is_solved(comparison) else "public"
     header = ["pipeline", "voter", "file", "CV", theirs, "private", f"{theirs} - CV", "which is"]
     header += ["CV rank", f"{theirs} rank", "status"]
@@ -43,18 +43,18 @@ def _without_empty_columns(comparison: Comparison) -> str:
     return render(kept, lines)
 
 
-def _is_solved(comparison: Comparison) -> bool:
+def _is_solved(comparison: LeaderboardComparison) -> bool:
     """Whether its scores were made here."""
     return bool(comparison.scored) and all(row.public is None for row in comparison.scored)
 
 
-def _told_apart(rows: Sequence[Row], name: Callable[[Entry], object]) -> list[str]:
+def _told_apart(rows: Sequence[LeaderboardRow], name: Callable[[Entry], object]) -> list[str]:
     """The first digits of each row's sha256 where others have the same name; else nothing."""
     several = Counter(name(row.entry) for row in rows)
     return [row.entry.sha256[:8] if several[name(row.entry)] > 1 else "" for row in rows]
 
 
-def _cells(row: Row, file: str) -> list[str]:
+def _cells(row: LeaderboardRow, file: str) -> list[str]:
     values: list[Any] = [row.cv, row.leaderboard, row.private, row.difference, row.verdict]
     values += [row.cv_rank, row.leaderboard_rank, row.status]
     names = [_name(row.entry), row.entry.ensemble, file]
@@ -65,7 +65,7 @@ def _name(entry: Entry) -> str:
     return " ".join([entry.pipeline, *entry.settings])
 
 
-def _about_ranks(comparison: Comparison) -> str:
+def _about_ranks(comparison: LeaderboardComparison) -> str:
     rows = _count(len(comparison.scored), "scored row")
     if len(comparison.scored) < FEWEST_RANKED:
         return f"{rows}, too few for a rank correlation\n"
@@ -78,7 +78,7 @@ def _count(number: int, what: str) -> str:
     return f"{number:,} {what}{'' if number == 1 else 's'}"
 
 
-def draw_board(path: Path, comparisons: Sequence[Comparison]) -> bool:
+def draw_board(path: Path, comparisons: Sequence[LeaderboardComparison]) -> bool:
     """Draw the scored rows, a panel a competition, as PNG.
 
     Returns:
@@ -93,11 +93,11 @@ def draw_board(path: Path, comparisons: Sequence[Comparison]) -> bool:
     return bool(panels)
 
 
-def _heading(comparison: Comparison) -> str:
+def _heading(comparison: LeaderboardComparison) -> str:
     return f"{comparison.competition}{', solution.csv' if _is_solved(comparison) else ''}"
 
 
-def _points(rows: Sequence[Row]) -> list[Point]:
+def _points(rows: Sequence[LeaderboardRow]) -> list[Point]:
     """Named by their pipelines, and where those have several, by their voters and files too."""
     scored = [row for row in rows if row.leaderboard is not None]
     several = Counter(_name(row.entry) for row in scored)

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from softvote.metrics.scores import Score
-from softvote.storage.files import written_whole
+from softvote.storage.files import atomic_write
 
 
 def image_grid(
@@ -40,7 +40,7 @@ def image_grid(
             _show(axis, image, text)
     figure.suptitle(heading, fontsize=9)
     figure.tight_layout(pad=0.3, rect=(0, 0, 1, 0.98))
-    with written_whole(path) as temporary:
+    with atomic_write(path) as temporary:
         figure.savefig(temporary)
 
 
@@ -61,7 +61,7 @@ class Reading:
     attention: NDArray[np.float32] | None = None
 
 
-def readings_sheet(path: Path, readings: Sequence[Reading], columns: int, heading: str) -> None:
+def plot_digit_readings(path: Path, readings: Sequence[Reading], columns: int, heading: str) -> None:
     """Write images with what was read from them, green where right and red where wrong, as PNG.
 
     Under each image a coloured line a digit shows where the network looked.
@@ -80,7 +80,7 @@ def readings_sheet(path: Path, readings: Sequence[Reading], columns: int, headin
             _show_attention(axis, reading.image, reading.attention)
     figure.suptitle(heading, fontsize=9)
     figure.tight_layout(pad=0.4, rect=(0, 0, 1, 0.98))
-    with written_whole(path) as temporary:
+    with atomic_write(path) as temporary:
         figure.savefig(temporary)
 
 
@@ -147,7 +147,7 @@ def cross_validation_against_leaderboard(path: Path, panels: Mapping[str, Sequen
             _show_point(axis, point)
         _show_names(axis, points, _LINE / side)
     figure.tight_layout()
-    with written_whole(path) as temporary:
+    with atomic_write(path) as temporary:
         figure.savefig(temporary, bbox_inches="tight")
 
 

@@ -20,9 +20,9 @@ def create_engine(spec: LocalEngine | RayEngine) -> Engine:
         require_ray()
         return functools.partial(run_on_cluster, spec=spec)
     if spec.workers == 1:
-        from softvote.scheduling.sequential import run_here
+        from softvote.scheduling.sequential import run_sequential
 
-        return run_here
+        return run_sequential
     from softvote.scheduling.processes import prepare, run_local
 
     prepare()

@@ -17,19 +17,19 @@ from numpy.typing import NDArray
 from softvote.config.competition import Competition
 from softvote.data.dataset import Dataset, load_dataset
 from softvote.data.readers.npy import load_array
-from softvote.errors import Problems, UserError
+from softvote.errors import ErrorCollector, UserError
 from softvote.scheduling.job import Job
 from softvote.scheduling.worker import run_job
-from softvote.storage.cache import kept_in
-from softvote.storage.files import forget
-from softvote.storage.locks import claimed
+from softvote.storage.cache import disk_cache
+from softvote.storage.files import remove_if_exists
+from softvote.storage.locks import try_lock
 from softvote.storage.paths import Workspace
 
 Kind = Literal["busy", "failed"]
 
 
 @dataclass(frozen=True)
-class Work:
+class JobBatch:
     """Jobs that are due, and all that is needed to do them; small enough to be sent to other processes.
 
     Attributes:
@@ -57,12 +57,12 @@ class Work:
         """How many rows a job's training learns from, with extra ones unless their file is damaged."""
         extra = job.member.extra_train
         own = 0 if extra and extra.alone else np.count_nonzero(self.folds != job.fold)
-        labels = load_array(self.workspace.inputs / extra.labels, Problems()) if extra else None
+        labels = load_array(self.workspace.inputs / extra.labels, ErrorCollector()) if extra else None
         return int(own) + (0 if labels is None else labels.size)
 
 
 @dataclass(frozen=True)
-class Left:
+class Unfinished:
     """A job that was not done: another run is busy with it, or it failed; and in words, why."""
 
     job: Job
@@ -70,7 +70,7 @@ class Left:
     why: str
 
 
-Engine = Callable[[Work], list[Left]]
+Engine = Callable[[JobBatch], list[Unfinished]]
 """Does what it can and returns what it could not; one job's failure stops no other."""
 
 
@@ -95,31 +95,31 @@ class TimeLeft:
         return None if math.isinf(self.deadline) else max(0.0, self.deadline - time.monotonic())
 
 
-def late(job: Job) -> Left:
+def late(job: Job) -> Unfinished:
     """A job for which there was no time."""
-    return Left(job, "busy", "no time is left for it")
+    return Unfinished(job, "busy", "no time is left for it")
 
 
-def attempt(job: Job, work: Work, begin: Callable[[], Dataset]) -> Left | None:
+def run_locked(job: Job, work: JobBatch, begin: Callable[[], Dataset]) -> Unfinished | None:
     """Do one job in this process, unless it is done by now; None if it is.
 
     Args:
         begin: gives the data; called when the job is claimed and due.
     """
     try:
-        with claimed(job.folder.lock) as mine:
+        with try_lock(job.folder.lock) as mine:
             if not mine:
-                return Left(job, "busy", "another run is busy with it")
+                return Unfinished(job, "busy", "another run is busy with it")
             with _recorded(job):
                 if not job.is_ready():
                     return waiting(job)
                 if job.state() != "done":
                     _run(job, begin(), work)
     except UserError as error:
-        return Left(job, "failed", str(error))
+        return Unfinished(job, "failed", str(error))
     except OSError as error:  # what no room below had words for, such as a full disk
         where = f"{error.filename}: " if error.filename else ""
-        return Left(job, "failed", f"{job.label}: {where}{error.strerror or error}")
+        return Unfinished(job, "failed", f"{job.label}: {where}{error.strerror or error}")
     return None
 
 
@@ -141,7 +141,7 @@ def _recorded(job: Job) -> Iterator[None]:
             raise UserError(f"{job.label}: crashed ({what}; all of it in {path})") from None
         finally:
             if not log.tell():
-                forget(path)
+                remove_if_exists(path)
 
 
 @contextlib.contextmanager
@@ -157,26 +157,26 @@ def _faults_told(log: TextIO) -> Iterator[None]:
         faulthandler.disable()
 
 
-def waiting(job: Job) -> Left:
+def waiting(job: Job) -> Unfinished:
     """A job whose source is not there."""
     source = job.source.label if job.source else ""
-    return Left(
+    return Unfinished(
         job, "busy", f"waits for {source}, which another run is busy with; run the same command again"
     )
 
 
-def blocked(job: Job) -> Left:
+def blocked(job: Job) -> Unfinished:
     """A job whose source failed."""
     source = job.source.label if job.source else ""
-    return Left(job, "failed", f"{job.label}: starts from {source}, which failed")
+    return Unfinished(job, "failed", f"{job.label}: starts from {source}, which failed")
 
 
-def _run(job: Job, dataset: Dataset, work: Work) -> None:
+def _run(job: Job, dataset: Dataset, work: JobBatch) -> None:
     import torch
 
     try:
-        findings = kept_in(work.workspace.choices)
-        run_job(job, dataset, work.folds, work.checkpoint_seconds, findings=findings)
+        findings = disk_cache(work.workspace.autotune)
+        run_job(job, dataset, work.folds, work.checkpoint_seconds, cache=findings)
     except torch.OutOfMemoryError:
         raise UserError(
             f"{job.label}: the device's memory is too small; lower members.{job.member_name}.batch_size"

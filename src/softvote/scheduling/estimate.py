@@ -10,15 +10,15 @@ from heapq import heappop, heappush
 import numpy as np
 import torch
 
-from softvote.compute.autotune import layers, machine_facts
+from softvote.compute.autotune import layers, machine_environment
 from softvote.compute.device import find_device
 from softvote.errors import UserError
 from softvote.inference.network import Network
-from softvote.scheduling.engine import Work
+from softvote.scheduling.engine import JobBatch
 from softvote.scheduling.job import Job
-from softvote.scheduling.resources import places
-from softvote.scheduling.throughput import Pace, launch, measure
-from softvote.storage.cache import Facts, kept_in
+from softvote.scheduling.resources import assign_devices
+from softvote.scheduling.throughput import Throughput, measure, spawn_seconds
+from softvote.storage.cache import JsonObject, disk_cache
 
 FORECAST_VERSION = 2
 """Raised whenever paces are measured otherwise or are others, so that none of an older version is taken."""
@@ -35,14 +35,14 @@ class Forecast:
     """What is due, in seconds.
 
     Attributes:
-        paces: of the members that are due and could be tried.
+        throughputs: of the members that are due and could be tried.
         failed: why a member could not be.
         jobs: seconds of each job of the members that could be tried, in their order.
         at_once: jobs side by side.
         seconds: until all is done; None where a member could not be tried.
     """
 
-    paces: dict[str, Pace]
+    throughputs: dict[str, Throughput]
     failed: dict[str, str]
     jobs: list[tuple[Job, float]]
     at_once: int
@@ -53,7 +53,7 @@ class Forecast:
         return max(seconds for job, seconds in self.jobs if job.member_name == member)
 
 
-def forecast(work: Work, networks: Mapping[str, Network], workers: int | None) -> Forecast:
+def forecast(work: JobBatch, networks: Mapping[str, Network], workers: int | None) -> Forecast:
     """How long the jobs of a run will take, if the machine stays as busy with other work as it is.
 
     What was measured is kept, and measured again when something that it depends on is another.
@@ -64,11 +64,11 @@ def forecast(work: Work, networks: Mapping[str, Network], workers: int | None) -
         workers: as for `run_local`.
     """
     start = _launch(work)  # before anything is measured, which would begin with the same
-    gpus, threads = places(work, workers)
+    gpus, threads = assign_devices(work, workers)
     gpus = gpus[: len(work.jobs)]
     if workers == 1:  # jobs run in this process then, which has threads of its own
         threads = min(threads, torch.get_num_threads())
-    paces, failed = dict[str, Pace](), dict[str, str]()
+    paces, failed = dict[str, Throughput](), dict[str, str]()
     first = {job.member_name: job for job in reversed(work.jobs)}
     for name, job in reversed(first.items()):
         try:
@@ -88,14 +88,14 @@ def forecast(work: Work, networks: Mapping[str, Network], workers: int | None) -
     return Forecast(paces, failed, jobs, len(gpus), whole)
 
 
-def _launch(work: Work) -> float:
-    facts = machine_facts(find_device()) | {"version": FORECAST_VERSION}
-    return float(kept_in(work.workspace.paces)(facts, lambda: {"launch": launch()})["launch"])
+def _launch(work: JobBatch) -> float:
+    facts = machine_environment(find_device()) | {"version": FORECAST_VERSION}
+    return float(disk_cache(work.workspace.throughputs)(facts, lambda: {"launch": spawn_seconds()})["launch"])
 
 
-def _pace(job: Job, work: Work, network: Network, gpus: list[int], threads: int) -> Pace:
+def _pace(job: Job, work: JobBatch, network: Network, gpus: list[int], threads: int) -> Throughput:
     """What was measured before under equal conditions, or is now."""
-    conditions = machine_facts(find_device()) | {
+    conditions = machine_environment(find_device()) | {
         "version": FORECAST_VERSION,
         "threads": threads,
         "gpus": gpus,
@@ -103,25 +103,25 @@ def _pace(job: Job, work: Work, network: Network, gpus: list[int], threads: int)
         "layers": layers(network.model),
         "share": round(1 - _validating(job, work) / len(work.folds), 2),
     }
-    conditions |= {name: job.identity.get(name) for name in _OF_THE_DATA}
+    conditions |= {name: job.inputs.get(name) for name in _OF_THE_DATA}
 
-    def find() -> Facts:
+    def find() -> JsonObject:
         print(f"{job.member_name}: trained for some seconds, to see how fast it is here", file=sys.stderr)
         return asdict(measure(job, work, gpus, threads))
 
-    return Pace(**kept_in(work.workspace.paces)(conditions, find))
+    return Throughput(**disk_cache(work.workspace.throughputs)(conditions, find))
 
 
-def _validating(job: Job, work: Work) -> int:
+def _validating(job: Job, work: JobBatch) -> int:
     return int(np.count_nonzero(work.folds == job.fold))
 
 
-def _seconds(job: Job, pace: Pace, network: Network, validating: int, test: int) -> float:
+def _seconds(job: Job, pace: Throughput, network: Network, validating: int, test: int) -> float:
     """Of one job: the start, training if that is due, then prediction of both kinds of rows."""
     trains = job.state() == "train"
     # What a head measures, it measures on each half of the rows that validate for the other; and once, when
     # it was trained, on all of them.
-    passes = (3 if trains else 2) if network.head.measures else 1
+    passes = (3 if trains else 2) if network.head.needs_calibration else 1
     training = job.member.epochs * pace.epoch if trains else 0.0
     return pace.start + training + (passes * validating + test) / pace.predicted
 
@@ -146,7 +146,7 @@ def makespan(seconds: Sequence[float], sources: Sequence[int | None], at_once: i
     return max([now, *(end for end, _ in running)])
 
 
-def in_words(seconds: float) -> str:
+def format_duration(seconds: float) -> str:
     """A length of time as people say it: 0.4 s, 23 s, 6 min 10 s, 25 min, 1 h 50 min, 2 days 3 h."""
     if seconds < 9.95:
         return f"{seconds:.2g} s"

@@ -15,7 +15,7 @@ from torch.autograd.graph import saved_tensors_hooks
 
 from softvote.config.recipe import Member
 from softvote.inference.network import Network, create_network
-from softvote.scheduling.engine import Work
+from softvote.scheduling.engine import JobBatch
 from softvote.scheduling.job import Job
 
 _CONTEXT = 700 << 20  # bytes; of CUDA, its libraries and what the allocator leaves unused
@@ -36,7 +36,7 @@ _FLOAT = 4  # bytes
 _AT_ONCE = 4  # on a GPU; they take turns on it, and these already fill the pauses of each other
 
 
-def deal(free: Sequence[int], need: int, most: int) -> list[int]:
+def assign_gpus(free: Sequence[int], need: int, most: int) -> list[int]:
     """The GPU of each place where a job can run, dealt in turns as long as jobs fit and pay.
 
     Args:
@@ -52,21 +52,21 @@ def deal(free: Sequence[int], need: int, most: int) -> list[int]:
     return turns[:most] or [max(range(len(free)), key=free.__getitem__)]
 
 
-def free_memory() -> list[int]:
+def free_gpu_memory() -> list[int]:
     """Bytes free on each GPU, in their order; empty without one."""
     if not torch.cuda.is_available():
         return []
     return [torch.cuda.mem_get_info(gpu)[0] for gpu in range(torch.cuda.device_count())]
 
 
-def largest(work: Work) -> int:
+def largest_training_bytes(work: JobBatch) -> int:
     """Bytes that the largest of the trainings takes on a GPU, about; at least one is due."""
     members = {job.member_name: job for job in work.jobs}
     return max(_bytes_of(job, work.rows(job)) for job in members.values())
 
 
 def _bytes_of(job: Job, rows: int) -> int:
-    channels, height, width = job.identity["image"]
+    channels, height, width = job.inputs["image"]
     network = create_network(job.member, job.task, (channels, height, width), with_weights=False)
     return training_bytes(job.member, network, (channels, height, width), rows)
 

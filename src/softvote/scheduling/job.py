@@ -11,9 +11,9 @@ from typing import Any, Literal
 from softvote.config.recipe import Member
 from softvote.data.dataset import Dataset
 from softvote.data.extra_rows import ExtraRows
-from softvote.ensembling.predictions import are_whole
+from softvote.ensembling.predictions import is_intact
 from softvote.storage.files import read_json
-from softvote.storage.fingerprints import key_of, sha256_of
+from softvote.storage.fingerprints import fingerprint, sha256_of
 from softvote.storage.paths import FoldFolder
 from softvote.task import Task
 
@@ -34,9 +34,9 @@ class Job:
     Attributes:
         member: its recipe, for this one training: how many others there are is no part of that.
         fold: the one that validates; `REFIT` where none does.
-        identity: everything that decides the weights; what the recipe leaves as it is stays out, so
+        inputs: everything that decides the weights; what the recipe leaves as it is stays out, so
             that a recipe learns new words without being trained again.
-        test_digest: of the test images.
+        test_fingerprint: of the test images.
         source: the job whose weights, or whose glyphs, this one starts from.
         extra: reads the rows that are added to its training rows.
         repeat: from 0; the first is the training of a member without repeats.
@@ -46,8 +46,8 @@ class Job:
     member: Member
     fold: int
     folder: FoldFolder
-    identity: dict[str, Any]
-    test_digest: str
+    inputs: dict[str, Any]
+    test_fingerprint: str
     task: Task
     source: Job | None = None
     extra: Callable[[Dataset], ExtraRows] | None = None
@@ -58,12 +58,12 @@ class Job:
         return f"{self.member_name} {describe_jobs([self])}"
 
     @property
-    def training_key(self) -> str:
-        return key_of(self.identity)
+    def training_fingerprint(self) -> str:
+        return fingerprint(self.inputs)
 
     @property
-    def prediction_key(self) -> str:
-        return key_of([self.training_key, self.member.tta.model_dump(), self.test_digest])
+    def prediction_fingerprint(self) -> str:
+        return fingerprint([self.training_fingerprint, self.member.tta.model_dump(), self.test_fingerprint])
 
     def is_ready(self) -> bool:
         """Whether the training this one starts from is there, or no longer needed."""
@@ -71,10 +71,10 @@ class Job:
 
     def state(self) -> State:
         """What is left to do, by what is on disk."""
-        if read_json(self.folder.recipe).get("key") != self.training_key or self._source_is_another():
+        if read_json(self.folder.recipe).get("key") != self.training_fingerprint or self._source_is_another():
             return "train"
-        predicted = read_json(self.folder.scores).get("key") == self.prediction_key
-        done = predicted and are_whole(self.folder)
+        predicted = read_json(self.folder.scores).get("key") == self.prediction_fingerprint
+        done = predicted and is_intact(self.folder)
         if self._weights_are_whole():
             return "done" if done else "predict"
         return "done" if done and self.folder.weights_left_on() else "train"
@@ -99,7 +99,7 @@ class Job:
             return "new"
         if place := self.folder.weights_left_on():
             return f"its weights stayed on {place}, and its probabilities are not those that are wanted"
-        changed = sorted(_changed(recipe.get("identity"), self.identity))
+        changed = sorted(_changed(recipe.get("identity"), self.inputs))
         if changed:
             return "changed: " + "; ".join(changed)
         if self.state() == "train" and self._weights_are_whole():
@@ -107,7 +107,7 @@ class Job:
         if self.state() == "train":
             return "its weights are damaged or gone"
         predicted = read_json(self.folder.scores).get("key")
-        if predicted and predicted != self.prediction_key:
+        if predicted and predicted != self.prediction_fingerprint:
             return "test rows or test-time augmentation changed"
         return "its probabilities are damaged or gone" if predicted else "not predicted yet"
 

@@ -9,12 +9,12 @@ from typing import Any
 from softvote.config.pipeline import Pipeline
 from softvote.config.recipe import Member
 from softvote.data.dataset import Dataset
-from softvote.data.extra_rows import digest_of, load_extra
+from softvote.data.extra_rows import fingerprint_of, load_extra
 from softvote.data.folds import FoldTable
 from softvote.ensembling.rules import RULES_VERSION
 from softvote.scheduling.job import REFIT, Job
 from softvote.storage.files import read_json
-from softvote.storage.fingerprints import key_of, sha256_of
+from softvote.storage.fingerprints import fingerprint, sha256_of
 from softvote.storage.paths import PipelineFolder, Workspace
 from softvote.training.glyphs import GLYPHS_VERSION
 
@@ -58,7 +58,7 @@ class _Planner:
         self.shared: dict[str, Any] = {
             "training_version": TRAINING_VERSION,
             "folds": table.key,
-            "data": dataset.train_digest,
+            "data": dataset.train_fingerprint,
             "classes": pipeline.competition.classes,
             "hidden_digits": self.task.hidden_digits,
             "addend": self.task.addend,
@@ -74,7 +74,7 @@ class _Planner:
             member = self.pipeline.members[name].model_copy(update={"repeats": 1, "refit": False})
             source = self._source(member.source, fold, repeat) if member.source else None
             identity = self._identity(name, member, fold, repeat, source)
-            voter, digest = self.folder.voter(name), self.dataset.test_digest
+            voter, digest = self.folder.predictions(name), self.dataset.test_fingerprint
             folder = voter.refit if fold == REFIT else voter.fold(fold, repeat)
             extra = None
             if member.extra_train:
@@ -100,18 +100,18 @@ class _Planner:
         if (weights := member.weights_file) and weights.is_file():
             identity["weights"] = sha256_of(weights)
         if source and member.init_from:
-            identity["init_from"] = source.training_key
+            identity["init_from"] = source.training_fingerprint
         elif source:
-            identity["glyphs_from"] = key_of([GLYPHS_VERSION, source.training_key])
+            identity["glyphs_from"] = fingerprint([GLYPHS_VERSION, source.training_fingerprint])
         if member.extra_train:
             files = member.extra_train.model_dump_json()
             if files not in self.extra_digests:
-                self.extra_digests[files] = digest_of(member.extra_train, self.workspace)
+                self.extra_digests[files] = fingerprint_of(member.extra_train, self.workspace)
             identity["extra_train"] = self.extra_digests[files]
         return identity
 
 
-def voter_key(pipeline: Pipeline, jobs: Sequence[Job], name: str) -> str:
+def ensemble_fingerprint(pipeline: Pipeline, jobs: Sequence[Job], name: str) -> str:
     """What a member's or the ensemble's predictions depend on, all of it, in one key.
 
     The content of the folds' predictions is part of it, so a fold that was trained again counts as new
@@ -119,7 +119,9 @@ def voter_key(pipeline: Pipeline, jobs: Sequence[Job], name: str) -> str:
     """
     if name in pipeline.members:
         parts = [job for job in jobs if job.member_name == name]
-        return key_of([[job.prediction_key, read_json(job.folder.scores).get("content")] for job in parts])
-    voters = [[voter, voter_key(pipeline, jobs, voter)] for voter in pipeline.voters]
+        return fingerprint(
+            [[job.prediction_fingerprint, read_json(job.folder.scores).get("content")] for job in parts]
+        )
+    voters = [[voter, ensemble_fingerprint(pipeline, jobs, voter)] for voter in pipeline.voters]
     shares = pipeline.vote_shares()
-    return key_of([RULES_VERSION, pipeline.ensemble.rule, voters, *([shares] if shares else [])])
+    return fingerprint([RULES_VERSION, pipeline.ensemble.rule, voters, *([shares] if shares else [])])

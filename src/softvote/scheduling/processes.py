@@ -15,10 +15,10 @@ from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
 from softvote.data.dataset import Dataset
-from softvote.progress import take_place
-from softvote.scheduling.engine import Left, TimeLeft, Work, attempt, blocked, late, waiting
+from softvote.progress import set_bar_position
+from softvote.scheduling.engine import JobBatch, TimeLeft, Unfinished, blocked, late, run_locked, waiting
 from softvote.scheduling.job import Job
-from softvote.scheduling.resources import places, take_share
+from softvote.scheduling.resources import assign_devices, set_worker_device
 
 # Processes are forked from a server that has imported these and done nothing else: starting one costs
 # milliseconds instead of the seconds that torch takes, and no thread of this process is forked along.
@@ -43,7 +43,7 @@ def prepare() -> None:
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
 
-def run_local(work: Work, workers: int | None) -> list[Left]:
+def run_local(work: JobBatch, workers: int | None) -> list[Unfinished]:
     """Do the jobs in processes of their own.
 
     A process that ends by itself, whatever happened to it, loses its own job only; what it said is in
@@ -52,7 +52,7 @@ def run_local(work: Work, workers: int | None) -> list[Left]:
     Args:
         workers: how many at once; None for as many as pay.
     """
-    gpus, threads = places(work, workers)
+    gpus, threads = assign_devices(work, workers)
     with tempfile.NamedTemporaryFile(prefix="softvote-") as screen:
         return _Pool(work, gpus, threads, Path(screen.name)).run()
 
@@ -69,14 +69,14 @@ class _Running:
 class _Pool:
     """The jobs of one run: those that wait, those that run, and those that were left."""
 
-    def __init__(self, work: Work, gpus: list[int], threads: int, screen: Path) -> None:
+    def __init__(self, work: JobBatch, gpus: list[int], threads: int, screen: Path) -> None:
         self.work, self.gpus, self.threads, self.screen = work, gpus, threads, screen
-        self.waiting, self.running, self.left = list(work.jobs), list[_Running](), list[Left]()
+        self.waiting, self.running, self.left = list(work.jobs), list[_Running](), list[Unfinished]()
         self.places = list(range(len(gpus)))
         self.something_was_done = False
         self.time = TimeLeft(work.deadline)
 
-    def run(self) -> list[Left]:
+    def run(self) -> list[Unfinished]:
         """Until nothing is left that could be done."""
         try:
             while True:
@@ -153,15 +153,15 @@ class _Pool:
         self.something_was_done = False
 
 
-def _outcome(running: _Running) -> Left | None:
+def _outcome(running: _Running) -> Unfinished | None:
     """What the process said of its job, once it has ended; None if the job is done."""
     job = running.job
     with running.said as said:
         try:
-            found: Left | None = said.recv()
+            found: Unfinished | None = said.recv()
         except (EOFError, OSError):  # it ended before it could say anything, or all of it
             running.process.join()
-            return Left(job, "failed", f"{job.label}: {_death(running)}; run the same command to go on")
+            return Unfinished(job, "failed", f"{job.label}: {_death(running)}; run the same command to go on")
     running.process.join()
     return found and replace(found, job=job)
 
@@ -184,15 +184,17 @@ def _first_words(log: Path) -> str:
         return ""
 
 
-def _do(job: Job, work: Work, share: tuple[int, int], place: int, screen: Path, saying: Connection) -> None:
+def _do(
+    job: Job, work: JobBatch, share: tuple[int, int], place: int, screen: Path, saying: Connection
+) -> None:
     end_with_parent()
-    take_place(place, screen)
+    set_bar_position(place, screen)
 
     def begin() -> Dataset:
-        take_share(*share)
+        set_worker_device(*share)
         return work.dataset()
 
-    saying.send(attempt(job, work, begin))
+    saying.send(run_locked(job, work, begin))
 
 
 def end_with_parent() -> None:

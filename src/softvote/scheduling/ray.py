@@ -27,16 +27,16 @@ from numpy.typing import NDArray
 from softvote.config.pipeline import RayEngine
 from softvote.data.dataset import Dataset
 from softvote.data.extra_rows import ExtraRows
-from softvote.errors import Problems, UserError
-from softvote.scheduling.engine import Left, Work, blocked, waiting
+from softvote.errors import ErrorCollector, UserError
+from softvote.scheduling.engine import JobBatch, Unfinished, blocked, waiting
 from softvote.scheduling.job import Job, State
 from softvote.scheduling.worker import run_job
-from softvote.storage.cache import Facts, Finder, Findings, kept_in, look_up
-from softvote.storage.files import forget, sweep, written_whole
-from softvote.storage.locks import claimed
+from softvote.storage.cache import Cache, Compute, JsonObject, disk_cache, get_cached
+from softvote.storage.files import atomic_write, remove_if_exists, remove_temp_files
+from softvote.storage.locks import try_lock
 from softvote.storage.paths import FoldFolder
 
-Files = dict[str, bytes]
+FileContents = dict[str, bytes]
 
 
 _RETRIES = 5  # of a job whose worker or node was lost
@@ -68,7 +68,7 @@ def require_ray() -> None:
         raise UserError("engine ray: Ray is not installed; pip install 'softvote[cluster]'") from None
 
 
-def run_on_cluster(work: Work, spec: RayEngine) -> list[Left]:
+def run_on_cluster(work: JobBatch, spec: RayEngine) -> list[Unfinished]:
     """Do the jobs on the cluster.
 
     Raises:
@@ -86,7 +86,7 @@ def run_on_cluster(work: Work, spec: RayEngine) -> list[Left]:
 
 
 def _refuse_weights_files(jobs: Sequence[Job]) -> None:
-    problems = Problems()
+    problems = ErrorCollector()
     for job in jobs:
         if job.member.weights_file and job.state() == "train":
             remedy = f"train it here first: --member {job.member_name} --set engine=local"
@@ -128,11 +128,11 @@ def _knock(address: str) -> None:
 class _Driver:
     """The jobs of one run: those that wait, those that the cluster has, and those that were left."""
 
-    def __init__(self, work: Work, spec: RayEngine, claims: contextlib.ExitStack) -> None:
+    def __init__(self, work: JobBatch, spec: RayEngine, claims: contextlib.ExitStack) -> None:
         import ray
 
         self.work, self.claims = work, claims
-        self.waiting, self.left = list(work.jobs), list[Left]()
+        self.waiting, self.left = list(work.jobs), list[Unfinished]()
         self.running = dict[Any, Job]()
         self.dataset = work.dataset()
         self.data = ray.put((self.dataset, work.folds))  # a node fetches it once, for all its jobs
@@ -141,7 +141,7 @@ class _Driver:
         self.do = ray.remote(_do).options(num_cpus=spec.cpus, num_gpus=spec.gpus, max_retries=_RETRIES)
         self.threads = max(1, int(spec.cpus))
 
-    def run(self) -> list[Left]:
+    def run(self) -> list[Unfinished]:
         """Until nothing is left that could be done."""
         import ray
 
@@ -169,20 +169,20 @@ class _Driver:
 
     def _take_up(self, job: Job) -> None:
         """Send it, unless another run is busy with it, or did it meanwhile."""
-        if not self.claims.enter_context(claimed(job.folder.lock)):
-            self.left.append(Left(job, "busy", "another run is busy with it"))
+        if not self.claims.enter_context(try_lock(job.folder.lock)):
+            self.left.append(Unfinished(job, "busy", "another run is busy with it"))
         elif (state := job.state()) != "done":
             self._send(job, state)
 
     def _send(self, job: Job, state: State) -> None:
-        sweep(job.folder.path)
+        remove_temp_files(job.folder.path)
         extra = self._extra_of(job) if state == "train" else None
         own = _read(job.folder, _LEFT_BY_TRAINING) if state == "predict" else {}
         source = _read(job.source.folder, _LEFT_BY_TRAINING) if job.source else {}
         sent = self.do.remote(
             replace(job, extra=None), self.data, extra, own, source, self.work.checkpoint_seconds,
             self.threads, self.keeper, job.folder.checkpoint.resolve(),
-            self.work.workspace.choices.resolve(),
+            self.work.workspace.autotune.resolve(),
         )  # fmt: skip
         self.running[sent] = job
 
@@ -192,7 +192,7 @@ class _Driver:
 
         if job.extra is None:
             return None
-        key = job.identity["extra_train"]
+        key = job.inputs["extra_train"]
         if key not in self.extra:
             self.extra[key] = ray.put(job.extra(self.dataset))
         return self.extra[key]
@@ -203,26 +203,26 @@ class _Driver:
             found = _answer(ended)
             if isinstance(found, str):
                 raise UserError(found)
-            forget(job.folder.scores)
+            remove_if_exists(job.folder.scores)
             for name, content in found.items():
-                with written_whole(job.folder.path / name) as temporary:
+                with atomic_write(job.folder.path / name) as temporary:
                     temporary.write_bytes(content)
             for passed in (job.folder.checkpoint, job.folder.crash):  # the latter of another run, perhaps
-                forget(passed)
+                remove_if_exists(passed)
         except UserError as error:
             self._note_failed(job, str(error))
 
     def _note_failed(self, job: Job, told: str) -> None:
         named = told if told.startswith(job.label) else f"{job.label}: {told}"
-        self.left.append(Left(job, "failed", named))
+        self.left.append(Unfinished(job, "failed", named))
 
 
-def _answer(ended: Any) -> Files | str:
+def _answer(ended: Any) -> FileContents | str:
     """What a job left, or what is wrong in words."""
     import ray
 
     try:
-        found: Files | str = ray.get(ended)
+        found: FileContents | str = ray.get(ended)
     except ray.exceptions.RayTaskError as error:  # an exception of the job's own
         cause = error.cause
         what = f"{type(cause).__name__}: {cause}".partition("\n")[0]
@@ -240,7 +240,7 @@ def _this_node() -> Any:
     return NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
 
 
-def _read(folder: FoldFolder, names: tuple[str, ...]) -> Files:
+def _read(folder: FoldFolder, names: tuple[str, ...]) -> FileContents:
     paths = [folder.path / name for name in names]
     return {path.name: path.read_bytes() for path in paths if path.is_file()}
 
@@ -254,33 +254,33 @@ class _Keeper:
 
     def write(self, path: Path, content: bytes) -> None:
         """Write it whole."""
-        with written_whole(path) as temporary:
+        with atomic_write(path) as temporary:
             temporary.write_bytes(content)
 
-    def find(self, folder: Path, facts: Facts, found: Facts | None) -> Facts | None:
+    def find(self, folder: Path, facts: JsonObject, found: JsonObject | None) -> JsonObject | None:
         """What is kept for these facts, else what a node found; None where there is neither."""
-        return look_up(folder, facts) if found is None else kept_in(folder)(facts, lambda: found)
+        return get_cached(folder, facts) if found is None else disk_cache(folder)(facts, lambda: found)
 
 
 def _do(
     job: Job,
     data: tuple[Dataset, NDArray[np.int64]],
     extra: ExtraRows | None,
-    own: Files,
-    source: Files,
+    own: FileContents,
+    source: FileContents,
     seconds: float,
     threads: int,
     keeper: Any,
     kept: Path,
-    findings: Path,
-) -> Files | str:
+    cache: Path,
+) -> FileContents | str:
     """Do a job in a temporary folder; the files it left, or what is wrong in words.
 
     Args:
         own: files of the job that are there already.
         source: files of the job whose weights it starts from.
         kept: the keeper's path of the checkpoint.
-        findings: the keeper's folder of them.
+        cache: the keeper's folder of them.
     """
     import ray
     import torch
@@ -295,7 +295,7 @@ def _do(
             here.folder.checkpoint.write_bytes(checkpoint)
         try:
             with _kept_by(keeper, kept) as keep:
-                run_job(here, *data, seconds, keep, _found_by(keeper, findings))
+                run_job(here, *data, seconds, keep, _found_by(keeper, cache))
         except UserError as error:
             return str(error)
         return _read(here.folder, (*_LEFT_BY_TRAINING, *_LEFT_BY_PREDICTION))
@@ -325,21 +325,21 @@ def _kept_by(keeper: Any, path: Path) -> Iterator[Callable[[bytes], None]]:
     arrive()
 
 
-def _found_by(keeper: Any, folder: Path) -> Findings:
+def _found_by(keeper: Any, folder: Path) -> Cache:
     """What is known of machines like this node; of two that look at once, the first decides for both."""
     import ray
 
-    def find_once(facts: Facts, find: Finder) -> Facts:
+    def find_once(facts: JsonObject, find: Compute) -> JsonObject:
         try:
-            known: Facts | None = ray.get(keeper.find.remote(folder, facts, None))
-            return known or cast(Facts, ray.get(keeper.find.remote(folder, facts, find())))
+            known: JsonObject | None = ray.get(keeper.find.remote(folder, facts, None))
+            return known or cast(JsonObject, ray.get(keeper.find.remote(folder, facts, find())))
         except ray.exceptions.RayTaskError as error:
             raise UserError(str(error.cause)) from None
 
     return find_once
 
 
-def _moved(job: Job, extra: ExtraRows | None, place: Path, own: Files, source: Files) -> Job:
+def _moved(job: Job, extra: ExtraRows | None, place: Path, own: FileContents, source: FileContents) -> Job:
     """The job with its folder, and that of its source, under another place."""
     folders = [FoldFolder(place / "own"), FoldFolder(place / "source")]
     for folder, files in zip(folders, (own, source), strict=True):

@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 
 from softvote.compute import machine
-from softvote.scheduling.engine import Work
+from softvote.scheduling.engine import JobBatch
 
 _MEMORY_A_JOB = 9 << 28  # bytes, beside its rows; our largest, a ResNet50, takes 1.9 GiB
 
 
-def share(trainings: int, workers: int | None = None, memory: int = _MEMORY_A_JOB) -> tuple[int, int]:
+def split_cores(trainings: int, workers: int | None = None, memory: int = _MEMORY_A_JOB) -> tuple[int, int]:
     """How many jobs at once, which is as many as pay unless `workers` says it, and the threads of each.
 
     The threads of one process wait for each other in every layer of a small network; jobs do not. The
@@ -26,27 +26,27 @@ def share(trainings: int, workers: int | None = None, memory: int = _MEMORY_A_JO
     return max(1, min(at_once, machine.free_memory() // memory)), cores // at_once
 
 
-def places(work: Work, workers: int | None = None) -> tuple[list[int], int]:
+def assign_devices(work: JobBatch, workers: int | None = None) -> tuple[list[int], int]:
     """The GPU of each job that runs at once, 0 throughout where there is none, and the threads of each.
 
     Jobs share a GPU where they fit, and several GPUs take them in turns; so do as many as `workers` says.
     """
     from softvote.scheduling import gpus
 
-    at_once, threads = share(work.trainings, workers, _memory_of_largest(work))
-    free = gpus.free_memory()
+    at_once, threads = split_cores(work.trainings, workers, _memory_of_largest(work))
+    free = gpus.free_gpu_memory()
     if free and workers is None:
-        return gpus.deal(free, gpus.largest(work), at_once), threads
+        return gpus.assign_gpus(free, gpus.largest_training_bytes(work), at_once), threads
     return [place % max(1, len(free)) for place in range(at_once)], threads
 
 
-def _memory_of_largest(work: Work) -> int:
+def _memory_of_largest(work: JobBatch) -> int:
     """Bytes that the largest of the jobs takes, about; each process has a copy of the rows it trains on."""
-    rows = (work.rows(job) * math.prod(job.identity["image"]) for job in work.jobs)
+    rows = (work.rows(job) * math.prod(job.inputs["image"]) for job in work.jobs)
     return _MEMORY_A_JOB + max(rows, default=0)
 
 
-def take_share(threads: int, gpu: int) -> None:
+def set_worker_device(threads: int, gpu: int) -> None:
     """Let this process compute with so many threads, and on that GPU where there is one."""
     import torch
 

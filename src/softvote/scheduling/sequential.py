@@ -5,28 +5,28 @@ from __future__ import annotations
 import functools
 import time
 
-from softvote.scheduling.engine import Left, TimeLeft, Work, attempt, blocked, late
-from softvote.scheduling.resources import share
+from softvote.scheduling.engine import JobBatch, TimeLeft, Unfinished, blocked, late, run_locked
+from softvote.scheduling.resources import split_cores
 
 
-def run_here(work: Work) -> list[Left]:
+def run_sequential(work: JobBatch) -> list[Unfinished]:
     """Take whatever is due and no other process has claimed.
 
     Two commands started side by side therefore share the work of one pipeline without treading on each
     other, and one that was killed leaves nothing claimed.
     """
     _heed_quota(work)
-    data, jobs, failed = functools.cache(work.dataset), list(work.jobs), list[Left]()
+    data, jobs, failed = functools.cache(work.dataset), list(work.jobs), list[Unfinished]()
     left_over = TimeLeft(work.deadline)
     while jobs:
-        left = list[Left]()
+        left = list[Unfinished]()
         for job in jobs:
             lost = any(job.source is other.job for other in failed)
             began = time.monotonic()
             if lost:
-                found: Left | None = blocked(job)
+                found: Unfinished | None = blocked(job)
             else:
-                found = attempt(job, work, data) if left_over.is_enough(job) else late(job)
+                found = run_locked(job, work, data) if left_over.is_enough(job) else late(job)
             if found:
                 (failed if found.kind == "failed" else left).append(found)
             else:
@@ -37,10 +37,10 @@ def run_here(work: Work) -> list[Left]:
     return failed
 
 
-def _heed_quota(work: Work) -> None:
+def _heed_quota(work: JobBatch) -> None:
     """Compute with no more threads than there are cores; torch knows nothing of a container's quota."""
     import torch
 
-    threads = share(work.trainings, workers=1)[1]
+    threads = split_cores(work.trainings, workers=1)[1]
     if threads < torch.get_num_threads():
         torch.set_num_threads(threads)

@@ -22,24 +22,24 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from softvote.compute.device import wait_for
-from softvote.compute.precision import Execution
+from softvote.compute.device import synchronize
+from softvote.compute.precision import ComputeConfig
 from softvote.config.recipe import Plateau
 from softvote.data.dataset import Dataset
 from softvote.data.normalisation import Normalisation
 from softvote.errors import UserError
 from softvote.inference.network import create_network
 from softvote.inference.predictor import Predictor
-from softvote.scheduling.engine import Work
+from softvote.scheduling.engine import JobBatch
 from softvote.scheduling.job import Job
 from softvote.scheduling.processes import context, end_with_parent, prepare
-from softvote.scheduling.resources import take_share
+from softvote.scheduling.resources import set_worker_device
 from softvote.scheduling.worker import training_rows
-from softvote.storage.cache import kept_in
+from softvote.storage.cache import disk_cache
 from softvote.training.checkpoint import Checkpoints
 from softvote.training.glyphs import any_glyphs
-from softvote.training.rows import TrainingRows
-from softvote.training.train import execution_for, train
+from softvote.training.rows import Split
+from softvote.training.train import compute_config_for, train
 
 SECONDS = 3.0
 """Of training that are timed, at least."""
@@ -66,12 +66,12 @@ _ENDLESS = 1 << 20  # epochs
 _READY, _GO_ON = None, None  # what a process and this one say before they time something side by side
 
 
-Meet = Callable[[], None]
+Barrier = Callable[[], None]
 """Returns when all processes are there."""
 
 
 @dataclass(frozen=True)
-class Pace:
+class Throughput:
     """How fast the trainings of a member go.
 
     Attributes:
@@ -93,7 +93,7 @@ class Pace:
         return self.fed / self.trained
 
 
-def launch() -> float:
+def spawn_seconds() -> float:
     """Seconds from the beginning of a run until its first process can work: all must be imported first."""
     began = time.perf_counter()
     prepare()
@@ -103,7 +103,7 @@ def launch() -> float:
     return time.perf_counter() - began
 
 
-def measure(job: Job, work: Work, gpus: list[int], threads: int, seconds: float = SECONDS) -> Pace:
+def measure(job: Job, work: JobBatch, gpus: list[int], threads: int, seconds: float = SECONDS) -> Throughput:
     """The mean pace of processes that train the same at the same time.
 
     What a training starts from need not be there: the pace of weights is that of any others.
@@ -128,11 +128,11 @@ def measure(job: Job, work: Work, gpus: list[int], threads: int, seconds: float 
         for line, process in tried:
             line.close()
             process.join()
-    return Pace(**{name: sum(each[name] for each in found) / len(found) for name in found[0]})
+    return Throughput(**{name: sum(each[name] for each in found) / len(found) for name in found[0]})
 
 
 def _begin(
-    job: Job, work: Work, share: tuple[int, int], seconds: float
+    job: Job, work: JobBatch, share: tuple[int, int], seconds: float
 ) -> tuple[Connection, ForkServerProcess]:
     ours, its = context.Pipe()
     process = context.Process(target=_try, args=(job, work, share, seconds, its))
@@ -162,13 +162,13 @@ def _answers(lines: list[Connection]) -> list[dict[str, float]]:
     return found
 
 
-def _try(job: Job, work: Work, share: tuple[int, int], seconds: float, line: Connection) -> None:
+def _try(job: Job, work: JobBatch, share: tuple[int, int], seconds: float, line: Connection) -> None:
     def meet() -> None:
         line.send(_READY)
         line.recv()
 
     end_with_parent()
-    take_share(*share)
+    set_worker_device(*share)
     tqdm.set_lock(threading.RLock())  # its own would outlive a process that is terminated
     with Path(os.devnull).open("w") as sys.stderr:  # no progress of a training that is none
         try:
@@ -179,7 +179,7 @@ def _try(job: Job, work: Work, share: tuple[int, int], seconds: float, line: Con
             line.send(f"{type(error).__name__}: {error}")
 
 
-def _trial(job: Job, work: Work, meet: Meet, seconds: float) -> Pace:
+def _trial(job: Job, work: JobBatch, meet: Barrier, seconds: float) -> Throughput:
     began = time.perf_counter()
     dataset = work.dataset()
     data = training_rows(job, dataset, work.folds)
@@ -191,7 +191,7 @@ def _trial(job: Job, work: Work, meet: Meet, seconds: float) -> Pace:
     start, trained = trial.run(seconds)
     schedule = job.member.schedule
     watched = schedule.held_out if isinstance(schedule, Plateau) and schedule.watch == "held_out" else 0
-    return Pace(
+    return Throughput(
         before + start, len(data.rows) * (1 - watched), trained, trial.predict(dataset, _PREDICTING * seconds)
     )
 
@@ -199,14 +199,14 @@ def _trial(job: Job, work: Work, meet: Meet, seconds: float) -> Pace:
 class _Trial:
     """A training that never ends by itself, and the prediction after it."""
 
-    def __init__(self, job: Job, work: Work, data: TrainingRows, meet: Meet) -> None:
+    def __init__(self, job: Job, work: JobBatch, data: Split, meet: Barrier) -> None:
         self.job, self.data, self.meet = job, data, meet
         self.member = job.member.model_copy(update={"epochs": _ENDLESS, "plain_epochs": 0})
-        self.choices = kept_in(work.workspace.choices)
+        self.choices = disk_cache(work.workspace.autotune)
         _, channels, height, width = data.images.shape
         self.network = create_network(self.member, job.task, (channels, height, width), with_weights=False)
         began = time.perf_counter()
-        self.execution = execution_for(self.member, self.network, data.images, self.choices)
+        self.compute_config = compute_config_for(self.member, self.network, data.images, self.choices)
         self.choosing = time.perf_counter() - began
 
     def run(self, seconds: float) -> tuple[float, float]:
@@ -222,12 +222,12 @@ class _Trial:
         more, trained = self._of(self._some(2 * _SAMPLE), seconds)
         return more + max(0.0, more - less) * (rows / _SAMPLE - 2), trained
 
-    def _some(self, rows: int) -> TrainingRows:
+    def _some(self, rows: int) -> Split:
         return self.data.take(np.arange(rows))
 
-    def _of(self, data: TrainingRows, seconds: float) -> tuple[float, float]:
-        watch = _Stopwatch(seconds, self.meet, self.execution)
-        with contextlib.suppress(_EnoughError):
+    def _of(self, data: Split, seconds: float) -> tuple[float, float]:
+        watch = _Stopwatch(seconds, self.meet, self.compute_config)
+        with contextlib.suppress(_StopAfterError):
             train(self.member, data, self.job.task, 0, self.job.label, None, watch, self.choices)
         images_a_step = len(data.rows) / math.ceil(len(data.rows) / self.member.batch_size)
         return max(0.0, watch.warm - _WARM_UP * watch.step), images_a_step / watch.step
@@ -236,9 +236,11 @@ class _Trial:
         """Images a second."""
         images, addends = dataset.train_pixels[:_IMAGES], dataset.train_addends
         given = None if addends is None else addends[:_IMAGES]
-        self.execution.place(self.network.model)
+        self.compute_config.to_device(self.network.model)
         measured = Normalisation.of(self.data.images[:_IMAGES], self.member.normalise)
-        predictor = Predictor(self.network, measured, self.execution, self.member.tta.shift, self.member.view)
+        predictor = Predictor(
+            self.network, measured, self.compute_config, self.member.tta.shift, self.member.view
+        )
         predictor.probabilities(images, given)
         self.meet()
         began, batches = time.perf_counter(), 0
@@ -248,7 +250,7 @@ class _Trial:
         return batches * len(images) / spent
 
 
-class _EnoughError(Exception):
+class _StopAfterError(Exception):
     """Ends a training that was tried."""
 
 
@@ -262,8 +264,8 @@ class _Stopwatch(Checkpoints):
         step: seconds a step took after that.
     """
 
-    def __init__(self, seconds: float, meet: Meet, execution: Execution) -> None:
-        self.seconds, self.meet, self.device = seconds, meet, execution.device
+    def __init__(self, seconds: float, meet: Barrier, compute_config: ComputeConfig) -> None:
+        self.seconds, self.meet, self.device = seconds, meet, compute_config.device
         self.steps, self.began, self.warm, self.step = 0, time.perf_counter(), 0.0, 0.0
 
     def read(self) -> dict[str, Any] | None:
@@ -289,8 +291,8 @@ class _Stopwatch(Checkpoints):
         Raises:
             _EnoughError: always.
         """
-        raise _EnoughError
+        raise _StopAfterError
 
     def _now(self) -> float:
-        wait_for(self.device)
+        synchronize(self.device)
         return time.perf_counter()

@@ -19,15 +19,22 @@ from softvote.data.dataset import Dataset
 from softvote.ensembling.predictions import Predictions, write_predictions
 from softvote.scheduling.job import Job
 from softvote.seeds import training_seed
-from softvote.storage.cache import Findings, remembered
-from softvote.storage.files import forget, read_json, sweep, write_json, write_text, written_whole
-from softvote.storage.fingerprints import key_of, sha256_of
+from softvote.storage.cache import Cache, memory_cache
+from softvote.storage.files import (
+    atomic_write,
+    read_json,
+    remove_if_exists,
+    remove_temp_files,
+    write_json,
+    write_text,
+)
+from softvote.storage.fingerprints import fingerprint, sha256_of
 from softvote.storage.git import git_state
 from softvote.training.glyphs import glyphs_of
 
 if TYPE_CHECKING:
     from softvote.training.checkpoint import Checkpoints
-    from softvote.training.rows import TrainingRows
+    from softvote.training.rows import Split
     from softvote.training.train import Trained
 
 
@@ -45,18 +52,18 @@ def run_job(
     folds: NDArray[np.int64],
     seconds: float = CHECKPOINT_SECONDS,
     keep: Callable[[bytes], None] | None = None,
-    findings: Findings = remembered,
+    cache: Cache = memory_cache,
 ) -> None:
     """Train the job if that is due, then predict; each leaves its files whole before the next begins.
 
     Args:
         seconds: between two checkpoints of a training.
         keep: given the content of each.
-        findings: keeps what was found fastest on this machine; left out, this process does.
+        cache: keeps what was found fastest on this machine; left out, this process does.
     """
-    sweep(job.folder.path)
+    remove_temp_files(job.folder.path)
     if job.state() == "train":
-        _train(job, dataset, folds, seconds, keep, findings)
+        _train(job, dataset, folds, seconds, keep, cache)
     _predict(job, dataset, folds)
 
 
@@ -66,7 +73,7 @@ def _train(
     folds: NDArray[np.int64],
     seconds: float,
     keep: Callable[[bytes], None] | None,
-    findings: Findings,
+    cache: Cache,
 ) -> None:
     from safetensors.torch import save
 
@@ -77,23 +84,25 @@ def _train(
     data = training_rows(job, dataset, folds)
     if job.source and job.member.glyphs_from:
         data = replace(data, glyphs=glyphs_of(job.source.folder, dataset, folds == job.fold))
-    seed = training_seed(job.identity["pipeline_seed"], job.member_name, job.fold, job.repeat)
+    seed = training_seed(job.inputs["pipeline_seed"], job.member_name, job.fold, job.repeat)
     source = job.source_weights()  # before they are read: if others come meanwhile, this one is due again
     start = load_weights(job.source.folder) if job.source and job.member.init_from else None
     checkpoints = _checkpoints(job, source, seconds, keep)
     started = time.perf_counter()
-    trained = train(job.member, data, job.task, seed, job.label, start, checkpoints, findings)
+    trained = train(job.member, data, job.task, seed, job.label, start, checkpoints, cache)
     # Epochs that a process which is gone has fed are in the log, not in this one's time.
     spent = max(time.perf_counter() - started, sum(epoch["seconds"] for epoch in trained.log))
-    predictor = Predictor(trained.network, trained.normalisation, trained.execution, view=job.member.view)
-    if trained.network.head.measures:
-        predictor = predictor.fitted(*_rows_of_fold(job, dataset, folds))
+    predictor = Predictor(
+        trained.network, trained.normalisation, trained.compute_config, view=job.member.view
+    )
+    if trained.network.head.needs_calibration:
+        predictor = predictor.calibrate(*_rows_of_fold(job, dataset, folds))
     for stale in (job.folder.scores, job.folder.recipe):
-        forget(stale)
+        remove_if_exists(stale)
     # Cloned, because tied weights share memory and the format refuses that.
     state = trained.network.model.state_dict()
     weights = {name: value.detach().cpu().contiguous().clone() for name, value in state.items()}
-    with written_whole(job.folder.weights) as temporary:
+    with atomic_write(job.folder.weights) as temporary:
         temporary.write_bytes(save(weights))
     write_text(job.folder.log, _log_csv(trained.log))
     write_json(job.folder.recipe, _recipe(job, trained, predictor.network.head.facts(), seed, spent, source))
@@ -109,21 +118,21 @@ def _checkpoints(
     from softvote.training.checkpoint import Checkpoints
 
     device = find_device()
-    key = key_of([job.training_key, source_weights, CHECKPOINT_VERSION, device])
+    key = fingerprint([job.training_fingerprint, source_weights, CHECKPOINT_VERSION, device])
     threads = torch.get_num_threads() if device == "cpu" else None  # elsewhere bits do not depend on them
     return Checkpoints(job.folder.checkpoint, key, seconds, keep, threads)
 
 
-def training_rows(job: Job, dataset: Dataset, folds: NDArray[np.int64]) -> TrainingRows:
+def training_rows(job: Job, dataset: Dataset, folds: NDArray[np.int64]) -> Split:
     """The rows of the training folds, and the extra ones after them."""
     import torch
 
-    from softvote.training.rows import TrainingRows
+    from softvote.training.rows import Split
 
     rows = np.flatnonzero(folds != job.fold)
     extra = job.extra(dataset) if job.extra else None
     if extra is None:
-        return TrainingRows(
+        return Split(
             torch.from_numpy(dataset.train_pixels[rows]), torch.from_numpy(dataset.train_values[rows]), rows
         )
     if job.member.extra_train and job.member.extra_train.alone:
@@ -131,7 +140,7 @@ def training_rows(job: Job, dataset: Dataset, folds: NDArray[np.int64]) -> Train
     more = np.arange(len(extra.values)) + len(folds)
     unknown = np.full((len(rows), job.task.hidden_digits or 0), -1)
     digits = None if extra.digits is None else np.concatenate([unknown, extra.digits])
-    return TrainingRows(
+    return Split(
         torch.from_numpy(np.concatenate([dataset.train_pixels[rows], extra.images])),
         torch.from_numpy(np.concatenate([dataset.train_values[rows], extra.values])),
         np.concatenate([rows, more]),
@@ -157,17 +166,17 @@ def _recipe(
     from softvote.compute.device import accelerator_name
 
     return {
-        "key": job.training_key,
+        "key": job.training_fingerprint,
         "member": job.member.model_dump(mode="json"),
-        "classes": job.identity["classes"],
+        "classes": job.inputs["classes"],
         "hidden_digits": job.task.hidden_digits,
         "addend": job.task.addend,
-        "image": job.identity["image"],
+        "image": job.inputs["image"],
         "mean": trained.normalisation.mean,
         "std": trained.normalisation.std,
         "head": head,
-        "execution": trained.execution.facts(),
-        "device": accelerator_name(trained.execution.device),
+        "execution": trained.compute_config.facts(),
+        "device": accelerator_name(trained.compute_config.device),
         "seed": seed,
         "images_an_epoch": trained.images_an_epoch,
         "seconds": round(seconds, 2),
@@ -176,7 +185,7 @@ def _recipe(
         "versions": {"softvote": __version__, "torch": str(torch.__version__), "commit": _commit()},
         "weights_sha256": sha256_of(job.folder.weights),
         "source_weights_sha256": source_weights,
-        "identity": job.identity,
+        "identity": job.inputs,
     }
 
 
@@ -204,7 +213,7 @@ def _predict(job: Job, dataset: Dataset, folds: NDArray[np.int64]) -> None:
 
     recipe, member = read_json(job.folder.recipe), job.member.model_dump(mode="json")
     if recipe["member"] != member:  # test-time shifts are no part of the training, but of what predicts
-        forget(job.folder.scores)  # first, so that what is stored is never of another recipe
+        remove_if_exists(job.folder.scores)  # first, so that what is stored is never of another recipe
         write_json(job.folder.recipe, recipe | {"member": member})
     rows = np.flatnonzero(folds == job.fold)
     predictor = load_predictor(job.folder)
@@ -213,4 +222,6 @@ def _predict(job: Job, dataset: Dataset, folds: NDArray[np.int64]) -> None:
         predictor.out_of_fold(*_rows_of_fold(job, dataset, folds)),
         predictor.probabilities(dataset.test_pixels, dataset.test_addends),
     )
-    write_predictions(job.folder, predictions, dataset.train_labels, job.task, {"key": job.prediction_key})
+    write_predictions(
+        job.folder, predictions, dataset.train_labels, job.task, {"key": job.prediction_fingerprint}
+    )

@@ -25,7 +25,7 @@ class Run:
     def folder(self) -> PipelineFolder:
         return self.workspace.pipeline(self.name)
 
-    def voter(self, name: str | None) -> str:
+    def resolve_name(self, name: str | None) -> str:
         """The member or ensemble of that name; without one, the ensemble.
 
         Raises:

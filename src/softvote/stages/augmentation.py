@@ -44,6 +44,6 @@ def run(run: Run, member_name: str | None = None) -> None:
         seed = augmentation_seed(training_seed(run.pipeline.seed, name, _FOLD), epoch)
         shown.append(change(images, rows, seed).round().clamp(0, 255).byte().numpy())
     titles = [[f"row {row}" for row in rows], *([f"epoch {epoch + 1}"] * _IMAGES for epoch in range(_EPOCHS))]
-    path = run.folder.voter(name).augmentation
+    path = run.folder.predictions(name).augmentation
     image_grid(path, shown, titles, f"{run.name}, {name}: {augment.engine} {augment.amounts()}")
     print(f"wrote {path}")

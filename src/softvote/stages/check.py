@@ -15,8 +15,8 @@ from softvote.errors import UserError
 from softvote.inference.network import Network, build_networks
 from softvote.models import count_parameters
 from softvote.reporting.tables import render
-from softvote.scheduling.engine import Work
-from softvote.scheduling.estimate import Forecast, forecast, in_words
+from softvote.scheduling.engine import JobBatch
+from softvote.scheduling.estimate import Forecast, forecast, format_duration
 from softvote.scheduling.job import Job
 from softvote.scheduling.planner import plan as plan_jobs
 from softvote.scheduling.worker import CHECKPOINT_SECONDS
@@ -108,10 +108,10 @@ def _times(name: str, foretold: Forecast | None) -> list[str]:
     """images/s, an epoch and a training, empty for a member that is done or cannot be trained."""
     if foretold is None:
         return []
-    if name not in foretold.paces:
+    if name not in foretold.throughputs:
         return ["", "", ""]
-    pace = foretold.paces[name]
-    return [f"{pace.trained:,.0f}", in_words(pace.epoch), in_words(foretold.longest(name))]
+    pace = foretold.throughputs[name]
+    return [f"{pace.trained:,.0f}", format_duration(pace.epoch), format_duration(foretold.longest(name))]
 
 
 def _time(run: Run, plan: Plan | None, due: list[Job], foretold: Forecast | None) -> list[str]:
@@ -124,7 +124,7 @@ def _time(run: Run, plan: Plan | None, due: list[Job], foretold: Forecast | None
         return ["time: not known; the nodes of a cluster are not tried from here"]
     if foretold.seconds is None:
         return ["time: not known, because not every member can be trained"]
-    return [f"time: about {in_words(foretold.seconds)} for what is due, {foretold.at_once} at once"]
+    return [f"time: about {format_duration(foretold.seconds)} for what is due, {foretold.at_once} at once"]
 
 
 def _forecast(plan: Plan, due: list[Job], networks: dict[str, Network]) -> Forecast | None:
@@ -132,7 +132,7 @@ def _forecast(plan: Plan, due: list[Job], networks: dict[str, Network]) -> Forec
     if not isinstance(spec, LocalEngine):
         return None
     competition, trainings = run.pipeline.competition, len(plan.jobs)
-    work = Work(run.workspace, competition, due, trainings, plan.folds, CHECKPOINT_SECONDS)
+    work = JobBatch(run.workspace, competition, due, trainings, plan.folds, CHECKPOINT_SECONDS)
     return forecast(work, networks, spec.workers)
 
 

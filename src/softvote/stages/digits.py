@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from softvote.data.dataset import Dataset
 from softvote.errors import UserError, one_of
-from softvote.reporting.plots import Reading, readings_sheet
+from softvote.reporting.plots import Reading, plot_digit_readings
 from softvote.scheduling.job import REFIT
 from softvote.seeds import derive_seed
 from softvote.stages import Run
@@ -49,12 +49,12 @@ def run(run: Run, member_name: str | None = None) -> None:
         f"{run.name}, {name}: {len(right):,} of {len(labels):,} sums right out of fold; "
         f"{len(some)} of them, and the surest {len(surest)} mistakes"
     )
-    path = run.folder.voter(name).digits
+    path = run.folder.predictions(name).digits
     named = {row: int(guess) for row, guess in zip(predictions.rows.tolist(), guesses, strict=True)}
     readings = [
         _read(predictor, dataset, row, named[row]) for row, predictor in _predictors(plan, name, rows)
     ]
-    readings_sheet(path, readings, _COLUMNS, heading)
+    plot_digit_readings(path, readings, _COLUMNS, heading)
     print(f"wrote {path}")
 
 

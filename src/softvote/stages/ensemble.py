@@ -6,12 +6,12 @@ from softvote.ensembling.comparison import choose_rule, compare, cross_fitted, f
 from softvote.ensembling.predictions import Predictions, read_predictions, score_from, write_predictions
 from softvote.ensembling.rules import RULES
 from softvote.ensembling.vote import soft_vote
-from softvote.errors import Problems
+from softvote.errors import ErrorCollector
 from softvote.reporting.comparison import render_table
 from softvote.scheduling.job import describe_jobs
 from softvote.stages import Run
 from softvote.stages.plan import WITHOUT_SCORE, Plan, make_plan
-from softvote.storage.files import forget, read_json, write_json, write_text
+from softvote.storage.files import read_json, remove_if_exists, write_json, write_text
 
 
 def run(run: Run) -> None:
@@ -22,7 +22,7 @@ def run(run: Run) -> None:
     """
     plan, name = make_plan(run), run.pipeline.ensemble.name
     _refuse_unfinished(plan)
-    folder = run.folder.voter(name)
+    folder = run.folder.predictions(name)
     if plan.is_current(name):
         print(f"ensemble: {folder.path} is there and unchanged")
     else:
@@ -39,7 +39,7 @@ def run(run: Run) -> None:
 
 
 def _refuse_unfinished(plan: Plan) -> None:
-    problems = Problems()
+    problems = ErrorCollector()
     for name in plan.run.pipeline.voters:
         due = [job for job in plan.jobs_of(name) if job.state() != "done"]
         if due:
@@ -52,7 +52,7 @@ def _refuse_unfinished(plan: Plan) -> None:
 
 def _vote(plan: Plan) -> None:
     ensemble, voters = plan.run.pipeline.ensemble, plan.run.pipeline.voters
-    members = [read_predictions(plan.run.folder.voter(name)) for name in voters]  # found current before
+    members = [read_predictions(plan.run.folder.predictions(name)) for name in voters]  # found current before
     rows, oof = members[0].rows, [member.oof for member in members]
     truth, fold_of_row = plan.dataset.train_labels[rows], plan.folds[rows]
     rules = dict(RULES)
@@ -64,8 +64,8 @@ def _vote(plan: Plan) -> None:
     voted = cross_fitted(rule, oof, truth, fold_of_row)
     assert voted is not None, "choose_rule refuses a fitted rule with one fold"
     test = soft_vote([member.test for member in members], weights, rule.space, voters)
-    folder = plan.run.folder.voter(ensemble.name)
-    forget(folder.scores)
+    folder = plan.run.folder.predictions(ensemble.name)
+    remove_if_exists(folder.scores)
     write_text(folder.comparison, render_table(table))
     chosen = {name: float(weight) for name, weight in zip(voters, weights, strict=True)}
     write_json(folder.vote, {"rule": rule.name, "space": rule.space, "weights": chosen})

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from softvote.ensembling.ensemble import Voter, composed
+from softvote.ensembling.ensemble import Ensemble, from_members
 from softvote.stages import Run
 from softvote.stages.plan import Plan, make_plan
 from softvote.storage.files import read_json
-from softvote.storage.fingerprints import key_of, sha256_of
+from softvote.storage.fingerprints import fingerprint, sha256_of
 from softvote.storage.paths import ExportFolder
 
 if TYPE_CHECKING:
@@ -34,11 +34,11 @@ def run(run: Run, voter: str | None = None, to: Path | None = None) -> None:
         UserError: no such voter, predictions that are not this pipeline's, or networks or a program
             that give other probabilities.
     """
-    name = run.voter(voter)
+    name = run.resolve_name(voter)
     plan = make_plan(run)
     plan.predictions(name)  # refuses what is not current before anything heavy is loaded
-    folder = run.folder.voter(name).export if to is None else ExportFolder(to)
-    key = key_of([EXPORT_VERSION, run.name, plan.key(name)])
+    folder = run.folder.predictions(name).export if to is None else ExportFolder(to)
+    key = fingerprint([EXPORT_VERSION, run.name, plan.key(name)])
     if _is_written(folder, key):
         print(f"export: {folder.path} is there and unchanged")
         return
@@ -60,9 +60,9 @@ def _is_written(folder: ExportFolder, key: str) -> bool:
     return facts.get("content") == [sha256_of(file) for file in folder.programs]
 
 
-def _voter(plan: Plan, name: str) -> Voter:
-    vote = None if name in plan.run.pipeline.members else plan.run.folder.voter(name)
-    return composed(name, vote, lambda member: [job.folder for job in plan.jobs_of(member)])
+def _voter(plan: Plan, name: str) -> Ensemble:
+    vote = None if name in plan.run.pipeline.members else plan.run.folder.predictions(name)
+    return from_members(name, vote, lambda member: [job.folder for job in plan.jobs_of(member)])
 
 
 def _check(plan: Plan, name: str) -> Check:
@@ -75,7 +75,7 @@ def _check(plan: Plan, name: str) -> Check:
     return Check(rows, np.ascontiguousarray(dataset.test_pixels[rows]), addends, stored[rows])
 
 
-def _tell(run: Run, voter: Voter, folder: ExportFolder, differences: dict[str, float], rows: int) -> None:
+def _tell(run: Run, voter: Ensemble, folder: ExportFolder, differences: dict[str, float], rows: int) -> None:
     networks = sum(len(member.folds) for member in voter.voting)
     how = f"{voter.rule} of " if voter.rule else ""
     print(f"{run.name}, {voter.name}: {how}{networks} networks, in float32")

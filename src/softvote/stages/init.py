@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from softvote.config.schema import NAME
-from softvote.data.layout import recognise
+from softvote.data.layout import detect_layout
 from softvote.errors import UserError
 from softvote.storage.files import write_text
 from softvote.storage.paths import Workspace
@@ -26,7 +26,7 @@ def run(root: Path, folder: Path, name: str | None, image: tuple[int, int] | Non
     path = workspace.pipelines / f"{name or competition}.yaml"
     if path.exists():
         raise UserError(f"{path}: is there already; remove it or pass --name")
-    text = recognise(folder, competition, image)
+    text = detect_layout(folder, competition, image)
     write_text(path, text)
     print(text, end="")
     print(f"wrote {path}; next: softvote check {path.stem}")

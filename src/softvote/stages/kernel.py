@@ -11,12 +11,12 @@ from softvote.data.dataset import Dataset, load_dataset
 from softvote.errors import UserError
 from softvote.kaggle.client import Client, KernelState, NoAnswerError, Pushed
 from softvote.kaggle.notebook import Mode, build_kernel
-from softvote.progress import wait_for
+from softvote.progress import poll
 from softvote.stages import Run
 from softvote.stages.plan import make_plan
-from softvote.stages.send import where_it_goes
-from softvote.stages.submit import written
-from softvote.storage.files import folder_written_whole
+from softvote.stages.send import kaggle_slug
+from softvote.stages.submit import build_submission
+from softvote.storage.files import atomic_directory
 from softvote.storage.fingerprints import sha256_of
 from softvote.storage.git import git_state
 from softvote.storage.paths import KernelFolder
@@ -47,7 +47,7 @@ def run(
         UserError: what cannot become a kernel, what Kaggle refuses, a kernel that failed, or one whose
             submission is not what it should be.
     """
-    slug, client = where_it_goes(run), None
+    slug, client = kaggle_slug(run), None
     if push or owner is None:
         client = Client()
         if owner not in (None, client.username):
@@ -56,7 +56,7 @@ def run(
                 "leave --owner out, or build without --push"
             )
         owner = client.username
-    name = run.voter(voter)
+    name = run.resolve_name(voter)
     if mode == "infer":
         make_plan(run).predictions(name)  # refuses networks that are not this pipeline's
     elif push:
@@ -79,7 +79,7 @@ def _list(folder: KernelFolder) -> None:
 
 
 def _run_there(run: Run, client: Client, folder: KernelFolder, mode: Mode, name: str) -> None:
-    local = written(run, name) if mode == "infer" else None  # first, because it may be refused
+    local = build_submission(run, name) if mode == "infer" else None  # first, because it may be refused
     if folder.dataset.is_dir():
         _push_dataset(client, folder)
     pushed = client.push_kernel(folder.code)
@@ -119,7 +119,7 @@ def _ended(client: Client, pushed: Pushed, mode: Mode) -> KernelState:
 
 
 def _wait(what: str, look: Callable[[], str], lasting: tuple[str, ...], patience: float) -> None:
-    state = wait_for(what, look, lasting, patience, passing=NoAnswerError)
+    state = poll(what, look, lasting, patience, passing=NoAnswerError)
     if state not in lasting:
         raise UserError(f"{what}: still {state} after {patience / 3600:g} h; look at it on Kaggle")
 
@@ -127,7 +127,7 @@ def _wait(what: str, look: Callable[[], str], lasting: tuple[str, ...], patience
 def _fetched(client: Client, folder: KernelFolder, pushed: Pushed) -> list[Path]:
     """All that the kernel left; the last is its log, if there is one."""
     files: list[Path] = []
-    with folder_written_whole(folder.output) as temporary:
+    with atomic_directory(folder.output) as temporary:
 
         def look() -> str:
             files[:] = client.kernel_output(pushed.ref, temporary)

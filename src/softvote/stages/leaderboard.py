@@ -11,7 +11,7 @@ from softvote.kaggle.client import Client
 from softvote.reporting.leaderboard import draw_board, render_board
 from softvote.stages import open_run
 from softvote.storage.paths import Workspace
-from softvote.tracking.comparison import join
+from softvote.tracking.comparison import join_ledger
 from softvote.tracking.leaderboard import read_leaderboard, write_leaderboard
 from softvote.tracking.ledger import Entry, read_ledger
 
@@ -32,7 +32,7 @@ def run(root: Path, fetch: bool) -> None:
         _fetch(workspace, competitions.values())
     shares = {name: competition.public_share for name, competition in competitions.items()}
     board = read_leaderboard(workspace.leaderboard)
-    rows = join(entries, board, shares)
+    rows = join_ledger(entries, board, shares)
     print(render_board(rows), end="")
     if draw_board(workspace.leaderboard_picture, rows):
         print(f"wrote {workspace.leaderboard_picture}")

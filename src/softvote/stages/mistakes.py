@@ -19,10 +19,10 @@ def run(run: Run, voter: str | None = None) -> None:
     Raises:
         UserError: no such voter, or one without predictions.
     """
-    name = run.voter(voter)
+    name = run.resolve_name(voter)
     plan = make_plan(run)
     predictions, dataset = plan.predictions(name), plan.dataset
-    folder, classes = run.folder.voter(name), run.pipeline.competition.classes
+    folder, classes = run.folder.predictions(name), run.pipeline.competition.classes
     labels, guesses = dataset.train_labels[predictions.rows], predictions.oof.argmax(axis=1)
     wrong = np.flatnonzero(guesses != labels)
     if len(wrong) == 0:

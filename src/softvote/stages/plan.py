@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 
 from softvote.data import folds
 from softvote.data.dataset import Dataset, load_dataset
-from softvote.ensembling.predictions import Predictions, are_whole, read_predictions
+from softvote.ensembling.predictions import Predictions, is_intact, read_predictions
 from softvote.errors import UserError
 from softvote.scheduling.job import Job
-from softvote.scheduling.planner import plan, voter_key
+from softvote.scheduling.planner import ensemble_fingerprint, plan
 from softvote.stages import Run
 from softvote.storage.files import read_json
 from softvote.task import Task
@@ -45,12 +45,12 @@ class Plan:
 
     def key(self, voter: str) -> str:
         """What the voter's predictions must have been made from."""
-        return voter_key(self.run.pipeline, self.jobs, voter)
+        return ensemble_fingerprint(self.run.pipeline, self.jobs, voter)
 
     def is_current(self, voter: str) -> bool:
         """Whether a member's or the ensemble's predictions on disk are whole and of this pipeline."""
-        folder = self.run.folder.voter(voter)
-        if read_json(folder.scores).get("key") != self.key(voter) or not are_whole(folder):
+        folder = self.run.folder.predictions(voter)
+        if read_json(folder.scores).get("key") != self.key(voter) or not is_intact(folder):
             return False
         if voter in self.run.pipeline.members:
             return True
@@ -62,7 +62,7 @@ class Plan:
         Raises:
             UserError: what lies there is not what the pipeline says now.
         """
-        folder = self.run.folder.voter(voter)
+        folder = self.run.folder.predictions(voter)
         if not self.is_current(voter):
             stage = "train" if voter in self.run.pipeline.members else "ensemble"
             raise UserError(
@@ -85,4 +85,6 @@ def make_plan(run: Run) -> Plan:
 
 def fold_origin(run: Run, dataset: Dataset) -> dict[str, Any]:
     """What the pipeline's fold table is made from."""
-    return folds.origin(dataset.train_labels, dataset.train_digest, run.pipeline.folds, run.pipeline.seed)
+    return folds.fold_inputs(
+        dataset.train_labels, dataset.train_fingerprint, run.pipeline.folds, run.pipeline.seed
+    )

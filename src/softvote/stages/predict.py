@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from softvote.data.inference_inputs import InputImages, read_given
-from softvote.ensembling.ensemble import Voter, voter_in
+from softvote.data.inference_inputs import InputImages, read_inputs
+from softvote.ensembling.ensemble import Ensemble, load_ensemble
 from softvote.errors import UserError
 from softvote.storage.files import read_json, write_text
 from softvote.storage.fingerprints import sha256_of
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Wanted:
+class PredictOptions:
     """What to say of which images.
 
     Attributes:
@@ -43,7 +43,7 @@ class Wanted:
     to: Path | None = None
 
 
-def run(model: Path, wanted: Wanted) -> None:
+def run(model: Path, wanted: PredictOptions) -> None:
     """Predict, and print or write one line an image: file, row in it (from 0), label, its probability.
 
     Args:
@@ -53,9 +53,9 @@ def run(model: Path, wanted: Wanted) -> None:
     Raises:
         UserError: no such model, or every problem of the images, one line each.
     """
-    signature, probabilities_of = _opened(model)
+    signature, probabilities_of = _load(model)
     image = signature.image.model_copy(update={"resize": wanted.resize})
-    given = read_given(wanted.images, image, signature.addend, wanted.addend)
+    given = read_inputs(wanted.images, image, signature.addend, wanted.addend)
     found = [probabilities_of(each.pixels, each.addends) for each in given]
     text = _table(given, found, signature.classes, wanted.probabilities)
     if wanted.to is None:
@@ -65,31 +65,31 @@ def run(model: Path, wanted: Wanted) -> None:
     print(f"wrote {wanted.to}  {sum(map(len, found)):,} rows")
 
 
-def _opened(model: Path) -> tuple[Signature, Predict]:
-    found = _found(model)
+def _load(model: Path) -> tuple[Signature, Predict]:
+    found = _predict(model)
 
     from softvote.compute.device import find_device
-    from softvote.export.program import create_program, open_program, runs_here
+    from softvote.export.program import as_predict_fn, create_module, load_exported
 
     if isinstance(found, Path):
-        return open_program(found)
-    program, signature = create_program(found, find_device())
-    return signature, runs_here(program)
+        return load_exported(found)
+    program, signature = create_module(found, find_device())
+    return signature, as_predict_fn(program)
 
 
-def _found(model: Path) -> Path | Voter:
+def _predict(model: Path) -> Path | Ensemble:
     """The file of a program, or the voter whose folder this is; torch is not needed to say no."""
     if model.is_dir():
         programs = [path for path in ExportFolder(model).programs if path.is_file()]
-        return _intact(programs[0]) if programs else voter_in(model)
+        return _is_intact(programs[0]) if programs else load_ensemble(model)
     if not model.exists():
         raise UserError(f"{model}: no such model; make one with: softvote export PIPELINE")
     if model.suffix not in (".pt2", ".onnx"):
         raise UserError(f"{model}: is no model; name a program.pt2, a program.onnx or a folder of models/")
-    return _intact(model)
+    return _is_intact(model)
 
 
-def _intact(program: Path) -> Path:
+def _is_intact(program: Path) -> Path:
     """The program, if it is what was written with the facts beside it; without them nothing is known.
 
     Raises:

@@ -7,16 +7,16 @@ from pathlib import Path
 
 from softvote.errors import UserError
 from softvote.kaggle.client import Client, NoAnswerError, Submission
-from softvote.progress import wait_for
+from softvote.progress import poll
 from softvote.stages import Run
-from softvote.tracking.ledger import Entry, enter_ref, read_ledger
-from softvote.tracking.submission_message import described, sha256_in
+from softvote.tracking.ledger import Entry, read_ledger, record_submission_id
+from softvote.tracking.submission_message import parse_sha256, submission_message
 
 _PATIENCE = 20 * 60.0  # seconds; a score is there within a minute as a rule
 
 
 @dataclass(frozen=True)
-class Sending:
+class SendOptions:
     """How to send.
 
     Attributes:
@@ -28,7 +28,7 @@ class Sending:
     wait: bool = True
 
 
-def where_it_goes(run: Run) -> str:
+def kaggle_slug(run: Run) -> str:
     """What Kaggle calls the competition.
 
     Raises:
@@ -48,7 +48,7 @@ def where_it_goes(run: Run) -> str:
     return competition.kaggle
 
 
-def send(run: Run, entry: Entry, file: Path, how: Sending) -> None:
+def send(run: Run, entry: Entry, file: Path, how: SendOptions) -> None:
     """Send a submission once, note Kaggle's number for it in the ledger, and wait for its score.
 
     Args:
@@ -58,7 +58,7 @@ def send(run: Run, entry: Entry, file: Path, how: Sending) -> None:
         UserError: it was sent before, no submissions are left today, or what Kaggle refuses; or it was
             sent, and its score is an error, cannot be asked for, or was not waited for (Ctrl-C).
     """
-    slug = where_it_goes(run)
+    slug = kaggle_slug(run)
     if not how.again:
         _refuse_repetition(run, entry)
     client = Client()
@@ -68,9 +68,9 @@ def send(run: Run, entry: Entry, file: Path, how: Sending) -> None:
         raise UserError(
             f"{slug}: {quota.today} submissions were sent today and none is left; {quota.resets()}"
         )
-    ref = client.submit(slug, file, described(entry))
+    ref = client.submit(slug, file, submission_message(entry))
     print(f"sent {file} to {slug} as {ref}; {quota.left - 1} more may be sent today", flush=True)
-    enter_ref(run.workspace.ledger, entry, ref)
+    record_submission_id(run.workspace.ledger, entry, ref)
     if how.wait:
         _show(client, slug, ref)
 
@@ -85,11 +85,11 @@ def _refuse_repetition(run: Run, entry: Entry) -> None:
         _refuse(entry, sent[-1].ref, f"from {sent[-1].pipeline}")
 
 
-def _refuse_what_kaggle_has(run: Run, entry: Entry, board: list[Submission], how: Sending) -> None:
+def _refuse_what_kaggle_has(run: Run, entry: Entry, board: list[Submission], how: SendOptions) -> None:
     """A file may have been sent from another computer, or its answer lost on the way; Kaggle knows."""
-    same = [old for old in board if sha256_in(old.description) == entry.sha256]
+    same = [old for old in board if parse_sha256(old.description) == entry.sha256]
     if same and not how.again:
-        enter_ref(run.workspace.ledger, entry, same[0].ref)
+        record_submission_id(run.workspace.ledger, entry, same[0].ref)
         _refuse(entry, same[0].ref, f"at {same[0].time}, which the ledger now knows")
 
 
@@ -102,7 +102,7 @@ def _refuse(entry: Entry, ref: int | None, when: str) -> None:
 
 def _show(client: Client, slug: str, ref: int) -> None:
     """Wait until the submission is scored, and say what came of it."""
-    found = _judged(client, slug, ref)
+    found = _wait_for_score(client, slug, ref)
     if found is None:
         print(f"{ref} was sent and is not scored yet; look later with: make leaderboard")
         return
@@ -113,7 +113,7 @@ def _show(client: Client, slug: str, ref: int) -> None:
     print(f"{slug}: {told or 'no score'}; compare with: make leaderboard")
 
 
-def _judged(client: Client, slug: str, ref: int) -> Submission | None:
+def _wait_for_score(client: Client, slug: str, ref: int) -> Submission | None:
     """The submission once Kaggle has scored it or failed to; None if that takes too long."""
     found: list[Submission] = []
 
@@ -124,7 +124,7 @@ def _judged(client: Client, slug: str, ref: int) -> Submission | None:
     sent = f"{ref} was sent, and nothing more is to be done; see its score with make leaderboard"
     lasting = ("complete", "error")
     try:
-        state = wait_for(f"score of {ref}", look, lasting, _PATIENCE, passing=NoAnswerError)
+        state = poll(f"score of {ref}", look, lasting, _PATIENCE, passing=NoAnswerError)
     except KeyboardInterrupt:
         raise KeyboardInterrupt(f"stopped waiting; {sent}") from None
     except UserError as error:

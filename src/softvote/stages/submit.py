@@ -15,7 +15,7 @@ from softvote.metrics.scores import accuracy
 from softvote.reporting.tables import render
 from softvote.stages import Run
 from softvote.stages.plan import Plan, make_plan
-from softvote.stages.send import Sending, send, where_it_goes
+from softvote.stages.send import SendOptions, kaggle_slug, send
 from softvote.storage.files import read_json
 from softvote.storage.fingerprints import sha256_of
 from softvote.storage.git import git_state
@@ -23,7 +23,7 @@ from softvote.tracking.ledger import REFIT_BESIDE, Entry, append_entry
 from softvote.tracking.submission import submission_text, write_submission
 
 
-def run(run: Run, voter: str | None = None, sending: Sending | None = None) -> None:
+def run(run: Run, voter: str | None = None, sending: SendOptions | None = None) -> None:
     """Write the submission of the ensemble, or of one member, and enter it in the ledger.
 
     Args:
@@ -34,10 +34,10 @@ def run(run: Run, voter: str | None = None, sending: Sending | None = None) -> N
         UserError: no such voter, predictions that are not this pipeline's, a damaged ledger, or a
             submission that would not have the form of sample_submission; or what cannot be sent.
     """
-    name = run.voter(voter)
+    name = run.resolve_name(voter)
     if sending is not None:
-        where_it_goes(run)  # what can never be sent is told before anything is written
-    entry, path = written(run, name)
+        kaggle_slug(run)  # what can never be sent is told before anything is written
+    entry, path = build_submission(run, name)
     added = append_entry(run.workspace.ledger, entry)
     _show(entry)
     print(f"wrote {path}")
@@ -46,7 +46,7 @@ def run(run: Run, voter: str | None = None, sending: Sending | None = None) -> N
         send(run, entry, path, sending)
 
 
-def written(run: Run, name: str) -> tuple[Entry, Path]:
+def build_submission(run: Run, name: str) -> tuple[Entry, Path]:
     """Write a voter's submission; its row for the ledger, which is not entered yet, and the file.
 
     Raises:
@@ -77,7 +77,7 @@ def write_labels(run: Run, dataset: Dataset, test: NDArray[np.float32]) -> Path:
 
 
 def _entry(run: Run, name: str, path: Path, test_rows: int, solution: float | None) -> Entry:
-    folder = run.folder.voter(name)
+    folder = run.folder.predictions(name)
     chosen = read_json(folder.vote) if name == run.pipeline.ensemble.name else {}
     scores = read_json(folder.scores)
     cv, squared_error = score_from(scores["accuracy"]), None

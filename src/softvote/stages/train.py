@@ -6,18 +6,18 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from softvote.ensembling.predictions import joined, read_predictions, score_from, write_predictions
-from softvote.errors import Problems, UserError, one_of
+from softvote.ensembling.predictions import merge_folds, read_predictions, score_from, write_predictions
+from softvote.errors import ErrorCollector, UserError, one_of
 from softvote.metrics.scores import Score
 from softvote.reporting.tables import render
 from softvote.scheduling import create_engine
-from softvote.scheduling.engine import Left, Work
+from softvote.scheduling.engine import JobBatch, Unfinished
 from softvote.scheduling.job import Job, describe_jobs
 from softvote.scheduling.worker import CHECKPOINT_SECONDS
 from softvote.stages import Run
 from softvote.stages.plan import WITHOUT_SCORE, Plan, make_plan
 from softvote.storage.files import read_json
-from softvote.storage.locks import alone
+from softvote.storage.locks import file_lock
 
 
 def run(
@@ -42,8 +42,8 @@ def run(
     plan = make_plan(run)
     chosen = _chosen(plan, members, only_folds)
     due = [job for job in chosen if job.state() != "done"]
-    _refuse_groundless(due)
-    _tell(chosen, due)
+    check_dependencies(due)
+    print_status(chosen, due)
     left = _done(plan, due, checkpoint_seconds, deadline) if due else []
     for each in left:
         if each.kind == "busy":
@@ -54,18 +54,18 @@ def run(
         raise UserError("\n".join(failed))
 
 
-def _done(plan: Plan, due: list[Job], checkpoint_seconds: float, deadline: float) -> list[Left]:
+def _done(plan: Plan, due: list[Job], checkpoint_seconds: float, deadline: float) -> list[Unfinished]:
     """Do what is due; what was left."""
     run = plan.run
     engine = create_engine(run.pipeline.engine)
-    _refuse_late_failures(plan, due)
+    preflight(plan, due)
     competition, trainings = run.pipeline.competition, len(plan.jobs)
-    work = Work(run.workspace, competition, due, trainings, plan.folds, checkpoint_seconds, deadline)
+    work = JobBatch(run.workspace, competition, due, trainings, plan.folds, checkpoint_seconds, deadline)
     return engine(work)
 
 
 def _chosen(plan: Plan, members: Sequence[str], only_folds: Sequence[int]) -> list[Job]:
-    run, problems = plan.run, Problems()
+    run, problems = plan.run, ErrorCollector()
     for name in members:
         if name not in run.pipeline.members:
             problems.add("--member", f"no member '{name}'; {one_of(list(run.pipeline.members), name)}")
@@ -82,9 +82,9 @@ def _chosen(plan: Plan, members: Sequence[str], only_folds: Sequence[int]) -> li
     ]
 
 
-def _refuse_groundless(due: list[Job]) -> None:
+def check_dependencies(due: list[Job]) -> None:
     """Jobs that start from a training which is neither there nor to come."""
-    problems = Problems()
+    problems = ErrorCollector()
     for job in due:
         if job.source and job.source not in due and not job.is_ready():
             problems.add(
@@ -95,17 +95,17 @@ def _refuse_groundless(due: list[Job]) -> None:
     problems.raise_any()
 
 
-def _refuse_late_failures(plan: Plan, due: list[Job]) -> None:
+def preflight(plan: Plan, due: list[Job]) -> None:
     """Build every network and read all extra rows once, before the first hour of training is spent."""
     from softvote.inference.network import build_networks
 
     build_networks(plan.run.pipeline, sorted({job.member_name for job in due}), with_weights=True)
-    readers = {job.identity["extra_train"]: job.extra for job in due if job.extra}
+    readers = {job.inputs["extra_train"]: job.extra for job in due if job.extra}
     for read in readers.values():
         read(plan.dataset)
 
 
-def _tell(chosen: list[Job], due: list[Job]) -> None:
+def print_status(chosen: list[Job], due: list[Job]) -> None:
     """What is done and what will be, with the reason, a line each."""
     done = len(chosen) - len(due)
     if done:
@@ -144,10 +144,13 @@ def _finish_members(plan: Plan) -> None:
 
 def _finish_member(plan: Plan, name: str, jobs: list[Job]) -> dict[str, Any]:
     """Put a member's folds together unless they are; its scores."""
-    folder = plan.run.folder.voter(name)
-    with alone(folder.scores):  # of two runs that share the work, both come here at the end
+    folder = plan.run.folder.predictions(name)
+    with file_lock(folder.scores):  # of two runs that share the work, both come here at the end
         if not plan.is_current(name):
-            predictions, key = joined([read_predictions(job.folder) for job in jobs]), {"key": plan.key(name)}
+            predictions, key = (
+                merge_folds([read_predictions(job.folder) for job in jobs]),
+                {"key": plan.key(name)},
+            )
             write_predictions(folder, predictions, plan.dataset.train_labels, plan.task, key)
         return read_json(folder.scores)
 

@@ -8,56 +8,56 @@ from pathlib import Path
 from typing import Any
 
 from softvote.storage.files import read_json, write_json
-from softvote.storage.fingerprints import key_of
-from softvote.storage.locks import alone
+from softvote.storage.fingerprints import fingerprint
+from softvote.storage.locks import file_lock
 
-Facts = dict[str, Any]
+JsonObject = dict[str, Any]
 """Anything JSON can hold."""
 
 
-Finder = Callable[[], Facts]
+Compute = Callable[[], JsonObject]
 
 
-Findings = Callable[[Facts, Finder], Facts]
+Cache = Callable[[JsonObject, Compute], JsonObject]
 """(what a finding depends on, how to find it) -> the finding; whoever finds first decides for all."""
 
 
-def kept_in(folder: Path) -> Findings:
+def disk_cache(folder: Path) -> Cache:
     """Findings on disk, a file each. One process looks while others that want the same wait for it.
 
     A damaged file counts as none. What is returned raises a UserError where the folder cannot be written.
     """
-    return functools.partial(_find_once, folder)
+    return functools.partial(_compute_once, folder)
 
 
-def look_up(folder: Path, facts: Facts) -> Facts | None:
-    """What `kept_in` left for these facts; None where there is nothing, or it is damaged."""
+def get_cached(folder: Path, facts: JsonObject) -> JsonObject | None:
+    """What `disk_cache` left for these facts; None where there is nothing, or it is damaged."""
     kept = read_json(_path(folder, facts))
-    found: Facts | None = kept.get("found")
-    return found if kept.get("digest") == key_of([facts, found]) else None
+    found: JsonObject | None = kept.get("found")
+    return found if kept.get("digest") == fingerprint([facts, found]) else None
 
 
-def _find_once(folder: Path, facts: Facts, find: Finder) -> Facts:
-    if (known := look_up(folder, facts)) is not None:
+def _compute_once(folder: Path, facts: JsonObject, find: Compute) -> JsonObject:
+    if (known := get_cached(folder, facts)) is not None:
         return known
     path = _path(folder, facts)
-    with alone(path):
-        if (known := look_up(folder, facts)) is None:  # found by the one we waited for, perhaps
+    with file_lock(path):
+        if (known := get_cached(folder, facts)) is None:  # found by the one we waited for, perhaps
             known = find()
-            write_json(path, {"of": facts, "found": known, "digest": key_of([facts, known])})
+            write_json(path, {"of": facts, "found": known, "digest": fingerprint([facts, known])})
         return known
 
 
-def _path(folder: Path, facts: Facts) -> Path:
-    return folder / f"{key_of(facts)}.json"
+def _path(folder: Path, facts: JsonObject) -> Path:
+    return folder / f"{fingerprint(facts)}.json"
 
 
-_remembered: dict[str, Facts] = {}
+_in_memory: dict[str, JsonObject] = {}
 
 
-def remembered(facts: Facts, find: Finder) -> Facts:
+def memory_cache(facts: JsonObject, find: Compute) -> JsonObject:
     """Findings of this process alone."""
-    key = key_of(facts)
-    if key not in _remembered:
-        _remembered[key] = find()
-    return _remembered[key]
+    key = fingerprint(facts)
+    if key not in _in_memory:
+        _in_memory[key] = find()
+    return _in_memory[key]

@@ -10,17 +10,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from softvote.errors import Problems, cell
+from softvote.errors import ErrorCollector, cell
 from softvote.storage.files import write_text
 
-Record = dict[str, str]
+CsvRecord = dict[str, str]
 
 
-Reader = Callable[[str], Any]
+CellParser = Callable[[str], Any]
 
 
 @dataclass(frozen=True)
-class Form:
+class CsvSchema:
     """What a CSV file of ours holds.
 
     Attributes:
@@ -29,11 +29,11 @@ class Form:
         newer: columns that files written before they were thought of have not; empty there.
     """
 
-    readers: Mapping[str, Reader]
+    readers: Mapping[str, CellParser]
     remedy: str
     newer: tuple[str, ...] = ()
 
-    def read(self, path: Path) -> list[Record]:
+    def read(self, path: Path) -> list[CsvRecord]:
         """The rows as text, every cell known to be readable; none where there is no file.
 
         Raises:
@@ -41,7 +41,7 @@ class Form:
         """
         if not path.exists():
             return []
-        lines, problems = list[tuple[int, list[str]]](), Problems()
+        lines, problems = list[tuple[int, list[str]]](), ErrorCollector()
         try:
             lines = list(_numbered(path.read_bytes().decode()))
         except (OSError, UnicodeDecodeError, csv.Error) as error:
@@ -52,7 +52,7 @@ class Form:
         missing = dict.fromkeys(set(self.readers) - set(lines[0][1]), "")
         return [missing | dict(zip(lines[0][1], texts, strict=True)) for _, texts in lines[1:]]
 
-    def write(self, path: Path, records: Iterable[Record]) -> None:
+    def write(self, path: Path, records: Iterable[CsvRecord]) -> None:
         """Replace the file, whole or not at all.
 
         Raises:
@@ -64,7 +64,7 @@ class Form:
         writer.writerows(records)
         write_text(path, buffer.getvalue())
 
-    def values(self, record: Record) -> dict[str, Any]:
+    def values(self, record: CsvRecord) -> dict[str, Any]:
         """A record's texts as values.
 
         Raises:
@@ -72,7 +72,7 @@ class Form:
         """
         return {column: read(record[column]) for column, read in self.readers.items()}
 
-    def _check(self, lines: list[tuple[int, list[str]]], problems: Problems, path: Path) -> None:
+    def _check(self, lines: list[tuple[int, list[str]]], problems: ErrorCollector, path: Path) -> None:
         columns = list(self.readers)
         if lines:  # those that are there of the newer ones
             columns = [name for name in columns if name not in self.newer or name in lines[0][1]]
@@ -95,7 +95,7 @@ class Form:
         return True
 
 
-def as_text(value: object) -> str:
+def format_cell(value: object) -> str:
     """A value as a cell: nothing for None, true or false, six decimals, words of a tuple."""
     if value is None:
         return ""
@@ -106,7 +106,7 @@ def as_text(value: object) -> str:
     return " ".join(value) if isinstance(value, tuple) else str(value)
 
 
-def finite(text: str) -> float:
+def parse_finite(text: str) -> float:
     """A number that is neither nan nor infinite.
 
     Raises:
@@ -117,8 +117,8 @@ def finite(text: str) -> float:
     return float(text)
 
 
-def truth(text: str) -> bool:
-    """What `as_text` wrote of a bool.
+def parse_bool(text: str) -> bool:
+    """What `format_cell` wrote of a bool.
 
     Raises:
         ValueError: neither true nor false.
@@ -128,7 +128,7 @@ def truth(text: str) -> bool:
     return text == "true"
 
 
-def optional(read: Reader) -> Reader:
+def optional(read: CellParser) -> CellParser:
     """A reader to which an empty cell is None."""
     return lambda text: read(text) if text else None
 

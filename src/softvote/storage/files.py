@@ -15,7 +15,7 @@ from softvote.errors import UserError
 
 
 @contextlib.contextmanager
-def written_whole(path: Path) -> Iterator[Path]:
+def atomic_write(path: Path) -> Iterator[Path]:
     """A temporary name to write to, renamed to `path` when the block ends well, else removed.
 
     The temporary name keeps the suffix, because numpy and matplotlib go by it.
@@ -61,7 +61,7 @@ def _is_running(process: int) -> bool:
 
 def write_text(path: Path, text: str) -> None:
     """Write UTF-8 text whole or not at all, with the line ends it has."""
-    with written_whole(path) as temporary:
+    with atomic_write(path) as temporary:
         temporary.write_text(text, encoding="utf-8", newline="")
 
 
@@ -81,7 +81,7 @@ def read_json(path: Path) -> dict[str, Any]:
     return facts if isinstance(facts, dict) else {}
 
 
-def forget(path: Path) -> None:
+def remove_if_exists(path: Path) -> None:
     """Remove a file that marks work as done, if it is there, before the work is done again."""
     try:
         path.unlink(missing_ok=True)
@@ -89,10 +89,10 @@ def forget(path: Path) -> None:
         raise UserError(f"{path}: cannot be removed ({error.strerror})") from None
 
 
-def sweep(folder: Path) -> None:
+def remove_temp_files(folder: Path) -> None:
     """Remove all that is half-written in a folder that no other process writes to."""
     for temporary in folder.glob(".*.tmp*"):
-        forget(temporary)
+        remove_if_exists(temporary)
 
 
 def remove_folder(path: Path) -> None:
@@ -106,7 +106,7 @@ def remove_folder(path: Path) -> None:
 
 
 @contextlib.contextmanager
-def folder_written_whole(path: Path) -> Iterator[Path]:
+def atomic_directory(path: Path) -> Iterator[Path]:
     """A temporary folder, renamed to `path` (which must not exist) when the block ends well."""
     temporary = _temporary(path, os.getpid())
     shutil.rmtree(temporary, ignore_errors=True)

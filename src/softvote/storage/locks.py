@@ -11,7 +11,7 @@ from softvote.errors import UserError
 
 
 @contextlib.contextmanager
-def claimed(lock: Path) -> Iterator[bool]:
+def try_lock(lock: Path) -> Iterator[bool]:
     """Whether this process holds `lock`; the system frees it when the process ends, however it ends."""
     try:
         lock.parent.mkdir(parents=True, exist_ok=True)
@@ -28,7 +28,7 @@ def claimed(lock: Path) -> Iterator[bool]:
 
 
 @contextlib.contextmanager
-def alone(path: Path) -> Iterator[None]:
+def file_lock(path: Path) -> Iterator[None]:
     """Wait until no other process writes; the system frees the lock when a process ends, however it ends.
 
     Raises:

@@ -31,12 +31,12 @@ class Workspace:
         return self.models / ".cache"
 
     @property
-    def choices(self) -> Path:
+    def autotune(self) -> Path:
         """In which precision and memory format networks run on this machine."""
         return self.cache / "choices"
 
     @property
-    def paces(self) -> Path:
+    def throughputs(self) -> Path:
         """How fast members train on this machine."""
         return self.cache / "paces"
 
@@ -92,12 +92,12 @@ class PipelineFolder:
         """What the folds were made from."""
         return self.path / "folds.json"
 
-    def voter(self, name: str) -> VoterFolder:
-        return VoterFolder(self.path / name)
+    def predictions(self, name: str) -> PredictionsFolder:
+        return PredictionsFolder(self.path / name)
 
 
 @dataclass(frozen=True)
-class VoterFolder:
+class PredictionsFolder:
     """`models/<pipeline>/<member or ensemble>/`: what anything that predicts leaves behind.
 
     A single member, one fold of it and an ensemble hold the same three files, so that each of them
@@ -165,7 +165,7 @@ class VoterFolder:
 
 
 @dataclass(frozen=True)
-class FoldFolder(VoterFolder):
+class FoldFolder(PredictionsFolder):
     """`models/<pipeline>/<member>/fold<k>/`: one training; prediction needs nothing else.
 
     Of further repeats it is `fold<k>-repeat<r>/`, and `refit/` of a training that left no fold out.

@@ -9,14 +9,14 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from softvote.kaggle.client import Submission
-from softvote.metrics.scores import Difference, Score, share_of
+from softvote.metrics.scores import Difference, Score, score_of_proportion
 from softvote.tracking.ledger import Entry
-from softvote.tracking.submission_message import sha256_in
+from softvote.tracking.submission_message import parse_sha256
 
-Verdict = Literal["chance", "higher than chance explains", "lower than chance explains"]
+LeaderboardVerdict = Literal["chance", "higher than chance explains", "lower than chance explains"]
 
 
-_VERDICTS: dict[str, Verdict] = {
+_VERDICTS: dict[str, LeaderboardVerdict] = {
     "noise": "chance",
     "better": "higher than chance explains",
     "worse": "lower than chance explains",
@@ -31,7 +31,7 @@ def recency(submission: Submission) -> tuple[str, int]:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Row:
+class LeaderboardRow:
     """A file of the ledger, and what became of it.
 
     Attributes:
@@ -71,7 +71,7 @@ class Row:
         return Difference(score.value - self.cv.value, error, score.rows)
 
     @property
-    def verdict(self) -> Verdict | None:
+    def verdict(self) -> LeaderboardVerdict | None:
         """`chance` unless the difference is more than two of its standard errors."""
         return None if self.difference is None else _VERDICTS[self.difference.verdict]
 
@@ -88,7 +88,7 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Comparison:
+class LeaderboardComparison:
     """One competition's files.
 
     Attributes:
@@ -98,11 +98,11 @@ class Comparison:
     """
 
     competition: str
-    rows: list[Row]
+    rows: list[LeaderboardRow]
     unknown: int
 
     @property
-    def scored(self) -> list[Row]:
+    def scored(self) -> list[LeaderboardRow]:
         return [row for row in self.rows if row.leaderboard is not None]
 
     @property
@@ -120,11 +120,11 @@ class Comparison:
         return float(spearmanr(ours, theirs).statistic)
 
 
-def join(
+def join_ledger(
     entries: Sequence[Entry],
     board: Iterable[tuple[str, Submission]],
     public_shares: Mapping[str, float],
-) -> list[Comparison]:
+) -> list[LeaderboardComparison]:
     """Find the submission of each file in the ledger: by its ref, else by the sha256 it was described with.
 
     A file is a pipeline's sha256. Entered or sent several times it is one row; its newest entry counts.
@@ -151,14 +151,14 @@ def join(
 
 def _comparison(
     name: str, entries: Sequence[Entry], submissions: Sequence[Submission], public_share: float
-) -> Comparison:
+) -> LeaderboardComparison:
     newest = {(entry.pipeline, entry.sha256): entry for entry in entries}.values()
     sent = _by_file(entries, submissions)
     rows = [_row(entry, sent.get(entry.sha256, []), public_share) for entry in newest]
     rows.sort(key=lambda row: -row.cv.value)
     known = {entry.sha256 for entry in entries}
     unknown = sum(len(each) for sha256, each in sent.items() if sha256 not in known)
-    return Comparison(name, _ranked(rows), unknown)
+    return LeaderboardComparison(name, _ranked(rows), unknown)
 
 
 def _by_file(
@@ -168,17 +168,17 @@ def _by_file(
     entered = {entry.ref: entry.sha256 for entry in entries if entry.ref is not None}
     sent = defaultdict[str | None, list[Submission]](list)
     for submission in submissions:
-        sent[entered.get(submission.ref) or sha256_in(submission.description)].append(submission)
+        sent[entered.get(submission.ref) or parse_sha256(submission.description)].append(submission)
     return sent
 
 
-def _row(entry: Entry, submissions: Sequence[Submission], public_share: float) -> Row:
+def _row(entry: Entry, submissions: Sequence[Submission], public_share: float) -> LeaderboardRow:
     rows = entry.test_rows
     behind_public = max(1, round(rows * public_share))
     behind_private = max(1, rows - behind_public) if public_share < 1 else rows
     submission = max(submissions, key=lambda each: (_is_scored(each), *recency(each)), default=None)
     scored = submission if submission is not None and submission.status == "complete" else None
-    return Row(
+    return LeaderboardRow(
         entry=entry,
         submission=submission,
         public=None if scored is None else _score(scored.public, behind_public),
@@ -192,13 +192,13 @@ def _is_scored(submission: Submission) -> bool:
 
 
 def _score(share: float | None, rows: int) -> Score | None:
-    return None if share is None else share_of(share, rows)
+    return None if share is None else score_of_proportion(share, rows)
 
 
-def _ranked(rows: Sequence[Row]) -> list[Row]:
+def _ranked(rows: Sequence[LeaderboardRow]) -> list[LeaderboardRow]:
     scores = [(row.cv.value, row.leaderboard.value) for row in rows if row.leaderboard is not None]
 
-    def ranked(row: Row) -> Row:
+    def ranked(row: LeaderboardRow) -> LeaderboardRow:
         if row.leaderboard is None:
             return row
         by_cv, by_leaderboard = row.cv.value, row.leaderboard.value

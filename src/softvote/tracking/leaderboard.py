@@ -7,10 +7,10 @@ from dataclasses import fields
 from pathlib import Path
 from typing import get_args
 
-from softvote.errors import Problems
+from softvote.errors import ErrorCollector
 from softvote.kaggle.client import Status, Submission
-from softvote.storage.csv_store import Form, Reader, as_text, finite, optional
-from softvote.storage.locks import alone
+from softvote.storage.csv_store import CellParser, CsvSchema, format_cell, optional, parse_finite
+from softvote.storage.locks import file_lock
 from softvote.tracking.comparison import recency
 
 
@@ -21,15 +21,15 @@ def _status(text: str) -> str:
 
 
 def _share(text: str) -> float:
-    if not 0 <= finite(text) <= 1:
+    if not 0 <= parse_finite(text) <= 1:
         raise ValueError(text)
-    return finite(text)
+    return parse_finite(text)
 
 
-COLUMNS = ["competition", *(column.name for column in fields(Submission))]
+LEADERBOARD_COLUMNS = ["competition", *(column.name for column in fields(Submission))]
 
 
-_READERS: dict[str, Reader] = {
+_READERS: dict[str, CellParser] = {
     "ref": int,
     "status": _status,
     "public": optional(_share),
@@ -37,8 +37,8 @@ _READERS: dict[str, Reader] = {
 }
 
 
-_FORM = Form(
-    {column: _READERS.get(column, str) for column in COLUMNS},
+_FORM = CsvSchema(
+    {column: _READERS.get(column, str) for column in LEADERBOARD_COLUMNS},
     remedy="mend it, or take it away and fetch it again: make leaderboard",
 )
 
@@ -69,13 +69,13 @@ def write_leaderboard(path: Path, competition: str, submissions: Sequence[Submis
     """
     fetched = {submission.ref: submission for submission in submissions}.values()
     _refuse_other_metrics(competition, fetched)
-    with alone(path):
+    with file_lock(path):
         others = [(name, old) for name, old in read_leaderboard(path) if name != competition]
         board = [*others, *((competition, new) for new in fetched)]
         board.sort(key=lambda row: recency(row[1]), reverse=True)
         board.sort(key=lambda row: row[0])
         records = [
-            {column: as_text(value) for column, value in ({"competition": name} | vars(each)).items()}
+            {column: format_cell(value) for column, value in ({"competition": name} | vars(each)).items()}
             for name, each in board
         ]
         _FORM.write(path, records)
@@ -83,7 +83,7 @@ def write_leaderboard(path: Path, competition: str, submissions: Sequence[Submis
 
 
 def _refuse_other_metrics(competition: str, submissions: Iterable[Submission]) -> None:
-    problems = Problems()
+    problems = ErrorCollector()
     for each in submissions:
         for score in (each.public, each.private):
             if score is not None and not 0 <= score <= 1:

@@ -6,9 +6,17 @@ from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
 from pathlib import Path
 
-from softvote.metrics.scores import Score, share_of
-from softvote.storage.csv_store import Form, Reader, Record, as_text, finite, optional, truth
-from softvote.storage.locks import alone
+from softvote.metrics.scores import Score, score_of_proportion
+from softvote.storage.csv_store import (
+    CellParser,
+    CsvRecord,
+    CsvSchema,
+    format_cell,
+    optional,
+    parse_bool,
+    parse_finite,
+)
+from softvote.storage.locks import file_lock
 
 
 def now() -> str:
@@ -66,29 +74,31 @@ class Entry:
 
     @property
     def solution(self) -> Score | None:
-        return None if self.solution_score is None else share_of(self.solution_score, self.test_rows)
+        return (
+            None if self.solution_score is None else score_of_proportion(self.solution_score, self.test_rows)
+        )
 
 
-COLUMNS = [column.name for column in fields(Entry)]
+LEDGER_COLUMNS = [column.name for column in fields(Entry)]
 
 
-_READERS: dict[str, Reader] = {
+_READERS: dict[str, CellParser] = {
     "members": lambda text: tuple(text.split()),
     "settings": lambda text: tuple(text.split()),
-    "cv_score": finite,
-    "cv_standard_error": finite,
+    "cv_score": parse_finite,
+    "cv_standard_error": parse_finite,
     "rows": int,
-    "cv_squared_error": optional(finite),
-    "cv_squared_error_standard_error": optional(finite),
-    "solution_score": optional(finite),
+    "cv_squared_error": optional(parse_finite),
+    "cv_squared_error_standard_error": optional(parse_finite),
+    "solution_score": optional(parse_finite),
     "test_rows": int,
     "ref": optional(int),
-    "clean": truth,
+    "clean": parse_bool,
 }
 
 
-_FORM = Form(
-    {column: _READERS.get(column, str) for column in COLUMNS},
+_FORM = CsvSchema(
+    {column: _READERS.get(column, str) for column in LEDGER_COLUMNS},
     remedy="mend it by hand or from git, nothing was written",
     newer=("device",),
 )
@@ -115,9 +125,9 @@ def append_entry(path: Path, entry: Entry) -> bool:
         UserError: the ledger is damaged (then it is left as it is), or cannot be written.
         ValueError: a fact that could not be read again, such as a score that is not finite.
     """
-    added = {column: as_text(getattr(entry, column)) for column in COLUMNS}
+    added = {column: format_cell(getattr(entry, column)) for column in LEDGER_COLUMNS}
     _FORM.values(added)
-    with alone(path):
+    with file_lock(path):
         records = _FORM.read(path)
         voter = (entry.pipeline, entry.ensemble, entry.kernel)
         same = [old for old in records if (old["pipeline"], old["ensemble"], old["kernel"]) == voter]
@@ -128,14 +138,14 @@ def append_entry(path: Path, entry: Entry) -> bool:
         return True
 
 
-def enter_ref(path: Path, entry: Entry, ref: int) -> None:
+def record_submission_id(path: Path, entry: Entry, ref: int) -> None:
     """Note what Kaggle calls a submission: in its newest row, or in a copy of it if that was sent before.
 
     Raises:
         UserError: the ledger is damaged (then it is left as it is), or cannot be written.
         ValueError: the ledger has no such submission.
     """
-    with alone(path):
+    with file_lock(path):
         records = _FORM.read(path)
         known = (entry.pipeline, entry.sha256, entry.kernel)
         same = [old for old in records if (old["pipeline"], old["sha256"], old["kernel"]) == known]
@@ -154,6 +164,6 @@ def enter_ref(path: Path, entry: Entry, ref: int) -> None:
 _NO_FACTS = ("time", "ref", "commit", "clean")
 
 
-def _facts(record: Record) -> Record:
+def _facts(record: CsvRecord) -> CsvRecord:
     """What an entry says of the submission itself, whenever, at whatever commit, sent or not."""
     return {column: text for column, text in record.items() if column not in _NO_FACTS}

@@ -8,7 +8,7 @@ import io
 from collections.abc import Sequence
 from pathlib import Path
 
-from softvote.errors import Problems, UserError, cell, one_of
+from softvote.errors import ErrorCollector, UserError, cell, one_of
 from softvote.storage.files import write_text
 from softvote.storage.paths import Workspace
 
@@ -49,7 +49,7 @@ def check_submission(
         UserError: every problem found, each with its row (of the file, from 1) and column.
     """
     records = _records(path_or_text, name)
-    problems = Problems()
+    problems = ErrorCollector()
     if tuple(records[0]) != header:
         problems.add(f"{name}, row 1", f"the header is {','.join(records[0])!r}, not {','.join(header)!r}")
     if len(records) - 1 != len(ids):
@@ -97,13 +97,15 @@ def _records(path_or_text: Path | str, name: str) -> Records:
     return records
 
 
-def _check_shape(records: Records, problems: Problems, name: str) -> None:
+def _check_shape(records: Records, problems: ErrorCollector, name: str) -> None:
     for row, record in enumerate(records[1:], start=2):
         if len(record) != 2:
             problems.add(f"{name}, row {row}", f"{len(record)} columns, not 2")
 
 
-def _check_ids(records: Records, ids: Sequence[str], problems: Problems, name: str, column: str) -> None:
+def _check_ids(
+    records: Records, ids: Sequence[str], problems: ErrorCollector, name: str, column: str
+) -> None:
     expected, first_seen = set(ids), dict[str, int]()
     for row, record in enumerate(records[1:], start=2):
         if not record:
@@ -121,7 +123,9 @@ def _check_ids(records: Records, ids: Sequence[str], problems: Problems, name: s
         _check_order(list(first_seen), ids, problems, name, column)
 
 
-def _check_order(found: list[str], ids: Sequence[str], problems: Problems, name: str, column: str) -> None:
+def _check_order(
+    found: list[str], ids: Sequence[str], problems: ErrorCollector, name: str, column: str
+) -> None:
     for row, (here, wanted) in enumerate(zip(found, ids, strict=True), start=2):
         if here != wanted:
             where = cell(name, row, column)
@@ -130,7 +134,7 @@ def _check_order(found: list[str], ids: Sequence[str], problems: Problems, name:
 
 
 def _check_labels(
-    records: Records, classes: Sequence[str], problems: Problems, name: str, column: str
+    records: Records, classes: Sequence[str], problems: ErrorCollector, name: str, column: str
 ) -> None:
     known, whole_numbers = set(classes), all(map(_is_integer, classes))
     for row, record in enumerate(records[1:], start=2):

@@ -7,12 +7,12 @@ import re
 from softvote.tracking.ledger import Entry
 
 
-def described(entry: Entry) -> str:
+def submission_message(entry: Entry) -> str:
     """One line for Kaggle's list of submissions, with the sha256 that leads back to the ledger."""
     return f"{entry.pipeline}, {entry.ensemble}, cross-validation {entry.cv}, sha256 {entry.sha256}"
 
 
-def sha256_in(description: str) -> str | None:
+def parse_sha256(description: str) -> str | None:
     """The sha256 that a description carries, whatever people wrote around it."""
     found = re.search(r"\bsha256 ([0-9a-f]{64})\b", description)
     return found[1] if found else None

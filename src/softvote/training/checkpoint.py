@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from softvote.errors import UserError
-from softvote.storage.files import forget, written_whole
+from softvote.storage.files import atomic_write, remove_if_exists
 
 _CHECKSUM = 64  # characters of a sha256, before the state itself
 
@@ -87,7 +87,7 @@ class Checkpoints:
         buffer = io.BytesIO()
         torch.save(state | {"key": self.key, "threads": self.threads}, buffer)
         content = hashlib.sha256(buffer.getvalue()).hexdigest().encode() + buffer.getvalue()
-        with written_whole(self.path) as temporary:
+        with atomic_write(self.path) as temporary:
             temporary.write_bytes(content)
         if self.keep:
             self.keep(content)
@@ -95,7 +95,7 @@ class Checkpoints:
 
     def remove(self) -> None:
         """Call when the training left its weights."""
-        forget(self.path)
+        remove_if_exists(self.path)
 
 
 def _state_in(content: bytes) -> dict[str, Any] | None:

@@ -11,17 +11,17 @@ import torch
 from torch import Tensor, nn
 
 from softvote.compute.draws import Rows
-from softvote.compute.precision import Execution
+from softvote.compute.precision import ComputeConfig
 from softvote.config.recipe import Member
 from softvote.data.normalisation import Normalisation
 from softvote.inference.network import Network
 from softvote.models.layers import FeaturesThenClassifier
 from softvote.training.checkpoint import Checkpoints
-from softvote.training.rows import TrainingRows
-from softvote.training.trainer import Training
+from softvote.training.rows import Split
+from softvote.training.trainer import Trainer
 
 
-class FeatureTraining(Training):
+class FrozenBackboneTrainer(Trainer):
     """The training of a classifier on features that never change: they are computed once."""
 
     def __init__(
@@ -29,13 +29,15 @@ class FeatureTraining(Training):
         member: Member,
         network: Network,
         whole: FeaturesThenClassifier,
-        execution: Execution,
+        compute_config: ComputeConfig,
         normalisation: Normalisation,
         seed: int,
     ) -> None:
         self.whole = whole
         thawed = member.model_copy(update={"freeze": False})  # of the classifier nothing is frozen
-        super().__init__(thawed, replace(network, model=whole.classifier), execution, normalisation, seed)
+        super().__init__(
+            thawed, replace(network, model=whole.classifier), compute_config, normalisation, seed
+        )
 
     @property
     def predictor(self) -> nn.Module:
@@ -44,8 +46,8 @@ class FeatureTraining(Training):
 
     def run(
         self,
-        data: TrainingRows,
-        watched: TrainingRows | None,
+        data: Split,
+        watched: Split | None,
         label: str,
         checkpoints: Checkpoints | None = None,
         state: dict[str, Any] | None = None,
@@ -56,18 +58,18 @@ class FeatureTraining(Training):
         self.whole.classifier = super().predictor
 
     @torch.no_grad()
-    def _features(self, data: TrainingRows) -> TrainingRows:
+    def _features(self, data: Split) -> Split:
         """The rows with features float32 (n, F) in place of the images."""
         self.whole.features.eval()
         parts = []
         for which in np.array_split(np.arange(len(data.rows)), math.ceil(len(data.rows) / 256)):
-            images = self._as_they_are(data.images[which].to(self.execution.device))
-            with self.execution.autocast():
-                parts.append(self.whole.features(self.execution.lay_out(images)).float())
+            images = self._identity(data.images[which].to(self.compute_config.device))
+            with self.compute_config.autocast():
+                parts.append(self.whole.features(self.compute_config.to_memory_format(images)).float())
         return replace(data, images=torch.cat(parts))
 
     def _batch(self, epoch: int, images: Tensor, rows: Rows) -> Tensor:
         return images
 
-    def _as_they_are(self, images: Tensor) -> Tensor:
-        return super()._as_they_are(images) if images.ndim == 4 else images
+    def _identity(self, images: Tensor) -> Tensor:
+        return super()._identity(images) if images.ndim == 4 else images

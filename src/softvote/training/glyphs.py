@@ -21,9 +21,9 @@ from numpy.typing import NDArray
 
 from softvote.data.dataset import Dataset
 from softvote.data.digit_layout import SIDE
-from softvote.storage.files import read_json, written_whole
-from softvote.storage.fingerprints import key_of
-from softvote.storage.locks import alone
+from softvote.storage.files import atomic_write, read_json
+from softvote.storage.fingerprints import fingerprint
+from softvote.storage.locks import file_lock
 from softvote.storage.paths import FoldFolder
 from softvote.training.belief_propagation import propagate
 
@@ -104,12 +104,12 @@ def glyphs_of(folder: FoldFolder, dataset: Dataset, held_out: NDArray[np.bool_])
     """
     rows = hashlib.sha256(held_out.tobytes()).hexdigest()
     weights = read_json(folder.recipe).get("weights_sha256")
-    key = key_of([GLYPHS_VERSION, weights, dataset.train_digest, rows])
-    with alone(folder.glyphs):  # several members of a fold ask for them at once
+    key = fingerprint([GLYPHS_VERSION, weights, dataset.train_fingerprint, rows])
+    with file_lock(folder.glyphs):  # several members of a fold ask for them at once
         found = _kept(folder.glyphs, key)
         if found is None:
             found = _found_by(folder, dataset, held_out)
-            with written_whole(folder.glyphs) as temporary:
+            with atomic_write(folder.glyphs) as temporary:
                 np.savez(temporary, key=key, images=found.images, digits=found.digits)
     return found
 
@@ -157,11 +157,11 @@ def find_glyphs(
     cut, whole = cut_out(images, runs)
     glyph_of_run, first = _numbered(cut, whole)
     glyphs = np.where(free >= 0, glyph_of_run[free], -1)
-    alone = glyphs < 0
-    glyphs[alone] = len(first) + np.arange(np.count_nonzero(alone))
+    file_lock = glyphs < 0
+    glyphs[file_lock] = len(first) + np.arange(np.count_nonzero(file_lock))
     believed = _BELIEVED * readings.astype(np.float64) + (1 - _BELIEVED) / readings.shape[2]
     digits = propagate(believed, glyphs, sums)
-    standing = np.unique(glyphs[~alone])  # parts of digits and pairs of them are runs too
+    standing = np.unique(glyphs[~file_lock])  # parts of digits and pairs of them are runs too
     kept = standing[digits[standing].max(axis=1) >= _SURE]
     kept = kept[~_seen_in(others, images, runs, first[kept], cut)]
     return Glyphs(cut[first[kept]], digits[kept].argmax(axis=1))

@@ -13,7 +13,7 @@ from softvote.training.glyphs import Glyphs
 
 
 @dataclass(frozen=True)
-class TrainingRows:
+class Split:
     """The rows one training sees.
 
     Attributes:
@@ -31,17 +31,17 @@ class TrainingRows:
     digits: Tensor | None = None
     glyphs: Glyphs | None = None
 
-    def take(self, which: Rows) -> TrainingRows:
+    def take(self, which: Rows) -> Split:
         """Some of the rows, by position, int64 (B,) of the processor or on the device."""
         chosen = (
             which if isinstance(which, Tensor) else to_device(torch.from_numpy(which), self.images.device)
         )
         rows = self.rows[chosen] if isinstance(self.rows, Tensor) else self.rows[which]
         digits = None if self.digits is None else self.digits[chosen]
-        return TrainingRows(self.images[chosen], self.values[chosen], rows, digits)
+        return Split(self.images[chosen], self.values[chosen], rows, digits)
 
-    def to(self, device: str) -> TrainingRows:
+    def to(self, device: str) -> Split:
         """The same rows on a device; on one that computes apart from the processor, their numbers too."""
         digits = None if self.digits is None else self.digits.to(device)
         rows = torch.as_tensor(self.rows).to(device) if device == "cuda" else self.rows
-        return TrainingRows(self.images.to(device), self.values.to(device), rows, digits)
+        return Split(self.images.to(device), self.values.to(device), rows, digits)

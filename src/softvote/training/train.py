@@ -19,9 +19,9 @@ from torch import Tensor
 
 from softvote import models
 from softvote.compute import machine
-from softvote.compute.autotune import choose_execution
+from softvote.compute.autotune import choose_compute_config
 from softvote.compute.device import for_training
-from softvote.compute.precision import Execution
+from softvote.compute.precision import ComputeConfig
 from softvote.config.recipe import Member, Plateau
 from softvote.data.normalisation import Normalisation
 from softvote.errors import UserError
@@ -29,13 +29,13 @@ from softvote.inference.network import Network, create_network
 from softvote.inference.views import is_random
 from softvote.models.layers import FeaturesThenClassifier
 from softvote.seeds import derive_seed
-from softvote.storage.cache import Findings, remembered
+from softvote.storage.cache import Cache, memory_cache
 from softvote.task import Task
 from softvote.training.checkpoint import Checkpoints
-from softvote.training.frozen import FeatureTraining
+from softvote.training.frozen import FrozenBackboneTrainer
 from softvote.training.glyphs import Glyphs
-from softvote.training.rows import TrainingRows
-from softvote.training.trainer import Training
+from softvote.training.rows import Split
+from softvote.training.trainer import Trainer
 
 
 @dataclass(frozen=True)
@@ -45,19 +45,19 @@ class Trained:
     images_an_epoch: int
     network: Network
     normalisation: Normalisation
-    execution: Execution
+    compute_config: ComputeConfig
     log: list[dict[str, Any]]
 
 
 def train(
     member: Member,
-    data: TrainingRows,
+    data: Split,
     task: Task,
     seed: int,
     label: str,
     start: dict[str, Tensor] | None = None,
     checkpoints: Checkpoints | None = None,
-    findings: Findings = remembered,
+    cache: Cache = memory_cache,
 ) -> Trained:
     """Train a member's network.
 
@@ -69,7 +69,7 @@ def train(
         label: what the progress display calls it.
         start: weights of the network that the member's `init_from` names.
         checkpoints: where the state is kept meanwhile, and perhaps stands from a run that was stopped.
-        findings: keeps what was found fastest on this machine; left out, this process does.
+        cache: keeps what was found fastest on this machine; left out, this process does.
 
     Raises:
         UserError: no such network, weights that do not fit, a loss that is no number, or a checkpoint
@@ -82,37 +82,39 @@ def train(
     network = create_network(member, task, (channels, height, width))
     if start is not None:
         try:
-            models.take_over(network.model, start)
+            models.load_backbone(network.model, start)
         except UserError as error:
             raise UserError(f"{label}: {error}") from None
     state = checkpoints.read() if checkpoints else None
-    execution = (
-        Execution(**state["execution"]) if state else execution_for(member, network, data.images, findings)
+    compute_config = (
+        ComputeConfig(**state["execution"])
+        if state
+        else compute_config_for(member, network, data.images, cache)
     )
-    execution.place(network.model)
+    compute_config.to_device(network.model)
     fed, watched = _hold_out(member, data, seed)
     normalisation = Normalisation.of(fed.images, member.normalise)
     create = _create_training if data.glyphs is None else _composing(data.glyphs, data.images)
-    training = create(member, network, execution, normalisation, seed)
-    with for_training(execution.device):
+    training = create(member, network, compute_config, normalisation, seed)
+    with for_training(compute_config.device):
         training.run(fed, watched, label, checkpoints, state)
     trained = replace(network, model=training.predictor)
-    return Trained(len(fed.rows), trained, normalisation, execution, training.log)
+    return Trained(len(fed.rows), trained, normalisation, compute_config, training.log)
 
 
-def execution_for(member: Member, network: Network, images: Tensor, findings: Findings) -> Execution:
+def compute_config_for(member: Member, network: Network, images: Tensor, cache: Cache) -> ComputeConfig:
     """How a member's network runs in training.
 
     Args:
         images: uint8 (n, C, H, W), of all training rows.
-        findings: keeps what was found fastest on this machine.
+        cache: keeps what was found fastest on this machine.
     """
     shape = (min(member.batch_size, len(images)), images.shape[1], images.shape[2], images.shape[3])
     named = member.model_dump(mode="json", include={"model", "model_args"})
-    return choose_execution(network.model, shape, member.precision, member.memory_format, named, findings)
+    return choose_compute_config(network.model, shape, member.precision, member.memory_format, named, cache)
 
 
-def _composing(glyphs: Glyphs, images: Tensor) -> Callable[..., Training]:
+def _composing(glyphs: Glyphs, images: Tensor) -> Callable[..., Trainer]:
     """What creates a training on images of the same size, composed of glyphs."""
     from softvote.training.recomposition import CompositionTraining  # which is a training
 
@@ -120,16 +122,16 @@ def _composing(glyphs: Glyphs, images: Tensor) -> Callable[..., Training]:
 
 
 def _create_training(
-    member: Member, network: Network, execution: Execution, normalisation: Normalisation, seed: int
-) -> Training:
+    member: Member, network: Network, compute_config: ComputeConfig, normalisation: Normalisation, seed: int
+) -> Trainer:
     changing = member.augment is not None or member.mixup or is_random(member.view)
     same_each_time = member.freeze and not changing
     if same_each_time and isinstance(network.model, FeaturesThenClassifier):
-        return FeatureTraining(member, network, network.model, execution, normalisation, seed)
-    return Training(member, network, execution, normalisation, seed)
+        return FrozenBackboneTrainer(member, network, network.model, compute_config, normalisation, seed)
+    return Trainer(member, network, compute_config, normalisation, seed)
 
 
-def _hold_out(member: Member, data: TrainingRows, seed: int) -> tuple[TrainingRows, TrainingRows | None]:
+def _hold_out(member: Member, data: Split, seed: int) -> tuple[Split, Split | None]:
     """The rows to feed, and those a plateau watches; both are of the training folds."""
     schedule = member.schedule
     if not (isinstance(schedule, Plateau) and schedule.watch == "held_out"):

@@ -15,9 +15,9 @@ from timm.utils.model_ema import ModelEmaV3
 from torch import Tensor, nn
 
 from softvote import models
-from softvote.compute.device import random_state, set_random_state, to_device, wait_for
+from softvote.compute.device import random_state, set_random_state, synchronize, to_device
 from softvote.compute.draws import Rows, Seed, draw_uniforms
-from softvote.compute.precision import Execution
+from softvote.compute.precision import ComputeConfig
 from softvote.config.recipe import Member
 from softvote.data.normalisation import Normalisation
 from softvote.errors import UserError
@@ -30,13 +30,13 @@ from softvote.training.augment import create_augmenter, stays_on_device
 from softvote.training.checkpoint import Checkpoints
 from softvote.training.cuda_graphs import StepGraphs, create_recorder
 from softvote.training.optim import LearningRate, create_optimizer
-from softvote.training.rows import TrainingRows
+from softvote.training.rows import Split
 
 _FIGURES_AN_EPOCH = 20  # how often loss and accuracy are fetched from the device where somebody looks
 
 
 @dataclass
-class EpochSoFar:
+class EpochState:
     """The epoch a training is in; it may have begun in a process that is gone.
 
     Attributes:
@@ -56,7 +56,7 @@ class EpochSoFar:
     seconds: float = 0.0
 
 
-class Training:
+class Trainer:
     """The state of one training: what changes from step to step."""
 
     drawn = ("augment", "addends")
@@ -66,17 +66,17 @@ class Training:
         self,
         member: Member,
         network: Network,
-        execution: Execution,
+        compute_config: ComputeConfig,
         normalisation: Normalisation,
         seed: int,
     ) -> None:
         self.member, self.network = member, network
-        self.execution, self.normalisation, self.seed = execution, normalisation, seed
+        self.compute_config, self.normalisation, self.seed = compute_config, normalisation, seed
         self._to_training_mode()
-        self.optimizer = create_optimizer(member.optimizer, network.model, execution.device)
+        self.optimizer = create_optimizer(member.optimizer, network.model, compute_config.device)
         self.average = ModelEmaV3(network.model, decay=member.ema, use_warmup=True) if member.ema else None
         self.augment = with_view(create_augmenter(member.augment), member.view, at_random=True)
-        self.as_they_are = with_view(create_augmenter(None), member.view, at_random=False)
+        self.identity = with_view(create_augmenter(None), member.view, at_random=False)
         self.graphs: StepGraphs | None = None
         self.steps = 0
         self.log: list[dict[str, Any]] = []
@@ -93,15 +93,15 @@ class Training:
 
     def run(
         self,
-        data: TrainingRows,
-        watched: TrainingRows | None,
+        data: Split,
+        watched: Split | None,
         label: str,
         checkpoints: Checkpoints | None = None,
         state: dict[str, Any] | None = None,
     ) -> None:
         """All epochs, or those that are left after `state`."""
-        data = data.to(self.execution.device)
-        watched = None if watched is None else watched.to(self.execution.device)
+        data = data.to(self.compute_config.device)
+        watched = None if watched is None else watched.to(self.compute_config.device)
         # Batch norm cannot learn from a batch of one row.
         batches = max(1, min(math.ceil(len(data.rows) / self.member.batch_size), len(data.rows) // 2))
         self.rate = LearningRate(self.member.schedule, self.optimizer, self.member.epochs * batches)
@@ -118,20 +118,20 @@ class Training:
 
     def _create_graphs(self, label: str) -> StepGraphs | None:
         """What takes the steps on a device that computes apart from the processor; None elsewhere."""
-        device = self.execution.device
+        device = self.compute_config.device
         if device != "cuda" or not stays_on_device(self.member.augment):
             return None
         return StepGraphs(torch.device(device), self.optimizer, create_recorder(device), label)
 
-    def _begin(self, number: int) -> EpochSoFar:
+    def _begin(self, number: int) -> EpochState:
         torch.manual_seed(derive_seed(self.seed, "epoch", number))
-        return EpochSoFar(number, self.rate.now, torch.zeros(2, device=self.execution.device))
+        return EpochState(number, self.rate.now, torch.zeros(2, device=self.compute_config.device))
 
     def _epoch(
         self,
-        epoch: EpochSoFar,
-        data: TrainingRows,
-        watched: TrainingRows | None,
+        epoch: EpochState,
+        data: Split,
+        watched: Split | None,
         batches: int,
         progress: TrainingProgress,
     ) -> None:
@@ -154,7 +154,7 @@ class Training:
         )
         progress.epoch_ended(epoch.number, loss, accuracy, images_per_second)
 
-    def _feed(self, epoch: EpochSoFar, data: TrainingRows, batches: int, progress: TrainingProgress) -> None:
+    def _feed(self, epoch: EpochState, data: Split, batches: int, progress: TrainingProgress) -> None:
         """Feed each row that the epoch has not seen, in batches of sizes that differ by one at most."""
         order = np.random.default_rng(derive_seed(self.seed, "order", epoch.number)).permutation(
             len(data.rows)
@@ -172,7 +172,7 @@ class Training:
                 )
             progress.batch_ended(len(which), figures)
             self._keep(epoch, progress.label)
-        wait_for(self.execution.device)  # which may be some steps behind
+        synchronize(self.compute_config.device)  # which may be some steps behind
         epoch.seconds = time.perf_counter() - started
 
     def _in_batches(self, order: NDArray[np.int64], batches: int) -> Sequence[Rows]:
@@ -181,7 +181,7 @@ class Training:
             return np.array_split(order, batches)
         return to_device(torch.from_numpy(order), self.graphs.device).tensor_split(batches)
 
-    def _figures(self, epoch: EpochSoFar, label: str) -> tuple[float, float]:
+    def _figures(self, epoch: EpochState, label: str) -> tuple[float, float]:
         """Mean loss and accuracy so far.
 
         Raises:
@@ -195,14 +195,14 @@ class Training:
             )
         return loss, accuracy
 
-    def _keep(self, epoch: EpochSoFar, label: str) -> None:
+    def _keep(self, epoch: EpochState, label: str) -> None:
         """Write a checkpoint when one is due; never of a training that is lost already."""
         if self.checkpoints is None or not self.checkpoints.is_due():
             return
         self._figures(epoch, label)
         self.checkpoints.write(
             {
-                "execution": self.execution.facts(),
+                "execution": self.compute_config.facts(),
                 "epoch": vars(epoch),
                 "log": self.log,
                 "steps": self.steps,
@@ -210,11 +210,11 @@ class Training:
                 "optimizer": self.optimizer.state_dict(),
                 "rate": self.rate.state(),
                 "average": None if self.average is None else self.average.state_dict(),
-                "random": random_state(self.execution.device),
+                "random": random_state(self.compute_config.device),
             }
         )
 
-    def _restore(self, state: dict[str, Any]) -> EpochSoFar:
+    def _restore(self, state: dict[str, Any]) -> EpochState:
         """Be what `_keep` wrote, and go on with its epoch."""
         self.network.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
@@ -223,11 +223,11 @@ class Training:
             self.average.load_state_dict(state["average"])
         self.log, self.steps = state["log"], state["steps"]
         set_random_state(state["random"])
-        epoch = EpochSoFar(**state["epoch"])
-        epoch.totals = epoch.totals.to(self.execution.device)
+        epoch = EpochState(**state["epoch"])
+        epoch.totals = epoch.totals.to(self.compute_config.device)
         return epoch
 
-    def _step(self, epoch: int, number: int, data: TrainingRows, which: Rows) -> Tensor:
+    def _step(self, epoch: int, number: int, data: Split, which: Rows) -> Tensor:
         """One optimiser step; float32 (2,): loss and right answers, summed over the batch."""
         share = self._mixing_share(epoch, number)
         if self.graphs is None:
@@ -241,9 +241,7 @@ class Training:
             self.average.update(self.network.model, step=self.steps)
         return totals
 
-    def _graph_step(
-        self, graphs: StepGraphs, epoch: int, data: TrainingRows, which: Rows, share: float
-    ) -> Tensor:
+    def _graph_step(self, graphs: StepGraphs, epoch: int, data: Split, which: Rows, share: float) -> Tensor:
         """The same, of which as much is recorded as reads all that changes from memory."""
         whole = not self.rate.moves_momentum  # which optimisers take for a number that stays
 
@@ -262,7 +260,7 @@ class Training:
             self.optimizer.step()
         return totals
 
-    def _gradients(self, epoch: int, data: TrainingRows, which: Rows, share: float | Tensor | None) -> Tensor:
+    def _gradients(self, epoch: int, data: Split, which: Rows, share: float | Tensor | None) -> Tensor:
         """The gradients of a batch, and its totals as `_step` gives them.
 
         Args:
@@ -275,7 +273,7 @@ class Training:
         return torch.stack([loss.detach() * len(which), (named == targets).sum().float()])
 
     def _forward(
-        self, epoch: int, batch: TrainingRows, share: float | Tensor | None
+        self, epoch: int, batch: Split, share: float | Tensor | None
     ) -> tuple[Tensor, Tensor, Tensor]:
         """The loss of a batch, the outputs, and what is right, int64 (B,); `share` as of `_gradients`."""
         images, addends = self._batch(epoch, batch.images, batch.rows), self._addends(epoch, batch)
@@ -294,13 +292,13 @@ class Training:
         return seed if self.graphs is None else self.graphs.seed(what, seed)
 
     def _outputs(self, images: Tensor, addends: Tensor | None) -> Tensor:
-        with self.execution.autocast():
-            return self.network.outputs(self.execution.lay_out(images), addends)
+        with self.compute_config.autocast():
+            return self.network.outputs(self.compute_config.to_memory_format(images), addends)
 
     def _loss(self, outputs: Tensor, addends: Tensor | None, values: Tensor, digits: Tensor | None) -> Tensor:
         return self.network.head.loss(outputs, _targets(values, addends), digits)
 
-    def _addends(self, epoch: int, data: TrainingRows) -> Tensor | None:
+    def _addends(self, epoch: int, data: Split) -> Tensor | None:
         """Integers drawn anew for each image in each epoch, int64 (B,), where the network takes them."""
         if not self.network.takes_addend:
             return None
@@ -312,7 +310,7 @@ class Training:
 
     def _batch(self, epoch: int, images: Tensor, rows: Rows) -> Tensor:
         """uint8 (B, C, H, W) -> float32, augmented where this epoch is, normalised."""
-        augment = self.augment if self._augmented(epoch) else self.as_they_are
+        augment = self.augment if self._augmented(epoch) else self.identity
         return self.normalisation(augment(images, rows, self._seed("augment", epoch)))
 
     def _mixing_share(self, epoch: int, number: int) -> float:
@@ -325,19 +323,19 @@ class Training:
         return max(share, 1 - share)
 
     @torch.no_grad()
-    def _loss_on(self, data: TrainingRows) -> float:
+    def _loss_on(self, data: Split) -> float:
         """Mean loss on rows that are not fed, by the plain weights, without augmentation."""
         self.network.model.eval()
         total = 0.0
         for which in np.array_split(np.arange(len(data.rows)), math.ceil(len(data.rows) / 1000)):
             batch = data.take(which)
             addends = self._addends(0, batch)  # the same each time
-            outputs = self._outputs(self._as_they_are(batch.images), addends)
+            outputs = self._outputs(self._identity(batch.images), addends)
             total += float(self._loss(outputs, addends, batch.values, batch.digits)) * len(which)
         self._to_training_mode()
         return total / len(data.rows)
 
-    def _as_they_are(self, images: Tensor) -> Tensor:
+    def _identity(self, images: Tensor) -> Tensor:
         """uint8 (B, C, H, W) -> float32 as prediction sees it, normalised."""
         return self.normalisation(apply_view(self.member.view, images.float()))
 

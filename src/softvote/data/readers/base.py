@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from softvote.config.competition import Competition
-from softvote.errors import Problems, UserError, one_of
+from softvote.errors import ErrorCollector, UserError, one_of
 from softvote.task import LARGEST_ADDEND
 
 MOST = 100
@@ -59,7 +59,7 @@ def existing(competition: Competition, folder: Path, names: Iterable[str]) -> li
     Raises:
         UserError: all that are missing, one line each.
     """
-    problems = Problems()
+    problems = ErrorCollector()
     paths = [folder / name for name in dict.fromkeys([*names, competition.sample_submission])]
     for path in paths:
         if not path.exists():
@@ -71,7 +71,7 @@ def existing(competition: Competition, folder: Path, names: Iterable[str]) -> li
 
 
 def class_indices(
-    labels: Sequence[str], competition: Competition, where: Callable[[int], str], problems: Problems
+    labels: Sequence[str], competition: Competition, where: Callable[[int], str], problems: ErrorCollector
 ) -> NDArray[np.int64]:
     """Indices int64 (N,) of labels as written in a file; unknown ones are noted and become 0.
 
@@ -92,7 +92,7 @@ def looked_up(
     values: Mapping[str, int],
     wrong: Callable[[str], str],
     where: Callable[[int], str],
-    problems: Problems,
+    problems: ErrorCollector,
 ) -> NDArray[np.int64]:
     """What cells stand for, int64 (N,); those without a value are noted and become 0.
 
@@ -113,7 +113,9 @@ def _known(competition: Competition, label: str) -> str:
     return f"integers {competition.labels.first}..{competition.labels.last}"
 
 
-def addends_of(cells: Sequence[str], where: Callable[[int], str], problems: Problems) -> NDArray[np.int64]:
+def addends_of(
+    cells: Sequence[str], where: Callable[[int], str], problems: ErrorCollector
+) -> NDArray[np.int64]:
     """Integers 0..9 as int64 (N,) of addends as written in a file; others are noted and become 0.
 
     Args:
@@ -128,12 +130,12 @@ def addends_of(cells: Sequence[str], where: Callable[[int], str], problems: Prob
     return looked_up(cells, known, wrong, where, problems)
 
 
-def note_impossible_sums(
+def report_impossible_sums(
     labels: NDArray[np.int64],
     addends: NDArray[np.int64],
     competition: Competition,
     where: Callable[[int], str],
-    problems: Problems,
+    problems: ErrorCollector,
 ) -> None:
     """Note labels that the hidden digits and the addend cannot add up to.
 
@@ -147,7 +149,7 @@ def note_impossible_sums(
         problems.add(where(position), f"{what}, and hidden digits give 0..{most}; mend one of them")
 
 
-def note_duplicates(ids: Sequence[str], where: Callable[[int], str], problems: Problems) -> None:
+def report_duplicates(ids: Sequence[str], where: Callable[[int], str], problems: ErrorCollector) -> None:
     """Note ids that are empty or stand twice."""
     first: dict[str, int] = {}
     bad = (

@@ -17,7 +17,7 @@ from softvote.data.digit_layout import SIDE
 from softvote.data.readers.base import looked_up, shown
 from softvote.data.readers.npy import load_array
 from softvote.data.readers.pixel_csv import pixel_values
-from softvote.errors import Problems
+from softvote.errors import ErrorCollector
 
 LABEL = "label"
 """The label's column in a pixel CSV."""
@@ -26,14 +26,14 @@ LABEL = "label"
 _DIGIT_OF = {str(digit): digit for digit in range(10)}
 
 
-class Digits(NamedTuple):
+class DigitImages(NamedTuple):
     """Images uint8 (N, 28, 28), 0..255, white on black, and labels int64 (N,), 0..9."""
 
     images: NDArray[np.uint8]
     labels: NDArray[np.int64]
 
 
-def read_csv(path: Path, each: int = 1) -> Digits:
+def read_csv(path: Path, each: int = 1) -> DigitImages:
     """Digits of a CSV with the column `label` and 784 more, the pixels row by row.
 
     Args:
@@ -43,7 +43,7 @@ def read_csv(path: Path, each: int = 1) -> Digits:
         UserError: every problem of the file, one line each, with row and column.
     """
     _require(path)
-    problems = Problems()
+    problems = ErrorCollector()
     table = open_table(path, problems)
     problems.raise_any()
     assert table, "a file that cannot be read has a problem"
@@ -57,12 +57,12 @@ def read_csv(path: Path, each: int = 1) -> Digits:
     cells = table.column(LABEL)
     labels = _labels(cells, lambda position: table.where(position, LABEL), problems)
     images = pixel_values(table, columns, problems).reshape(-1, SIDE, SIDE)
-    _note_scarce(path, labels, each, problems)
+    _report_scarce(path, labels, each, problems)
     problems.raise_any()
-    return Digits(images, labels)
+    return DigitImages(images, labels)
 
 
-def read_npy(images: Path, labels: Path, each: int = 1) -> Digits:
+def read_npy(images: Path, labels: Path, each: int = 1) -> DigitImages:
     """Digits of two arrays, images uint8 (N, 28, 28) and integer labels (N,).
 
     Args:
@@ -72,7 +72,7 @@ def read_npy(images: Path, labels: Path, each: int = 1) -> Digits:
         UserError: every problem of the files, one line each.
     """
     _require(images, labels)
-    problems = Problems()
+    problems = ErrorCollector()
     pixels, numbers = load_array(images, problems), load_array(labels, problems)
     if pixels is not None and (pixels.dtype != np.uint8 or pixels.shape[1:] != (SIDE, SIDE)):
         found = f"holds {pixels.dtype} {pixels.shape}"
@@ -87,20 +87,20 @@ def read_npy(images: Path, labels: Path, each: int = 1) -> Digits:
         problems.add(str(labels), f"{what}; pair the files")
     cells = [str(number) for number in numbers.tolist()]
     checked = _labels(cells, lambda position: f"{labels}, index {position}", problems)
-    _note_scarce(labels, checked, each, problems)
+    _report_scarce(labels, checked, each, problems)
     problems.raise_any()
-    return Digits(pixels, checked)
+    return DigitImages(pixels, checked)
 
 
 def _require(*paths: Path) -> None:
-    problems = Problems()
+    problems = ErrorCollector()
     for path in paths:
         if not path.is_file():
             problems.add(str(path), "no such file; mend the path")
     problems.raise_any()
 
 
-def _labels(cells: Sequence[str], where: Callable[[int], str], problems: Problems) -> NDArray[np.int64]:
+def _labels(cells: Sequence[str], where: Callable[[int], str], problems: ErrorCollector) -> NDArray[np.int64]:
     """int64 (N,) of labels as written; what is no digit is noted and becomes 0."""
 
     def wrong(text: str) -> str:
@@ -110,7 +110,7 @@ def _labels(cells: Sequence[str], where: Callable[[int], str], problems: Problem
     return looked_up(cells, _DIGIT_OF, wrong, where, problems)
 
 
-def _note_scarce(path: Path, labels: NDArray[np.int64], each: int, problems: Problems) -> None:
+def _report_scarce(path: Path, labels: NDArray[np.int64], each: int, problems: ErrorCollector) -> None:
     """Note digits with fewer images than `each`; counts mean nothing where labels are wrong already."""
     counts = np.bincount(labels, minlength=10).tolist()
     scarce = [f"{count} of {digit}" for digit, count in enumerate(counts) if count < each]

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from softvote.config.competition import Competition, ImageFolder
 from softvote.config.competition import Image as ImageFacts
 from softvote.data.csv_table import Table, open_table
-from softvote.data.id_label_table import read_form
-from softvote.data.readers.base import MOST, Images, class_indices, existing, note_duplicates
-from softvote.errors import Problems
+from softvote.data.id_label_table import read_id_label_table
+from softvote.data.readers.base import MOST, Images, class_indices, existing, report_duplicates
+from softvote.errors import ErrorCollector
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -35,10 +35,10 @@ def sources(competition: Competition, folder: Path) -> list[Path]:
 
 def read(competition: Competition, folder: Path) -> tuple[Images, Images]:
     """Train images with labels and ids, and the test images that the sample submission lists."""
-    files, problems = _files(competition), Problems()
+    files, problems = _files(competition), ErrorCollector()
     table = open_table(folder / files.train, problems)
     train = _train_images(table, folder / files.train_images, competition, problems) if table else None
-    form = read_form(folder / competition.sample_submission)
+    form = read_id_label_table(folder / competition.sample_submission)
     places = [form.where(position, 0) for position in range(len(form.ids))]
     pixels = _load_all(form.ids, places, folder / files.test_images, competition, problems)
     problems.raise_any()
@@ -51,14 +51,16 @@ def _files(competition: Competition) -> ImageFolder:
     return competition.files
 
 
-def _train_images(table: Table, images: Path, competition: Competition, problems: Problems) -> Images | None:
+def _train_images(
+    table: Table, images: Path, competition: Competition, problems: ErrorCollector
+) -> Images | None:
     files = _files(competition)
     present = [table.has(name, problems) for name in (files.id, files.label)]
     if not all(present):
         return None
     ids, label_name = table.column(files.id), files.label
     places = [table.where(position, files.id) for position in range(len(ids))]
-    note_duplicates(ids, places.__getitem__, problems)
+    report_duplicates(ids, places.__getitem__, problems)
     labels = class_indices(
         table.column(label_name), competition, lambda position: table.where(position, label_name), problems
     )
@@ -66,7 +68,7 @@ def _train_images(table: Table, images: Path, competition: Competition, problems
 
 
 def _load_all(
-    ids: list[str], places: list[str], folder: Path, competition: Competition, problems: Problems
+    ids: list[str], places: list[str], folder: Path, competition: Competition, problems: ErrorCollector
 ) -> NDArray[np.uint8]:
     """uint8 (N, C, H, W); images that cannot be had are noted at the places that name them."""
     image, suffix = competition.image, _files(competition).suffix
@@ -91,7 +93,9 @@ def path_of(folder: Path, name: str, suffix: str) -> Path | None:
     return next((path for path in candidates if path.is_file()), None)
 
 
-def load_image(path: Path, facts: ImageFacts, place: str, problems: Problems) -> NDArray[np.uint8] | None:
+def load_image(
+    path: Path, facts: ImageFacts, place: str, problems: ErrorCollector
+) -> NDArray[np.uint8] | None:
     """One image, uint8 (C, H, W); what is wrong is noted at the place that names it, and gives None."""
     image = decoded(path, facts.channels, place, problems)
     if image is None:
@@ -103,7 +107,7 @@ def load_image(path: Path, facts: ImageFacts, place: str, problems: Problems) ->
     return as_array(image, facts)
 
 
-def decoded(path: Path, channels: int, place: str, problems: Problems) -> Image.Image | None:
+def decoded(path: Path, channels: int, place: str, problems: ErrorCollector) -> Image.Image | None:
     """An image file in grey or RGB, as large as it is; damage is noted and gives None."""
     from PIL import Image, UnidentifiedImageError
 

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from softvote.config.competition import Competition, NpyArrays
 from softvote.config.competition import Image as ImageFacts
-from softvote.data.readers.base import Images, addends_of, class_indices, existing, note_impossible_sums
-from softvote.errors import Problems
+from softvote.data.readers.base import Images, addends_of, class_indices, existing, report_impossible_sums
+from softvote.errors import ErrorCollector
 
 
 def sources(competition: Competition, folder: Path) -> list[Path]:
@@ -23,12 +23,12 @@ def sources(competition: Competition, folder: Path) -> list[Path]:
 
 def read(competition: Competition, folder: Path) -> tuple[Images, Images]:
     """Train images with labels, and test images; several files are joined in the pipeline's order."""
-    files, problems = _files(competition), Problems()
+    files, problems = _files(competition), ErrorCollector()
     train = [load_images(folder / name, competition.image, problems) for name in files.train]
     labels = [_load_labels(folder / name, competition, problems) for name in files.train_labels]
     test = [load_images(folder / name, competition.image, problems) for name in files.test]
     if not problems:
-        _note_other_lengths(folder, files, train, labels, problems)
+        _report_other_lengths(folder, files, train, labels, problems)
     train_addends = _load_addends(folder, files.train_addends, files.train, train, problems)
     test_addends = _load_addends(folder, files.test_addends, files.test, test, problems)
     sums = np.concatenate(labels)
@@ -38,7 +38,7 @@ def read(competition: Competition, folder: Path) -> tuple[Images, Images]:
             for name, part in zip(files.train_labels, labels, strict=True)
             for index in range(len(part))
         ]
-        note_impossible_sums(sums, train_addends, competition, places.__getitem__, problems)
+        report_impossible_sums(sums, train_addends, competition, places.__getitem__, problems)
     problems.raise_any()
     return Images(_joined(train), sums, addends=train_addends), Images(_joined(test), addends=test_addends)
 
@@ -54,7 +54,7 @@ def _joined(arrays: list[NDArray[np.uint8]]) -> NDArray[np.uint8]:
     return np.ascontiguousarray(whole.transpose(0, 3, 1, 2))
 
 
-def load_array(path: Path, problems: Problems) -> NDArray[Any] | None:
+def load_array(path: Path, problems: ErrorCollector) -> NDArray[Any] | None:
     """The array of a `.npy` file; what is wrong with the file is noted, and gives None."""
     try:
         with path.open("rb") as file:
@@ -76,7 +76,7 @@ def load_array(path: Path, problems: Problems) -> NDArray[Any] | None:
         return None
 
 
-def load_images(path: Path, image: ImageFacts, problems: Problems) -> NDArray[np.uint8]:
+def load_images(path: Path, image: ImageFacts, problems: ErrorCollector) -> NDArray[np.uint8]:
     """uint8 (n, H, W, C), empty where the file is not so, which is noted."""
     expected = (image.height, image.width, image.channels)
     array = load_array(path, problems)
@@ -99,7 +99,7 @@ def load_images(path: Path, image: ImageFacts, problems: Problems) -> NDArray[np
     return nothing if problems else array.reshape(-1, *expected)
 
 
-def _load_labels(path: Path, competition: Competition, problems: Problems) -> NDArray[np.int64]:
+def _load_labels(path: Path, competition: Competition, problems: ErrorCollector) -> NDArray[np.int64]:
     """Class indices int64 (n,)."""
     nothing = np.empty(0, np.int64)
     array = load_array(path, problems)
@@ -120,7 +120,7 @@ def _load_addends(
     names: list[str],
     images_names: list[str],
     images: list[NDArray[np.uint8]],
-    problems: Problems,
+    problems: ErrorCollector,
 ) -> NDArray[np.int64] | None:
     """Addends int64 (N,) from files of integers; None where there are no such files."""
     parts = [_load_some_addends(folder / name, problems) for name in names]
@@ -133,7 +133,7 @@ def _load_addends(
     return addends
 
 
-def _load_some_addends(path: Path, problems: Problems) -> NDArray[np.int64]:
+def _load_some_addends(path: Path, problems: ErrorCollector) -> NDArray[np.int64]:
     array = load_array(path, problems)
     if array is not None and (array.dtype.kind not in "iu" or array.ndim != 1):
         problems.add(str(path), f"holds {array.dtype} of shape {array.shape}; addends are integers (N,)")
@@ -142,12 +142,12 @@ def _load_some_addends(path: Path, problems: Problems) -> NDArray[np.int64]:
     return addends_of(cells, lambda position: f"{path}, index {position}", problems)
 
 
-def _note_other_lengths(
+def _report_other_lengths(
     folder: Path,
     files: NpyArrays,
     train: list[NDArray[np.uint8]],
     labels: list[NDArray[np.int64]],
-    problems: Problems,
+    problems: ErrorCollector,
 ) -> None:
     """Note labels that are not as many as the images, file by file where they come in pairs."""
     pairs = list(zip(files.train_labels, labels, files.train, train, strict=False))

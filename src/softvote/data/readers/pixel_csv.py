@@ -15,18 +15,18 @@ from numpy.typing import NDArray
 
 from softvote.config.competition import Competition, PixelCsv
 from softvote.config.competition import Image as ImageFacts
-from softvote.data.csv_table import Record, Table, open_table
+from softvote.data.csv_table import CsvLine, Table, open_table
 from softvote.data.readers.base import (
     MOST,
     Images,
     addends_of,
     class_indices,
     existing,
-    note_duplicates,
-    note_impossible_sums,
+    report_duplicates,
+    report_impossible_sums,
     shown,
 )
-from softvote.errors import Problems
+from softvote.errors import ErrorCollector
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -46,9 +46,9 @@ def sources(competition: Competition, folder: Path) -> list[Path]:
 
 def read(competition: Competition, folder: Path) -> tuple[Images, Images]:
     """Train images with labels, and test images; with ids where the pipeline names their column."""
-    files, problems = _files(competition), Problems()
+    files, problems = _files(competition), ErrorCollector()
     tables = [open_table(folder / name, problems) for name in (files.train, files.test)]
-    _note_other_order(tables, competition, problems)
+    _report_other_order(tables, competition, problems)
     train, test = (
         _images(table, competition, labelled, problems) if table else None
         for table, labelled in zip(tables, (True, False), strict=True)
@@ -69,7 +69,9 @@ def _pixel_columns(table: Table, competition: Competition) -> list[int]:
     return [index for index, name in enumerate(table.header) if name not in others]
 
 
-def _note_other_order(tables: list[Table | None], competition: Competition, problems: Problems) -> None:
+def _report_other_order(
+    tables: list[Table | None], competition: Competition, problems: ErrorCollector
+) -> None:
     files = _files(competition)
     columns = [(table, _pixel_columns(table, competition)) for table in tables if table]
     names = [[table.header[index] for index in indices] for table, indices in columns]
@@ -82,7 +84,9 @@ def _note_other_order(tables: list[Table | None], competition: Competition, prob
         )
 
 
-def _images(table: Table, competition: Competition, labelled: bool, problems: Problems) -> Images | None:
+def _images(
+    table: Table, competition: Competition, labelled: bool, problems: ErrorCollector
+) -> Images | None:
     files, image = _files(competition), competition.image
     columns = _pixel_columns(table, competition)
     asked = ((files.label, labelled), (files.id, True), (files.addend, competition.addend))
@@ -103,18 +107,18 @@ def _images(table: Table, competition: Competition, labelled: bool, problems: Pr
             problems,
         )
     if labels is not None and addends is not None and not problems:
-        note_impossible_sums(
+        report_impossible_sums(
             labels, addends, competition, lambda position: table.where(position, files.label), problems
         )
     if files.id:
         name, ids = files.id, table.column(files.id)
-        note_duplicates(ids, lambda position: table.where(position, name), problems)
+        report_duplicates(ids, lambda position: table.where(position, name), problems)
     flat = pixel_values(table, columns, problems)
     shaped = flat.reshape(-1, image.height, image.width, image.channels)
     return Images(np.ascontiguousarray(shaped.transpose(0, 3, 1, 2)), labels, ids, addends)
 
 
-def _fits(table: Table, count: int, image: ImageFacts, problems: Problems) -> bool:
+def _fits(table: Table, count: int, image: ImageFacts, problems: ErrorCollector) -> bool:
     """Whether an image has as many pixels as the pipeline says; noted if not."""
     expected = image.height * image.width * image.channels
     if count == expected:
@@ -129,7 +133,7 @@ def _fits(table: Table, count: int, image: ImageFacts, problems: Problems) -> bo
     return False
 
 
-def pixel_values(table: Table, columns: list[int], problems: Problems) -> NDArray[np.uint8]:
+def pixel_values(table: Table, columns: list[int], problems: ErrorCollector) -> NDArray[np.uint8]:
     """uint8 (N, pixels); zeros where cells are bad, which are noted."""
     pixels = np.zeros((len(table.records), len(columns)), np.uint8)
     unclean = np.zeros(len(columns), bool)
@@ -150,7 +154,7 @@ def _is_clean(column: pd.Series[Any]) -> bool:
     return column.dtype == np.int64 and bool(column.between(0, 255).all())
 
 
-def _parse(records: Sequence[Record], width: int, columns: list[int]) -> pd.DataFrame:
+def _parse(records: Sequence[CsvLine], width: int, columns: list[int]) -> pd.DataFrame:
     """These columns of rows of `width` cells, named by their index; nothing is taken for a missing value."""
     import pandas as pd
 
@@ -167,7 +171,7 @@ def _parse(records: Sequence[Record], width: int, columns: list[int]) -> pd.Data
     )
 
 
-def _checked_cells(table: Table, index: int, problems: Problems) -> list[int]:
+def _checked_cells(table: Table, index: int, problems: ErrorCollector) -> list[int]:
     """A column cell by cell; bad cells are noted and become 0."""
     name = table.header[index]
     cells = table.column(name)
