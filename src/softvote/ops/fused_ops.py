@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from softvote.ops.cpu_kernels import Loops
 
 
-Array = NDArray[Any]
+_Array = NDArray[Any]
 
 
 _LINE = 1024  # numbers; five float32 a number, and the features, stay in a core's first cache
@@ -120,7 +120,7 @@ def _pools(features: Tensor) -> bool:
 
 
 @torch.no_grad()
-def _update_statistics(norm: nn.BatchNorm2d, mean: Array, variance: Array, pixels: int) -> None:
+def _update_statistics(norm: nn.BatchNorm2d, mean: _Array, variance: _Array, pixels: int) -> None:
     """As PyTorch does: with the mean, and the variance of a sample."""
     assert norm.running_mean is not None and norm.running_var is not None and norm.momentum is not None
     norm.running_mean.lerp_(_float32(mean), norm.momentum)
@@ -129,11 +129,11 @@ def _update_statistics(norm: nn.BatchNorm2d, mean: Array, variance: Array, pixel
         norm.num_batches_tracked.add_(1)
 
 
-def _float32(numbers: Array) -> Tensor:
+def _float32(numbers: _Array) -> Tensor:
     return torch.from_numpy(numbers.astype(np.float32))
 
 
-def _lines(features: Tensor, rows: bool = False) -> Array:
+def _lines(features: Tensor, rows: bool = False) -> _Array:
     """(B, C, H, W) in channels_last -> a view (B, lines, pixels * C), a row a line where asked for."""
     batch, channels, height, width = features.shape
     line = width if rows else _pixels_a_line(height * width, channels)
@@ -159,8 +159,8 @@ class _NormPoolReLU(torch.autograd.Function):
         shortcut: Tensor | None,
         weight: Tensor | None,
         bias: Tensor | None,
-        mean: Array,
-        variance: Array,
+        mean: _Array,
+        variance: _Array,
         way: Loops,
         pool: bool,
     ) -> Tensor:

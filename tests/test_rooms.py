@@ -1,0 +1,78 @@
+"""The plan of the package: a room imports only rooms below it, and a public name has one meaning."""
+
+from __future__ import annotations
+
+import ast
+from collections import defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+
+import softvote
+
+PACKAGE = Path(softvote.__file__).parent
+
+# From the door to the cellar; the order is drawn in docs/architecture.md.
+ROOMS = [
+    "__main__", "cli", "kernel_entry", "stages", "reporting", "tracking", "kaggle", "scheduling", "export",
+    "ensembling", "training", "inference", "models", "heads", "ops", "compute", "data", "config", "storage",
+    "metrics", "progress", "task", "seeds", "errors", "__init__",
+]  # fmt: skip
+
+# Every stage has a run, every reader sources and read, every program a main.
+SHARED = {"run", "sources", "read", "main"}
+
+
+def modules() -> Iterator[tuple[str, Path, ast.Module]]:
+    """Each module with the room it stands in."""
+    for path in sorted(PACKAGE.rglob("*.py")):
+        room = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+        yield room, path, ast.parse(path.read_text(encoding="utf-8"))
+
+
+def imported_rooms(tree: ast.Module) -> Iterator[tuple[str, int]]:
+    """Rooms that a module imports from, also within functions, with the line."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "softvote":
+            parts = (node.module or "").split(".")
+            names = [parts[1]] if len(parts) > 1 else [alias.name for alias in node.names]
+            yield from ((name, node.lineno) for name in names if name in ROOMS)
+        elif isinstance(node, ast.Import):
+            for alias in node.names:
+                parts = alias.name.split(".")
+                if parts[0] == "softvote" and len(parts) > 1:
+                    yield parts[1], node.lineno
+
+
+def test_every_module_stands_in_a_room() -> None:
+    assert {room for room, _, _ in modules()} <= set(ROOMS)
+
+
+def test_a_room_imports_only_rooms_below_it() -> None:
+    upward = [
+        f"{path.relative_to(PACKAGE)}:{line} imports {name}"
+        for room, path, tree in modules()
+        for name, line in imported_rooms(tree)
+        if ROOMS.index(name) < ROOMS.index(room)
+    ]
+    assert upward == []
+
+
+def public_names(tree: ast.Module) -> Iterator[str]:
+    """Functions, classes and constants that a module defines for others."""
+    for node in tree.body:
+        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+            names = [node.name]
+        elif isinstance(node, ast.Assign | ast.AnnAssign):
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            names = [target.id for target in targets if isinstance(target, ast.Name)]
+        else:
+            names = []
+        yield from (name for name in names if not name.startswith("_") and name not in SHARED)
+
+
+def test_one_public_name_has_one_meaning() -> None:
+    places = defaultdict(set)
+    for _, path, tree in modules():
+        for name in public_names(tree):
+            places[name].add(path.relative_to(PACKAGE).as_posix())
+    assert {name: sorted(where) for name, where in places.items() if len(where) > 1} == {}
