@@ -53,7 +53,6 @@ from contextlib import (
     ExitStack,
     contextmanager,
     nullcontext,
-    redirect_stderr,
     suppress,
 )
 from dataclasses import dataclass
@@ -85,6 +84,8 @@ from softvote.data.dataset import load_dataset
 from softvote.data.normalisation import Normalisation
 from softvote.ensembling.predictions import score_from
 from softvote.errors import UserError, one_of
+from softvote.heads.digits import DigitsHead
+from softvote.heads.softmax import SoftmaxHead
 from softvote.inference.network import Network, create_network
 from softvote.inference.predictor import Predictor
 from softvote.metrics.scores import verdict_text
@@ -93,10 +94,12 @@ from softvote.scheduling.resources import split_cores
 from softvote.storage.files import atomic_write, read_json, write_json, write_text
 from softvote.storage.git import git_state
 from softvote.storage.paths import Workspace
-from softvote.training import train as train_module
-from softvote.training import trainer
+from softvote.training import learner
 from softvote.training.augment import Augmenter, create_augmenter
+from softvote.training.callbacks import Callback
 from softvote.training.rows import Split
+from softvote.training.state import TrainingState
+from softvote.training.train import TrainingSpec, train
 
 Facts = dict[str, Any]
 
@@ -407,15 +410,16 @@ def train_stock(
 # ---------------------------------------------------------------- (b) ours
 
 
-def train_ours(case: Case, images: Images, epochs: int, seed: int) -> Predictor:
+def train_ours(
+    case: Case, images: Images, epochs: int, seed: int, callbacks: Sequence[Callback] = ()
+) -> Predictor:
     """A training as the train stage does it, without its files."""
     plain = min(case.member.plain_epochs, epochs - 1)
     member = case.member.model_copy(update={"epochs": epochs, "plain_epochs": plain})
     pixels, values = torch.from_numpy(images.pixels), torch.from_numpy(images.values)
     rows = Split(pixels, values, np.arange(len(values)))
-    trained = train_module.train(
-        member, rows, case.competition.task, seed, f"{case.network}, ours, seed {seed}"
-    )
+    spec = TrainingSpec(member, case.competition.task, seed, f"{case.network}, ours, seed {seed}")
+    trained = train(spec, rows, callbacks)
     return Predictor(trained.network, trained.normalisation, trained.compute_config)
 
 
@@ -551,7 +555,8 @@ FUNCTIONS: list[tuple[str, Any, str]] = [
     ("normalise, lay out", Normalisation, "__call__"),
     ("normalise, lay out", ComputeConfig, "to_memory_format"),
     ("forward", Network, "outputs"),
-    ("loss", trainer.Trainer, "_loss"),
+    ("loss", SoftmaxHead, "loss"),
+    ("loss", DigitsHead, "loss"),
     ("backward", Tensor, "backward"),
 ]
 
@@ -570,7 +575,7 @@ def watched(stopwatch: Stopwatch) -> Iterator[None]:
         stopwatch.switch("rest")
 
     with ExitStack() as stack:
-        stack.enter_context(mock.patch.object(trainer, "create_augmenter", create_watched))
+        stack.enter_context(mock.patch.object(learner, "create_augmenter", create_watched))
         for part, owner, name in FUNCTIONS:
             timed = stopwatch.timing(part, getattr(owner, name))
             stack.enter_context(mock.patch.object(owner, name, timed))
@@ -587,25 +592,32 @@ def run_stock(line: Connection, case: Case, root: Path) -> Facts:
     return {"peak_memory_mib": peak_memory_mib(STOCK_WORKERS), "threads": threads}
 
 
+class CountSteps(Callback):
+    """Tells the laps of every step of a training of ours."""
+
+    def __init__(self, laps: Laps) -> None:
+        self.laps = laps
+
+    def on_start(self, state: TrainingState) -> None:
+        self.compute_config = state.compute_config
+
+    def on_step(self, state: TrainingState) -> None:
+        self.laps.step_ended(state.batch_rows, state.compute_config)
+
+
 def run_ours(
     line: Connection, case: Case, root: Path, threads: int, seed: int, stopwatch: Stopwatch | None = None
 ) -> Facts:
-    """Laps of a training of ours, which knows nothing of them."""
+    """Laps of a training of ours."""
     torch.set_num_threads(threads)
-    laps, step, executions = Laps(line, stopwatch), trainer.Trainer._step, list[ComputeConfig]()
-
-    def counted(self: trainer.Trainer, *given: Any) -> Tensor:
-        found = step(self, *given)
-        executions[:] = [self.compute_config]
-        laps.step_ended(len(given[-1]), self.compute_config)
-        return found
-
-    with (
-        suppress(Enough), mock.patch.object(trainer.Trainer, "_step", counted),
-        Path(os.devnull).open("w") as nowhere, redirect_stderr(nowhere),  # no bar beside our own lines
-    ):  # fmt: skip
-        train_ours(case, images_of(case, root), FOREVER, seed)
-    return {"peak_memory_mib": peak_memory_mib(), "threads": threads, "execution": executions[0].facts()}
+    counting = CountSteps(Laps(line, stopwatch))
+    with suppress(Enough):
+        train_ours(case, images_of(case, root), FOREVER, seed, [counting])
+    return {
+        "peak_memory_mib": peak_memory_mib(),
+        "threads": threads,
+        "execution": counting.compute_config.facts(),
+    }
 
 
 def run_ours_in_parts(line: Connection, case: Case, root: Path) -> Facts:

@@ -47,7 +47,7 @@ from softvote.seeds import uniforms
 from softvote.storage.files import write_json
 from softvote.task import Task
 from softvote.training.cuda_graphs import StepGraphs, create_recorder
-from softvote.training.optim import LearningRate
+from softvote.training.learner import Learner
 from softvote.training.rows import Split
 from softvote.training.trainer import Trainer
 
@@ -107,10 +107,10 @@ class Trial:
             self.network.model, shape, member.precision, member.memory_format, {}
         )
         self.compute_config.to_device(self.network.model)
-        self.training = Trainer(
+        self.learner = Learner(
             member, self.network, self.compute_config, Normalisation.of(images, member.normalise), 0
         )
-        self.training.rate = LearningRate(member.schedule, self.training.optimizer, 1 << 20)
+        self.learner.start(1 << 20, "benchmark")
         device = self.compute_config.device
         self.data = Split(images, labels, np.arange(rows)).to(device)
         order = random.permutation(rows)[: rows // batch * batch].reshape(-1, batch)
@@ -122,8 +122,8 @@ class Trial:
         device = self.compute_config.device
         if device == "cuda":
             recorder = create_recorder(device) if recorded else None
-            self.training.graphs = StepGraphs(
-                torch.device(device), self.training.optimizer, recorder, "benchmark"
+            self.learner.graphs = StepGraphs(
+                torch.device(device), self.learner.optimizer, recorder, "benchmark"
             )
         self.steps(WARM_UP)
 
@@ -132,7 +132,7 @@ class Trial:
         totals = torch.zeros(2, device=self.compute_config.device)
         for _ in range(count):
             which = self.batches[self.taken % len(self.batches)]
-            totals += self.training._step(0, self.taken, self.data, which)
+            totals += self.learner.step(0, self.taken, self.data, which)
             self.taken += 1
         return totals
 
@@ -288,14 +288,14 @@ def _learn(member: Member, pixels: Tensor, labels: Tensor, recorded: bool) -> fl
         network.model, (member.batch_size, *IMAGE), member.precision, member.memory_format, {}
     )
     compute_config.to_device(network.model)
-    training = Trainer(member, network, compute_config, Normalisation.of(pixels), 0)
+    learner = Learner(member, network, compute_config, Normalisation.of(pixels), 0)
     if not recorded and compute_config.device == "cuda":
-        training._create_graphs = lambda label: StepGraphs(  # type: ignore[method-assign]
-            torch.device("cuda"), training.optimizer, None, label
+        learner.create_graphs = lambda label: StepGraphs(  # type: ignore[method-assign]
+            torch.device("cuda"), learner.optimizer, None, label
         )
     with for_training(compute_config.device):
-        training.run(Split(pixels, labels, np.arange(len(labels))), None, f"check {recorded}")
-    return float(training.log[-1]["accuracy"])
+        state = Trainer(learner, f"check {recorded}").run(Split(pixels, labels, np.arange(len(labels))))
+    return float(state.log[-1]["accuracy"])
 
 
 def forecast(plan: list[str], rows: dict[str, Facts], start: float) -> list[str]:

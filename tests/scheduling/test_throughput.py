@@ -24,9 +24,9 @@ from softvote.scheduling.engine import JobBatch
 from softvote.scheduling.throughput import Throughput, _trial, measure, spawn_seconds
 from softvote.stages.plan import make_plan
 from softvote.storage.paths import Workspace
-from softvote.training.frozen import FrozenBackboneTrainer
+from softvote.training.frozen import FrozenBackboneLearner
+from softvote.training.learner import Learner
 from softvote.training.rows import Split
-from softvote.training.trainer import Trainer
 
 TRAIN, TEST = 300, 100
 
@@ -129,7 +129,7 @@ def test_the_first_steps_count_for_the_start_alone(
         steps.append(None)
         return 5.0 if len(steps) == 1 else 0.25
 
-    clock.slow(monkeypatch, Trainer, "_step", seconds)
+    clock.slow(monkeypatch, Learner, "step", seconds)
     clock.slow(monkeypatch, JobBatch, "dataset", lambda: 2.0)
     clock.slow(monkeypatch, pace_module, "compute_config_for", lambda *_: 100.0)  # which one training makes
     clock.slow(monkeypatch, pace_module.Predictor, "probabilities", lambda images, addends: len(images) / 64)
@@ -156,8 +156,8 @@ def test_features_that_are_frozen_are_reckoned_for_all_rows(
     def of_rows(data: Split) -> float:
         return 1 + len(data.rows) / 100
 
-    clock.slow(monkeypatch, FrozenBackboneTrainer, "_features", of_rows)
-    clock.slow(monkeypatch, Trainer, "_step", lambda *arguments: 0.5)
+    clock.slow(monkeypatch, FrozenBackboneLearner, "_features", of_rows)
+    clock.slow(monkeypatch, Learner, "step", lambda *arguments: 0.5)
     clock.slow(monkeypatch, pace_module.Predictor, "probabilities", lambda images, addends: 1.0)
     found = _trial(job, work, lambda: None, 3.0)
     assert found.start == pytest.approx(1 + found.fed / 100) and found.fed > 1100

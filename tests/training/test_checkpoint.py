@@ -18,9 +18,10 @@ from torch import Tensor
 from softvote.config.recipe import Member
 from softvote.errors import UserError
 from softvote.task import Task
+from softvote.training.callbacks import ShowProgress
 from softvote.training.checkpoint import Checkpoints
 from softvote.training.rows import Split
-from softvote.training.train import Trained, train
+from softvote.training.train import Trained, TrainingSpec, train
 
 STATE: dict[str, Any] = {"weights": torch.arange(5), "epoch": {"number": 3}, "log": [{"loss": 0.5}]}
 
@@ -55,7 +56,10 @@ def learn(digits: Digits, recipe: Member, checkpoints: Checkpoints | None = None
     rows = np.arange(128)
     images = digits[0][rows].repeat(2, axis=1).repeat(2, axis=2)  # 8 x 8 are too small for sum_cnn
     data = Split(torch.from_numpy(images[:, None]), torch.from_numpy(digits[1][rows]), rows)
-    return train(recipe, data, Task(10), 7, "tiny fold 0", checkpoints=checkpoints)
+    spec = TrainingSpec(recipe, Task(10), 7, "tiny fold 0")
+    if checkpoints is None:
+        return train(spec, data)
+    return train(spec, data, [ShowProgress(), checkpoints], checkpoints.read())
 
 
 def weights(trained: Trained) -> dict[str, Tensor]:
@@ -219,6 +223,7 @@ def test_when_one_is_due(tmp_path: Path, seconds: float, due: bool) -> None:
 FULL = """
 import resource, sys, torch
 from pathlib import Path
+from softvote.training.callbacks import ShowProgress
 from softvote.training.checkpoint import Checkpoints
 from softvote.errors import UserError
 

@@ -17,11 +17,12 @@ from torch.utils._pytree import tree_leaves
 
 from softvote.config.recipe import Member
 from softvote.task import Task
-from softvote.training import cuda_graphs, trainer
+from softvote.training import cuda_graphs
 from softvote.training.checkpoint import Checkpoints
 from softvote.training.cuda_graphs import StepGraphs
+from softvote.training.learner import Learner
 from softvote.training.rows import Split
-from softvote.training.train import Trained, train
+from softvote.training.train import Trained, TrainingSpec, train
 
 ROWS = 100
 """Seven batches of two sizes."""
@@ -112,7 +113,7 @@ def with_graphs(monkeypatch: pytest.MonkeyPatch) -> Callable[[Any], Recorders]:
     def use(kind: Any) -> Recorders:
         made: Recorders = []
 
-        def create(this: trainer.Trainer, label: str) -> StepGraphs:
+        def create(this: Learner, label: str) -> StepGraphs:
             def memory() -> list[Tensor]:
                 model = this.network.model
                 states = [value for each in this.optimizer.state.values() for value in each.values()]
@@ -121,7 +122,7 @@ def with_graphs(monkeypatch: pytest.MonkeyPatch) -> Callable[[Any], Recorders]:
             made.append(kind(memory) if kind is TapeRecorder else kind and kind())
             return StepGraphs(torch.device("cpu"), this.optimizer, made[-1], label)
 
-        monkeypatch.setattr(trainer.Trainer, "_create_graphs", create)
+        monkeypatch.setattr(Learner, "create_graphs", create)
         monkeypatch.setattr(Split, "to", there)
         return made
 
@@ -129,7 +130,13 @@ def with_graphs(monkeypatch: pytest.MonkeyPatch) -> Callable[[Any], Recorders]:
 
 
 def run(data: Split, checkpoints: Checkpoints | None = None, **facts: Any) -> Trained:
-    return train(member(**facts), data, Task(10), 0, "tiny fold 0", checkpoints=checkpoints)
+    callbacks = [checkpoints] if checkpoints else []
+    return train(
+        TrainingSpec(member(**facts), Task(10), 0, "tiny fold 0"),
+        data,
+        callbacks,
+        checkpoints and checkpoints.read(),
+    )
 
 
 def assert_same(one: Trained, other: Trained) -> None:
@@ -178,7 +185,7 @@ def test_images_are_composed_anew_in_each_replay(with_graphs: Callable[[Any], Re
     recipe = reader(schedule={"name": "cosine"}, augment={"rotate": 10, "shift": 2}, plain_epochs=1, epochs=5)
 
     def learn() -> Trained:
-        return train(recipe, composed_rows(32), Task(19, 2), 0, "tiny fold 0")
+        return train(TrainingSpec(recipe, Task(19, 2), 0, "tiny fold 0"), composed_rows(32))
 
     plain = learn()
     with_graphs(None)

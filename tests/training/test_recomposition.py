@@ -14,7 +14,7 @@ from softvote.models.crop_reader import SLACK, CropReader
 from softvote.task import Task
 from softvote.training.glyphs import Glyphs
 from softvote.training.recomposition import Composer
-from softvote.training.train import train
+from softvote.training.train import TrainingSpec, train
 
 SIZE = (HEIGHT, WIDTH)
 
@@ -83,7 +83,9 @@ def test_no_glyphs() -> None:
 @pytest.mark.parametrize("model", ["crop_reader", "slot_cnn"])
 def test_glyphs_teach_and_rows_of_their_own_do_not(model: str) -> None:
     args = {"classifier": "basic_cnn"} if model == "crop_reader" else {}
-    done = train(reader(model=model, model_args=args, epochs=8), composed_rows(96), Task(19, 2), 0, "it")
+    done = train(
+        TrainingSpec(reader(model=model, model_args=args, epochs=8), Task(19, 2), 0, "it"), composed_rows(96)
+    )
     assert done.images_an_epoch == 96
     first, last = done.log[0], done.log[-1]
     assert last["loss"] < 0.7 * first["loss"]
@@ -91,7 +93,9 @@ def test_glyphs_teach_and_rows_of_their_own_do_not(model: str) -> None:
 
 
 def test_the_seed_decides_the_weights() -> None:
-    once, again, other = (train(reader(), composed_rows(32), Task(19, 2), seed, "it") for seed in (0, 0, 1))
+    once, again, other = (
+        train(TrainingSpec(reader(), Task(19, 2), seed, "it"), composed_rows(32)) for seed in (0, 0, 1)
+    )
     states = [done.network.model.state_dict() for done in (once, again, other)]
     assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
     assert not all(torch.equal(states[0][name], states[2][name]) for name in states[0])

@@ -31,15 +31,20 @@ from softvote.inference import views
 from softvote.inference.network import Network, create_network
 from softvote.inference.predictor import Predictor
 from softvote.models.layers import FeaturesThenClassifier
+from softvote.progress import TrainingProgress
 from softvote.task import Task
+from softvote.training import learner as learner_module
 from softvote.training import rows as rows_module
 from softvote.training import train as train_module
 from softvote.training import trainer
 from softvote.training.augment import create_augmenter
+from softvote.training.callbacks import ShowProgress
 from softvote.training.cuda_graphs import StepGraphs
+from softvote.training.learner import Learner
 from softvote.training.optim import LearningRate
 from softvote.training.rows import Split
-from softvote.training.train import Trained, train
+from softvote.training.state import TrainingState
+from softvote.training.train import Trained, TrainingSpec, train
 
 ROWS = 300
 PLATEAU = {"name": "plateau", "watch": "held_out", "held_out": 0.2}
@@ -64,7 +69,7 @@ def data(digits: Digits) -> Split:
 
 
 def run(data: Split, seed: int = 0, **facts: Any) -> Trained:
-    return train(member(**facts), data, Task(10), seed, "tiny fold 0")
+    return train(TrainingSpec(member(**facts), Task(10), seed, "tiny fold 0"), data, [ShowProgress()])
 
 
 def weights(trained: Trained) -> Tensor:
@@ -172,7 +177,7 @@ def test_an_epoch_draws_the_same_whatever_was_drawn_before(
 ) -> None:
     """Dropout, too, is seeded by its epoch."""
     first = run(data, model="cnn")
-    monkeypatch.setattr(trainer.TrainingProgress, "epoch_ended", lambda *arguments: torch.rand(99))
+    monkeypatch.setattr(ShowProgress, "on_epoch", lambda *arguments: torch.rand(99))
     assert torch.equal(weights(first), weights(run(data, model="cnn")))
 
 
@@ -191,9 +196,9 @@ class Feeds:
         self.rows: dict[int, list[list[int]]] = {}
         self.batches: list[tuple[bool, Tensor]] = []
         self.augmented: list[int] = []
-        batch, create = trainer.Trainer._batch, train_module.create_network
+        batch, create = Learner._batch, train_module.create_network
 
-        def noted_batch(this: trainer.Trainer, epoch: int, images: Tensor, rows: NDArray[np.int64]) -> Tensor:
+        def noted_batch(this: Learner, epoch: int, images: Tensor, rows: NDArray[np.int64]) -> Tensor:
             self.rows.setdefault(epoch, []).append(rows.tolist())
             return batch(this, epoch, images, rows)
 
@@ -204,7 +209,7 @@ class Feeds:
             )
             return network
 
-        monkeypatch.setattr(trainer.Trainer, "_batch", noted_batch)
+        monkeypatch.setattr(Learner, "_batch", noted_batch)
         monkeypatch.setattr(train_module, "create_network", noted_network)
 
 
@@ -259,7 +264,7 @@ def test_held_out_rows_are_never_fed(data: Split, feeds: Feeds) -> None:
 
 
 def test_a_plateau_lowers_the_rate_by_the_watched_loss(data: Split, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(trainer.Trainer, "_loss_on", lambda this, watched: 1.0)
+    monkeypatch.setattr(Learner, "mean_loss", lambda this, watched: 1.0)
     trained = run(data, epochs=4, schedule=PLATEAU | {"patience": 0, "factor": 0.5})
     assert [row["learning_rate"] for row in trained.log] == [0.004, 0.004, 0.002, 0.001]
     assert {row["watched_loss"] for row in trained.log} == {1.0}
@@ -282,7 +287,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[bool, int]]:
 
         return noting
 
-    monkeypatch.setattr(trainer, "create_augmenter", create)
+    monkeypatch.setattr(learner_module, "create_augmenter", create)
     return noted
 
 
@@ -323,7 +328,7 @@ def test_mixup_mixes_images_and_losses_alike(
 
     loss = SoftmaxHead.loss
     monkeypatch.setattr(SoftmaxHead, "loss", noted)
-    monkeypatch.setattr(trainer.Trainer, "_mixing_share", lambda *arguments: 0.75)
+    monkeypatch.setattr(Learner, "_mixing_share", lambda *arguments: 0.75)
     trained = run(data, epochs=1, mixup=1.0)
     total = 0.0
     for step, rows in enumerate(feeds.rows[0]):
@@ -337,7 +342,7 @@ def test_mixup_mixes_images_and_losses_alike(
 
 @pytest.mark.parametrize("alpha", [0.2, 1.0])
 def test_the_share_of_mixup_is_drawn_for_each_batch(data: Split, alpha: float) -> None:
-    state = trainer.Trainer.__new__(trainer.Trainer)
+    state = Learner.__new__(Learner)
     state.member, state.seed = member(mixup=alpha, epochs=5, plain_epochs=1), 0
     shares = [[state._mixing_share(epoch, number) for number in range(200)] for epoch in range(5)]
     assert shares[4] == [1.0] * 200
@@ -396,7 +401,7 @@ def test_a_loss_that_is_no_number_stops_with_epoch_step_and_rate(
 ) -> None:
     """At once where somebody looks; otherwise when the epoch ends."""
     batches = -(-ROWS // 32)
-    monkeypatch.setattr(trainer.TrainingProgress, "wants_figures", looks)
+    monkeypatch.setattr(TrainingProgress, "wants_figures", looks)
     monkeypatch.setattr(train_module, "create_network", nan_after((epoch - 1) * batches + 3))
     step = (epoch - 1) * batches + 4 if looks else epoch * batches
     says = rf"^tiny fold 0: the loss is nan in epoch {epoch} \(step {step}, learning rate 0.004\)"
@@ -410,14 +415,14 @@ def test_figures_are_fetched_within_an_epoch_only_where_somebody_looks(
     data: Split, monkeypatch: pytest.MonkeyPatch, looks: bool, times: int
 ) -> None:
     """Of 50 steps every second, and once when the epoch ends: each time the device is waited for."""
-    figures, fetched = trainer.Trainer._figures, list[int]()
+    figures, fetched = TrainingState.figures, list[int]()
 
-    def noted(this: trainer.Trainer, *arguments: Any) -> tuple[float, float]:
+    def noted(this: TrainingState) -> tuple[float, float]:
         fetched.append(this.steps)
-        return figures(this, *arguments)
+        return figures(this)
 
-    monkeypatch.setattr(trainer.Trainer, "_figures", noted)
-    monkeypatch.setattr(trainer.TrainingProgress, "wants_figures", looks)
+    monkeypatch.setattr(TrainingState, "figures", noted)
+    monkeypatch.setattr(TrainingProgress, "wants_figures", looks)
     run(data, batch_size=6)
     assert len(fetched) == times and fetched[-1] == 100
 
@@ -478,7 +483,7 @@ def pairs(digits: Digits) -> Split:
 def test_every_head_learns_sums_of_two_digits(pairs: Split, digits: Digits, head: str) -> None:
     """From sums alone, but for the one that needs to be told the digits. Always saying 9 is right 10 %."""
     data = pairs if head == "multilabel" else replace(pairs, digits=None)
-    trained = train(member(head=head, epochs=4), data, Task(19, 2), 0, "pairs")
+    trained = train(TrainingSpec(member(head=head, epochs=4), Task(19, 2), 0, "pairs"), data)
     images, hidden = side_by_side((digits[0][UNSEEN], digits[1][UNSEEN]), 300, seed=1)
     sums = hidden.sum(axis=1)
     found = predictor_of(trained).out_of_fold(images[:, None], None, sums)
@@ -492,7 +497,9 @@ def test_every_head_learns_sums_of_two_digits(pairs: Split, digits: Digits, head
 def test_known_digits_teach_more_than_their_sum(pairs: Split) -> None:
     """The accuracy is that of the sum in either case."""
     alone, told = (
-        train(member(head="digits", epochs=2), data, Task(19, 2), 0, "pairs").log[-1]["accuracy"]
+        train(TrainingSpec(member(head="digits", epochs=2), Task(19, 2), 0, "pairs"), data).log[-1][
+            "accuracy"
+        ]
         for data in (replace(pairs, digits=None), pairs)
     )
     assert told > alone + 0.2
@@ -500,7 +507,9 @@ def test_known_digits_teach_more_than_their_sum(pairs: Split) -> None:
 
 @pytest.mark.parametrize("head", ["digits", "multilabel"])
 def test_held_out_rows_are_watched_with_their_digits(pairs: Split, head: str) -> None:
-    trained = train(member(head=head, schedule=PLATEAU, epochs=1), pairs, Task(19, 2), 0, "pairs")
+    trained = train(
+        TrainingSpec(member(head=head, schedule=PLATEAU, epochs=1), Task(19, 2), 0, "pairs"), pairs
+    )
     row = trained.log[0]
     assert np.isfinite(row["watched_loss"]) and row["watched_loss"] != row["loss"]
 
@@ -517,8 +526,8 @@ def test_mixup_mixes_the_losses_of_digits_too(
 
     loss = DigitsHead.loss
     monkeypatch.setattr(DigitsHead, "loss", noted)
-    monkeypatch.setattr(trainer.Trainer, "_mixing_share", lambda *arguments: 0.75)
-    train(member(head="digits", epochs=1, mixup=1.0), pairs, Task(19, 2), 0, "pairs")
+    monkeypatch.setattr(Learner, "_mixing_share", lambda *arguments: 0.75)
+    train(TrainingSpec(member(head="digits", epochs=1, mixup=1.0), Task(19, 2), 0, "pairs"), pairs)
     for step, rows in enumerate(feeds.rows[0]):
         (own, own_digits), (other, other_digits) = losses[2 * step : 2 * step + 2]
         assert pairs.digits is not None and torch.equal(own_digits, pairs.digits[torch.tensor(rows)])
@@ -563,7 +572,7 @@ def adder(monkeypatch: pytest.MonkeyPatch) -> Adder:
 
 @pytest.mark.parametrize("head", ["digits", "softmax", "regression"])
 def test_a_network_of_images_adds_the_addend_it_never_saw(data: Split, digits: Digits, head: str) -> None:
-    trained = train(member(head=head, epochs=4), data, ADDER_TASK, 0, "adder")
+    trained = train(TrainingSpec(member(head=head, epochs=4), ADDER_TASK, 0, "adder"), data)
     addends = np.arange(len(UNSEEN)) % 10
     images, labels = digits[0][UNSEEN][:, None], digits[1][UNSEEN] + addends
     found = predictor_of(trained).out_of_fold(images, addends, labels)
@@ -574,7 +583,9 @@ def test_a_network_of_images_adds_the_addend_it_never_saw(data: Split, digits: D
 @pytest.mark.parametrize("head", ["softmax", "regression"])
 def test_a_network_that_takes_the_addend_learns_to_add(digits: Digits, adder: Adder, head: str) -> None:
     adder.classifier[-1] = nn.Linear(128, 19 if head == "softmax" else 1)
-    trained = train(member(head=head, epochs=15), rows_of(digits, np.arange(1000)), ADDER_TASK, 0, "adder")
+    trained = train(
+        TrainingSpec(member(head=head, epochs=15), ADDER_TASK, 0, "adder"), rows_of(digits, np.arange(1000))
+    )
     addends = np.arange(len(UNSEEN)) % 10
     images, labels = digits[0][UNSEEN][:, None], digits[1][UNSEEN] + addends
     found = predictor_of(trained).out_of_fold(images, addends, labels)
@@ -594,7 +605,7 @@ def test_addends_are_drawn_anew_in_every_epoch_and_the_label_goes_with_them(
 
     loss = SoftmaxHead.loss
     monkeypatch.setattr(SoftmaxHead, "loss", noted)
-    train(member(epochs=3), data, ADDER_TASK, 0, "adder")
+    train(TrainingSpec(member(epochs=3), ADDER_TASK, 0, "adder"), data)
     steps = len(feeds.rows[0])
     drawn: list[dict[int, int]] = []
     for epoch, batches in feeds.rows.items():
@@ -668,17 +679,17 @@ def test_a_step_waits_for_no_copy(
     recipe, compute_config = member(**facts), ComputeConfig("meta", "fp32", "contiguous")
     network = create_network(recipe, task, (1, 28, 28))
     compute_config.to_device(network.model)
-    state = trainer.Trainer(recipe, network, compute_config, Normalisation.of(data.images), 0)
+    state = Learner(recipe, network, compute_config, Normalisation.of(data.images), 0)
     state.rate = LearningRate(recipe.schedule, state.optimizer, 10)
     there, which = data.to("meta"), np.arange(32)
     if recordable:
         state.graphs = StepGraphs(torch.device("meta"), state.optimizer, None, "tiny")
         there = replace(there, rows=torch.arange(60, device="meta"))
         which, copies = torch.arange(32, device="meta"), 0  # type: ignore[assignment]
-    state._step(0, 0, there, which)  # tables of a head move once
+    state.step(0, 0, there, which)  # tables of a head move once
     sent.clear()
     with Copies() as counted:
-        state._step(0, 1, there, which)
+        state.step(0, 1, there, which)
     assert counted.count == len(sent) == copies
 
 
@@ -700,14 +711,14 @@ class Starts:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.first: list[dict[str, Tensor]] = []
-        execute = trainer.Trainer.run
+        begin = Learner.start
 
-        def noted(this: trainer.Trainer, *arguments: Any) -> None:
+        def noted(this: Learner, *arguments: Any) -> None:
             whole = getattr(this, "whole", this.network.model)
             self.first.append({name: value.clone() for name, value in whole.state_dict().items()})
-            execute(this, *arguments)
+            begin(this, *arguments)
 
-        monkeypatch.setattr(trainer.Trainer, "run", noted)
+        monkeypatch.setattr(Learner, "start", noted)
 
 
 @pytest.fixture
@@ -716,7 +727,9 @@ def starts(monkeypatch: pytest.MonkeyPatch) -> Starts:
 
 
 def start(data: Split, weights: dict[str, Tensor], classes: int = 10, **facts: Any) -> Trained:
-    return train(member(init_from="other", **facts), data, Task(classes), 0, "tiny fold 0", weights)
+    return train(
+        TrainingSpec(member(init_from="other", **facts), Task(classes), 0, "tiny fold 0", weights), data
+    )
 
 
 @pytest.mark.parametrize("freeze", [False, True])
@@ -775,7 +788,7 @@ def test_features_computed_once_train_the_classifier_just_the_same(
 ) -> None:
     before = state(plain.network)
     once = start(data, before, freeze=True, **extra)
-    monkeypatch.setattr(train_module, "_create_training", trainer.Trainer)
+    monkeypatch.setattr(train_module, "_create_learner", Learner)
     always = start(data, before, freeze=True, **extra)
     expected = state(always.network)
     for name, value in state(once.network).items():
@@ -791,13 +804,13 @@ def test_features_computed_once_train_the_classifier_just_the_same(
 def test_the_classifier_that_predicts_is_put_in_when_training_ends(data: Split, ema: float) -> None:
     recipe = member(init_from="other", freeze=True, ema=ema, epochs=1)
     network = create_network(recipe, Task(10), (1, 8, 8))
-    made = train_module._create_training(
+    made = train_module._create_learner(
         recipe, network, ComputeConfig("cpu", "fp32", "contiguous"), Normalisation.of(data.images), 0
     )
     model: Any = network.model
     learning = model.classifier
     assert made.predictor is model and model.classifier is learning
-    made.run(data, None, "tiny")
+    trainer.Trainer(made, "tiny").run(data)
     expected = made.average.module if made.average else learning
     assert model.classifier is expected and made.predictor is model and model.classifier is expected
 
@@ -838,7 +851,7 @@ def test_a_frozen_backbone_sees_every_image_once_unless_it_changes(
 
 def test_a_frozen_network_that_takes_addends_still_gets_them(data: Split, adder: Adder) -> None:
     before = {name: value.clone() for name, value in adder.state_dict().items()}
-    train(member(init_from="other", freeze=True), data, ADDER_TASK, 0, "adder", before)
+    train(TrainingSpec(member(init_from="other", freeze=True), ADDER_TASK, 0, "adder", before), data)
     after = adder.state_dict()
     for name, value in after.items():
         assert torch.equal(value, before[name]) != name.startswith("classifier."), name

@@ -5,7 +5,6 @@ What is tried is `softvote.training.train` itself, stopped on its way; nothing o
 
 from __future__ import annotations
 
-import contextlib
 import math
 import os
 import sys
@@ -17,13 +16,11 @@ from multiprocessing import connection
 from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from tqdm import tqdm
 
 from softvote.compute.device import synchronize
-from softvote.compute.precision import ComputeConfig
 from softvote.config.recipe import Plateau
 from softvote.data.dataset import Dataset
 from softvote.data.normalisation import Normalisation
@@ -36,10 +33,11 @@ from softvote.scheduling.processes import context, end_with_parent, prepare
 from softvote.scheduling.resources import set_worker_device
 from softvote.scheduling.worker import training_rows
 from softvote.storage.cache import disk_cache
-from softvote.training.checkpoint import Checkpoints
+from softvote.training.callbacks import Callback
 from softvote.training.glyphs import any_glyphs
 from softvote.training.rows import Split
-from softvote.training.train import compute_config_for, train
+from softvote.training.state import TrainingState
+from softvote.training.train import TrainingSpec, compute_config_for, train
 
 SECONDS = 3.0
 """Of training that are timed, at least."""
@@ -170,7 +168,7 @@ def _try(job: Job, work: JobBatch, share: tuple[int, int], seconds: float, line:
     end_with_parent()
     set_worker_device(*share)
     tqdm.set_lock(threading.RLock())  # its own would outlive a process that is terminated
-    with Path(os.devnull).open("w") as sys.stderr:  # no progress of a training that is none
+    with Path(os.devnull).open("w") as sys.stderr:  # no messages of a training that is none
         try:
             line.send(asdict(_trial(job, work, meet, seconds)))
         except UserError as error:
@@ -226,9 +224,8 @@ class _Trial:
         return self.data.take(np.arange(rows))
 
     def _of(self, data: Split, seconds: float) -> tuple[float, float]:
-        watch = _Stopwatch(seconds, self.meet, self.compute_config)
-        with contextlib.suppress(_StopAfterError):
-            train(self.member, data, self.job.task, 0, self.job.label, None, watch, self.choices)
+        watch = _StopAfter(seconds, self.meet)
+        train(TrainingSpec(self.member, self.job.task, 0, self.job.label), data, [watch], cache=self.choices)
         images_a_step = len(data.rows) / math.ceil(len(data.rows) / self.member.batch_size)
         return max(0.0, watch.warm - _WARM_UP * watch.step), images_a_step / watch.step
 
@@ -250,49 +247,31 @@ class _Trial:
         return batches * len(images) / spent
 
 
-class _StopAfterError(Exception):
-    """Ends a training that was tried."""
-
-
-class _Stopwatch(Checkpoints):
-    """Stands where a training asks after every step whether a checkpoint is due, and looks at the clock.
-
-    When it was timed long enough, one is due, before which a training looks whether it is lost.
+class _StopAfter(Callback):
+    """Looks at the clock after every step, and stops the training when it was timed long enough.
 
     Attributes:
         warm: seconds from its making until the warm-up was over.
         step: seconds a step took after that.
     """
 
-    def __init__(self, seconds: float, meet: Barrier, compute_config: ComputeConfig) -> None:
-        self.seconds, self.meet, self.device = seconds, meet, compute_config.device
-        self.steps, self.began, self.warm, self.step = 0, time.perf_counter(), 0.0, 0.0
+    def __init__(self, seconds: float, meet: Barrier) -> None:
+        self.seconds, self.meet = seconds, meet
+        self.began, self.warm, self.step = time.perf_counter(), 0.0, 0.0
 
-    def read(self) -> dict[str, Any] | None:
-        """Nothing to go on from."""
-        return None
-
-    def is_due(self) -> bool:
-        """Whether the training was timed long enough."""
-        self.steps += 1
-        if self.steps == _WARM_UP:
-            self.warm = self._now() - self.began
+    def on_step(self, state: TrainingState) -> None:
+        """Time it."""
+        device = state.compute_config.device
+        if state.steps == _WARM_UP:
+            self.warm = _now(device) - self.began
             self.meet()
-            self.began = self._now()
-        timed = self.steps - _WARM_UP
-        if timed < _STEPS or time.perf_counter() - self.began < self.seconds:
-            return False
-        self.step = (self._now() - self.began) / timed
-        return True
+            self.began = _now(device)
+        timed = state.steps - _WARM_UP
+        if timed >= _STEPS and time.perf_counter() - self.began >= self.seconds:
+            self.step = (_now(device) - self.began) / timed
+            state.stop()
 
-    def write(self, state: dict[str, Any]) -> None:
-        """Nothing is kept; the training ends here.
 
-        Raises:
-            _EnoughError: always.
-        """
-        raise _StopAfterError
-
-    def _now(self) -> float:
-        synchronize(self.device)
-        return time.perf_counter()
+def _now(device: str) -> float:
+    synchronize(device)
+    return time.perf_counter()

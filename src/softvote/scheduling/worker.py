@@ -79,7 +79,8 @@ def _train(
 
     from softvote.inference.loading import load_weights
     from softvote.inference.predictor import Predictor
-    from softvote.training.train import train
+    from softvote.training.callbacks import ShowProgress
+    from softvote.training.train import TrainingSpec, train
 
     data = training_rows(job, dataset, folds)
     if job.source and job.member.glyphs_from:
@@ -89,7 +90,8 @@ def _train(
     start = load_weights(job.source.folder) if job.source and job.member.init_from else None
     checkpoints = _checkpoints(job, source, seconds, keep)
     started = time.perf_counter()
-    trained = train(job.member, data, job.task, seed, job.label, start, checkpoints, cache)
+    spec = TrainingSpec(job.member, job.task, seed, job.label, start)
+    trained = train(spec, data, [ShowProgress(), checkpoints], checkpoints.read(), cache)
     # Epochs that a process which is gone has fed are in the log, not in this one's time.
     spent = max(time.perf_counter() - started, sum(epoch["seconds"] for epoch in trained.log))
     predictor = Predictor(

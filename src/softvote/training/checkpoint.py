@@ -14,12 +14,16 @@ import torch
 
 from softvote.errors import UserError
 from softvote.storage.files import atomic_write, remove_if_exists
+from softvote.training.callbacks import Callback
+from softvote.training.state import TrainingState
 
 _CHECKSUM = 64  # characters of a sha256, before the state itself
 
 
-class Checkpoints:
+class Checkpoints(Callback):
     """The one checkpoint of a training; each takes the place of the one before.
+
+    `train` is given it among its callbacks, and what `read` finds to go on from.
 
     Args:
         path: of the file.
@@ -73,6 +77,11 @@ class Checkpoints:
             raise UserError(f"{self.path}: is damaged and cannot be moved ({error.strerror})") from None
         what = f"is damaged, set aside as {aside.name}; this training starts again"
         print(f"{self.path}: {what}", file=sys.stderr)
+
+    def on_step(self, state: TrainingState) -> None:
+        """Write a checkpoint when one is due; never of a training that is lost already."""
+        if self.is_due():
+            self.write(state.state_dict())
 
     def is_due(self) -> bool:
         """Whether the last one is old enough for the next."""

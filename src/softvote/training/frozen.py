@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import torch
@@ -16,13 +15,12 @@ from softvote.config.recipe import Member
 from softvote.data.normalisation import Normalisation
 from softvote.inference.network import Network
 from softvote.models.layers import FeaturesThenClassifier
-from softvote.training.checkpoint import Checkpoints
+from softvote.training.learner import Learner
 from softvote.training.rows import Split
-from softvote.training.trainer import Trainer
 
 
-class FrozenBackboneTrainer(Trainer):
-    """The training of a classifier on features that never change: they are computed once."""
+class FrozenBackboneLearner(Learner):
+    """The classifier of a network whose features never change: they are computed once."""
 
     def __init__(
         self,
@@ -44,22 +42,16 @@ class FrozenBackboneTrainer(Trainer):
         """The whole network, once run with the classifier that was trained."""
         return self.whole
 
-    def run(
-        self,
-        data: Split,
-        watched: Split | None,
-        label: str,
-        checkpoints: Checkpoints | None = None,
-        state: dict[str, Any] | None = None,
-    ) -> None:
-        """Compute the features, then all epochs, and put the classifier that predicts into the network."""
-        watched = None if watched is None else self._features(watched)
-        super().run(self._features(data), watched, label, checkpoints, state)
+    def prepare(self, data: Split) -> Split:
+        """The rows with features float32 (n, F) in place of the images, on the device."""
+        return super().prepare(self._features(data))
+
+    def finish(self) -> None:
+        """Put the classifier that predicts into the network."""
         self.whole.classifier = super().predictor
 
     @torch.no_grad()
     def _features(self, data: Split) -> Split:
-        """The rows with features float32 (n, F) in place of the images."""
         self.whole.features.eval()
         parts = []
         for which in np.array_split(np.arange(len(data.rows)), math.ceil(len(data.rows) / 256)):

@@ -17,8 +17,8 @@ from softvote.heads.digits import DIGITS
 from softvote.models.crop_reader import SLACK, CropReader
 from softvote.training.augment import create_augmenter
 from softvote.training.glyphs import Glyphs
+from softvote.training.learner import Learner
 from softvote.training.rows import Split
-from softvote.training.trainer import Trainer
 
 
 @dataclass(frozen=True)
@@ -110,13 +110,13 @@ class Composer:
         return canvas.view(-1, 1, height, width)[:, :, SLACK : height - SLACK, SLACK : width - SLACK]
 
 
-class CompositionTraining(Trainer):
-    """A training on composed images: as many an epoch as there are rows, each of known digits and places."""
+class CompositionLearner(Learner):
+    """Learns from composed images: as many an epoch as there are rows, each of known digits and places."""
 
     drawn = ("layout", "augment")
 
-    def __init__(self, glyphs: Glyphs, size: tuple[int, int], *training: Any) -> None:
-        super().__init__(*training)
+    def __init__(self, glyphs: Glyphs, size: tuple[int, int], *learner: Any) -> None:
+        super().__init__(*learner)
         digits = self.network.task.hidden_digits
         assert digits is not None, "a pipeline says how many digits hide where glyphs are asked for"
         self.compose = Composer(glyphs, digits, size, self.member.augment, self.compute_config.device)
@@ -125,7 +125,7 @@ class CompositionTraining(Trainer):
         self, epoch: int, batch: Split, share: float | Tensor | None
     ) -> tuple[Tensor, Tensor, Tensor]:
         """The cross-entropy of digits and, where the network looks for them, the loss of their places."""
-        augment = self._seed("augment", epoch) if self._augmented(epoch) else None
+        augment = self._seed("augment", epoch) if self.is_augmented(epoch) else None
         composed = self.compose(batch.rows, self._seed("layout", epoch), augment)
         images = self.compute_config.to_memory_format(self.normalisation(composed.images))
         model, elsewhere = self.network.model, torch.zeros((), device=images.device)

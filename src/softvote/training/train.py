@@ -9,7 +9,7 @@ A frozen backbone without augmentation sees every image once; its features are t
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -31,9 +31,10 @@ from softvote.models.layers import FeaturesThenClassifier
 from softvote.seeds import derive_seed
 from softvote.storage.cache import Cache, memory_cache
 from softvote.task import Task
-from softvote.training.checkpoint import Checkpoints
-from softvote.training.frozen import FrozenBackboneTrainer
+from softvote.training.callbacks import Callback
+from softvote.training.frozen import FrozenBackboneLearner
 from softvote.training.glyphs import Glyphs
+from softvote.training.learner import Learner
 from softvote.training.rows import Split
 from softvote.training.trainer import Trainer
 
@@ -49,57 +50,76 @@ class Trained:
     log: list[dict[str, Any]]
 
 
+@dataclass(frozen=True)
+class TrainingSpec:
+    """Which training it is; with the same rows, it gives the same weights.
+
+    Attributes:
+        member: network and recipe.
+        task: what is to be named.
+        seed: on a CPU, equal seeds, threads and precision give equal weights.
+        label: what messages call it, such as "cnn fold 0".
+        start: weights of the network that the member's `init_from` names.
+    """
+
+    member: Member
+    task: Task
+    seed: int
+    label: str
+    start: dict[str, Tensor] | None = None
+
+
 def train(
-    member: Member,
+    spec: TrainingSpec,
     data: Split,
-    task: Task,
-    seed: int,
-    label: str,
-    start: dict[str, Tensor] | None = None,
-    checkpoints: Checkpoints | None = None,
+    callbacks: Sequence[Callback] = (),
+    resume: dict[str, Any] | None = None,
     cache: Cache = memory_cache,
 ) -> Trained:
     """Train a member's network.
 
     Args:
-        member: network and recipe.
+        spec: which training it is.
         data: the rows of the training folds.
-        task: what is to be named.
-        seed: of this training; on a CPU, equal seeds, threads and precision give equal weights.
-        label: what the progress display calls it.
-        start: weights of the network that the member's `init_from` names.
-        checkpoints: where the state is kept meanwhile, and perhaps stands from a run that was stopped.
+        callbacks: told of every step and epoch, in their order; nothing is shown or written without them.
+        resume: what `TrainingState.state_dict` gave in a training that was stopped; it goes on from there.
         cache: keeps what was found fastest on this machine; left out, this process does.
 
     Raises:
-        UserError: no such network, weights that do not fit, a loss that is no number, or a checkpoint
-            or finding that cannot be written.
+        UserError: no such network, weights that do not fit, a loss that is not a number, or a finding that
+            cannot be written; and what a callback raises.
     """
     torch.set_flush_denormal(True)
     machine.keep_freed_memory()
-    _, channels, height, width = data.images.shape
-    torch.manual_seed(derive_seed(seed, "weights"))
-    network = create_network(member, task, (channels, height, width))
-    if start is not None:
-        try:
-            models.load_backbone(network.model, start)
-        except UserError as error:
-            raise UserError(f"{label}: {error}") from None
-    state = checkpoints.read() if checkpoints else None
+    member, seed = spec.member, spec.seed
+    network = _create_network(spec, data.images)
     compute_config = (
-        ComputeConfig(**state["execution"])
-        if state
+        ComputeConfig(**resume["execution"])
+        if resume
         else compute_config_for(member, network, data.images, cache)
     )
     compute_config.to_device(network.model)
     fed, watched = _hold_out(member, data, seed)
     normalisation = Normalisation.of(fed.images, member.normalise)
-    create = _create_training if data.glyphs is None else _composing(data.glyphs, data.images)
-    training = create(member, network, compute_config, normalisation, seed)
+    create = _create_learner if data.glyphs is None else _composing(data.glyphs, data.images)
+    learner = create(member, network, compute_config, normalisation, seed)
     with for_training(compute_config.device):
-        training.run(fed, watched, label, checkpoints, state)
-    trained = replace(network, model=training.predictor)
-    return Trained(len(fed.rows), trained, normalisation, compute_config, training.log)
+        state = Trainer(learner, spec.label, callbacks).run(fed, watched, resume)
+    trained = replace(network, model=learner.predictor)
+    return Trained(len(fed.rows), trained, normalisation, compute_config, state.log)
+
+
+def _create_network(spec: TrainingSpec, images: Tensor) -> Network:
+    """The network before its first step."""
+    _, channels, height, width = images.shape
+    torch.manual_seed(derive_seed(spec.seed, "weights"))
+    network = create_network(spec.member, spec.task, (channels, height, width))
+    if spec.start is not None:
+        try:
+            models.load_backbone(network.model, spec.start)
+        except UserError as error:
+            raise UserError(f"{spec.label}: {error}") from None
+    return network
 
 
 def compute_config_for(member: Member, network: Network, images: Tensor, cache: Cache) -> ComputeConfig:
@@ -114,21 +134,21 @@ def compute_config_for(member: Member, network: Network, images: Tensor, cache: 
     return choose_compute_config(network.model, shape, member.precision, member.memory_format, named, cache)
 
 
-def _composing(glyphs: Glyphs, images: Tensor) -> Callable[..., Trainer]:
-    """What creates a training on images of the same size, composed of glyphs."""
-    from softvote.training.recomposition import CompositionTraining  # which is a training
+def _composing(glyphs: Glyphs, images: Tensor) -> Callable[..., Learner]:
+    """What creates a learner of images of the same size, composed of glyphs."""
+    from softvote.training.recomposition import CompositionLearner  # which few recipes need
 
-    return functools.partial(CompositionTraining, glyphs, (images.shape[2], images.shape[3]))
+    return functools.partial(CompositionLearner, glyphs, (images.shape[2], images.shape[3]))
 
 
-def _create_training(
+def _create_learner(
     member: Member, network: Network, compute_config: ComputeConfig, normalisation: Normalisation, seed: int
-) -> Trainer:
+) -> Learner:
     changing = member.augment is not None or member.mixup or is_random(member.view)
     same_each_time = member.freeze and not changing
     if same_each_time and isinstance(network.model, FeaturesThenClassifier):
-        return FrozenBackboneTrainer(member, network, network.model, compute_config, normalisation, seed)
-    return Trainer(member, network, compute_config, normalisation, seed)
+        return FrozenBackboneLearner(member, network, network.model, compute_config, normalisation, seed)
+    return Learner(member, network, compute_config, normalisation, seed)
 
 
 def _hold_out(member: Member, data: Split, seed: int) -> tuple[Split, Split | None]:

@@ -1,0 +1,60 @@
+"""What looks on while a training runs: the progress display, and whatever a caller adds."""
+
+from __future__ import annotations
+
+from softvote.progress import TrainingProgress
+from softvote.training.state import TrainingState
+
+_FIGURES_PER_EPOCH = 20  # how often loss and accuracy are fetched from the device where somebody looks
+
+
+class Callback:
+    """Told how a training goes on; does nothing, so that a subclass writes only what it wants to hear.
+
+    A callback may call `state.stop()`, and must draw no numbers from torch's global generator in `on_step`:
+    dropout draws from it.
+
+    Examples:
+        >>> class StopWhenAccurate(Callback):
+        ...     def on_epoch(self, state):
+        ...         if state.log[-1]["accuracy"] > 0.999:
+        ...             state.stop()
+    """
+
+    def on_start(self, state: TrainingState) -> None:
+        """Before the first step, or the first of those that are left of a training that goes on."""
+
+    def on_step(self, state: TrainingState) -> None:
+        """After every step; `state.figures()` and `state.state_dict()` wait for the device."""
+
+    def on_epoch(self, state: TrainingState) -> None:
+        """After every epoch, whose figures are `state.log[-1]`."""
+
+    def on_end(self, state: TrainingState) -> None:
+        """At the end, also of a training that fails or is interrupted."""
+
+
+class ShowProgress(Callback):
+    """A bar at a terminal, a line now and then in a log file."""
+
+    def on_start(self, state: TrainingState) -> None:
+        """Say from where it goes on, if it does."""
+        self.progress = TrainingProgress(state.label, state.epochs, state.rows, state.epochs_done)
+        self.look_every = max(1, state.batches // _FIGURES_PER_EPOCH)
+
+    def on_step(self, state: TrainingState) -> None:
+        """Move the bar on; now and then, where somebody looks, with loss and accuracy."""
+        figures, epoch = None, state.epoch
+        if self.progress.wants_figures and (epoch.batches - 1) % self.look_every == 0:
+            loss, accuracy = state.figures()  # each look waits for the device
+            figures = f"epoch {epoch.number + 1}/{state.epochs} loss {loss:.4f} accuracy {accuracy:.2%}"
+        self.progress.batch_ended(state.batch_rows, figures)
+
+    def on_epoch(self, state: TrainingState) -> None:
+        """Without a terminal, say how the epoch went."""
+        row = state.log[-1]
+        self.progress.epoch_ended(state.epoch.number, row["loss"], row["accuracy"], row["images_per_second"])
+
+    def on_end(self, state: TrainingState) -> None:
+        """Take the bar away."""
+        self.progress.close()

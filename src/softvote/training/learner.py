@@ -1,0 +1,238 @@
+"""A network that learns, one batch after the other."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import torch
+from timm.utils.model_ema import ModelEmaV3
+from torch import Tensor, nn
+
+from softvote import models
+from softvote.compute.device import random_state, set_random_state
+from softvote.compute.draws import Rows, Seed, draw_uniforms
+from softvote.compute.precision import ComputeConfig
+from softvote.config.recipe import Member
+from softvote.data.normalisation import Normalisation
+from softvote.inference.network import Network
+from softvote.inference.views import apply_view, with_view
+from softvote.seeds import derive_seed
+from softvote.task import LARGEST_ADDEND
+from softvote.training.augment import create_augmenter, stays_on_device
+from softvote.training.cuda_graphs import StepGraphs, create_recorder
+from softvote.training.optim import LearningRate, create_optimizer
+from softvote.training.rows import Split
+
+
+class Learner:
+    """A network, and all that changes with it from step to step.
+
+    Attributes:
+        rate: moves the learning rate; there from `start` on.
+        graphs: take the steps where the device has them; None elsewhere.
+        steps: how many were taken.
+    """
+
+    drawn = ("augment", "addends")
+    """Purposes for which numbers are drawn in a step, each by a seed of its own in every epoch."""
+
+    rate: LearningRate
+
+    def __init__(
+        self,
+        member: Member,
+        network: Network,
+        compute_config: ComputeConfig,
+        normalisation: Normalisation,
+        seed: int,
+    ) -> None:
+        self.member, self.network = member, network
+        self.compute_config, self.normalisation, self.seed = compute_config, normalisation, seed
+        self._to_training_mode()
+        self.optimizer = create_optimizer(member.optimizer, network.model, compute_config.device)
+        self.average = ModelEmaV3(network.model, decay=member.ema, use_warmup=True) if member.ema else None
+        self.augment = with_view(create_augmenter(member.augment), member.view, at_random=True)
+        self.identity = with_view(create_augmenter(None), member.view, at_random=False)
+        self.graphs: StepGraphs | None = None
+        self.steps = 0
+
+    @property
+    def predictor(self) -> nn.Module:
+        """The network that predicts: the moving average where there is one."""
+        return self.network.model if self.average is None else self.average.module
+
+    def prepare(self, data: Split) -> Split:
+        """Bring rows to the device, as `step` and `mean_loss` take them."""
+        return data.to(self.compute_config.device)
+
+    def start(self, steps: int, label: str) -> None:
+        """Begin a training of so many steps; messages call it by its label."""
+        self.rate = LearningRate(self.member.schedule, self.optimizer, steps)
+        self.graphs = self.create_graphs(label)
+
+    def finish(self) -> None:
+        """Call when the training ended, before its network predicts."""
+
+    def create_graphs(self, label: str) -> StepGraphs | None:
+        """What takes the steps on a device that computes apart from the processor; None elsewhere."""
+        device = self.compute_config.device
+        if device != "cuda" or not stays_on_device(self.member.augment):
+            return None
+        return StepGraphs(torch.device(device), self.optimizer, create_recorder(device), label)
+
+    def is_augmented(self, epoch: int) -> bool:
+        """Whether images of this epoch, from 0, are augmented."""
+        return epoch < self.member.epochs - self.member.plain_epochs
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that another learner of the same training needs to go on to the same bits."""
+        return {
+            "execution": self.compute_config.facts(),
+            "steps": self.steps,
+            "model": self.network.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "rate": self.rate.state(),
+            "average": None if self.average is None else self.average.state_dict(),
+            "random": random_state(self.compute_config.device),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from what `state_dict` gave; call after `start`."""
+        self.network.model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.rate.restore(state["rate"])
+        if self.average is not None:
+            self.average.load_state_dict(state["average"])
+        self.steps = state["steps"]
+        set_random_state(state["random"])
+
+    def _to_training_mode(self) -> None:
+        self.network.model.train()
+        if self.member.freeze:  # statistics of batch norm are weights too, and dropout would waver
+            models.freeze_backbone(self.network.model)
+
+    def step(self, epoch: int, number: int, data: Split, which: Rows) -> Tensor:
+        """Take one optimiser step.
+
+        Args:
+            epoch: from 0.
+            number: of the step in its epoch, from 0.
+            data: as `prepare` gave it.
+            which: int64 (B,), positions in the data.
+
+        Returns:
+            float32 (2,) on the device: loss and right answers, summed over the batch.
+        """
+        share = self._mixing_share(epoch, number)
+        if self.graphs is None:
+            totals = self._gradients(epoch, data, which, share if share < 1 else None)
+            self.optimizer.step()
+        else:
+            totals = self._graph_step(self.graphs, epoch, data, which, share)
+        self.rate.step_ended()
+        self.steps += 1
+        if self.average is not None:
+            self.average.update(self.network.model, step=self.steps)
+        return totals
+
+    def _graph_step(self, graphs: StepGraphs, epoch: int, data: Split, which: Rows, share: float) -> Tensor:
+        """The same, of which as much is recorded as reads all that changes from memory."""
+        whole = not self.rate.moves_momentum  # which optimisers take for a number that stays
+
+        def step(which: Tensor, share_in_memory: Tensor) -> Tensor:
+            totals = self._gradients(epoch, data, which, share_in_memory if share < 1 else None)
+            if whole:
+                with graphs.rates_in_memory():
+                    self.optimizer.step()
+            return totals
+
+        for what in self.drawn:
+            self._seed(what, epoch)
+        assert isinstance(which, Tensor)
+        totals = graphs.take((self.is_augmented(epoch), share < 1), which, share, step)
+        if not whole:
+            self.optimizer.step()
+        return totals
+
+    def _gradients(self, epoch: int, data: Split, which: Rows, share: float | Tensor | None) -> Tensor:
+        """The gradients of a batch, and its totals as `step` gives them.
+
+        Args:
+            share: of mixup; None mixes nothing.
+        """
+        loss, outputs, targets = self._forward(epoch, data.take(which), share)
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        named = self.network.head.probabilities(outputs.detach()).argmax(1)
+        return torch.stack([loss.detach() * len(which), (named == targets).sum().float()])
+
+    def _forward(
+        self, epoch: int, batch: Split, share: float | Tensor | None
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """The loss of a batch, the outputs, and what is right, int64 (B,); `share` as of `_gradients`."""
+        images, addends = self._batch(epoch, batch.images, batch.rows), self._addends(epoch, batch)
+        if share is not None:
+            images = share * images + (1 - share) * images.flip(0)
+        outputs = self._outputs(images, addends)
+        loss = self._loss(outputs, addends, batch.values, batch.digits)
+        if share is not None:
+            digits = None if batch.digits is None else batch.digits.flip(0)
+            loss = share * loss + (1 - share) * self._loss(outputs, addends, batch.values.flip(0), digits)
+        return loss, outputs, _targets(batch.values, addends)
+
+    def _seed(self, what: str, epoch: int) -> Seed:
+        """The seed of all that is drawn for one purpose in an epoch."""
+        seed = derive_seed(self.seed, what, epoch)
+        return seed if self.graphs is None else self.graphs.seed(what, seed)
+
+    def _outputs(self, images: Tensor, addends: Tensor | None) -> Tensor:
+        with self.compute_config.autocast():
+            return self.network.outputs(self.compute_config.to_memory_format(images), addends)
+
+    def _loss(self, outputs: Tensor, addends: Tensor | None, values: Tensor, digits: Tensor | None) -> Tensor:
+        return self.network.head.loss(outputs, _targets(values, addends), digits)
+
+    def _addends(self, epoch: int, data: Split) -> Tensor | None:
+        """Integers drawn anew for each image in each epoch, int64 (B,), where the network takes them."""
+        if not self.network.takes_addend:
+            return None
+        drawn = draw_uniforms(self._seed("addends", epoch), data.rows, 1, data.images.device)[:, 0]
+        return (drawn * (LARGEST_ADDEND + 1)).long()
+
+    def _batch(self, epoch: int, images: Tensor, rows: Rows) -> Tensor:
+        """uint8 (B, C, H, W) -> float32, augmented where this epoch is, normalised."""
+        augment = self.augment if self.is_augmented(epoch) else self.identity
+        return self.normalisation(augment(images, rows, self._seed("augment", epoch)))
+
+    def _mixing_share(self, epoch: int, number: int) -> float:
+        """How much of each image stays itself under mixup, at least half; 1 mixes nothing."""
+        if not (self.member.mixup and self.is_augmented(epoch)):
+            return 1.0
+        random = np.random.default_rng(derive_seed(self.seed, "mixup", epoch, number))
+        share = float(random.beta(self.member.mixup, self.member.mixup))
+        # The same mixtures, with the label of the larger part as the one to get right.
+        return max(share, 1 - share)
+
+    @torch.no_grad()
+    def mean_loss(self, data: Split) -> float:
+        """Mean loss on rows that are not fed, by the plain weights, without augmentation."""
+        self.network.model.eval()
+        total = 0.0
+        for which in np.array_split(np.arange(len(data.rows)), math.ceil(len(data.rows) / 1000)):
+            batch = data.take(which)
+            addends = self._addends(0, batch)  # the same each time
+            outputs = self._outputs(self._identity(batch.images), addends)
+            total += float(self._loss(outputs, addends, batch.values, batch.digits)) * len(which)
+        self._to_training_mode()
+        return total / len(data.rows)
+
+    def _identity(self, images: Tensor) -> Tensor:
+        """uint8 (B, C, H, W) -> float32 as prediction sees it, normalised."""
+        return self.normalisation(apply_view(self.member.view, images.float()))
+
+
+def _targets(values: Tensor, addends: Tensor | None) -> Tensor:
+    """What the head is to name: the values, or the labels where the network was given addends."""
+    return values if addends is None else values + addends
