@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from functools import cache
 from pathlib import Path
 
@@ -125,7 +126,7 @@ def test_members_may_be_memory_mapped(tmp_path: Path) -> None:
         mapped.append(np.load(tmp_path / f"{index}.npy", mmap_mode="r"))
     weights = np.array([0.4, 0.6])
     np.testing.assert_array_equal(vote.soft_vote(mapped, weights), vote.soft_vote(members, weights))
-    compared = [comparison.compare(some, ["a", "b"], LABELS, LABELS % 2) for some in (members, mapped)]
+    compared = [comparison.compare(some, ["a", "b"], LABELS, LABELS % 2).rows for some in (members, mapped)]
     assert compared[0] == compared[1]
 
 
@@ -345,7 +346,7 @@ def test_one_fold_is_enough_only_for_rules_that_fit_nothing(rule: comparison.Rul
 
 def test_comparison_scores_members_and_rules() -> None:
     oof, labels, folds = digits()
-    table = comparison.compare(oof, NAMES, labels, folds)
+    table = comparison.compare(oof, NAMES, labels, folds).rows
     assert [row.name for row in table] == [*NAMES, *RULES]
     by_name = {row.name: row for row in table}
     assert by_name["tree"].accuracy == scores.accuracy(oof[3], labels)
@@ -360,9 +361,28 @@ def test_comparison_scores_members_and_rules() -> None:
     assert by_name["tree"].words == "worse"
 
 
+@every_rule
+def test_comparison_keeps_what_it_fitted(rule: comparison.Rule) -> None:
+    """Each fold's weights are fitted once; those of all rows when they are asked for."""
+    oof, labels, folds = digits()
+    rows_fitted: list[int] = []
+
+    def fit(oof: vote.Members, labels: vote.ClassIndices) -> vote.Weights:
+        rows_fitted.append(len(labels))
+        return rule.fit(oof, labels)
+
+    compared = comparison.compare(oof, NAMES, labels, folds, [dataclasses.replace(rule, fit=fit)])
+    assert rows_fitted == ([600] * 3 if rule.fitted else [900])
+    np.testing.assert_array_equal(
+        compared.votes[rule.name], comparison.cross_fitted(rule, oof, labels, folds)
+    )
+    np.testing.assert_array_equal(compared.fit_weights(rule.name), rule.fit(oof, labels))
+    assert rows_fitted[-1] == 900
+
+
 def test_comparison_of_a_single_member_in_one_fold() -> None:
     oof, labels, _ = digits()
-    table = comparison.compare(oof[:1], NAMES[:1], labels, np.zeros(900, int))
+    table = comparison.compare(oof[:1], NAMES[:1], labels, np.zeros(900, int)).rows
     assert [row.words for row in table if row.name in ("log_loss", "greedy")] == ["needs two folds"] * 2
     assert comparison.choose_rule("auto", table) == "mean"
     assert "needs two folds" in render_table(table)
@@ -393,7 +413,7 @@ def test_a_requested_rule_is_taken_and_an_unknown_one_lists_the_known() -> None:
 
 def test_the_table_is_aligned_and_narrow() -> None:
     oof, labels, folds = digits()
-    lines = render_table(comparison.compare(oof, NAMES, labels, folds)).splitlines()
+    lines = render_table(comparison.compare(oof, NAMES, labels, folds).rows).splitlines()
     assert max(map(len, lines)) <= 110
     body = lines[2 : 2 + len(NAMES) + len(RULES)]
     assert len({line.index("%") for line in body}) == 1

@@ -10,7 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from softvote.ensembling.rules import RULES, Rule, mean
-from softvote.ensembling.vote import ClassIndices, Members, Probabilities, check_members, weighted_mean
+from softvote.ensembling.vote import (
+    ClassIndices,
+    Members,
+    Probabilities,
+    Weights,
+    check_members,
+    weighted_mean,
+)
 from softvote.errors import UserError, one_of
 from softvote.metrics import scores
 from softvote.metrics.scores import Difference, Score
@@ -77,13 +84,40 @@ class ComparisonRow:
         return self.to_mean.verdict if self.to_mean else ""
 
 
+@dataclass(frozen=True, eq=False)
+class Comparison:
+    """What `compare` found: the scores, and what each rule makes of the members.
+
+    Attributes:
+        rows: a score row per member, then one per rule.
+        rules: by their names.
+        votes: float32 (N, K) of each rule, the out-of-fold votes that were scored; None where a fitted rule
+            has one fold only.
+        members: as they were compared.
+        labels: integers (N,).
+    """
+
+    rows: list[ComparisonRow]
+    rules: dict[str, Rule]
+    votes: dict[str, Probabilities | None]
+    members: Members
+    labels: ClassIndices
+
+    def fit_weights(self, rule: str) -> Weights:
+        """Fit a rule's weights float64 (M,) on all rows: those that vote on rows nobody has seen.
+
+        Most rules of a comparison never vote, so that their weights are not fitted before somebody asks.
+        """
+        return self.rules[rule].fit(self.members, self.labels)
+
+
 def compare(
     members: Members,
     names: Sequence[str],
     labels: ClassIndices,
     folds: NDArray[np.integer],
     rules: Sequence[Rule] | None = None,
-) -> list[ComparisonRow]:
+) -> Comparison:
     """Score each member alone and each rule, fitted ones by `cross_fitted`.
 
     The best member is found by the very scores shown here: that is itself a selection, so its score
@@ -97,7 +131,7 @@ def compare(
         rules: left out, all of `RULES`.
 
     Returns:
-        M rows of members, then one a rule.
+        the scores, M rows of members, then one per rule; and each rule's votes and weights.
 
     Raises:
         UserError: a member holds no probabilities.
@@ -122,9 +156,10 @@ def compare(
         )
 
     alone = [row(member, name, "member") for member, name in zip(members, names, strict=True)]
-    rules = list(RULES.values()) if rules is None else rules
-    voting = [row(cross_fitted(each, members, labels, folds), each.name, "rule") for each in rules]
-    return alone + voting
+    by_name = dict(RULES) if rules is None else {rule.name: rule for rule in rules}
+    votes = {name: cross_fitted(rule, members, labels, folds) for name, rule in by_name.items()}
+    voting = [row(voted, name, "rule") for name, voted in votes.items()]
+    return Comparison(alone + voting, by_name, votes, members, labels)
 
 
 def choose_rule(requested: str, table: Sequence[ComparisonRow]) -> str:
@@ -135,7 +170,7 @@ def choose_rule(requested: str, table: Sequence[ComparisonRow]) -> str:
 
     Args:
         requested: `auto` or the name of a rule.
-        table: what `compare` returned.
+        table: the rows of a comparison.
 
     Raises:
         UserError: an unknown rule, or a fitted one that has no score because one fold is trained.

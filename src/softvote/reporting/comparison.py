@@ -10,7 +10,7 @@ from softvote.reporting import tables
 
 
 def render_table(table: Sequence[ComparisonRow]) -> str:
-    """What `compare` returned, as aligned plain text, with words on how to read it and on each rule.
+    """The rows of a comparison as aligned plain text, with words on how to read it and on each rule.
 
     Differences are in points of accuracy. 98 columns while names have at most 14 letters.
     """

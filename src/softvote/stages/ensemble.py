@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from softvote.ensembling.comparison import choose_rule, compare, cross_fitted, fixed_rule
+from softvote.ensembling.comparison import choose_rule, compare, fixed_rule
 from softvote.ensembling.predictions import Predictions, read_predictions, score_from, write_predictions
 from softvote.ensembling.rules import RULES
 from softvote.ensembling.vote import soft_vote
@@ -58,15 +58,14 @@ def _vote(plan: Plan) -> None:
     rules = dict(RULES)
     if shares := plan.run.pipeline.vote_shares():
         rules["shares"] = fixed_rule("shares", shares)
-    table = compare(oof, voters, truth, fold_of_row, list(rules.values()))
-    rule = rules[choose_rule("shares" if shares else ensemble.rule, table)]
-    weights = rule.fit(oof, truth)
-    voted = cross_fitted(rule, oof, truth, fold_of_row)
+    compared = compare(oof, voters, truth, fold_of_row, list(rules.values()))
+    rule = rules[choose_rule("shares" if shares else ensemble.rule, compared.rows)]
+    weights, voted = compared.fit_weights(rule.name), compared.votes[rule.name]
     assert voted is not None, "choose_rule refuses a fitted rule with one fold"
     test = soft_vote([member.test for member in members], weights, rule.space, voters)
     folder = plan.run.folder.predictions(ensemble.name)
     remove_if_exists(folder.scores)
-    write_text(folder.comparison, render_table(table))
+    write_text(folder.comparison, render_table(compared.rows))
     chosen = {name: float(weight) for name, weight in zip(voters, weights, strict=True)}
     write_json(folder.vote, {"rule": rule.name, "space": rule.space, "weights": chosen})
     predictions = Predictions(rows, voted, test)
