@@ -197,7 +197,6 @@ def test_a_site_with_a_dead_link_or_a_script_from_the_network_is_refused(tmp_pat
 # ---------------------------------------------------------------- Python and YAML
 
 
-@pytest.mark.skipif(not hasattr(softvote, "__all__"), reason="softvote has no Python face yet")
 @pytest.mark.parametrize(
     "block", [block for block in BLOCKS if block.language == "python"], ids=lambda block: block.page.name
 )

@@ -384,7 +384,9 @@ def test_a_training_that_other_threads_began_starts_again(
 
 
 @pytest.mark.parametrize(
-    ("place", "left"), [("atomic_write", "train"), ("_predict", "predict")], ids=["weights", "predictions"]
+    ("place", "left"),
+    [("inference.loading.save_weights", "train"), ("scheduling.worker._predict", "predict")],
+    ids=["weights", "predictions"],
 )
 def test_what_an_earlier_training_left_is_gone_before_the_weights_are_written(
     finished: tuple[stages.Run, Dataset],
@@ -400,7 +402,7 @@ def test_what_an_earlier_training_left_is_gone_before_the_weights_are_written(
     made = make_plan(run)
     job = made.jobs[0]
     job.folder.weights.unlink()
-    monkeypatch.setattr(jobs_module, place, stop)
+    monkeypatch.setattr(f"softvote.{place}", stop)
     with pytest.raises(KeyboardInterrupt):
         run_job(job, made.dataset, made.folds)
     assert job.state() == left

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from safetensors.torch import load_file
-from torch import Tensor
+from safetensors.torch import load_file, save
+from torch import Tensor, nn
 
 from softvote import models
 from softvote.compute.device import find_device
@@ -13,7 +13,7 @@ from softvote.data.normalisation import Normalisation
 from softvote.errors import UserError
 from softvote.inference.network import create_network
 from softvote.inference.predictor import Predictor
-from softvote.storage.files import read_json
+from softvote.storage.files import atomic_write, read_json, remove_if_exists, write_json
 from softvote.storage.fingerprints import sha256_of
 from softvote.storage.paths import FoldFolder
 from softvote.task import Task
@@ -41,6 +41,46 @@ def load_predictor(folder: FoldFolder) -> Predictor:
     normalisation = Normalisation(tuple(recipe["mean"]), tuple(recipe["std"]), member.normalise)
     compute_config.to_device(network.model)
     return Predictor(network, normalisation, compute_config, member.tta.shift, member.view)
+
+
+def save_predictor(
+    folder: FoldFolder, predictor: Predictor, member: Member, classes: list[str], image: tuple[int, int, int]
+) -> None:
+    """Write what `load_predictor` reads; the recipe comes last, so that it marks the weights whole.
+
+    Args:
+        classes: names of the columns of its probabilities.
+        image: channels, height and width.
+
+    Raises:
+        UserError: the folder holds a training of a pipeline, or cannot be written.
+    """
+    if "identity" in read_json(folder.recipe):
+        raise UserError(f"{folder.path}: holds a training of a pipeline; name another folder")
+    network, normalisation = predictor.network, predictor.normalisation
+    remove_if_exists(folder.recipe)
+    save_weights(folder, network.model)
+    recipe = {
+        "member": member.model_dump(mode="json"),
+        "classes": classes,
+        "hidden_digits": network.task.hidden_digits,
+        "addend": network.task.addend,
+        "image": image,
+        "mean": normalisation.mean,
+        "std": normalisation.std,
+        "head": network.head.facts(),
+        "execution": predictor.compute_config.facts(),
+        "weights_sha256": sha256_of(folder.weights),
+    }
+    write_json(folder.recipe, recipe)
+
+
+def save_weights(folder: FoldFolder, model: nn.Module) -> None:
+    """Write a network's state, whole or not at all."""
+    # Cloned, because tied weights share memory and the format refuses that.
+    weights = {name: value.detach().cpu().contiguous().clone() for name, value in model.state_dict().items()}
+    with atomic_write(folder.weights) as temporary:
+        temporary.write_bytes(save(weights))
 
 
 def load_weights(folder: FoldFolder) -> dict[str, Tensor]:

@@ -21,7 +21,6 @@ from softvote.scheduling.job import Job
 from softvote.seeds import training_seed
 from softvote.storage.cache import Cache, memory_cache
 from softvote.storage.files import (
-    atomic_write,
     read_json,
     remove_if_exists,
     remove_temp_files,
@@ -75,9 +74,7 @@ def _train(
     keep: Callable[[bytes], None] | None,
     cache: Cache,
 ) -> None:
-    from safetensors.torch import save
-
-    from softvote.inference.loading import load_weights
+    from softvote.inference.loading import load_weights, save_weights
     from softvote.inference.predictor import Predictor
     from softvote.training.callbacks import ShowProgress
     from softvote.training.train import TrainingSpec, train
@@ -101,11 +98,7 @@ def _train(
         predictor = predictor.calibrate(*_rows_of_fold(job, dataset, folds))
     for stale in (job.folder.scores, job.folder.recipe):
         remove_if_exists(stale)
-    # Cloned, because tied weights share memory and the format refuses that.
-    state = trained.network.model.state_dict()
-    weights = {name: value.detach().cpu().contiguous().clone() for name, value in state.items()}
-    with atomic_write(job.folder.weights) as temporary:
-        temporary.write_bytes(save(weights))
+    save_weights(job.folder, trained.network.model)
     write_text(job.folder.log, _log_csv(trained.log))
     write_json(job.folder.recipe, _recipe(job, trained, predictor.network.head.facts(), seed, spent, source))
     checkpoints.remove()

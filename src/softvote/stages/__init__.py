@@ -8,6 +8,7 @@ from pathlib import Path
 
 from softvote.config.pipeline import Pipeline
 from softvote.config.pipeline_file import load_pipeline
+from softvote.config.recipe import Member
 from softvote.errors import UserError, one_of
 from softvote.storage.paths import PipelineFolder, Workspace
 
@@ -24,6 +25,11 @@ class Run:
     @property
     def folder(self) -> PipelineFolder:
         return self.workspace.pipeline(self.name)
+
+    @property
+    def members(self) -> dict[str, Member]:
+        """The recipe of each member, by its name."""
+        return self.pipeline.members
 
     def resolve_name(self, name: str | None) -> str:
         """The member or ensemble of that name; without one, the ensemble.

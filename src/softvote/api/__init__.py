@@ -1,0 +1,1 @@
+"""What Python programs and notebooks call; `softvote` itself names all of it."""

@@ -1,0 +1,209 @@
+"""Training a member on arrays, and what comes out of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from softvote.api.pipelines import ImageData
+from softvote.config.recipe import Member
+from softvote.errors import UserError
+from softvote.inference.loading import load_predictor, save_predictor
+from softvote.inference.predictor import Predictor
+from softvote.seeds import training_seed
+from softvote.storage.files import read_json
+from softvote.storage.paths import FoldFolder
+from softvote.training.rows import Split
+from softvote.training.train import train
+
+
+@dataclass(frozen=True, eq=False)
+class FittedMember:
+    """A trained network, ready to predict.
+
+    Attributes:
+        member: the recipe it was trained by.
+        classes: K names, the columns of its probabilities.
+        image: channels, height and width that it takes.
+        log: a row per epoch: learning rate, loss, accuracy, seconds, ...; empty where it was loaded.
+    """
+
+    member: Member
+    classes: list[str]
+    image: tuple[int, int, int]
+    predictor: Predictor = field(repr=False)
+    log: list[dict[str, Any]] = field(default_factory=list, repr=False)
+
+    def predict_proba(
+        self, images: NDArray[np.uint8], addends: NDArray[np.int64] | None = None
+    ) -> NDArray[np.float32]:
+        """Predict probabilities.
+
+        Args:
+            images: uint8 (N, C, H, W), 0..255, of the size it was trained on.
+            addends: int64 (N,), 0..9, where the task has them.
+
+        Returns:
+            float32 (N, K), rows that sum to 1.
+
+        Raises:
+            UserError: other images, or addends that are missing or not wanted.
+        """
+        if images.dtype != np.uint8 or images.ndim != 4 or images.shape[1:] != self.image:
+            wanted = ", ".join(map(str, self.image))
+            raise UserError(f"images: {images.dtype} {images.shape}; give uint8 (N, {wanted})")
+        if (addends is None) == self.predictor.network.task.addend:
+            raise UserError(f"addends: {'one per image is needed' if addends is None else 'leave them out'}")
+        return self.predictor.probabilities(np.ascontiguousarray(images), addends)
+
+    def predict(
+        self, images: NDArray[np.uint8], addends: NDArray[np.int64] | None = None
+    ) -> NDArray[np.int64]:
+        """Name the most probable class of each image, int64 (N,), indices into `classes`.
+
+        Arguments and errors are those of `predict_proba`.
+        """
+        return np.asarray(self.predict_proba(images, addends).argmax(axis=1), np.int64)
+
+    def save(self, path: str | Path) -> Path:
+        """Write weights and recipe into a folder, which `load` and `softvote predict --model` read.
+
+        Returns:
+            the folder.
+
+        Raises:
+            UserError: it cannot be written.
+        """
+        folder = FoldFolder(Path(path))
+        save_predictor(folder, self.predictor, self.member, self.classes, self.image)
+        return folder.path
+
+
+def load(path: str | Path) -> FittedMember:
+    """Load a trained network from a folder: what `FittedMember.save` wrote, or a fold of the train stage.
+
+    Raises:
+        UserError: there is none, or it is damaged.
+    """
+    folder = FoldFolder(Path(path))
+    predictor, recipe = load_predictor(folder), read_json(folder.recipe)
+    member, (channels, height, width) = Member.model_validate(recipe["member"]), recipe["image"]
+    return FittedMember(member, recipe["classes"], (channels, height, width), predictor)
+
+
+def fit(
+    member: Member,
+    data: ImageData,
+    rows: NDArray[np.bool_] | NDArray[np.integer] | None = None,
+    seed: int = 0,
+    callbacks: Sequence[Any] = (),
+    init_from: FittedMember | None = None,
+    name: str = "",
+) -> FittedMember:
+    """Train one network by a member's recipe; the schedule is fixed, and the last epoch counts.
+
+    Args:
+        member: the recipe, such as `pipeline.members["cnn"]`.
+        data: the images.
+        rows: to train on, bool (N,) or row numbers; left out, all. A regression's width is measured on the
+            others, where there are any.
+        seed: of everything random; on a CPU, equal seeds, threads and precision give equal weights.
+        callbacks: told of every step and epoch.
+        init_from: whose weights it starts from, where the member's recipe says `init_from`.
+        name: what the progress display calls it; left out, its model.
+
+    Raises:
+        UserError: rows that do not exist, fewer than two, or a recipe that needs more than these images.
+    """
+    chosen = _row_numbers(rows, len(data.train.images))
+    _check_recipe(member, init_from)
+    train_set, addends = data.train, data.train.addends
+    assert train_set.labels is not None, "ImageData has labels"
+    shown = train_set.labels if addends is None else train_set.labels - addends
+    split = Split(torch.from_numpy(train_set.images[chosen]), torch.from_numpy(shown[chosen]), chosen)
+    start = init_from.predictor.network.model.state_dict() if init_from else None
+    more: dict[str, Any] = {"callbacks": callbacks} if callbacks else {}
+    trained = train(member, split, data.task, seed, name or member.model, start=start, **more)
+    predictor = Predictor(
+        trained.network, trained.normalisation, trained.compute_config, member.tta.shift, member.view
+    )
+    others = np.setdiff1d(np.arange(len(train_set.images)), chosen)
+    if trained.network.head.needs_calibration and len(others):
+        held_out = None if addends is None else addends[others]
+        predictor = predictor.calibrate(train_set.images[others], held_out, train_set.labels[others])
+    channels, height, width = train_set.images.shape[1:]
+    return FittedMember(member, data.classes, (channels, height, width), predictor, trained.log)
+
+
+def cross_val_predict(
+    member: Member,
+    data: ImageData,
+    folds: NDArray[np.integer],
+    seed: int = 0,
+    callbacks: Sequence[Any] = (),
+    name: str = "",
+) -> NDArray[np.float32]:
+    """Train a member once without each fold, and predict that fold: out-of-fold probabilities of all rows.
+
+    Given a pipeline's seed and the member's name in it, these are the numbers of its train stage. Repeats of
+    a recipe are averaged; its refit has no part in them.
+
+    Args:
+        folds: integers (N,), as `make_folds` gives them.
+        seed: from which each training's is derived.
+        callbacks: told of every step and epoch of every training.
+        name: of the member; left out, its model's.
+
+    Returns:
+        float32 (N, K), rows that sum to 1.
+
+    Raises:
+        UserError: not one fold per row, a single fold, or as `fit`.
+    """
+    images, labels, addends = data.train.images, data.train.labels, data.train.addends
+    if np.shape(folds) != (len(images),) or len(present := np.unique(folds)) < 2:
+        raise UserError(
+            f"folds: shape {np.shape(folds)} for {len(images)} images; give each one of two or more"
+        )
+    assert labels is not None, "ImageData has labels"
+    name = name or member.model
+    found = np.zeros((len(images), data.task.num_classes))
+    for fold in present.tolist():
+        own = folds == fold
+        for repeat in range(member.repeats):
+            label = f"{name} fold {fold}" + (f" repeat {repeat}" if repeat else "")
+            fitted = fit(member, data, ~own, training_seed(seed, name, fold, repeat), callbacks, name=label)
+            held_out = None if addends is None else addends[own]
+            found[own] += fitted.predictor.out_of_fold(images[own], held_out, labels[own])
+    return (found / member.repeats).astype(np.float32)
+
+
+def _row_numbers(rows: NDArray[np.bool_] | NDArray[np.integer] | None, count: int) -> NDArray[np.int64]:
+    """Ascending row numbers of a mask or of row numbers."""
+    if rows is None:
+        return np.arange(count)
+    rows = np.asarray(rows)
+    if rows.ndim != 1 or rows.dtype.kind not in "biu" or (rows.dtype == bool and len(rows) != count):
+        raise UserError(f"rows: {rows.dtype} {rows.shape}; give bool ({count},), or row numbers")
+    chosen = np.flatnonzero(rows) if rows.dtype == bool else np.unique(rows).astype(np.int64)
+    if len(chosen) < 2 or chosen[0] < 0 or chosen[-1] >= count:
+        raise UserError(
+            f"rows: {len(chosen)} rows of {count} images; give at least two, from 0 to {count - 1}"
+        )
+    return chosen
+
+
+def _check_recipe(member: Member, init_from: FittedMember | None) -> None:
+    """Refuse a recipe that takes more than images and labels, which only the stages have at hand."""
+    for key in ("extra_train", "glyphs_from"):
+        if getattr(member, key) is not None:
+            raise UserError(f"member.{key}: needs the files of its pipeline; use softvote.run(pipeline)")
+    if bool(member.init_from) != (init_from is not None):
+        hint = "pass init_from=" if member.init_from else "leave init_from= out"
+        raise UserError(f"member.init_from: the recipe says {member.init_from or 'nothing'}; {hint}")

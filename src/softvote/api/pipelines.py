@@ -1,0 +1,199 @@
+"""Pipelines, their data and their stages, as a program or a notebook wants them."""
+
+from __future__ import annotations
+
+import importlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from softvote.config.pipeline import FoldsConfig
+from softvote.data import folds as fold_tables
+from softvote.data.dataset import load_dataset as read_dataset
+from softvote.data.duplicates import near_identical_groups
+from softvote.ensembling.vote import check_members
+from softvote.errors import UserError, one_of
+from softvote.stages import Run, open_run
+from softvote.storage.files import write_text
+from softvote.task import Task
+from softvote.tracking.submission import check_submission, submission_text
+
+STAGES = ("check", "folds", "train", "ensemble", "submit")
+"""What `run` knows, in the order in which stages build on each other."""
+
+
+@dataclass(frozen=True, eq=False)
+class ImageSplit:
+    """Images of one split.
+
+    Attributes:
+        images: uint8 (N, C, H, W), 0..255.
+        labels: int64 (N,), indices into the classes; None where nobody knows them.
+        ids: N ids as the competition writes them; None for training images.
+        addends: int64 (N,), 0..9, where the task has them.
+    """
+
+    images: NDArray[np.uint8]
+    labels: NDArray[np.int64] | None = None
+    ids: list[str] | None = None
+    addends: NDArray[np.int64] | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class ImageData:
+    """A competition's images in memory, or anybody's arrays.
+
+    Attributes:
+        train: with labels.
+        classes: K names, the columns of all probabilities in this order.
+        test: with ids; None where there are none.
+        sample_header: the two column names of a submission.
+        hidden_digits: S, where a class is the sum of digits 0..9 that hide in the image.
+
+    Examples:
+        >>> import numpy as np
+        >>> import softvote as sv
+        >>> images = np.zeros((6, 1, 8, 8), np.uint8)
+        >>> data = sv.ImageData(sv.ImageSplit(images, labels=np.arange(6) % 2), classes=["cat", "dog"])
+        >>> data.task.num_classes
+        2
+    """
+
+    train: ImageSplit
+    classes: list[str]
+    test: ImageSplit | None = None
+    sample_header: tuple[str, str] = ("id", "label")
+    hidden_digits: int | None = None
+
+    def __post_init__(self) -> None:
+        """Check the training images.
+
+        Raises:
+            UserError: they are not uint8 (N, C, H, W) with one label each in 0..K-1.
+        """
+        images, labels = self.train.images, self.train.labels
+        if images.dtype != np.uint8 or images.ndim != 4:
+            raise UserError(f"images: {images.dtype} {images.shape}; give uint8 (N, C, H, W)")
+        if labels is None or labels.shape != images.shape[:1]:
+            found = "none" if labels is None else f"shape {labels.shape}"
+            raise UserError(f"labels: {found} for {len(images)} images; give one per image")
+        if len(labels) and not 0 <= labels.min() <= labels.max() < len(self.classes):
+            found = f"{labels.min()}..{labels.max()} for {len(self.classes)} classes"
+            raise UserError(f"labels: {found}; give indices into classes, from 0")
+
+    @property
+    def task(self) -> Task:
+        """What is asked of an image."""
+        return Task(len(self.classes), self.hidden_digits, self.train.addends is not None)
+
+
+def load_pipeline(
+    name: str | Path, overrides: Mapping[str, Any] | None = None, root: str | Path = "."
+) -> Run:
+    """Read a pipeline file.
+
+    Args:
+        name: of `<root>/pipelines/<name>.yaml`, or the path of a `.yaml` file.
+        overrides: keys over what the file says, such as `{"members.cnn.epochs": 2}`; None drops a key.
+        root: the folder of pipelines/, input/, models/ and submissions/.
+
+    Returns:
+        the pipeline in its folder; `members` holds its recipes.
+
+    Raises:
+        UserError: every problem of the file, one line each.
+    """
+    settings = [f"{key}={json.dumps(value)}" for key, value in (overrides or {}).items()]
+    return open_run(Path(root), str(name), settings)
+
+
+def load_dataset(pipeline: Run) -> ImageData:
+    """Read the competition's files of a pipeline, or what an earlier reading of them left behind.
+
+    Raises:
+        UserError: every problem of the files, one line each, with file, row and column.
+    """
+    competition = pipeline.pipeline.competition
+    found = read_dataset(competition, pipeline.workspace)
+    train = ImageSplit(found.train_pixels, found.train_labels, addends=found.train_addends)
+    test = ImageSplit(found.test_pixels, ids=found.test_ids, addends=found.test_addends)
+    return ImageData(train, competition.classes, test, found.sample_header, competition.hidden_digits)
+
+
+def make_folds(
+    data: ImageData, n_folds: int = 5, seed: int = 0, near_identical: float = 4.0
+) -> NDArray[np.int64]:
+    """Assign each training row to a fold: stratified, and near-identical images in one fold.
+
+    With a pipeline's count, seed and distance these are the folds of its folds stage.
+
+    Args:
+        n_folds: at least 2.
+        seed: of the shuffle.
+        near_identical: largest root mean square difference of two images that share a fold, in grey levels
+            of 0..255; 0 keeps exact copies together only.
+
+    Returns:
+        int64 (N,), 0..n_folds-1.
+
+    Raises:
+        UserError: too few different images.
+    """
+    if n_folds < 2:
+        raise UserError(f"n_folds: {n_folds}; take 2 or more")
+    assert data.train.labels is not None, "ImageData has labels"
+    groups = near_identical_groups(data.train.images, near_identical)
+    spec = FoldsConfig(count=n_folds, near_identical=near_identical)
+    return fold_tables.split(data.train.labels, groups, spec, seed)
+
+
+def write_submission(probabilities: NDArray[np.floating], data: ImageData, path: str | Path) -> Path:
+    """Write the most probable class of each test image as a submission, and check it first.
+
+    Args:
+        probabilities: floats (T, K) of the test images.
+        path: the file to write.
+
+    Returns:
+        the path.
+
+    Raises:
+        UserError: no test images, not one row of probabilities per test image, or a file that cannot be
+            written.
+    """
+    if data.test is None or data.test.ids is None:
+        raise UserError("data.test: there are no test images with ids to submit")
+    expected, path = (len(data.test.ids), len(data.classes)), Path(path)
+    if np.shape(probabilities) != expected:
+        raise UserError(f"probabilities: shape {np.shape(probabilities)}, the test images need {expected}")
+    check_members([np.asarray(probabilities, np.float32)], ["of the submission"])
+    labels = [data.classes[index] for index in np.argmax(probabilities, axis=1)]
+    text = submission_text(data.sample_header, data.test.ids, labels)
+    check_submission(text, data.sample_header, data.test.ids, data.classes, path.name)
+    write_text(path, text)
+    return path
+
+
+def run(pipeline: Run, stages: Sequence[str] = ("folds", "train", "ensemble")) -> dict[str, Any]:
+    """Do stages of a pipeline, as the command line does; what is done and unchanged is left alone.
+
+    Args:
+        stages: of check, folds, train, ensemble and submit, in this order; submit writes a file and a row in
+            the ledger, and sends nothing.
+
+    Returns:
+        what each stage returns, by its name.
+
+    Raises:
+        UserError: no such stage, or what a stage has to say.
+    """
+    for name in [stages] if isinstance(stages, str) else stages:
+        if name not in STAGES:
+            raise UserError(f"stages: no stage '{name}'; {one_of(list(STAGES), name)}")
+    names = [stages] if isinstance(stages, str) else stages
+    return {name: importlib.import_module(f"softvote.stages.{name}").run(pipeline) for name in names}

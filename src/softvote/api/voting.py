@@ -1,0 +1,241 @@
+"""Soft voting over probabilities of any library, with scikit-learn's manners."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.utils.validation import check_is_fitted
+
+from softvote.ensembling.comparison import choose_rule, fixed_rule
+from softvote.ensembling.comparison import compare as compare_members
+from softvote.ensembling.rules import RULES, Rule
+from softvote.ensembling.vote import check_members, soft_vote
+from softvote.errors import UserError, one_of
+from softvote.reporting.comparison import ComparisonTable
+
+Members = NDArray[np.float32] | list[NDArray[np.float32]]
+
+
+class SoftVoting(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
+    """Vote over the probabilities of models that are trained already.
+
+    Unlike scikit-learn's VotingClassifier it fits no models, but the weights of the vote, from out-of-fold
+    probabilities; weights that are fitted are scored on folds they were not fitted on. Its X is therefore
+    (M, N, K): M members, N rows, K classes.
+
+    Of scikit-learn's manners it has parameters that are only stored, get_params, set_params, clone, repr,
+    pickle, attributes that end in an underscore, NotFittedError and score. Of check_estimator's checks those
+    that look at parameters, tags, repr and the state before `fit` apply and pass; those that fit cannot,
+    because they fit on two-dimensional X.
+
+    Args:
+        rule: `auto` (the mean, unless another rule is better by more than two standard errors of the paired
+            difference), `mean`, `mean_logits`, `log_loss` or `greedy`.
+        weights: M numbers, not negative, in place of a rule; they are divided by their sum.
+
+    Attributes:
+        weights_: float64 (M,), not negative, summing to 1.
+        rule_: the rule that votes; `weights` where weights were given.
+        space_: `probability` or `logit`, in which members are averaged.
+        table_: a ComparisonTable of members and rules.
+        oof_proba_: float32 (N, K), the vote on the rows of `fit`, by weights fitted on other folds.
+        classes_: (K,), the label of each column.
+        n_members_: M.
+
+    Examples:
+        >>> import numpy as np
+        >>> import softvote as sv
+        >>> labels, folds = np.array([0, 1, 0, 1]), np.array([0, 0, 1, 1])
+        >>> sure = np.array([[0.9, 0.1], [0.2, 0.8], [0.8, 0.2], [0.1, 0.9]])
+        >>> unsure = np.array([[0.6, 0.4], [0.5, 0.5], [0.4, 0.6], [0.3, 0.7]])
+        >>> vote = sv.SoftVoting(rule="auto").fit([sure, unsure], labels, folds)
+        >>> vote.rule_, vote.weights_
+        ('mean', array([0.5, 0.5]))
+        >>> vote.predict_proba([sure[:1], unsure[:1]])
+        array([[0.75, 0.25]], dtype=float32)
+        >>> vote.predict([sure, unsure])
+        array([0, 1, 0, 1])
+    """
+
+    def __init__(self, rule: str = "auto", weights: Sequence[float] | None = None) -> None:
+        self.rule = rule
+        self.weights = weights
+
+    def fit(
+        self,
+        members: ArrayLike | Sequence[ArrayLike],
+        labels: ArrayLike,
+        folds: ArrayLike | None = None,
+        *,
+        classes: ArrayLike | None = None,
+        names: Sequence[str] | None = None,
+    ) -> Self:
+        """Choose the rule and fit its weights.
+
+        Args:
+            members: (M, N, K), or M arrays (N, K), of probabilities of rows that each member was not trained
+                on; rows sum to 1 within 1e-3.
+            labels: (N,), integers 0..K-1, or what `classes` names.
+            folds: integers (N,), the fold that each row was left out with; needed by rules that fit weights.
+            classes: (K,), the label of each column; left out, labels that are text are sorted, as
+                scikit-learn sorts them, and integers are column numbers.
+            names: of the members, for the table.
+
+        Raises:
+            UserError: anything else, in a line that names the member and the row.
+        """
+        chosen = self._rule()
+        arrays, names = _as_members(members, names)
+        self.classes_, truth = _class_indices(labels, classes, arrays[0].shape)
+        fold_of_row = _fold_numbers(folds, len(truth))
+        if chosen and chosen.fitted and len(np.unique(fold_of_row)) < 2:
+            raise UserError(f"rule: '{chosen.name}' fits weights; pass folds= of two or more, or rule='mean'")
+        rules = dict(RULES)
+        if chosen and chosen.name not in rules:
+            if len(self.weights or ()) != len(arrays):
+                raise UserError(
+                    f"weights: {len(self.weights or ())} for {len(arrays)} members; give one each"
+                )
+            rules[chosen.name] = chosen
+        compared = compare_members(arrays, names, truth, fold_of_row, list(rules.values()))
+        self.rule_ = choose_rule(chosen.name if chosen else "auto", compared.rows)
+        self.space_ = rules[self.rule_].space
+        self.weights_ = compared.fit_weights(self.rule_)
+        self.oof_proba_ = compared.votes[self.rule_]
+        self.table_ = ComparisonTable(compared)
+        self.n_members_ = len(arrays)
+        return self
+
+    def _rule(self) -> Rule | None:
+        """The rule that is asked for; None for `auto`."""
+        if self.weights is not None:
+            weights = np.asarray(self.weights, np.float64)
+            if weights.ndim != 1 or not (weights >= 0).all() or not 0 < weights.sum() < np.inf:
+                raise UserError(f"weights: {self.weights}; give numbers that are not negative, and not all 0")
+            return fixed_rule("weights", (weights / weights.sum()).tolist())
+        if self.rule != "auto" and self.rule not in RULES:
+            raise UserError(f"rule: no rule '{self.rule}'; {one_of(['auto', *RULES], str(self.rule))}")
+        return RULES.get(self.rule)
+
+    def predict_proba(self, members: ArrayLike | Sequence[ArrayLike]) -> NDArray[np.float32]:
+        """Vote.
+
+        Args:
+            members: (M, n, K), or M arrays (n, K), of the members of `fit` in the same order.
+
+        Returns:
+            float32 (n, K), rows that sum to 1.
+
+        Raises:
+            UserError: other members than those of `fit`, or what are no probabilities.
+            sklearn.exceptions.NotFittedError: before `fit`.
+        """
+        check_is_fitted(self)
+        arrays, names = _as_members(members, None)
+        fitted, found = (self.n_members_, len(self.classes_)), (len(arrays), arrays[0].shape[1])
+        if found != fitted:
+            raise UserError(
+                f"members: {found[0]} of {found[1]} classes, fitted were {fitted[0]} of {fitted[1]}; "
+                "give the same in the same order"
+            )
+        return soft_vote(arrays, self.weights_, self.space_, names)
+
+    def predict(self, members: ArrayLike | Sequence[ArrayLike]) -> NDArray[Any]:
+        """Name the most probable class of each row, (n,) of `classes_`; arguments as of `predict_proba`."""
+        best = self.predict_proba(members).argmax(axis=1)  # which says so before `fit`
+        chosen: NDArray[Any] = self.classes_[best]
+        return chosen
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.two_d_array, tags.input_tags.three_d_array = False, True
+        return tags
+
+
+def compare(
+    members: ArrayLike | Sequence[ArrayLike],
+    labels: ArrayLike,
+    folds: ArrayLike | None = None,
+    names: Sequence[str] | None = None,
+    classes: ArrayLike | None = None,
+) -> ComparisonTable:
+    """Score each member alone and each rule of the vote, on rows that weights were not fitted on.
+
+    Arguments and errors are those of `SoftVoting.fit`. Without folds, rules that fit weights have no score.
+
+    Examples:
+        >>> import numpy as np
+        >>> import softvote as sv
+        >>> labels, folds = np.array([0, 1, 0, 1]), np.array([0, 0, 1, 1])
+        >>> sure = np.array([[0.9, 0.1], [0.2, 0.8], [0.8, 0.2], [0.1, 0.9]])
+        >>> unsure = np.array([[0.6, 0.4], [0.5, 0.5], [0.4, 0.6], [0.3, 0.7]])
+        >>> table = sv.compare([sure, unsure], labels, folds, names=["sure", "unsure"])
+        >>> table.to_pandas().loc["unsure", "accuracy"]
+        np.float64(0.5)
+    """
+    arrays, names = _as_members(members, names)
+    _, truth = _class_indices(labels, classes, arrays[0].shape)
+    return ComparisonTable(compare_members(arrays, names, truth, _fold_numbers(folds, len(truth))))
+
+
+def _as_members(
+    members: ArrayLike | Sequence[ArrayLike], names: Sequence[str] | None
+) -> tuple[list[NDArray[np.float32]], list[str]]:
+    """Members as float32 arrays (N, K) that hold probabilities, and their names."""
+    wanted = "give a list of arrays (N, K), or one array (M, N, K)"
+    try:
+        given = [np.asarray(member) for member in members]  # type: ignore[union-attr]
+    except (TypeError, ValueError):
+        raise UserError(f"members: not arrays of numbers; {wanted}") from None
+    if any(member.dtype.kind not in "fiu" for member in given):
+        raise UserError(f"members: not arrays of numbers; {wanted}")
+    if given and given[0].ndim < 2:
+        raise UserError(f"members: a single one; {wanted}")
+    arrays = [member.astype(np.float32, copy=False) for member in given]
+    found = [f"number {index}" for index in range(len(arrays))] if names is None else [str(n) for n in names]
+    if len(found) != len(arrays) or len(set(found)) < len(found):
+        raise UserError(f"names: {len(found)} for {len(arrays)} members; give each a name of its own")
+    check_members(arrays, found)
+    if not len(arrays[0]):
+        raise UserError("members: no rows; give at least one")
+    return arrays, found
+
+
+def _class_indices(
+    labels: ArrayLike, classes: ArrayLike | None, shape: tuple[int, ...]
+) -> tuple[NDArray[Any], NDArray[np.int64]]:
+    """The label of each column (K,), and the column of each row's label (N,)."""
+    found, (rows, columns) = np.asarray(labels), shape
+    if found.shape != (rows,):
+        raise UserError(f"labels: shape {found.shape}; the members have {rows} rows, give one label each")
+    if found.dtype.kind not in "iuUO":
+        raise UserError(f"labels: {found.dtype}; give integers from 0, or text")
+    if classes is None:
+        known = np.arange(columns) if found.dtype.kind in "iu" else np.unique(found)
+    else:
+        known = np.asarray(classes)
+    if known.shape != (columns,) or len(np.unique(known)) < columns:
+        raise UserError(f"classes: {len(known)} for {columns} columns; give the label of each, classes=[...]")
+    order = np.argsort(known, kind="stable")
+    place = np.minimum(np.searchsorted(known[order], found), columns - 1)
+    unknown = np.flatnonzero(known[order][place] != found)
+    if len(unknown):
+        what = f"0..{columns - 1}" if classes is None else "one of classes"
+        raise UserError(f"labels: row {unknown[0]} (from 0) is {found[unknown[0]]!s}, not {what}; mend it")
+    return known, order[place].astype(np.int64)
+
+
+def _fold_numbers(folds: ArrayLike | None, rows: int) -> NDArray[np.int64]:
+    """integers (N,); all 0 where no folds are given."""
+    if folds is None:
+        return np.zeros(rows, np.int64)
+    found = np.asarray(folds)
+    if found.shape != (rows,) or found.dtype.kind not in "iu":
+        raise UserError(
+            f"folds: {found.dtype} {found.shape}; the members have {rows} rows, give integers ({rows},)"
+        )
+    return found.astype(np.int64)
