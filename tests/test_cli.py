@@ -19,7 +19,8 @@ from conftest import Digits
 from data_fixtures import write_csv
 from projects import probabilities, process, softvote, write_project
 
-from softvote import cli
+from softvote import __version__, cli
+from softvote.models import own_models
 
 
 def commands() -> list[str]:
@@ -29,6 +30,24 @@ def commands() -> list[str]:
 
 
 # ---------------------------------------------------------------- words
+
+
+def test_the_version(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        cli.main(["--version"])
+    assert caught.value.code == 0
+    assert capsys.readouterr().out == f"softvote {__version__}\n"
+
+
+@pytest.mark.parametrize("more", [[], ["--all"]])
+def test_the_list_of_networks(more: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["models", *more]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    names = [line.split()[0] for line in lines[2:]]
+    assert set(own_models()) <= set(names)
+    (cnn,) = [line for line in lines if line.startswith("cnn ")]
+    assert cnn.split()[1] == "871,530"
+    assert ("resnet18" in names) == bool(more)
 
 
 def test_the_commands_are_these() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -171,7 +172,7 @@ def test_every_problem_of_every_file_is_named(
     expected = {
         "text.png": "is damaged (not an image)", "text.npy": "is not an .npy file",
         "notes.txt": "is neither .npy, .csv nor an image", "empty.csv": "has no content",
-        "folder": "is a folder; name the files in it, such as folder/*.png",
+        "folder": "holds no images (.png, .jpg, .jpeg",
         "floats.npy": "holds float64 (2, 8, 8); images must be uint8",
         "flat.npy": "holds uint8 (8, 8); images must be uint8 (N, H, W)",
         "none.npy": "holds uint8 (0, 8, 8)",
@@ -248,6 +249,18 @@ def test_to_a_file(grey: FoldFolder, capsys: pytest.CaptureFixture[str]) -> None
     assert capsys.readouterr().out == "wrote a/out.csv  5 rows\n"
     with Path("a/out.csv").open(newline="", encoding="utf-8") as file:
         assert list(csv.reader(file)) == rows
+
+
+def test_a_folder_stands_for_the_images_in_it(grey: FoldFolder, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = Path("scans")
+    (folder / "older").mkdir(parents=True)
+    for row, name in [("0", "1.png"), ("3", "10.PNG"), ("3", "2.png")]:
+        shutil.copy(f"{row}.png", folder / name)
+    (folder / "notes.txt").write_text("no image")
+    Path("4.png").rename(folder / "older" / "4.png")
+    rows = predicted(capsys, grey, "scans", "five.npy")[1:]
+    assert [row[0] for row in rows] == ["scans/1.png", "scans/10.PNG", "scans/2.png"] + ["five.npy"] * 5
+    assert [row[2] for row in rows[:3]] == [rows[index][2] for index in (3, 6, 6)]
 
 
 def test_models_that_are_none(grey: FoldFolder, capsys: pytest.CaptureFixture[str]) -> None:

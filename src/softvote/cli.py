@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from softvote import __version__
 from softvote.errors import UserError
 
 if TYPE_CHECKING:
@@ -58,6 +59,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--root", type=Path, default=Path(), help="the folder of pipelines/, input/, models/ and submissions/"
     )
+    parser.add_argument("--version", action="version", version=f"softvote {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     _add_demo(commands)
     _add_data(commands)
@@ -94,6 +96,8 @@ def _add_data(commands: Commands) -> None:
 
 def _add_pipeline(commands: Commands) -> None:
     _on_pipeline(commands, "check", _check, "say what a pipeline would run and how long it would take")
+    models = _command(commands, "models", _models, "list the networks that a member can name")
+    models.add_argument("--all", action="store_true", help="the names of all of timm's backbones too")
     _command(commands, "schema", _schema, "print the JSON Schema of pipeline files, for editors")
 
 
@@ -162,7 +166,10 @@ def _add_prediction(commands: Commands) -> None:
         help="a program.pt2 or .onnx, or the folder of an export, an ensemble, a member or a fold",
     )  # fmt: skip
     predict.add_argument(
-        "images", type=Path, nargs="+", help="image files, .npy arrays uint8 (N, H, W[, C]), pixel CSVs"
+        "images",
+        type=Path,
+        nargs="+",
+        help="image files or folders of them, .npy arrays uint8 (N, H, W[, C]), pixel CSVs",
     )
     predict.add_argument("--addend", metavar="N", help="of every image, 0..9, where a CSV has none")
     predict.add_argument("--resize", action="store_true", help="bring other sizes to the model's")
@@ -239,6 +246,17 @@ def _check(parsed: argparse.Namespace) -> None:
     from softvote.stages import check
 
     check.run(run)
+
+
+def _models(parsed: argparse.Namespace) -> None:
+    from softvote.models import describe_models, timm_models
+    from softvote.reporting.tables import render
+
+    lines = [[name, f"{count:,}" if count else "", text] for name, count, text in describe_models()]
+    print(render(["model", "parameters", "what it is"], lines), end="")
+    print("parameters: for grey images of 28 x 28 and ten classes; empty where it takes only others")
+    if parsed.all:
+        print(*timm_models(), sep="\n")
 
 
 def _schema(parsed: argparse.Namespace) -> None:

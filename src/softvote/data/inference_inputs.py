@@ -1,4 +1,4 @@
-"""Images that a person names for prediction: image files, `.npy` arrays and pixel CSVs.
+"""Images that a person names for prediction: image files, folders of them, `.npy` arrays and pixel CSVs.
 
 A competition's own files go through `READERS`.
 """
@@ -48,6 +48,7 @@ def read_inputs(
     """Read every file.
 
     Args:
+        paths: of files, or of folders whose image files are read.
         image: what the model takes; its `resize` brings other sizes to this one.
         needs_addend: whether the model takes an addend with each image.
         addend: one for every image that has none in its file.
@@ -61,18 +62,27 @@ def read_inputs(
         for_all = int(addends_of([addend], lambda position: "--addend", problems)[0])
     elif addend is not None:
         problems.add("--addend", "the model takes none; leave it out")
-    found = [_read(path, image, needs_addend, problems) for path in paths]
+    files = [file for path in paths for file in _list_files(path, problems)]
+    found = [_read(file, image, needs_addend, problems) for file in files]
     if needs_addend:
         found = [given and _with_addends(given, for_all, problems) for given in found]
     problems.raise_any()
     return [given for given in found if given]
 
 
+def _list_files(path: Path, problems: ErrorCollector) -> list[Path]:
+    """A file itself; of a folder the images in it, by name, and nothing of the folders in it."""
+    if not path.is_dir():
+        return [path]
+    files = sorted(file for file in path.iterdir() if file.suffix.lower() in SUFFIXES and file.is_file())
+    if not files:
+        problems.add(str(path), f"holds no images ({', '.join(SUFFIXES)}); name another folder")
+    return files
+
+
 def _read(path: Path, image: Image, needs_addend: bool, problems: ErrorCollector) -> InputImages | None:
     suffix = path.suffix.lower()
-    if path.is_dir():
-        problems.add(str(path), f"is a folder; name the files in it, such as {path / '*.png'}")
-    elif not path.is_file():
+    if not path.is_file():
         problems.add(str(path), "no such file; mend the path")
     elif suffix == ".npy":
         return _array(path, image, problems)

@@ -8,7 +8,9 @@ annotated with the class it returns: what a class takes is asked before any netw
 from __future__ import annotations
 
 import importlib
+import inspect
 import pkgutil
+import sys
 from typing import Any, get_type_hints
 
 import timm
@@ -27,6 +29,38 @@ def own_models() -> list[str]:
     return sorted(
         name for name in timm.list_models() if timm.model_entrypoint(name).__module__.startswith(__name__)
     )
+
+
+def timm_models() -> list[str]:
+    """Names of the backbones that come with timm, sorted."""
+    return sorted(set(timm.list_models()) - set(own_models()))
+
+
+def describe_models(
+    num_outputs: int = 10, in_chans: int = 1, img_size: tuple[int, int] = (28, 28)
+) -> list[tuple[str, int | None, str]]:
+    """Build each network of this folder and say what it is.
+
+    Returns:
+        name, number of trainable values or None where it cannot take such images, and the first line of its
+        module.
+    """
+    return [
+        (name, _parameters_of(name, num_outputs, in_chans, img_size), _first_line_of(name))
+        for name in own_models()
+    ]
+
+
+def _parameters_of(name: str, num_outputs: int, in_chans: int, img_size: tuple[int, int]) -> int | None:
+    try:
+        return count_parameters(create_model(name, num_outputs, in_chans, img_size))
+    except UserError:
+        return None
+
+
+def _first_line_of(name: str) -> str:
+    module = sys.modules[timm.model_entrypoint(name).__module__]
+    return (inspect.getdoc(module) or "").partition("\n")[0]
 
 
 def create_model(

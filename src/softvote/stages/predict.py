@@ -29,7 +29,7 @@ class PredictOptions:
     """What to say of which images.
 
     Attributes:
-        images: image files, .npy arrays and pixel CSVs.
+        images: image files, folders of them, .npy arrays and pixel CSVs.
         addend: one for every image that has none in its file.
         resize: whether images of other sizes are brought to the model's.
         probabilities: whether each class has a column.
