@@ -34,10 +34,12 @@ if TYPE_CHECKING:
     from softvote.errors import UserError
     from softvote.reporting.comparison import ComparisonTable
     from softvote.stages import Run
+    from softvote.training.callbacks import Callback, ShowProgress
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "Callback",
     "ComparisonTable",
     "FittedMember",
     "ImageData",
@@ -45,6 +47,7 @@ __all__ = [
     "Member",
     "Pipeline",
     "Run",
+    "ShowProgress",
     "SoftVoting",
     "UserError",
     "__version__",
@@ -76,6 +79,7 @@ _MODULES = {
     "softvote.errors": ["UserError"],
     "softvote.reporting.comparison": ["ComparisonTable"],
     "softvote.stages": ["Run"],
+    "softvote.training.callbacks": ["Callback", "ShowProgress"],
 }
 _MODULE_OF = {name: module for module, names in _MODULES.items() for name in names}
 

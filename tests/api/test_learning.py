@@ -117,6 +117,33 @@ def test_rows_may_be_a_mask_or_numbers(pipeline: sv.Run, data: sv.ImageData) -> 
     np.testing.assert_array_equal(first.predict_proba(images), second.predict_proba(images))
 
 
+class StopAfterOne(sv.Callback):
+    """Looks on, and stops after the first epoch."""
+
+    def __init__(self) -> None:
+        self.steps = self.ends = 0
+
+    def on_step(self, state: Any) -> None:
+        self.steps += 1
+
+    def on_epoch(self, state: Any) -> None:
+        state.stop()
+
+    def on_end(self, state: Any) -> None:
+        self.ends += 1
+
+
+def test_callbacks_look_on_and_may_stop(
+    pipeline: sv.Run, data: sv.ImageData, capsys: pytest.CaptureFixture[str]
+) -> None:
+    watching = StopAfterOne()
+    fitted = sv.fit(pipeline.members["small"], data, callbacks=[watching])
+    assert (len(fitted.log), watching.steps, watching.ends) == (1, 4, 1)  # 120 images in batches of 30
+    sv.cross_val_predict(pipeline.members["small"], data, np.arange(120) % 2, callbacks=[watching])
+    assert watching.ends == 3
+    assert capsys.readouterr() == ("", "")
+
+
 def test_a_member_starts_from_another(pipeline: sv.Run, data: sv.ImageData, fitted: sv.FittedMember) -> None:
     member = pipeline.members["small"].model_copy(update={"init_from": "small", "freeze": True, "epochs": 1})
     with pytest.raises(sv.UserError, match="pass init_from="):

@@ -19,8 +19,9 @@ from softvote.inference.predictor import Predictor
 from softvote.seeds import training_seed
 from softvote.storage.files import read_json
 from softvote.storage.paths import FoldFolder
+from softvote.training.callbacks import Callback
 from softvote.training.rows import Split
-from softvote.training.train import train
+from softvote.training.train import TrainingSpec, train
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,7 +103,7 @@ def fit(
     data: ImageData,
     rows: NDArray[np.bool_] | NDArray[np.integer] | None = None,
     seed: int = 0,
-    callbacks: Sequence[Any] = (),
+    callbacks: Sequence[Callback] = (),
     init_from: FittedMember | None = None,
     name: str = "",
 ) -> FittedMember:
@@ -114,7 +115,7 @@ def fit(
         rows: to train on, bool (N,) or row numbers; left out, all. A regression's width is measured on the
             others, where there are any.
         seed: of everything random; on a CPU, equal seeds, threads and precision give equal weights.
-        callbacks: told of every step and epoch.
+        callbacks: told of every step and epoch; nothing is shown without `ShowProgress` among them.
         init_from: whose weights it starts from, where the member's recipe says `init_from`.
         name: what the progress display calls it; left out, its model.
 
@@ -128,8 +129,7 @@ def fit(
     shown = train_set.labels if addends is None else train_set.labels - addends
     split = Split(torch.from_numpy(train_set.images[chosen]), torch.from_numpy(shown[chosen]), chosen)
     start = init_from.predictor.network.model.state_dict() if init_from else None
-    more: dict[str, Any] = {"callbacks": callbacks} if callbacks else {}
-    trained = train(member, split, data.task, seed, name or member.model, start=start, **more)
+    trained = train(TrainingSpec(member, data.task, seed, name or member.model, start), split, callbacks)
     predictor = Predictor(
         trained.network, trained.normalisation, trained.compute_config, member.tta.shift, member.view
     )
@@ -146,7 +146,7 @@ def cross_val_predict(
     data: ImageData,
     folds: NDArray[np.integer],
     seed: int = 0,
-    callbacks: Sequence[Any] = (),
+    callbacks: Sequence[Callback] = (),
     name: str = "",
 ) -> NDArray[np.float32]:
     """Train a member once without each fold, and predict that fold: out-of-fold probabilities of all rows.
