@@ -25,9 +25,7 @@ def run(root: Path) -> None:
         UserError: a file cannot be written, or a stage cannot do its work.
     """
     workspace = Workspace(root)
-    pipeline = workspace.pipelines / f"{_NAME}.yaml"
-    if not pipeline.exists():
-        write_text(pipeline, resources.files("softvote").joinpath(pipeline.name).read_text("utf-8"))
+    write_demo_pipeline(root)
     opened = open_run(root, _NAME)
     folder = workspace.input(opened.pipeline.competition.name)
     rows, test_rows = write_demo_digits(folder)
@@ -36,3 +34,15 @@ def run(root: Path) -> None:
     train.run(opened)
     ensemble.run(opened)
     submit.run(opened)
+
+
+def write_demo_pipeline(root: Path) -> Path:
+    """Write the demo's pipeline into a workspace, unless one is there already; its path.
+
+    Raises:
+        UserError: it cannot be written.
+    """
+    path = Workspace(root).pipelines / f"{_NAME}.yaml"
+    if not path.exists():
+        write_text(path, resources.files("softvote").joinpath(path.name).read_text("utf-8"))
+    return path
