@@ -14,6 +14,8 @@ from typing import NamedTuple
 
 import pytest
 import yaml
+from conftest import Digits
+from projects import RECIPE, pipeline, write_digits, write_pipeline
 
 import softvote
 from softvote.config.pipeline import json_schema
@@ -153,7 +155,9 @@ def check_softvote(words: list[str]) -> None:
             assert word in known, f"no option {word}"
         elif word in commands and known == set(parser._option_string_actions):
             known = set(commands[word]._option_string_actions)
-    assert known != set(parser._option_string_actions) or "--help" in words, "no such command"
+    assert known != set(parser._option_string_actions) or {"--help", "--version"} & set(words), (
+        "no such command"
+    )
 
 
 def check_python(words: list[str]) -> None:
@@ -207,6 +211,25 @@ def test_python_uses_names_that_exist(block: Block) -> None:
     for module, names in re.findall(r"^from (softvote[\w.]*) import ([\w, ]+)$", block.text, re.MULTILINE):
         imported = importlib.import_module(module)
         assert all(hasattr(imported, name.strip()) for name in names.split(","))
+
+
+@pytest.mark.parametrize("page", ["README.md", "python.md"])
+def test_python_that_needs_data_runs_on_other_data(
+    page: str, digits: Digits, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The blocks of a page one after the other, on a small competition under the name that they ask for."""
+    write_digits(tmp_path, digits, 150, 20)
+    recipe = RECIPE | {"epochs": 1}
+    members = {name: {"model": "resnet5"} for name in ("cnn_a", "resnet5")}
+    write_pipeline(tmp_path, pipeline(defaults=recipe, members=members), "digit-recognizer")
+    monkeypatch.chdir(tmp_path)
+    blocks = [block for block in BLOCKS if block.page.name == page and block.language == "python"]
+    assert blocks and all(block.mark == "needs-data" for block in blocks)
+    names: dict[str, object] = {}
+    for block in blocks:
+        exec(compile(block.text, page, "exec"), names)
+    vote = names["vote"]
+    assert isinstance(vote, softvote.SoftVoting) and vote.oof_proba_.shape == (150, 10)
 
 
 PIPELINES = [block for block in BLOCKS if block.language == "yaml" and "--8<--" not in block.text]
