@@ -91,7 +91,7 @@ kernel: install ## Build a Kaggle kernel that predicts, or trains with MODE=trai
 	$(SOFTVOTE) kernel $(PIPELINE) $(if $(MODE),--mode $(MODE)) $(if $(OWNER),--owner $(OWNER)) $(if $(filter 1,$(PUSH)),--push) $(OVERRIDES)
 
 benchmark: install ## Measure our training beside the usual notebook loop, on this machine while it is idle
-	$(BIN)/python scripts/benchmark.py
+	$(BIN)/python scripts/benchmark
 
 growth: install ## Measure every stage but training as rows, members, folds and images grow
 	$(BIN)/python scripts/growth.py

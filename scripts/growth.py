@@ -20,7 +20,7 @@ The exponent is the slope of log core seconds over log rows, members, folds or p
 1 is linear, and a start-up that still counts makes it smaller.
 """
 
-# Annotations are not deferred, as in benchmark.py.
+# Annotations are not deferred: dataclasses cannot look theirs up in a module that was loaded by its path.
 
 import argparse
 import math

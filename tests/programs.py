@@ -32,6 +32,14 @@ def run(name: str, *words: object) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
+def start(name: str, folder: Path, *words: object) -> subprocess.Popen[str]:
+    """Start a program in a folder, in a process group of its own."""
+    command = [sys.executable, str(ROOT / "scripts" / name), *map(str, words)]
+    return subprocess.Popen(
+        command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, process_group=0
+    )
+
+
 def enlarged(digits: Digits) -> Digits:
     """600 digits of 8 x 8 at three times their size: uint8 (600, 28, 28) and labels int64 (600,)."""
     larger = digits[0][:600].repeat(3, axis=1).repeat(3, axis=2)

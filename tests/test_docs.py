@@ -163,7 +163,10 @@ def check_softvote(words: list[str]) -> None:
 def check_python(words: list[str]) -> None:
     if words[0] == "-m":  # a module of Python's own
         return
-    source = (REPOSITORY / words[0]).read_text(encoding="utf-8")
+    path = REPOSITORY / words[0]
+    files = sorted(path.glob("*.py")) if path.is_dir() else [path]
+    assert files, f"no program {words[0]}"
+    source = "".join(file.read_text(encoding="utf-8") for file in files)
     assert all(f'"{word}"' in source for word in words if word.startswith("--"))
 
 
