@@ -101,7 +101,7 @@ def project(finished: Path, tmp_path: Path) -> Path:
 
 def built_for(run: Run, mode: Mode, owner: str, voter: str | None = None, gpu: bool = True) -> KernelFolder:
     """As the stage builds it."""
-    name = run.predictions(voter)
+    name = run.resolve_name(voter)
     if mode == "infer":
         make_plan(run).predictions(name)
     return build_kernel(run.workspace, run.name, run.pipeline, mode, name, owner, gpu)
