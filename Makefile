@@ -100,7 +100,7 @@ tour: install ## A stand-in for Kaggle in the folder tour, to try all of this on
 	$(BIN)/python scripts/demo_data.py tour/kaggle/softvote-tour
 	mkdir -p tour/pipelines
 	cp pipelines/demo.yaml pipelines/tour.yaml tour/pipelines
-	$(BIN)/python scripts/kaggle_server.py tour/kaggle --run-kernels
+	$(BIN)/python -m softvote.kaggle.testing tour/kaggle --run-kernels
 
 test: install ## Run the tests but for the slow ones
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m 'not slow'

@@ -4,33 +4,19 @@ from __future__ import annotations
 
 import base64
 import contextlib
-import importlib.util
 import sys
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from types import ModuleType
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import pytest
 from projects import softvote
 
+from softvote.kaggle.testing import Failure as Failure
+from softvote.kaggle.testing import KaggleServer as Server
 from softvote.storage.paths import Workspace
 from softvote.tracking.ledger import Entry, read_ledger
-
-Server = Any
-
-
-def _load(name: str) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(name, Path(__file__).parents[1] / "scripts" / f"{name}.py")
-    assert spec and spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-kaggle_server = _load("kaggle_server")
-Failure = kaggle_server.Failure
 
 KEY = "a-key-of-letters"  # not known by its looks
 BASIC = base64.b64encode(f"tester:{KEY}".encode()).decode()

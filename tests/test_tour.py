@@ -89,7 +89,7 @@ def root(tmp_path: Path) -> Path:
 @pytest.fixture
 def shell(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """The server by hand, and its `export` lines in the environment."""
-    command = [sys.executable, str(REPOSITORY / "scripts" / "kaggle_server.py"), str(root / "kaggle")]
+    command = [sys.executable, "-m", "softvote.kaggle.testing", str(root / "kaggle")]
     server = subprocess.Popen([*command, "--run-kernels"], stdout=subprocess.PIPE, text=True)
     try:
         set_environment(monkeypatch, _exported(server), tmp_path)

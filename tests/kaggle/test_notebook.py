@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import base64
-import importlib.util
 import io
 import os
 import re
@@ -13,7 +12,6 @@ import subprocess
 import sys
 import zipfile
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import projects
@@ -29,6 +27,7 @@ from softvote.config.recipe import Recipe
 from softvote.errors import UserError
 from softvote.kaggle import notebook
 from softvote.kaggle.notebook import Mode, build_kernel, flattened, unflattened
+from softvote.kaggle.testing import KaggleServer
 from softvote.stages import Run, open_run
 from softvote.stages.plan import make_plan
 from softvote.storage.files import read_json
@@ -300,7 +299,7 @@ def test_kaggles_own_package_takes_it(
 ) -> None:
     folder, mounted = build(project, "infer"), tmp_path / "competitions" / SLUG
     shutil.copytree(project / "input" / "digits", mounted)
-    with server_program().KaggleServer(mounted.parent, username="me") as server:
+    with KaggleServer(mounted.parent, username="me") as server:
         for name, value in server.environment().items():
             monkeypatch.setenv(name, value)
         from kaggle.api.kaggle_api_extended import KaggleApi
@@ -319,15 +318,6 @@ def test_kaggles_own_package_takes_it(
     assert notebook["machineShape"] == "NvidiaTeslaT4"
     sent = {name: bytes_ for name, bytes_ in contents(folder.dataset).items() if name[:8] != "dataset-"}
     assert dataset.files == sent and dataset.facts["isPrivate"]
-
-
-def server_program() -> ModuleType:
-    path = Path(__file__).parents[2] / "scripts" / "kaggle_server.py"
-    spec = importlib.util.spec_from_file_location("kaggle_server", path)
-    assert spec and spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def test_flat_names_become_paths_again() -> None:

@@ -10,11 +10,11 @@ from pathlib import Path
 import projects
 import pytest
 from conftest import Digits, made_once
-from kaggle_place import KEY, Clock, Place, Server, kaggle_server, set_environment
+from kaggle_place import KEY, Clock, Place, Server, set_environment
 from projects import softvote, write_project
 
 from softvote import progress
-from softvote.kaggle.client import Client
+from softvote.kaggle.transport import Client
 
 TRAIN, TEST = 300, 100
 
@@ -40,7 +40,7 @@ def _finish(folder: Path, digits: Digits) -> None:
 def server(finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
     """Kaggle with the competition 'digits'; the environment has its address and credentials."""
     folder = Path(shutil.copytree(finished / "kaggle", tmp_path / "kaggle"))
-    with kaggle_server.KaggleServer(folder, key=KEY, polls=2) as server:
+    with Server(folder, key=KEY, polls=2) as server:
         set_environment(monkeypatch, server.environment(), tmp_path)
         yield server
 

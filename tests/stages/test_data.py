@@ -13,7 +13,7 @@ import pytest
 from kaggle_place import LEAK, Failure, Place, contents, forget_package, set_environment
 from projects import write_pipeline
 
-from softvote.kaggle.client import Client
+from softvote.kaggle.transport import Client
 
 FETCHED = {"train.csv", "test.csv", "sample_submission.csv"}
 HOME = "https://www.kaggle.com/competitions/digits"

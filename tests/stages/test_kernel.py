@@ -11,9 +11,10 @@ from typing import Any
 
 import projects
 import pytest
-from kaggle_place import LEAK, Failure, Place, contents, forget_package, kaggle_server, set_environment
+from kaggle_place import LEAK, Failure, Place, contents, forget_package, set_environment
 from projects import write_pipeline
 
+from softvote.kaggle import testing
 from softvote.storage.paths import Workspace
 from softvote.tracking.ledger import LEDGER_COLUMNS, Entry, append_entry
 
@@ -37,7 +38,7 @@ def local_submission(place: Place) -> Path:
 
 def prefill(place: Place, name: str, output: dict[str, bytes], **facts: Any) -> None:
     """Let a kernel leave this output whenever it is pushed; nothing is run."""
-    place.server.kernels[name] = kaggle_server.Kernel(output=output, log='[{"data": "four"}]', **facts)
+    place.server.kernels[name] = testing.HostedKernel(output=output, log='[{"data": "four"}]', **facts)
 
 
 def without_time(entry: Entry) -> Entry:

@@ -15,7 +15,7 @@ from PIL import Image
 from scipy.stats import spearmanr
 
 from softvote.errors import UserError
-from softvote.kaggle.client import Submission
+from softvote.kaggle.competitions import Submission
 from softvote.reporting.leaderboard import draw_board, render_board
 from softvote.tracking.comparison import LeaderboardComparison, LeaderboardRow, join_ledger
 from softvote.tracking.leaderboard import LEADERBOARD_COLUMNS, read_leaderboard, write_leaderboard

@@ -8,7 +8,7 @@ from pathlib import Path
 from softvote.config.schema import checked_name
 from softvote.data.archives import unpack
 from softvote.errors import UserError
-from softvote.kaggle.client import Client
+from softvote.kaggle.competitions import Competitions
 from softvote.stages import open_run
 from softvote.storage.paths import Workspace
 
@@ -61,7 +61,7 @@ def _fetched(workspace: Workspace, slug: str | None, name: str) -> Path:
             f"{folder}: is not there, and the competition has no address at Kaggle (competition.kaggle); "
             "unpack its files with: make data ZIP=path/to/it.zip, or see docs/results.md for making them"
         )
-    client = Client()
+    client = Competitions()
     try:
         workspace.inputs.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".download-", dir=workspace.inputs) as temporary:

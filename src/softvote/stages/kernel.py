@@ -9,8 +9,9 @@ from pathlib import Path
 
 from softvote.data.dataset import Dataset, load_dataset
 from softvote.errors import UserError
-from softvote.kaggle.client import Client, KernelState, NoAnswerError, Pushed
+from softvote.kaggle.kernels import Kernels, KernelState, Pushed
 from softvote.kaggle.notebook import Mode, build_kernel
+from softvote.kaggle.transport import NoAnswerError
 from softvote.progress import poll
 from softvote.stages import Run
 from softvote.stages.plan import make_plan
@@ -49,7 +50,7 @@ def run(
     """
     slug, client = kaggle_slug(run), None
     if push or owner is None:
-        client = Client()
+        client = Kernels()
         if owner not in (None, client.username):
             raise UserError(
                 f"--owner {owner}: a kernel is pushed as {client.username}, whose credentials are here; "
@@ -78,7 +79,7 @@ def _list(folder: KernelFolder) -> None:
             print(f"wrote {part}  {len(files)} files, {size:,} bytes")
 
 
-def _run_there(run: Run, client: Client, folder: KernelFolder, mode: Mode, name: str) -> None:
+def _run_there(run: Run, client: Kernels, folder: KernelFolder, mode: Mode, name: str) -> None:
     local = build_submission(run, name) if mode == "infer" else None  # first, because it may be refused
     if folder.dataset.is_dir():
         _push_dataset(client, folder)
@@ -93,7 +94,7 @@ def _run_there(run: Run, client: Client, folder: KernelFolder, mode: Mode, name:
     print(f"{'added a row to' if added else 'already in'} {run.workspace.ledger}")
 
 
-def _push_dataset(client: Client, folder: KernelFolder) -> None:
+def _push_dataset(client: Kernels, folder: KernelFolder) -> None:
     """Push the trained networks, and wait until a kernel can use them."""
     dataset = client.push_dataset(folder.dataset)
 
@@ -103,7 +104,7 @@ def _push_dataset(client: Client, folder: KernelFolder) -> None:
     _wait(f"dataset {dataset}", look, ("ready",), _PATIENCE["dataset"])
 
 
-def _ended(client: Client, pushed: Pushed, mode: Mode) -> KernelState:
+def _ended(client: Kernels, pushed: Pushed, mode: Mode) -> KernelState:
     """How the kernel ended."""
     seen: list[KernelState] = []
 
@@ -124,7 +125,7 @@ def _wait(what: str, look: Callable[[], str], lasting: tuple[str, ...], patience
         raise UserError(f"{what}: still {state} after {patience / 3600:g} h; look at it on Kaggle")
 
 
-def _fetched(client: Client, folder: KernelFolder, pushed: Pushed) -> list[Path]:
+def _fetched(client: Kernels, folder: KernelFolder, pushed: Pushed) -> list[Path]:
     """All that the kernel left; the last is its log, if there is one."""
     files: list[Path] = []
     with atomic_directory(folder.output) as temporary:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from softvote.config.competition import Competition
 from softvote.errors import UserError
-from softvote.kaggle.client import Client
+from softvote.kaggle.competitions import Competitions
 from softvote.reporting.leaderboard import draw_board, render_board
 from softvote.stages import open_run
 from softvote.storage.paths import Workspace
@@ -55,7 +55,7 @@ def _fetch(workspace: Workspace, competitions: Iterable[Competition]) -> None:
     if not held:
         print("no competition of the ledger is held at Kaggle; nothing to fetch")
         return
-    client = Client()
+    client = Competitions()
     for competition in held:
         past = client.submissions(str(competition.kaggle))
         write_leaderboard(workspace.leaderboard, competition.name, past)

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from softvote.errors import UserError
-from softvote.kaggle.client import Client, NoAnswerError, Submission
+from softvote.kaggle.competitions import Competitions, Submission
+from softvote.kaggle.transport import NoAnswerError
 from softvote.progress import poll
 from softvote.stages import Run
 from softvote.tracking.ledger import Entry, read_ledger, record_submission_id
@@ -61,7 +62,7 @@ def send(run: Run, entry: Entry, file: Path, how: SendOptions) -> None:
     slug = kaggle_slug(run)
     if not how.again:
         _refuse_repetition(run, entry)
-    client = Client()
+    client = Competitions()
     _refuse_what_kaggle_has(run, entry, client.submissions(slug), how)
     quota = client.quota(slug)
     if quota.left < 1:
@@ -100,7 +101,7 @@ def _refuse(entry: Entry, ref: int | None, when: str) -> None:
     )
 
 
-def _show(client: Client, slug: str, ref: int) -> None:
+def _show(client: Competitions, slug: str, ref: int) -> None:
     """Wait until the submission is scored, and say what came of it."""
     found = _wait_for_score(client, slug, ref)
     if found is None:
@@ -113,7 +114,7 @@ def _show(client: Client, slug: str, ref: int) -> None:
     print(f"{slug}: {told or 'no score'}; compare with: make leaderboard")
 
 
-def _wait_for_score(client: Client, slug: str, ref: int) -> Submission | None:
+def _wait_for_score(client: Competitions, slug: str, ref: int) -> Submission | None:
     """The submission once Kaggle has scored it or failed to; None if that takes too long."""
     found: list[Submission] = []
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from softvote.kaggle.client import Submission
+from softvote.kaggle.competitions import Submission
 from softvote.metrics.scores import Difference, Score, score_of_proportion
 from softvote.tracking.ledger import Entry
 from softvote.tracking.submission_message import parse_sha256

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import get_args
 
 from softvote.errors import ErrorCollector
-from softvote.kaggle.client import Status, Submission
+from softvote.kaggle.competitions import Status, Submission
 from softvote.storage.csv_store import CellParser, CsvSchema, format_cell, optional, parse_finite
 from softvote.storage.locks import file_lock
 from softvote.tracking.comparison import recency

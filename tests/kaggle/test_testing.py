@@ -1,4 +1,4 @@
-"""scripts/kaggle_server.py: the real kaggle package speaks to it, and failures arrive as they were asked."""
+"""softvote.kaggle.testing: the real kaggle package speaks to it, and failures arrive as they were asked."""
 
 from __future__ import annotations
 
@@ -20,11 +20,14 @@ from typing import Any
 import pytest
 import requests
 from data_fixtures import write_csv
-from programs import ROOT, load
 
-kaggle_server = load("kaggle_server")
-Failure = kaggle_server.Failure
-Server = Any
+import softvote
+from softvote.errors import UserError
+from softvote.kaggle import testing
+from softvote.kaggle.testing import Failure
+from softvote.kaggle.testing import KaggleServer as Server
+from softvote.kaggle.testing.__main__ import main
+
 Api = Any
 
 SAMPLE = [[1, 0], [2, 0], [3, 0], [4, 0]]
@@ -44,7 +47,7 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def server(folder: Path) -> Iterator[Server]:
-    with kaggle_server.KaggleServer(folder) as server:
+    with Server(folder) as server:
         yield server
 
 
@@ -379,7 +382,7 @@ def test_an_upload_in_chunks_is_put_together(server: Server) -> None:
 
 
 def test_a_call_that_is_not_known_cannot_fail(server: Server) -> None:
-    with pytest.raises(kaggle_server.UserError, match="did you mean 'CreateSubmission'"):
+    with pytest.raises(UserError, match="did you mean 'CreateSubmission'"):
         server.fail("CreateSubmision", Failure(500))
 
 
@@ -496,7 +499,7 @@ def test_a_push_can_fail_under_a_success_code(api: Api, server: Server, kernel: 
 
 def test_output_comes_in_pages_with_the_log(api: Api, server: Server, tmp_path: Path) -> None:
     output = {f"part{index:02}.txt": str(index).encode() for index in range(45)}
-    server.kernels["tester/digits-infer"] = kaggle_server.Kernel(output=output, log="[]")
+    server.kernels["tester/digits-infer"] = testing.HostedKernel(output=output, log="[]")
     paths, _ = api.kernels_output("tester/digits-infer", str(tmp_path / "output"))
     found = {path.name: path.read_bytes() for path in (tmp_path / "output").iterdir()}
     assert found == output | {"digits-infer.log": b"[]"}
@@ -505,7 +508,7 @@ def test_output_comes_in_pages_with_the_log(api: Api, server: Server, tmp_path: 
 
 
 def test_a_session_that_failed_says_why(api: Api, server: Server, kernel: Path) -> None:
-    server.kernels["tester/digits-infer"] = kaggle_server.Kernel(failure="Out of memory")
+    server.kernels["tester/digits-infer"] = testing.HostedKernel(failure="Out of memory")
     api.kernels_push(str(kernel))
     answer = final_state(api)
     assert (answer.status.name, answer.failure_message) == ("ERROR", "Out of memory")
@@ -562,7 +565,7 @@ def test_a_running_kernel_ends_with_the_server(
             "line.send(b'.')\n"
             "time.sleep(3600)\n"
         )
-        with kaggle_server.KaggleServer(folder, run_kernels=True) as server:
+        with Server(folder, run_kernels=True) as server:
             api = client(server.environment(), monkeypatch, tmp_path)
             api.kernels_push(str(write_kernel(tmp_path / "endless", script)))
             line, _ = listener.accept()
@@ -573,11 +576,22 @@ def test_a_running_kernel_ends_with_the_server(
     assert not server.kernels["tester/digits-infer"].running
 
 
+def test_nothing_else_of_the_package_imports_it() -> None:
+    package = Path(softvote.__file__).parent
+    users = [
+        path.relative_to(package).as_posix()
+        for path in package.rglob("*.py")
+        if "kaggle.testing" in path.read_text(encoding="utf-8")
+        or re.search(r"from softvote\.kaggle import .*\btesting\b", path.read_text(encoding="utf-8"))
+    ]
+    assert users and all(name.startswith("kaggle/testing/") for name in users)
+
+
 # By hand.
 
 
 def test_by_hand_a_shell_is_pointed_at_it_and_ctrl_c_ends_it(folder: Path, tmp_path: Path) -> None:
-    command = [sys.executable, str(ROOT / "scripts" / "kaggle_server.py"), str(folder)]
+    command = [sys.executable, "-m", "softvote.kaggle.testing", str(folder)]
     failing = ["--fail", "Download=drop", "--fail", "ListDataFiles=503:1"]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     process = subprocess.Popen(command + failing, **pipes)  # type: ignore[call-overload]
@@ -628,13 +642,13 @@ def test_a_folder_without_competitions_is_one_line(
 ) -> None:
     (tmp_path / "empty" / "digits").mkdir(parents=True)
     assert exit_code(str(tmp_path / name)) == 1
-    said = f"kaggle_server: {tmp_path / name}: holds no folder with a competition's files; make one first\n"
-    assert capsys.readouterr().err == said
+    said = f"{tmp_path / name}: holds no folder with a competition's files; make one first"
+    assert capsys.readouterr().err == f"softvote.kaggle.testing: {said}\n"
 
 
 def exit_code(*words: str) -> int:
     """What the program ends with; argparse leaves by an exception."""
     try:
-        return int(kaggle_server.main(words))
+        return int(main(words))
     except SystemExit as left:
         return int(left.code or 0)

@@ -1,0 +1,174 @@
+"""The calls about competitions: their files, submissions and scores."""
+
+from __future__ import annotations
+
+import csv
+import io
+import zipfile
+from collections.abc import Sequence
+from functools import lru_cache
+from pathlib import Path, PurePosixPath
+
+from softvote.kaggle.testing.state import Kaggle, call
+from softvote.kaggle.testing.wire import Answer, Facts, Refused, page_of, timestamp
+
+SOLUTION = "solution.csv"
+
+
+SAMPLE = "sample_submission.csv"
+
+
+def _competition(kaggle: Kaggle, asked: Facts) -> str:
+    slug: str = asked.get("competitionName", "")
+    if slug not in competition_slugs(kaggle.folder):
+        raise Refused(404, "Not Found")
+    return slug
+
+
+@call
+def list_data_files(kaggle: Kaggle, asked: Facts) -> Facts:
+    folder = kaggle.folder / _competition(kaggle, asked)
+    files, token = page_of(data_files(folder), asked)
+    rows = [
+        {"name": name, "totalBytes": (folder / name).stat().st_size, "creationDate": timestamp(modified)}
+        for name, modified in files
+    ]
+    return {"files": rows, "nextPageToken": token}
+
+
+@call
+def download_data_files(kaggle: Kaggle, asked: Facts) -> Answer:
+    slug = _competition(kaggle, asked)
+    files = data_files(kaggle.folder / slug)
+    content = _zipped(kaggle.folder / slug, tuple(files))
+    newest = max(modified for _, modified in files)
+    return Answer(302, headers={"Location": kaggle.link(f"{slug}.zip", content, newest)})
+
+
+@call
+def download_data_file(kaggle: Kaggle, asked: Facts) -> Answer:
+    folder = kaggle.folder / _competition(kaggle, asked)
+    modified = dict(data_files(folder)).get(asked.get("fileName", ""))
+    if modified is None:
+        raise Refused(404, "Not Found")
+    name = asked["fileName"]
+    return Answer(302, headers={"Location": kaggle.link(name, (folder / name).read_bytes(), modified)})
+
+
+@call
+def get_submission_limits(kaggle: Kaggle, asked: Facts) -> Facts:
+    rows = kaggle.submissions[_competition(kaggle, asked)]
+    today = sum(row.get("date", "").startswith(timestamp()[:10]) for row in rows)
+    left = max(0, kaggle.daily_limit - today)
+    return {"numToday": today, "numTotal": len(rows), "numAllowedNow": left}
+
+
+@call
+def start_submission_upload(kaggle: Kaggle, asked: Facts) -> Facts:
+    _competition(kaggle, asked)
+    return kaggle.expect(asked.get("fileName", ""), asked.get("contentLength", 0))
+
+
+@call
+def create_submission(kaggle: Kaggle, asked: Facts) -> Facts:
+    slug = _competition(kaggle, asked)
+    if not get_submission_limits(kaggle, asked)["numAllowedNow"]:
+        allowance = f"Your team has used its daily Submission allowance ({kaggle.daily_limit}) today"
+        raise Refused(400, f"Submission not allowed: {allowance}, please try again tomorrow UTC.")
+    name, content = kaggle.arrived(asked.get("blobFileTokens", ""))
+    ref = 1 + max((row["ref"] for rows in kaggle.submissions.values() for row in rows), default=40_000_000)
+    row = {
+        "ref": ref,
+        "fileName": name,
+        "totalBytes": len(content),
+        "date": timestamp(),
+        "description": asked.get("submissionDescription", ""),
+        "status": "PENDING",
+        "publicScore": "",
+        "privateScore": "",
+        "submittedBy": kaggle.username,
+    }
+    kaggle.submissions[slug].insert(0, row)
+    kaggle.verdicts[ref] = score_submission(kaggle.folder / slug, content)
+    return {"ref": ref, "message": f"Successfully submitted to {slug}"}
+
+
+@call
+def list_submissions(kaggle: Kaggle, asked: Facts) -> Facts:
+    rows, token = page_of(kaggle.submissions[_competition(kaggle, asked)], asked)
+    for row in rows:
+        _settle(kaggle, row)
+    return {"submissions": rows, "nextPageToken": token}
+
+
+@call
+def get_submission(kaggle: Kaggle, asked: Facts) -> Facts:
+    for row in (row for rows in kaggle.submissions.values() for row in rows):
+        if row["ref"] == asked.get("ref"):
+            _settle(kaggle, row)
+            return row
+    raise Refused(404, "Not Found")
+
+
+def _settle(kaggle: Kaggle, row: Facts) -> None:
+    ref = row["ref"]
+    if ref in kaggle.verdicts and kaggle.listed[ref] >= kaggle.polls:
+        row.update(kaggle.verdicts.pop(ref))
+    kaggle.listed[ref] += 1
+
+
+def competition_slugs(folder: Path) -> list[str]:
+    """The slugs of the competitions in a folder."""
+    return sorted(path.name for path in folder.iterdir() if path.is_dir() and data_files(path))
+
+
+def score_submission(folder: Path, content: bytes) -> Facts:
+    """Status, and score or error, of a submission to the competition in `folder`."""
+    try:
+        rows = _rows(content)
+        if (folder / SAMPLE).exists():
+            _check_form(rows, _rows((folder / SAMPLE).read_bytes()))
+    except ValueError as error:
+        return {"status": "ERROR", "errorDescription": str(error)}
+    if not (folder / SOLUTION).exists():
+        return {"status": "COMPLETE"}
+    labels, truth = dict(rows[1:]), dict(_rows((folder / SOLUTION).read_bytes())[1:])
+    right = sum(labels.get(key) == label for key, label in truth.items())
+    return {"status": "COMPLETE", "publicScore": f"{right / len(truth):.5f}"}
+
+
+def _rows(content: bytes) -> list[tuple[str, str]]:
+    try:
+        records = list(csv.reader(io.StringIO(content.decode("utf-8"), newline=""), strict=True))
+    except (UnicodeDecodeError, csv.Error):
+        raise ValueError("Could not parse the file as CSV") from None
+    if not records or any(len(record) != 2 for record in records):
+        raise ValueError("Every line must have 2 columns")
+    return [(first, second) for first, second in records]
+
+
+def _check_form(rows: Sequence[tuple[str, str]], sample: Sequence[tuple[str, str]]) -> None:
+    if rows[0] != sample[0]:
+        raise ValueError(f"Could not find the columns {','.join(sample[0])}")
+    if len(rows) != len(sample):
+        raise ValueError(f"Submission must have {len(sample) - 1} rows")
+    if {key for key, _ in rows} != {key for key, _ in sample}:
+        raise ValueError(f"The column {sample[0][0]} must hold every value once")
+    if not all(label for _, label in rows):
+        raise ValueError(f"The column {sample[0][1]} must not hold empty values")
+
+
+def data_files(folder: Path) -> list[tuple[str, float]]:
+    """Names and times of the files that a competition hands out."""
+    paths = (path for path in folder.rglob("*") if path.is_file() and path.name != SOLUTION)
+    return sorted((path.relative_to(folder).as_posix(), path.stat().st_mtime) for path in paths)
+
+
+@lru_cache(maxsize=8)
+def _zipped(folder: Path, files: tuple[tuple[str, float], ...]) -> bytes:
+    """The files of a competition; the times are there so that changed ones are packed again."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED, strict_timestamps=False) as archive:
+        for name, _ in files:
+            archive.write(folder / name, PurePosixPath(name))
+    return buffer.getvalue()

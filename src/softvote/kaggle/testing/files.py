@@ -1,0 +1,62 @@
+"""The calls that sign in, and those that move bytes: their addresses need no credentials, as signed ones."""
+
+from __future__ import annotations
+
+import hashlib
+from email.utils import formatdate
+
+from softvote.kaggle.testing.state import Kaggle, call
+from softvote.kaggle.testing.wire import Answer, Facts, Refused, Request
+
+
+@call
+def introspect_token(kaggle: Kaggle, asked: Facts) -> Facts:
+    known = asked.get("token") == kaggle.key
+    return {"active": known, "username": kaggle.username if known else ""}
+
+
+@call
+def generate_access_token(kaggle: Kaggle, asked: Facts) -> Facts:
+    if asked.get("refreshToken") != kaggle.key:
+        raise Refused(401, "Unauthenticated")
+    return {"token": kaggle.key, "expiresIn": 12 * 3600, "userName": kaggle.username, "userId": 1}
+
+
+@call
+def upload(kaggle: Kaggle, request: Request) -> Answer:
+    blob = kaggle.blobs.get(request.path.rsplit("/")[-1])
+    if blob is None:
+        raise Refused(404, "Not Found")
+    if request.headers.get("content-range", "").startswith("bytes */"):  # how much has arrived?
+        return Answer(308 if blob.content is None else 200)
+    if len(request.body) != blob.size:
+        raise Refused(400, f"{len(request.body)} bytes instead of {blob.size}")
+    blob.content = request.body
+    return Answer(200)
+
+
+@call
+def download(kaggle: Kaggle, request: Request) -> Answer:
+    if request.path not in kaggle.links:
+        raise Refused(404, "Not Found")
+    content, modified = kaggle.links[request.path]
+    tag = f'"{hashlib.sha256(content).hexdigest()[:32]}"'
+    headers = {
+        "Content-Type": "application/octet-stream",
+        "Accept-Ranges": "bytes",
+        "ETag": tag,
+        "Last-Modified": formatdate(modified, usegmt=True),
+    }
+    wanted = request.headers.get("range")
+    if wanted is None or request.headers.get("if-range", tag) != tag:
+        return Answer(200, content, headers)
+    start = int(wanted.removeprefix("bytes=").split("-")[0])
+    if start >= len(content):
+        raise Refused(416, "Range Not Satisfiable")
+    span = {"Content-Range": f"bytes {start}-{len(content) - 1}/{len(content)}"}
+    return Answer(206, content[start:], headers | span)
+
+
+@call
+def start_blob_upload(kaggle: Kaggle, asked: Facts) -> Facts:
+    return kaggle.expect(asked["name"], asked.get("contentLength", 0))

@@ -1,0 +1,108 @@
+"""The calls about datasets and kernels."""
+
+from __future__ import annotations
+
+import time
+
+from softvote.kaggle.testing.competitions import competition_slugs
+from softvote.kaggle.testing.runs import KernelRun
+from softvote.kaggle.testing.state import HostedDataset, HostedKernel, Kaggle, call
+from softvote.kaggle.testing.wire import Facts, Refused, page_of
+
+
+@call
+def create_dataset(kaggle: Kaggle, asked: Facts) -> Facts:
+    name = f"{asked['ownerSlug']}/{asked['slug']}"
+    if name in kaggle.datasets:
+        return {"status": "error", "error": f'The requested title "{asked["title"]}" is already in use'}
+    kaggle.datasets[name] = HostedDataset(asked, _files(kaggle, asked), polls=kaggle.polls)
+    return _dataset_made(name)
+
+
+@call
+def create_dataset_version(kaggle: Kaggle, asked: Facts) -> Facts:
+    name, dataset = _dataset(kaggle, asked)
+    dataset.facts, dataset.files = asked["body"], _files(kaggle, asked["body"])
+    dataset.version += 1
+    dataset.polls = kaggle.polls
+    return _dataset_made(name)
+
+
+@call
+def get_dataset(kaggle: Kaggle, asked: Facts) -> Facts:
+    name, dataset = _dataset(kaggle, asked)
+    return {"ref": name, "currentVersionNumber": dataset.version}
+
+
+@call
+def get_dataset_status(kaggle: Kaggle, asked: Facts) -> Facts:
+    _, dataset = _dataset(kaggle, asked)
+    if dataset.polls:
+        dataset.polls -= 1
+        return {"status": "BLOBS_RECEIVED"}
+    return {"status": "READY"}
+
+
+def _files(kaggle: Kaggle, asked: Facts) -> dict[str, bytes]:
+    return dict(kaggle.arrived(file["token"]) for file in asked.get("files", []))
+
+
+def _dataset_made(name: str) -> Facts:
+    return {"ref": f"/{name}", "url": f"https://www.kaggle.com/datasets/{name}", "status": "ok"}
+
+
+def _dataset(kaggle: Kaggle, asked: Facts) -> tuple[str, HostedDataset]:
+    name = f"{asked.get('ownerSlug')}/{asked.get('datasetSlug')}"
+    if name not in kaggle.datasets:
+        raise Refused(403, "Permission 'datasets.get' was denied")
+    return name, kaggle.datasets[name]
+
+
+@call
+def save_kernel(kaggle: Kaggle, asked: Facts) -> Facts:
+    if kaggle.push_error:
+        return {"error": kaggle.push_error}
+    name = asked["slug"]
+    kernel = kaggle.kernels.setdefault(name, HostedKernel())
+    kernel.facts, kernel.polls = asked, kaggle.polls
+    kernel.version += 1
+    if kaggle.run_kernels:
+        kaggle.at_exit.append(KernelRun(kaggle, kernel).stop)
+    wanted = asked.get("datasetDataSources", []), asked.get("competitionDataSources", [])
+    return {
+        "ref": f"/code/{name}",
+        "url": f"https://www.kaggle.com/code/{name}",
+        "versionNumber": kernel.version,
+        "invalidDatasetSources": [source for source in wanted[0] if source not in kaggle.datasets],
+        "invalidCompetitionSources": [
+            source for source in wanted[1] if source not in competition_slugs(kaggle.folder)
+        ],
+    }
+
+
+@call
+def get_kernel_session_status(kaggle: Kaggle, asked: Facts) -> Facts:
+    kernel = _kernel(kaggle, asked)
+    if kernel.over:
+        return {"status": "ERROR" if kernel.failure else "COMPLETE", "failureMessage": kernel.failure}
+    first = kernel.polls == kaggle.polls
+    kernel.polls = max(0, kernel.polls - 1)
+    return {"status": "QUEUED" if first and kaggle.polls else "RUNNING"}
+
+
+@call
+def list_kernel_session_output(kaggle: Kaggle, asked: Facts) -> Facts:
+    kernel = _kernel(kaggle, asked)
+    if not kernel.over:
+        return {"files": [], "log": ""}
+    names, token = page_of(sorted(kernel.output), asked)
+    now = time.time()
+    files = [{"fileName": name, "url": kaggle.link(name, kernel.output[name], now)} for name in names]
+    return {"files": files, "log": kernel.log, "nextPageToken": token}
+
+
+def _kernel(kaggle: Kaggle, asked: Facts) -> HostedKernel:
+    name = f"{asked.get('userName')}/{asked.get('kernelSlug')}"
+    if name not in kaggle.kernels:
+        raise Refused(403, "Permission 'kernels.get' was denied")
+    return kaggle.kernels[name]

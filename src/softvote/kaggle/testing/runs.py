@@ -1,0 +1,114 @@
+"""Pushed kernels, really run in folders laid out like Kaggle's."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import sysconfig
+import threading
+import time
+import zipfile
+from contextlib import suppress
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from softvote.kaggle.testing.competitions import SOLUTION, competition_slugs
+from softvote.kaggle.testing.state import HostedKernel, Kaggle
+from softvote.kaggle.testing.wire import Facts
+
+
+class KernelRun:
+    """A pushed script, run in folders laid out like Kaggle's, in a thread that ends with it."""
+
+    def __init__(self, kaggle: Kaggle, kernel: HostedKernel) -> None:
+        kernel.running = True
+        self._kaggle, self._kernel = kaggle, kernel
+        self._process: subprocess.Popen[str] | None = None
+        self._thread = threading.Thread(target=self._run)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Kill the script and whatever it started."""
+        with suppress(ProcessLookupError):
+            if self._process and self._process.poll() is None:
+                os.killpg(self._process.pid, signal.SIGKILL)
+        self._thread.join()
+
+    def _run(self) -> None:
+        with TemporaryDirectory(prefix="kaggle-") as root:
+            folders = {name: Path(root, "kaggle", name) for name in ("input", "working", "src")}
+            for folder in folders.values():
+                folder.mkdir(parents=True)
+            mount(self._kaggle, self._kernel.facts, folders["input"])
+            script = folders["src"] / "script.py"
+            script.write_text(self._kernel.facts["text"], encoding="utf-8")
+            began = time.monotonic()
+            self._process = _started(script, folders["input"], folders["working"])
+            if self._kaggle.stopping.is_set():
+                self._process.kill()
+            streams = self._process.communicate()
+            seconds = time.monotonic() - began
+            self._keep(folders["working"], dict(zip(("stdout", "stderr"), streams, strict=True)), seconds)
+
+    def _keep(self, working: Path, streams: dict[str, str], seconds: float) -> None:
+        assert self._process
+        code, kernel = self._process.returncode, self._kernel
+        kernel.output = {
+            path.relative_to(working).as_posix(): path.read_bytes()
+            for path in sorted(working.rglob("*"))
+            if path.is_file()
+        }
+        events = [
+            {"stream_name": stream, "time": seconds, "data": line}
+            for stream, text in streams.items()
+            for line in text.splitlines(keepends=True)
+        ]
+        kernel.log = json.dumps(events)
+        kernel.failure = f"The script ended with {code}" if code else ""
+        kernel.running = False
+
+
+def _started(script: Path, source: Path, output: Path) -> subprocess.Popen[str]:
+    # -S: no .pth files, by which a package under development is found; the packages beside it are.
+    command = [sys.executable, "-S", "-s", "-P", str(script)]
+    environment = {
+        "PATH": os.defpath,
+        "HOME": str(script.parent),
+        "PYTHONPATH": sysconfig.get_path("purelib"),
+        "SOFTVOTE_INPUT": str(source),
+        "SOFTVOTE_OUTPUT": str(output),
+    }
+    threads = {name: os.environ[name] for name in ("OMP_NUM_THREADS",) if name in os.environ}
+    return subprocess.Popen(
+        command,
+        cwd=output,
+        env=environment | threads,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def mount(kaggle: Kaggle, facts: Facts, root: Path) -> None:
+    """Put what a kernel asks for under competitions/<slug>/ and datasets/<owner>/<slug>/, read-only."""
+    for slug in set(facts.get("competitionDataSources", [])) & set(competition_slugs(kaggle.folder)):
+        shutil.copytree(
+            kaggle.folder / slug, root / "competitions" / slug, ignore=shutil.ignore_patterns(SOLUTION)
+        )
+    for name in set(facts.get("datasetDataSources", [])) & kaggle.datasets.keys():
+        for file, content in kaggle.datasets[name].files.items():
+            target = root / "datasets" / name / file
+            target.parent.mkdir(parents=True, exist_ok=True)
+            if target.suffix == ".zip" and zipfile.is_zipfile(io.BytesIO(content)):  # Kaggle unpacks these
+                zipfile.ZipFile(io.BytesIO(content)).extractall(target.with_suffix(""))
+            else:
+                target.write_bytes(content)
+    for path in (root, *root.rglob("*")):
+        path.chmod(0o555 if path.is_dir() else 0o444)
