@@ -45,13 +45,13 @@ data: install ## Download the pipeline's competition from Kaggle, or unpack one:
 	$(SOFTVOTE) data '$(or $(ZIP),$(PIPELINE))' $(if $(NAME),--name '$(NAME)')
 
 four-digits: install ## Make four-digit images with known digits, from Digit Recognizer's, into input/four-digits/
-	$(BIN)/python scripts/four_digits.py input/digit-recognizer/train.csv input/four-digits
+	$(BIN)/python scripts/make_data/four_digits.py input/digit-recognizer/train.csv input/four-digits
 
 fresh-digits: install ## The same as a competition whose test images show digits that no training image shows; SEED=2027 makes others
-	$(BIN)/python scripts/four_digits.py input/digit-recognizer/train.csv input/fresh-digits$(if $(SEED),-$(SEED) --seed $(SEED)) --test 6000
+	$(BIN)/python scripts/make_data/four_digits.py input/digit-recognizer/train.csv input/fresh-digits$(if $(SEED),-$(SEED) --seed $(SEED)) --test 6000
 
 digit-adder: install ## Make the competition digit-adder, from Digit Recognizer's images, into input/digit-adder/
-	$(BIN)/python scripts/digit_adder.py input/digit-recognizer/train.csv input/digit-adder
+	$(BIN)/python scripts/make_data/digit_adder.py input/digit-recognizer/train.csv input/digit-adder
 
 init: install ## Write a pipeline for other files: make init FOLDER=input/my-contest
 	@test -n "$(FOLDER)" || { echo "make init: say which folder: make init FOLDER=input/my-contest"; exit 1; }
@@ -97,7 +97,7 @@ growth: install ## Measure every stage but training as rows, members, folds and 
 	$(BIN)/python scripts/growth.py
 
 tour: install ## A stand-in for Kaggle in the folder tour, to try all of this on: see docs/kaggle.md
-	$(BIN)/python scripts/demo_data.py tour/kaggle/softvote-tour
+	$(BIN)/python scripts/make_data/demo_digits.py tour/kaggle/softvote-tour
 	mkdir -p tour/pipelines
 	cp pipelines/demo.yaml pipelines/tour.yaml tour/pipelines
 	$(BIN)/python -m softvote.kaggle.testing tour/kaggle --run-kernels

@@ -82,7 +82,13 @@ def root(tmp_path: Path) -> Path:
     for name in ("demo.yaml", "tour.yaml"):
         shutil.copy(REPOSITORY / "pipelines" / name, folder / "pipelines")
     (folder / "pipelines" / "quick.yaml").write_text(yaml.safe_dump(QUICK))
-    _run([sys.executable, str(REPOSITORY / "scripts" / "demo_data.py"), str(folder / "kaggle" / SLUG)])
+    _run(
+        [
+            sys.executable,
+            str(REPOSITORY / "scripts" / "make_data" / "demo_digits.py"),
+            str(folder / "kaggle" / SLUG),
+        ]
+    )
     return folder
 
 

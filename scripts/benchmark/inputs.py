@@ -59,7 +59,7 @@ def _digits_of_scikit_learn(root: Path, place: Path) -> str:
 
 def _sums_of_digits(root: Path, place: Path) -> str:
     """2,000 images of four digits each, in three parts as the competition has them."""
-    import four_digits  # the program beside this one
+    from make_data import four_digits  # in the folder beside this package
 
     from softvote.data.readers.digits import read_csv
 
@@ -73,7 +73,7 @@ def _sums_of_digits(root: Path, place: Path) -> str:
         if part < 3:
             np.save(place / f"lab{part}.npy", labels)
     write_text(place / "sample_submission.csv", _csv(["Id", "Sum"], [(row, 0) for row in range(len(images))]))
-    return "input/digit-sum is missing: made of the digits by scripts/four_digits.py"
+    return "input/digit-sum is missing: made of the digits by scripts/make_data/four_digits.py"
 
 
 def _csv(header: Sequence[str], rows: Any) -> str:

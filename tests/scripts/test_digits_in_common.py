@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from programs import Digits, enlarged, load, run, write_digits
 
-four_digits, digits_in_common = load("four_digits"), load("digits_in_common")
+four_digits, digits_in_common = load("make_data/four_digits"), load("digits_in_common")
 
 
 @pytest.fixture
@@ -20,10 +20,10 @@ def folders(tmp_path: Path, digits: Digits) -> tuple[Path, Path]:
     single.mkdir()
     for name, rows in (("train.csv", slice(0, 300)), ("test.csv", slice(300, 500))):
         write_digits(single / name, images[rows], labels[rows])
-    source = four_digits.Digits(images[:300], labels[:300])
+    source = four_digits.DigitImages(images[:300], labels[:300])
     for part in range(3):
         np.save(sums / f"data{part}.npy", four_digits.make(source, 100, part).images)
-    other = four_digits.Digits(images[300:500], labels[300:500])
+    other = four_digits.DigitImages(images[300:500], labels[300:500])
     np.save(sums / "test.npy", four_digits.make(other, 100, 3).images)
     return sums, single
 

@@ -1,7 +1,7 @@
 """Make images of four digits, with the digits known, that look like the competition digit-sum.
 
-    python scripts/four_digits.py input/digit-recognizer/train.csv input/four-digits --count 30000 --seed 2026
-    python scripts/four_digits.py images.npy input/four-digits --labels labels.npy
+    python scripts/make_data/four_digits.py input/digit-recognizer/train.csv input/four-digits --count 30000
+    python scripts/make_data/four_digits.py images.npy input/four-digits --labels labels.npy
 
 The digits are 28 x 28 on black: a CSV with the column `label` and 784 pixels a row, or two .npy files.
 Written are images.npy, uint8 (N, 40, 168); labels.npy, int64 (N,), the sums 0..36; digits.npy, int64 (N, 4),

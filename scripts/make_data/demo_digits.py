@@ -1,6 +1,6 @@
 """Bring scikit-learn's bundled handwritten digits into the form of a Kaggle competition.
 
-    python scripts/demo_data.py tour/kaggle/softvote-tour
+    python scripts/make_data/demo_digits.py tour/kaggle/softvote-tour
 
 writes train.csv, test.csv, sample_submission.csv and solution.csv there, as `softvote demo` does.
 """

@@ -1,4 +1,4 @@
-"""scripts/four_digits.py: images, sums and digits belong together, and look like the competition's."""
+"""make_data/four_digits.py: images, sums and digits belong together, and look like the competition's."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from softvote.config.competition import Competition
 from softvote.data.dataset import load_dataset, read_solution
 from softvote.storage.paths import Workspace
 
-four_digits = load("four_digits")
+four_digits = load("make_data/four_digits")
 
 FILES = ["digits.npy", "images.npy", "labels.npy"]
 
@@ -42,7 +42,7 @@ def digits_csv(tmp_path: Path, large_digits: Digits) -> Path:
 
 def test_program_writes_images_sums_and_digits(digits_csv: Path, tmp_path: Path) -> None:
     folder = tmp_path / "new" / "four-digits"
-    done = run("four_digits", digits_csv, folder, "--count", 50, "--seed", 7)
+    done = run("make_data/four_digits", digits_csv, folder, "--count", 50, "--seed", 7)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith(f"wrote 50 images from 600 digits to {folder}: pixels ")
     assert sorted(path.name for path in folder.iterdir()) == FILES
@@ -56,7 +56,7 @@ def test_program_writes_images_sums_and_digits(digits_csv: Path, tmp_path: Path)
 
 def test_a_competition_of_digits_held_out(digits_csv: Path, large_digits: Digits, tmp_path: Path) -> None:
     """No digit is both in a training and in a test image; the forms fit the test images."""
-    done = run("four_digits", digits_csv, tmp_path / "fresh", "--count", 200, "--test", 60)
+    done = run("make_data/four_digits", digits_csv, tmp_path / "fresh", "--count", 200, "--test", 60)
     assert (done.returncode, done.stderr) == (0, "")
     assert "wrote 200 images from 480 digits" in done.stdout
     competition = Competition.model_validate(
@@ -74,7 +74,7 @@ def test_a_competition_of_digits_held_out(digits_csv: Path, large_digits: Digits
     dataset = load_dataset(competition, Workspace(tmp_path))
     truth = read_solution(competition, Workspace(tmp_path))
     assert dataset.train_pixels.shape == (200, 1, 40, 168) and dataset.test_pixels.shape == (60, 1, 40, 168)
-    kept, held_out = four_digits.hold_out(readers.Digits(*large_digits), 2026)
+    kept, held_out = four_digits.hold_out(readers.DigitImages(*large_digits), 2026)
     assert (len(kept.labels), len(held_out.labels)) == (480, 120)
     for source, pixels, sums in (
         (kept, dataset.train_pixels, dataset.train_labels),
@@ -93,7 +93,7 @@ def test_same_arguments_give_the_same_bytes(digits_csv: Path, tmp_path: Path) ->
     words = ["--count", "20", "--seed", "3"]
     assert four_digits.main([str(digits_csv), str(first), *words]) == 0
     before = contents(first)
-    assert run("four_digits", digits_csv, second, *words).returncode == 0
+    assert run("make_data/four_digits", digits_csv, second, *words).returncode == 0
     assert contents(second) == before
     assert four_digits.main([str(digits_csv), str(first), *words]) == 0
     assert contents(first) == before
@@ -113,7 +113,7 @@ def test_arrays_give_the_same_as_a_csv(digits_csv: Path, tmp_path: Path, large_d
 
 
 def test_a_larger_count_begins_with_the_smaller(large_digits: Digits) -> None:
-    few, many = (four_digits.make(readers.Digits(*large_digits), count, seed=1) for count in (30, 100))
+    few, many = (four_digits.make(readers.DigitImages(*large_digits), count, seed=1) for count in (30, 100))
     for smaller, larger in zip(few, many, strict=True):
         np.testing.assert_array_equal(smaller, larger[:30])
 
@@ -123,7 +123,7 @@ def test_a_larger_count_begins_with_the_smaller(large_digits: Digits) -> None:
 
 def test_digits_stand_from_left_to_right_as_drawn() -> None:
     # Ten digits, each a box of one grey level, so that a box tells its digit.
-    source = readers.Digits(
+    source = readers.DigitImages(
         np.arange(10, 110, 10, dtype=np.uint8).repeat(784).reshape(10, 28, 28), np.arange(10)
     )
     made = four_digits.make(source, 500, seed=5)
@@ -169,7 +169,7 @@ def test_statistics_are_those_of_all_pixels() -> None:
 
 
 def test_a_mistake_is_one_line_without_a_traceback(tmp_path: Path) -> None:
-    done = run("four_digits", tmp_path / "absent.csv", tmp_path / "out")
+    done = run("make_data/four_digits", tmp_path / "absent.csv", tmp_path / "out")
     assert done.returncode == 1
     assert done.stderr == f"four_digits: {tmp_path / 'absent.csv'}: no such file; mend the path\n"
     assert done.stdout == "" and not (tmp_path / "out").exists()
@@ -305,7 +305,7 @@ def test_nothing_changes_unless_all_is_written(
 
 # ---------------------------------------------------------------- the competition's images
 
-SHARED = Path(__file__).resolve().parents[3] / "shared" / "data"
+SHARED = Path(__file__).resolve().parents[4] / "shared" / "data"
 IMAGES, SOURCES = 30_000, 42_000
 
 

@@ -1,4 +1,4 @@
-"""scripts/digit_adder.py: every sum is its digit and its addend, and no row is lost or shared."""
+"""scripts/make_data/digit_adder.py: every sum is its digit and its addend, and no row is lost or shared."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from programs import Digits, contents, enlarged, load, run, write_digits
 from scipy import stats
 
-digit_adder = load("digit_adder")
+digit_adder = load("make_data/digit_adder")
 
 FILES = ["sample_submission.csv", "solution.csv", "test.csv", "train.csv"]
 PIXELS = [f"pixel{index}" for index in range(784)]
@@ -37,7 +37,7 @@ def adder(digits_csv: Path, tmp_path: Path) -> dict[str, pd.DataFrame]:
 
 
 def test_program_says_what_it_wrote(digits_csv: Path, tmp_path: Path) -> None:
-    done = run("digit_adder", digits_csv, tmp_path / "out")
+    done = run("make_data/digit_adder", digits_csv, tmp_path / "out")
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout == f"wrote 500 training and 100 test rows to {tmp_path / 'out'}\n"
 
@@ -92,7 +92,7 @@ def test_same_arguments_give_the_same_bytes(digits_csv: Path, tmp_path: Path) ->
     first, second, other = (tmp_path / name for name in ("first", "second", "other"))
     assert digit_adder.main([str(digits_csv), str(first)]) == 0
     before = contents(first)
-    assert run("digit_adder", digits_csv, second, "--seed", 2026).returncode == 0
+    assert run("make_data/digit_adder", digits_csv, second, "--seed", 2026).returncode == 0
     assert contents(second) == before
     assert digit_adder.main([str(digits_csv), str(first)]) == 0
     assert contents(first) == before
@@ -109,7 +109,7 @@ def test_same_arguments_give_the_same_bytes(digits_csv: Path, tmp_path: Path) ->
 
 
 def test_a_mistake_is_one_line_without_a_traceback(tmp_path: Path) -> None:
-    done = run("digit_adder", tmp_path / "absent.csv", tmp_path / "out")
+    done = run("make_data/digit_adder", tmp_path / "absent.csv", tmp_path / "out")
     assert done.returncode == 1
     assert done.stderr == f"digit_adder: {tmp_path / 'absent.csv'}: no such file; mend the path\n"
     assert done.stdout == "" and not (tmp_path / "out").exists()

@@ -1,6 +1,6 @@
 """Make the competition digit-adder: a digit's image and an integer 0..9, the label is their sum.
 
-    python scripts/digit_adder.py input/digit-recognizer/train.csv input/digit-adder
+    python scripts/make_data/digit_adder.py input/digit-recognizer/train.csv input/digit-adder
 
 reads labelled 28 x 28 digits and holds out a sixth of each digit as the test set; a competition's own test
 images are left alone. Written are
