@@ -6,14 +6,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from softvote.config.competition import Competition
 from softvote.config.recipe import Box, Crop, Member, Recipe
+from softvote.config.registry import HEADS, RULES, literal_of, load_registry
 from softvote.config.schema import Fraction, NonNegative, Strict, checked_name
 from softvote.errors import one_of
+
+if TYPE_CHECKING:
+    RuleName = str
+else:
+    RuleName = literal_of(["auto", *load_registry(RULES), "shares"])
+
 
 _ROUNDING = 1e-6  # by which shares may miss the whole
 
@@ -41,7 +48,7 @@ class EnsembleConfig(Strict):
     """Name of the ensemble, and of its folder under `models/<pipeline>/`: letters, digits, `-` and `_`."""
     members: Annotated[list[str], Field(min_length=1)] | None = None
     """Names of the members that vote; left out, every member does."""
-    rule: Literal["auto", "mean", "mean_logits", "log_loss", "greedy", "shares"] = "auto"
+    rule: RuleName = "auto"
     """How the weights of the vote come about; `auto` is `shares` where there are any, else it keeps the mean
     unless another rule is better by more than two standard errors of the paired difference."""
     shares: dict[str, Fraction] | None = None
@@ -227,12 +234,13 @@ def _misfits(member: Member, competition: Competition) -> Iterator[tuple[str, st
     """What a member asks of the labels that they do not give: key and text."""
     hidden, extra = competition.hidden_digits, member.extra_train
     yield from _views_that_do_not_fit(member, competition)
-    if member.head == "regression" and isinstance(competition.labels, list):
-        yield "head", "regression needs labels that are numbers, not names; use softmax"
-    if member.head in ("digits", "multilabel") and hidden is None:
+    head = load_registry(HEADS)[member.head]
+    if head.needs_numbers and isinstance(competition.labels, list):
+        yield "head", f"{member.head} needs labels that are numbers, not names; use softmax"
+    if head.needs_hidden_digits and hidden is None:
         yield "head", f"{member.head} needs to know how many digits hide; say competition.hidden_digits"
-    elif member.head == "multilabel" and hidden != 1 and not (extra and extra.digits):
-        yield "head", "multilabel learns from rows whose digits are known; give extra_train with digits"
+    elif head.needs_known_digits and hidden != 1 and not (extra and extra.digits):
+        yield "head", f"{member.head} learns from rows whose digits are known; give extra_train with digits"
     if member.glyphs_from and ((hidden or 0) < 2 or competition.addend or competition.image.channels != 1):
         yield "glyphs_from", "composes grey images of several hidden digits, and here are none; leave it out"
     if extra and extra.digits and hidden is None:

@@ -4,55 +4,25 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from softvote.config.schema import BelowOne, Fraction, NonNegative, Positive, Strict
+from softvote.config.registry import HEADS, OPTIMIZERS, OptimizerConfig, literal_of, load_registry, union_of
+from softvote.config.schema import BelowOne, Fraction, NonNegative, Strict
+
+_HEADS = load_registry(HEADS)
 
 
-class Sgd(Strict):
-    name: Literal["sgd"]
-    """`sgd`: stochastic gradient descent, torch.optim.SGD."""
-    lr: Positive = 0.1
-    """Highest learning rate, per optimiser step; the schedule scales it."""
-    momentum: BelowOne = 0.9
-    """Proportion of the last step's velocity that is kept; 0 for none."""
-    nesterov: bool = True
-    """Nesterov's momentum, which looks one step ahead; needs momentum above 0."""
-    weight_decay: NonNegative = 0.0
-    """L2 penalty: this times each weight is added to its gradient; no unit."""
-
-    @model_validator(mode="after")
-    def _nesterov_has_momentum(self) -> Sgd:
-        if self.nesterov and self.momentum == 0:
-            raise ValueError("nesterov needs momentum above 0; set nesterov: false")
-        return self
+_OPTIMIZERS = load_registry(OPTIMIZERS)
 
 
-class Adam(Strict):
-    name: Literal["adam"]
-    """`adam`: torch.optim.Adam (Kingma and Ba 2015)."""
-    lr: Positive = 1e-3
-    """Highest learning rate, per optimiser step; the schedule scales it."""
-    betas: tuple[BelowOne, BelowOne] = (0.9, 0.999)
-    """Decay rates per step of the running means of the gradient and of its square, each in [0, 1)."""
-    weight_decay: NonNegative = 0.0
-    """L2 penalty: this times each weight is added to its gradient; no unit."""
-
-
-class AdamW(Strict):
-    name: Literal["adamw"]
-    """`adamw`: torch.optim.AdamW (Loshchilov and Hutter 2019)."""
-    lr: Positive = 1e-3
-    """Highest learning rate, per optimiser step; the schedule scales it."""
-    betas: tuple[BelowOne, BelowOne] = (0.9, 0.999)
-    """Decay rates per step of the running means of the gradient and of its square, each in [0, 1)."""
-    weight_decay: NonNegative = 0.01
-    """Decoupled weight decay: each step shrinks a weight by the proportion lr times this."""
-
-
-Optimizer = Annotated[Sgd | Adam | AdamW, Field(discriminator="name")]
+if TYPE_CHECKING:
+    HeadName = str
+    Optimizer = OptimizerConfig
+else:
+    HeadName = literal_of(_HEADS)
+    Optimizer = union_of(_OPTIMIZERS.values(), "name")
 
 
 class Constant(Strict):
@@ -186,13 +156,13 @@ class ExtraTrain(Strict):
 class Recipe(Strict):
     """How a member is trained; the last epoch counts."""
 
-    head: Literal["softmax", "regression", "digits", "multilabel"] = "softmax"
+    head: HeadName = "softmax"
     """What the network's output means: classes, a number, hidden digits, or which digits are present."""
     epochs: Annotated[int, Field(ge=1)] = 12
     """Number of epochs, passes over the training rows; the last one counts."""
     batch_size: Annotated[int, Field(ge=2)] = 128
     """Images per optimiser step; where they do not divide evenly, batches are a little smaller."""
-    optimizer: Optimizer = AdamW(name="adamw", lr=2e-3)
+    optimizer: Optimizer = _OPTIMIZERS["adamw"](name="adamw", lr=2e-3)
     """Optimiser and its hyperparameters; `name` chooses it."""
     schedule: Schedule = OneCycle(name="one_cycle")
     """How the learning rate moves during training; `name` chooses the schedule."""
@@ -230,8 +200,9 @@ class Recipe(Strict):
 
     @model_validator(mode="after")
     def _smoothing_has_classes(self) -> Recipe:
-        if self.label_smoothing and self.head != "softmax":
-            raise ValueError(f"label_smoothing is for head: softmax; head: {self.head} has no use for it")
+        if self.label_smoothing and not _HEADS[self.head].takes_label_smoothing:
+            takers = " or ".join(name for name, kind in _HEADS.items() if kind.takes_label_smoothing)
+            raise ValueError(f"label_smoothing is for head: {takers}; head: {self.head} has no use for it")
         return self
 
 

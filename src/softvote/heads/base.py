@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol, Self
+from typing import TYPE_CHECKING, Protocol, Self, TypeVar
 
-from torch import Tensor
-
+from softvote.config.registry import Registry
 from softvote.task import LARGEST_DIGIT
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 class Head(Protocol):
@@ -50,6 +53,52 @@ class Head(Protocol):
     def facts(self) -> dict[str, float]:
         """What `calibrate` measured: `create_head` takes it back."""
         ...
+
+
+@dataclass(frozen=True)
+class HeadKind:
+    """What a head asks of labels and recipe, known without torch, and how one is made.
+
+    Attributes:
+        create: raises ValueError where the specification does not fit.
+        needs_numbers: labels must be numbers, because their distances count.
+        needs_hidden_digits: the label must be the sum of hidden digits, whose number is known.
+        needs_known_digits: where several digits hide, some rows must say which.
+        takes_label_smoothing: whether the loss has a use for it.
+    """
+
+    create: Callable[[HeadSpec], Head]
+    needs_numbers: bool = False
+    needs_hidden_digits: bool = False
+    needs_known_digits: bool = False
+    takes_label_smoothing: bool = False
+
+
+HEADS: Registry[HeadKind] = Registry()
+"""What is known of every `head`."""
+
+
+class _Buildable(Protocol):
+    @classmethod
+    def from_spec(cls, spec: HeadSpec) -> Head: ...
+
+
+C = TypeVar("C", bound=type[_Buildable])
+
+
+def register(name: str, rank: int = 100, **needs: bool) -> Callable[[C], C]:
+    """Register a class with `from_spec` as a head.
+
+    Args:
+        rank: as for `Registry.add`.
+        needs: the attributes of `HeadKind` that are true of it.
+    """
+
+    def add(kind: C) -> C:
+        HEADS.add(name, HeadKind(kind.from_spec, **needs), rank)
+        return kind
+
+    return add
 
 
 class NeedsNoCalibration:

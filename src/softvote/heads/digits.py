@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from torch import Tensor
-from torch.nn import functional
+from typing import TYPE_CHECKING, Self
 
-from softvote.heads.base import NeedsNoCalibration
+from softvote.heads.base import HeadSpec, NeedsNoCalibration, register
 from softvote.task import LARGEST_DIGIT
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 DIGITS = LARGEST_DIGIT + 1
 """Values of one hidden digit."""
@@ -15,6 +17,7 @@ DIGITS = LARGEST_DIGIT + 1
 IMPOSSIBLE = -1e30  # for the log of zero: differences of it are numbers, those of -inf are not
 
 
+@register("digits", rank=2, needs_hidden_digits=True)
 class DigitsHead(NeedsNoCalibration):
     """S digit distributions that combine into the distribution of their sum.
 
@@ -32,12 +35,21 @@ class DigitsHead(NeedsNoCalibration):
         self.hidden_digits = hidden_digits
         self.num_outputs = self.hidden_digits * DIGITS
 
+    @classmethod
+    def from_spec(cls, spec: HeadSpec) -> Self:
+        """Build the head of a specification."""
+        return cls(spec.digits())
+
     def log_probabilities_of_digits(self, outputs: Tensor) -> Tensor:
         """float (B, S * 10) -> float32 (B, S, 10); a sum does not say in which order."""
+        from torch.nn import functional
+
         return functional.log_softmax(outputs.float().view(-1, self.hidden_digits, DIGITS), dim=2)
 
     def loss(self, outputs: Tensor, values: Tensor, digits: Tensor | None = None) -> Tensor:
         """float (B, S * 10) and int64 (B,), perhaps int64 (B, S) -> float scalar, in nats."""
+        from torch.nn import functional
+
         each = self.log_probabilities_of_digits(outputs)
         loss = functional.nll_loss(log_probabilities_of_sum(each), values)
         if digits is None:
@@ -47,6 +59,8 @@ class DigitsHead(NeedsNoCalibration):
 
     def probabilities(self, outputs: Tensor) -> Tensor:
         """float (B, S * 10) -> float32 (B, K)."""
+        from torch.nn import functional
+
         return functional.softmax(log_probabilities_of_sum(self.log_probabilities_of_digits(outputs)), dim=1)
 
 
@@ -59,6 +73,8 @@ def log_probabilities_of_sum(each: Tensor) -> Tensor:
     Returns:
         float (B, 9 S + 1).
     """
+    from torch.nn import functional
+
     total = each[:, 0]
     for digit in each.unbind(1)[1:]:
         reach = digit.shape[1] - 1

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING, Self
 
-import torch
-from torch import Tensor
-from torch.nn import functional
-
-from softvote.heads.base import NeedsNoCalibration
+from softvote.heads.base import HeadSpec, NeedsNoCalibration, register
 from softvote.heads.digits import DIGITS, IMPOSSIBLE
 from softvote.task import LARGEST_DIGIT
 
+if TYPE_CHECKING:
+    from torch import Tensor
 
+
+@register("multilabel", rank=3, needs_hidden_digits=True, needs_known_digits=True)
 class MultilabelHead(NeedsNoCalibration):
     """Which of the ten digits are present, binary cross-entropy; rows whose digits are unknown teach nothing.
 
@@ -32,8 +33,15 @@ class MultilabelHead(NeedsNoCalibration):
         present = 1 - (1 - 1 / DIGITS) ** self.hidden_digits
         self._prior = math.log(present / (1 - present))
 
+    @classmethod
+    def from_spec(cls, spec: HeadSpec) -> Self:
+        """Build the head of a specification."""
+        return cls(spec.digits())
+
     def loss(self, outputs: Tensor, values: Tensor, digits: Tensor | None = None) -> Tensor:
         """float (B, 10) and int64 (B, S) -> float scalar, the mean of a row's ten losses, in nats."""
+        from torch.nn import functional
+
         if self.hidden_digits == 1:  # the value is the digit
             digits = values[:, None]
         if digits is None:
@@ -45,6 +53,8 @@ class MultilabelHead(NeedsNoCalibration):
 
     def probabilities(self, outputs: Tensor) -> Tensor:
         """float (B, 10) -> float32 (B, K)."""
+        from torch.nn import functional
+
         if self._sets.device != outputs.device:  # they stay there: each copy waits for the device
             self._sets, self._log_ways = self._sets.to(outputs.device), self._log_ways.to(outputs.device)
         evidence = (outputs.float() - self._prior) @ self._sets.T
@@ -58,6 +68,8 @@ def _sets_of_digits(hidden_digits: int) -> tuple[Tensor, Tensor]:
         float32 (sets, 10), 1 where a digit is in the set; float32 (sets, K), the log of in how many
         ways S digits form exactly this set and this sum.
     """
+    import torch
+
     ways = {(0, 0): 1}
     for _ in range(hidden_digits):
         longer = dict[tuple[int, int], int]()

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
-import torch
-from torch import Tensor
-from torch.nn import functional
+from softvote.heads.base import HeadSpec, register
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
+@register("regression", rank=1, needs_numbers=True)
 class RegressionHead:
     """One number, squared error; a normal distribution cut at the half-integers makes it probabilities.
 
@@ -27,12 +29,19 @@ class RegressionHead:
         self.num_values = num_values
         self._facts = dict(facts or {})
 
+    @classmethod
+    def from_spec(cls, spec: HeadSpec) -> Self:
+        """Build the head of a specification."""
+        return cls(spec.num_values, spec.facts)
+
     def numbers(self, outputs: Tensor) -> Tensor:
         """float (B, 1) -> float32 (B,), the values that are meant."""
         return outputs.float().squeeze(1) + (self.num_values - 1) / 2
 
     def loss(self, outputs: Tensor, values: Tensor, digits: Tensor | None = None) -> Tensor:
         """float (B, 1) and int64 (B,) -> float scalar, the mean squared error."""
+        from torch.nn import functional
+
         return functional.mse_loss(self.numbers(outputs), values.float())
 
     def probabilities(self, outputs: Tensor) -> Tensor:
@@ -79,6 +88,9 @@ def _standard_error(each: Tensor) -> float:
 
 def _discretised_normal(means: Tensor, width: float, num_values: int) -> Tensor:
     """Probabilities float32 (B, K) of the integers nearest to a normal variable of these means."""
+    import torch
+    from torch.nn import functional
+
     borders = torch.arange(num_values - 1, device=means.device) + 0.5
     exact = torch.float32 if means.device.type == "mps" else torch.float64
     distances = (borders.to(exact) - means.to(exact)[:, None]) / width

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from torch import Tensor
-from torch.nn import functional
+from typing import TYPE_CHECKING, Self
 
-from softvote.heads.base import NeedsNoCalibration
+from softvote.heads.base import HeadSpec, NeedsNoCalibration, register
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
+@register("softmax", rank=0, takes_label_smoothing=True)
 class SoftmaxHead(NeedsNoCalibration):
     """K classes, cross-entropy.
 
@@ -20,10 +23,19 @@ class SoftmaxHead(NeedsNoCalibration):
         self.num_outputs = num_values
         self.label_smoothing = label_smoothing
 
+    @classmethod
+    def from_spec(cls, spec: HeadSpec) -> Self:
+        """Build the head of a specification."""
+        return cls(spec.num_values, spec.label_smoothing)
+
     def loss(self, outputs: Tensor, values: Tensor, digits: Tensor | None = None) -> Tensor:
         """float (B, K) and int64 (B,) -> float scalar, in nats."""
+        from torch.nn import functional
+
         return functional.cross_entropy(outputs.float(), values, label_smoothing=self.label_smoothing)
 
     def probabilities(self, outputs: Tensor) -> Tensor:
         """float (B, K) -> float32 (B, K)."""
+        from torch.nn import functional
+
         return functional.softmax(outputs.float(), dim=1)

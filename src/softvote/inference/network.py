@@ -13,7 +13,7 @@ from softvote import models
 from softvote.config.pipeline import Pipeline
 from softvote.config.recipe import Member
 from softvote.errors import ErrorCollector, UserError
-from softvote.heads import create_head
+from softvote.heads import HEADS, create_head
 from softvote.heads.base import Head, HeadSpec
 from softvote.task import LARGEST_ADDEND, Task
 
@@ -89,7 +89,7 @@ def _refuse_misfits(member: Member, task: Task, takes_addend: bool) -> None:
             f"model {member.model}: needs an addend with each image, and the competition has none; "
             "choose another"
         )
-    if takes_addend and member.head in ("digits", "multilabel"):
+    if takes_addend and HEADS[member.head].needs_hidden_digits:
         raise UserError(
             f"model {member.model}: adds the addend itself, so head: {member.head} finds no digits in its "
             "output; use softmax or regression"

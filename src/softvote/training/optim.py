@@ -7,23 +7,16 @@ from collections.abc import Callable
 from typing import Any
 
 from torch import nn
-from torch.optim import SGD, Adam, AdamW, Optimizer
+from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler, OneCycleLR, ReduceLROnPlateau
 
 from softvote.config import recipe
+from softvote.config.registry import OptimizerConfig
 
 
-def create_optimizer(spec: recipe.Optimizer, model: nn.Module, device: str) -> Optimizer:
-    """The optimiser over all parameters of the network, fused where the device has it."""
-    fused = device in ("cpu", "cuda")
-    parameters = model.parameters()
-    if isinstance(spec, recipe.Sgd):
-        return SGD(
-            parameters, spec.lr, momentum=spec.momentum, nesterov=spec.nesterov,
-            weight_decay=spec.weight_decay, fused=fused,
-        )  # fmt: skip
-    kind = Adam if isinstance(spec, recipe.Adam) else AdamW
-    return kind(parameters, spec.lr, betas=spec.betas, weight_decay=spec.weight_decay, fused=fused)
+def create_optimizer(spec: OptimizerConfig, model: nn.Module, device: str) -> Optimizer:
+    """Build the optimiser over all parameters of the network, fused where the device has it."""
+    return spec.create(model.parameters(), fused=device in ("cpu", "cuda"))
 
 
 class LearningRate:

@@ -1,0 +1,33 @@
+"""AdamW: Adam with decoupled weight decay."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+from softvote.config.registry import OptimizerConfig
+from softvote.config.schema import BelowOne, NonNegative, Positive
+from softvote.training.optimizers.base import register
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from torch.nn import Parameter
+    from torch.optim import Optimizer
+
+
+@register(rank=2)
+class AdamW(OptimizerConfig):
+    name: Literal["adamw"]
+    """`adamw`: torch.optim.AdamW (Loshchilov and Hutter 2019)."""
+    lr: Positive = 1e-3
+    """Highest learning rate, per optimiser step; the schedule scales it."""
+    betas: tuple[BelowOne, BelowOne] = (0.9, 0.999)
+    """Decay rates per step of the running means of the gradient and of its square, each in [0, 1)."""
+    weight_decay: NonNegative = 0.01
+    """Decoupled weight decay: each step shrinks a weight by the proportion lr times this."""
+
+    def create(self, parameters: Iterator[Parameter], fused: bool) -> Optimizer:
+        """Build torch's optimiser."""
+        from torch import optim
+
+        return optim.AdamW(parameters, self.lr, betas=self.betas, weight_decay=self.weight_decay, fused=fused)

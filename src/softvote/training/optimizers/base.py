@@ -1,0 +1,25 @@
+"""The registry of optimisers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeVar, get_args
+
+from softvote.config.registry import OptimizerConfig, Registry
+
+OPTIMIZERS: Registry[type[OptimizerConfig]] = Registry()
+"""The class of every `optimizer.name`."""
+
+
+C = TypeVar("C", bound=OptimizerConfig)
+
+
+def register(rank: int = 100) -> Callable[[type[C]], type[C]]:
+    """Register a class under the name that its `name: Literal[...]` allows; `rank` as for `Registry.add`."""
+
+    def add(kind: type[C]) -> type[C]:
+        [name] = get_args(kind.model_fields["name"].annotation)
+        OPTIMIZERS.add(name, kind, rank)
+        return kind
+
+    return add
