@@ -3,68 +3,18 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 
+from softvote.config.registry import READERS, FilesConfig, load_registry, union_of
 from softvote.config.schema import Strict, checked_name
 from softvote.task import LARGEST_ADDEND, LARGEST_DIGIT, Task
 
-
-class PixelCsv(Strict):
-    """One line per image: pixels row by row, a label column anywhere, perhaps an id column."""
-
-    format: Literal["pixel_csv"]
-    """`pixel_csv`: one line per image, pixels 0..255 row by row."""
-    train: str = "train.csv"
-    """CSV of the training rows, by its path in the competition's folder."""
-    test: str = "test.csv"
-    """CSV of the test rows, by its path in the competition's folder."""
-    label: str = "label"
-    """Name of the label's column in the train file."""
-    id: str | None = None
-    """Name of the id's column, where both files have one; else test rows are in sample_submission's order."""
-    addend: str = "addend"
-    """Name of the addend's column in both files, where `competition.addend` says that there is one."""
-
-
-class ImageFolder(Strict):
-    """A CSV of ids and labels beside folders of image files."""
-
-    format: Literal["image_folder"]
-    """`image_folder`: a CSV of ids and labels beside folders of image files."""
-    train: str = "train.csv"
-    """CSV of ids and labels, by its path in the competition's folder."""
-    train_images: str = "train"
-    """Folder of the training images, by its path in the competition's folder."""
-    test_images: str = "test"
-    """Folder of the test images, by its path in the competition's folder."""
-    id: str = "id"
-    """Name of the column that names the image file, with or without its suffix."""
-    label: str = "label"
-    """Name of the label's column in the train file."""
-    suffix: str = ""
-    """File suffix added to ids that are written without it, such as `.png`."""
-
-
-class NpyArrays(Strict):
-    """uint8 arrays (N, H, W) or (N, H, W, C) and integer labels (N,); several files are joined."""
-
-    format: Literal["npy"]
-    """`npy`: arrays saved with numpy.save, one or several files that are joined in this order."""
-    train: list[str] = ["train.npy"]
-    """Files of training images, uint8 (N, H, W) or (N, H, W, C)."""
-    train_labels: list[str] = ["train_labels.npy"]
-    """Files of training labels, integers (N,)."""
-    test: list[str] = ["test.npy"]
-    """Files of test images, uint8 (N, H, W) or (N, H, W, C)."""
-    train_addends: list[str] = []
-    """Files of the training images' addends, integers 0..9 (N,), where `competition.addend` is true."""
-    test_addends: list[str] = []
-    """Files of the test images' addends, integers 0..9 (N,), where `competition.addend` is true."""
-
-
-FilesConfig = Annotated[PixelCsv | ImageFolder | NpyArrays, Field(discriminator="format")]
+if TYPE_CHECKING:
+    Files = FilesConfig
+else:
+    Files = union_of([reader.files for reader in load_registry(READERS).values()], "format")
 
 
 class Image(Strict):
@@ -110,7 +60,7 @@ class Competition(Strict):
 
     name: str
     """Name of the competition, and of its folder under `input/`: letters, digits, `-` and `_`."""
-    files: FilesConfig
+    files: Files
     """How the raw files are laid out; `format` chooses the layout."""
     image: Image
     """Size and colour of one image."""
@@ -160,11 +110,7 @@ class Competition(Strict):
 
     @model_validator(mode="after")
     def _addends_are_somewhere(self) -> Competition:
-        files = self.files
-        if self.addend and isinstance(files, ImageFolder):
-            raise ValueError("files of format image_folder have no place for addends; use pixel_csv or npy")
-        if isinstance(files, NpyArrays) and self.addend != bool(files.train_addends and files.test_addends):
-            raise ValueError("addend: true, files.train_addends and files.test_addends belong together")
+        self.files.check_addend(self.addend)
         return self
 
     @field_validator("name")

@@ -103,6 +103,11 @@ class FilesConfig(Strict):
 
     format: str
 
+    @property
+    def test_source(self) -> str:
+        """What holds the test images, for people."""
+        raise NotImplementedError
+
     def check_addend(self, addend: bool) -> None:
         """Refuse files that do not fit whether a known integer comes with each image.
 

@@ -149,7 +149,7 @@ def _parse(competition: Competition, folder: Path) -> Dataset:
 
 def _in_order_of(sample: IdLabelTable, test: Images, competition: Competition) -> Images:
     """Test images in the sample submission's order: by id where they have ids, else as they stand."""
-    source = _test_source(competition)
+    source = competition.files.test_source
     if test.ids is not None:
         problems = ErrorCollector()
         order = _order(sample, test.ids, source, lambda row: f"{source}, image {row + 1}", problems)
@@ -160,13 +160,6 @@ def _in_order_of(sample: IdLabelTable, test: Images, competition: Competition) -
         what = f"has {len(sample.ids)} rows for the {len(test.pixels)} test images of {source}"
         raise UserError(f"{sample.table.path}: {what}; take both from one download")
     return test
-
-
-def _test_source(competition: Competition) -> str:
-    files = competition.files
-    if files.format == "npy":
-        return ", ".join(files.test)
-    return files.test if files.format == "pixel_csv" else files.test_images
 
 
 def _order(

@@ -12,12 +12,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from softvote.config.competition import Image, PixelCsv
+from softvote.config.competition import Image
 from softvote.data.csv_table import Table, open_table
 from softvote.data.readers.base import addends_of
 from softvote.data.readers.image_folder import SUFFIXES, as_array, decoded
 from softvote.data.readers.npy import load_array
-from softvote.data.readers.pixel_csv import pixel_values
+from softvote.data.readers.pixel_csv import PixelCsv, pixel_values
 from softvote.errors import ErrorCollector
 
 ADDEND = str(PixelCsv.model_fields["addend"].default)

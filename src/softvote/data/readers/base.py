@@ -6,14 +6,18 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from softvote.config.competition import Competition
+from softvote.config.registry import FilesConfig, Registry
 from softvote.errors import ErrorCollector, UserError, one_of
 from softvote.task import LARGEST_ADDEND
+
+if TYPE_CHECKING:
+    from softvote.config.competition import Competition
+    from softvote.data.readers.detection import Candidate, DetectedLayout
 
 MOST = 100
 """So many bad cells of one column are looked at; a wholly wrong file needs no line for each."""
@@ -35,22 +39,27 @@ class Images:
     addends: NDArray[np.int64] | None = None
 
 
-class Reader(Protocol):
-    """Reads one file format; a module with these two functions is one."""
+@dataclass(frozen=True)
+class Reader:
+    """Reads one layout of files, and recognises it.
 
-    def sources(self, competition: Competition, folder: Path) -> list[Path]:
-        """Every file whose content the images depend on, sample_submission among them.
+    Attributes:
+        files: what a pipeline file says of it under `competition.files`.
+        sources: gives every file whose content the images depend on, sample_submission among them, of a
+            competition in a folder; raises a UserError with a line for each that is missing.
+        read: gives the train images with labels, and the test images; raises a UserError with every problem
+            of the files, one line each, with file, row and column.
+        detect: says how a folder that looks like it is laid out; None where it does not.
+    """
 
-        Raises:
-            UserError: all that are missing, one line each.
-        """
+    files: type[FilesConfig]
+    sources: Callable[[Competition, Path], list[Path]]
+    read: Callable[[Competition, Path], tuple[Images, Images]]
+    detect: Callable[[Candidate], DetectedLayout | None]
 
-    def read(self, competition: Competition, folder: Path) -> tuple[Images, Images]:
-        """Train images with labels, and test images.
 
-        Raises:
-            UserError: every problem of the files, one line each, with file, row and column.
-        """
+READERS: Registry[Reader] = Registry()
+"""The reader of every `competition.files.format`."""
 
 
 def existing(competition: Competition, folder: Path, names: Iterable[str]) -> list[Path]:

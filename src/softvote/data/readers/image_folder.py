@@ -3,24 +3,74 @@
 from __future__ import annotations
 
 import os
+import re
+from collections import Counter
+from collections.abc import Iterable
+from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from softvote.config.competition import Competition, ImageFolder
-from softvote.config.competition import Image as ImageFacts
+from softvote.config.registry import FilesConfig
 from softvote.data.csv_table import Table, open_table
 from softvote.data.id_label_table import read_id_label_table
-from softvote.data.readers.base import MOST, Images, class_indices, existing, report_duplicates
-from softvote.errors import ErrorCollector
+from softvote.data.readers.base import (
+    MOST,
+    READERS,
+    Images,
+    Reader,
+    class_indices,
+    existing,
+    report_duplicates,
+)
+from softvote.data.readers.detection import (
+    Candidate,
+    DetectedLayout,
+    Size,
+    label_column,
+    read_table,
+    train_csv_name,
+)
+from softvote.errors import ErrorCollector, UserError
 
 if TYPE_CHECKING:
     from PIL import Image
 
+    from softvote.config.competition import Competition
+    from softvote.config.competition import Image as ImageFacts
+
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp")
+
+
+class ImageFolder(FilesConfig):
+    """A CSV of ids and labels beside folders of image files."""
+
+    format: Literal["image_folder"]
+    """`image_folder`: a CSV of ids and labels beside folders of image files."""
+    train: str = "train.csv"
+    """CSV of ids and labels, by its path in the competition's folder."""
+    train_images: str = "train"
+    """Folder of the training images, by its path in the competition's folder."""
+    test_images: str = "test"
+    """Folder of the test images, by its path in the competition's folder."""
+    id: str = "id"
+    """Name of the column that names the image file, with or without its suffix."""
+    label: str = "label"
+    """Name of the label's column in the train file."""
+    suffix: str = ""
+    """File suffix added to ids that are written without it, such as `.png`."""
+
+    @property
+    def test_source(self) -> str:
+        return self.test_images
+
+    def check_addend(self, addend: bool) -> None:
+        """Refuse addends."""
+        if addend:
+            raise ValueError("files of format image_folder have no place for addends; use pixel_csv or npy")
 
 
 def sources(competition: Competition, folder: Path) -> list[Path]:
@@ -138,3 +188,89 @@ def _eight_bit(image: Image.Image) -> Image.Image:
         return image
     # PNG holds no more than 16 bits, even where Pillow opens it in 32.
     return Image.fromarray((np.asarray(image).astype(np.float32) / 257).round().astype(np.uint8))
+
+
+def detect(candidate: Candidate) -> DetectedLayout | None:
+    """A train CSV with a column that names image files, and a folder of images for test."""
+    folder, sample, image = candidate.folder, candidate.sample, candidate.image
+    folders = _folders_of_images(folder)
+    train_images = _likeliest(folders, "train")
+    test_images = _likeliest(folders, "test")
+    train_csv = train_csv_name(folder)
+    if not (sample and train_images and test_images and train_csv):
+        return None
+    table = read_table(folder / train_csv)
+    named = _column_of_files(table, folder / train_images)
+    if named is None:
+        return None
+    id_name, suffix = named
+    label = label_column(table, [name for name in table.header if name != id_name])
+    files = {
+        "format": "image_folder",
+        "train": train_csv,
+        "train_images": train_images,
+        "test_images": test_images,
+    }
+    files |= {"id": id_name, "label": label} | ({"suffix": suffix} if suffix else {})
+    train_paths = (path_of(folder / train_images, text, suffix) for text in table.column(id_name))
+    test_paths = (
+        path_of(folder / test_images, text, suffix) for text in read_id_label_table(folder / sample).ids
+    )
+    look_at = [path for paths in (train_paths, test_paths) for path in islice(paths, 200) if path]
+    height, width, channels, resize = _size_of_files(look_at, image)
+    return DetectedLayout(files, height, width, channels, table.column(label), resize)
+
+
+def _folders_of_images(folder: Path) -> list[str]:
+    """Folders that hold image files, by their path from `folder`."""
+    found = []
+    for top, _, names in os.walk(folder):
+        if top != str(folder) and any(name.lower().endswith(SUFFIXES) for name in names):
+            found.append(Path(top).relative_to(folder).as_posix())
+    return sorted(found)
+
+
+def _likeliest(folders: list[str], split: str) -> str | None:
+    """The folder named for the split; else the only one, or one named for images, that is for no split."""
+    named = [name for name in folders if split in name.lower()]
+    common = [name for name in folders if not re.search("train|test|valid", name.lower())]
+    return next(iter([*named, *sorted(common, key=lambda name: "image" not in name.lower())]), None)
+
+
+def _column_of_files(table: Table, folder: Path) -> tuple[str, str] | None:
+    """The column that names image files, and the suffix it leaves out."""
+    for column in table.header:
+        name = table.column(column)[0]
+        path = path_of(folder, name, "") if name else None
+        if path:
+            return column, path.name.removeprefix(Path(name).name)
+    return None
+
+
+def _size_of_files(paths: Iterable[Path], image: Size | None) -> tuple[int, int, int, bool]:
+    """Height, width, channels, and whether to resize: the commonest size, within limits."""
+    from PIL import Image
+
+    sizes: Counter[Size] = Counter()
+    channels = 1
+    for path in paths:
+        try:
+            with Image.open(path) as file:
+                sizes[file.height, file.width] += 1
+                channels = 1 if channels == 1 and file.mode[0] in "1LI" else 3
+        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+            raise UserError(f"{path}: is not an image that can be read; download it again") from None
+    height, width = image or _limited(*sizes.most_common(1)[0][0])
+    return height, width, channels, set(sizes) != {(height, width)}
+
+
+LARGEST = 224
+"""Image files with a longer side are scaled down to this."""
+
+
+def _limited(height: int, width: int) -> Size:
+    shrink = min(1.0, LARGEST / max(height, width))
+    return max(1, round(height * shrink)), max(1, round(width * shrink))
+
+
+READERS.add("image_folder", Reader(ImageFolder, sources, read, detect), rank=1)

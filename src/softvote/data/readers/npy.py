@@ -2,16 +2,55 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from softvote.config.competition import Competition, NpyArrays
-from softvote.config.competition import Image as ImageFacts
-from softvote.data.readers.base import Images, addends_of, class_indices, existing, report_impossible_sums
+from softvote.config.registry import FilesConfig
+from softvote.data.readers.base import (
+    READERS,
+    Images,
+    Reader,
+    addends_of,
+    class_indices,
+    existing,
+    report_impossible_sums,
+)
+from softvote.data.readers.detection import Candidate, DetectedLayout
 from softvote.errors import ErrorCollector
+
+if TYPE_CHECKING:
+    from softvote.config.competition import Competition
+    from softvote.config.competition import Image as ImageFacts
+
+
+class NpyArrays(FilesConfig):
+    """uint8 arrays (N, H, W) or (N, H, W, C) and integer labels (N,); several files are joined."""
+
+    format: Literal["npy"]
+    """`npy`: arrays saved with numpy.save, one or several files that are joined in this order."""
+    train: list[str] = ["train.npy"]
+    """Files of training images, uint8 (N, H, W) or (N, H, W, C)."""
+    train_labels: list[str] = ["train_labels.npy"]
+    """Files of training labels, integers (N,)."""
+    test: list[str] = ["test.npy"]
+    """Files of test images, uint8 (N, H, W) or (N, H, W, C)."""
+    train_addends: list[str] = []
+    """Files of the training images' addends, integers 0..9 (N,), where `competition.addend` is true."""
+    test_addends: list[str] = []
+    """Files of the test images' addends, integers 0..9 (N,), where `competition.addend` is true."""
+
+    @property
+    def test_source(self) -> str:
+        return ", ".join(self.test)
+
+    def check_addend(self, addend: bool) -> None:
+        """Refuse addends without files of them, and the other way round."""
+        if addend != bool(self.train_addends and self.test_addends):
+            raise ValueError("addend: true, files.train_addends and files.test_addends belong together")
 
 
 def sources(competition: Competition, folder: Path) -> list[Path]:
@@ -159,3 +198,29 @@ def _report_other_lengths(
         if len(some_labels) != len(images):
             what = f"has {len(some_labels)} labels for the {len(images)} images of {images_name}"
             problems.add(str(folder / name), f"{what}; pair the files")
+
+
+def detect(candidate: Candidate) -> DetectedLayout | None:
+    """Arrays of rank 3 or 4 are images, of rank 1 labels; `test` in a name tells the test images."""
+    problems, paths = ErrorCollector(), sorted(candidate.folder.glob("*.npy"), key=_natural)
+    arrays = {path.name: array for path in paths if (array := load_array(path, problems)) is not None}
+    problems.raise_any()
+    images = [name for name, array in arrays.items() if array.ndim in (3, 4)]
+    test = [name for name in images if "test" in name.lower()]
+    train = [name for name in images if name not in test]
+    vectors = [name for name, array in arrays.items() if array.ndim == 1 and array.dtype.kind in "iu"]
+    labels = [name for name in vectors if "test" not in name.lower()]
+    if not (train and labels and test):
+        return None
+    files = {"format": "npy", "train": train, "train_labels": labels, "test": test}
+    height, width, channels = (*arrays[train[0]].shape[1:], 1)[:3]
+    texts = [str(label) for label in np.concatenate([arrays[name] for name in labels]).tolist()]
+    return DetectedLayout(files, height, width, channels, texts)
+
+
+def _natural(path: Path) -> list[tuple[int, str]]:
+    """data10 after data9."""
+    return [(int(part or 0), text) for text, part in re.findall(r"(\D*)(\d*)", path.name.lower())]
+
+
+READERS.add("npy", Reader(NpyArrays, sources, read, detect), rank=2)

@@ -8,17 +8,18 @@ import re
 from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from softvote.config.competition import Competition, PixelCsv
-from softvote.config.competition import Image as ImageFacts
+from softvote.config.registry import FilesConfig
 from softvote.data.csv_table import CsvLine, Table, open_table
 from softvote.data.readers.base import (
     MOST,
+    READERS,
     Images,
+    Reader,
     addends_of,
     class_indices,
     existing,
@@ -26,16 +27,50 @@ from softvote.data.readers.base import (
     report_impossible_sums,
     shown,
 )
-from softvote.errors import ErrorCollector
+from softvote.data.readers.detection import (
+    ID_NAMES,
+    Candidate,
+    DetectedLayout,
+    Size,
+    first_file,
+    label_column,
+    read_table,
+    train_csv_name,
+)
+from softvote.errors import ErrorCollector, UserError
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from softvote.config.competition import Competition
+    from softvote.config.competition import Image as ImageFacts
 
 
 _BLOCK = 4096  # rows parsed at once: the parser makes eight bytes of every pixel
 
 
 WHOLE = re.compile(r"\+?[0-9]{1,9}")
+
+
+class PixelCsv(FilesConfig):
+    """One line per image: pixels row by row, a label column anywhere, perhaps an id column."""
+
+    format: Literal["pixel_csv"]
+    """`pixel_csv`: one line per image, pixels 0..255 row by row."""
+    train: str = "train.csv"
+    """CSV of the training rows, by its path in the competition's folder."""
+    test: str = "test.csv"
+    """CSV of the test rows, by its path in the competition's folder."""
+    label: str = "label"
+    """Name of the label's column in the train file."""
+    id: str | None = None
+    """Name of the id's column, where both files have one; else test rows are in sample_submission's order."""
+    addend: str = "addend"
+    """Name of the addend's column in both files, where `competition.addend` says that there is one."""
+
+    @property
+    def test_source(self) -> str:
+        return self.test
 
 
 def sources(competition: Competition, folder: Path) -> list[Path]:
@@ -181,3 +216,34 @@ def _checked_cells(table: Table, index: int, problems: ErrorCollector) -> list[i
         found = f"{shown(text)} is no whole number from 0 to 255" if text else "is empty"
         problems.add(table.where(position, name), f"{found}; write the pixel as an integer 0..255")
     return [int(text) if good else 0 for text, good in zip(cells, whole, strict=True)]
+
+
+def detect(candidate: Candidate) -> DetectedLayout | None:
+    """A train and a test CSV with the same columns, but for the label."""
+    folder = candidate.folder
+    train_csv, test_csv = train_csv_name(folder), first_file(folder, "test.csv", "testing.csv", "*test*.csv")
+    if not (train_csv and test_csv):
+        return None
+    train, test = read_table(folder / train_csv), read_table(folder / test_csv)
+    label = label_column(train, [column for column in train.header if column not in test.header])
+    id_name = next((column for column in test.header if column.lower() in ID_NAMES), None)
+    files = {"format": "pixel_csv", "train": train_csv, "test": test_csv, "label": label}
+    files |= {"id": id_name} if id_name in train.header else {}
+    count = len([column for column in train.header if column not in (label, files.get("id"))])
+    height, width, channels = _size_of_pixels(count, candidate.image, train.path, candidate.name)
+    return DetectedLayout(files, height, width, channels, train.column(label))
+
+
+def _size_of_pixels(count: int, image: Size | None, path: Path, name: str) -> tuple[int, int, int]:
+    """Height, width and channels of images with so many pixel columns."""
+    for channels in (1, 3):
+        side = math.isqrt(count // channels)
+        height, width = image or (side, side)
+        if count and height * width * channels == count:
+            return height, width, channels
+    tried = f"neither {image[0]} x {image[1]}" if image else "neither a square"
+    fix = f"pass --image HxW, or write pipelines/{name}.yaml by hand"
+    raise UserError(f"{path}, row 1: {count} pixel columns are {tried} in one channel nor in three; {fix}")
+
+
+READERS.add("pixel_csv", Reader(PixelCsv, sources, read, detect), rank=0)

@@ -1,13 +1,11 @@
-"""Readers of raw competition files, one module a format.
+"""All readers of raw competition files, one module a layout.
 
-Adding a format is adding a module with `sources` and `read` (see `Reader`), its class in
-`softvote.config.pipeline.Files`, and its line in `READERS`.
+Adding one is adding a module here that adds its `Reader` to `READERS`.
 """
 
-from __future__ import annotations
+from softvote.config.registry import import_modules
+from softvote.data.readers.base import READERS
 
-from softvote.data.readers import image_folder, npy, pixel_csv
-from softvote.data.readers.base import Reader
+__all__ = ["READERS"]
 
-READERS: dict[str, Reader] = {"pixel_csv": pixel_csv, "image_folder": image_folder, "npy": npy}
-"""The reader of every `competition.files.format`."""
+import_modules(__package__)
