@@ -164,7 +164,7 @@ def work(line: Connection, rows: int) -> None:
                 if what == "build":
                     trial = None  # its memory first
                     trial = Trial(*arguments, rows)
-                    line.send(trial.compute_config.facts())
+                    line.send(trial.compute_config.to_json())
                     continue
                 assert trial is not None
                 line.send(getattr(trial, {"record": "record", "time": "images_per_second"}[what])(*arguments))

@@ -44,6 +44,7 @@ from softvote.data.digit_layout import SIDE
 from softvote.data.readers.digits import DigitImages, read_csv
 from softvote.ensembling.predictions import Predictions, write_predictions
 from softvote.errors import UserError
+from softvote.inference.record import ExecutionRecord, TrainingRecord
 from softvote.reporting.tables import render
 from softvote.scheduling.job import Job
 from softvote.seeds import derive_seed
@@ -305,9 +306,8 @@ def make_up_trainings(root: Path) -> None:
             for split, truth in (("oof", labels[rows]), ("test", np.arange(tests) % CLASSES))
         )
         _write_recipe(job)
-        write_predictions(
-            job.folder, Predictions(rows, oof, test), labels, plan.task, {"key": job.prediction_fingerprint}
-        )
+        predictions = Predictions(rows, oof, test)
+        write_predictions(job.folder, predictions, labels, plan.task, job.prediction_fingerprint)
 
 
 def probabilities(truth: NDArray[np.int64], job: Job, split: str) -> NDArray[np.float32]:
@@ -326,8 +326,18 @@ def probabilities(truth: NDArray[np.int64], job: Job, split: str) -> NDArray[np.
 
 def _write_recipe(job: Job) -> None:
     write_text(job.folder.weights, "none")
-    facts = {"key": job.training_fingerprint, "weights_sha256": sha256_of(job.folder.weights), "seconds": 0}
-    write_json(job.folder.recipe, facts | {"identity": job.inputs})
+    channels = job.inputs["image"][0]
+    TrainingRecord(
+        fingerprint=job.training_fingerprint,
+        member=job.member.model_dump(mode="json"),
+        classes=job.inputs["classes"],
+        image=job.inputs["image"],
+        mean=[0.0] * channels,
+        std=[1.0] * channels,
+        execution=ExecutionRecord(device="cpu", precision="fp32", memory_format="contiguous"),
+        weights_sha256=sha256_of(job.folder.weights),
+        inputs=job.inputs,
+    ).write(job.folder.recipe)
 
 
 # ---------------------------------------------------------------- showing

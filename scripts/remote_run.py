@@ -154,7 +154,7 @@ def pack(parsed: argparse.Namespace) -> None:
         shutil.copytree(parsed.root / "pipelines", target / "work" / "pipelines", ignore=ignored)
         for run in runs:
             path = Path(f"models/{run.name}")
-            for file in (run.folder.folds, run.folder.folds_origin):
+            for file in (run.folder.folds, run.folder.folds_record):
                 if file.is_file():
                     (target / "work" / path).mkdir(parents=True, exist_ok=True)
                     shutil.copy(file, target / "work" / path)
@@ -370,7 +370,11 @@ def whole_part(run: "Run") -> list[str] | None:
     from softvote.scheduling.job import REFIT
     from softvote.stages.plan import make_plan
 
-    done = {(job.member_name, job.fold, job.repeat) for job in make_plan(run).jobs if job.state() == "done"}
+    done = {
+        (status.job.member_name, status.job.fold, status.job.repeat)
+        for status in make_plan(run).statuses()
+        if status.is_done
+    }
     members, folds = run.pipeline.members, run.pipeline.folds.trained
     whole = list(takewhile(lambda fold: all((name, fold, 0) in done for name in members), folds))
     if not whole:
@@ -526,7 +530,7 @@ def _take_folds(root: Path, name: str, texts: dict[str, str]) -> None:
     from softvote.storage.paths import Workspace
 
     folder = Workspace(root).pipeline(name)
-    for path in (folder.folds, folder.folds_origin):
+    for path in (folder.folds, folder.folds_record):
         text = texts[f"models/{name}/{path.name}"]
         if path.is_file() and path == folder.folds and path.read_text(encoding="utf-8") != text:
             raise RemoteError(
@@ -539,8 +543,10 @@ def _take_folds(root: Path, name: str, texts: dict[str, str]) -> None:
 def _take_trainings(run: "Run", texts: dict[str, str], arrays: dict[str, "NDArray[Any]"], device: str) -> int:
     """Lay out the trainings whose probabilities came; how many."""
     from softvote.ensembling.predictions import Predictions, write_predictions
+    from softvote.ensembling.records import ScoreRecord
+    from softvote.inference.record import TrainingRecord
     from softvote.stages.plan import make_plan
-    from softvote.storage.files import write_json, write_text
+    from softvote.storage.files import write_text
 
     plan, taken = make_plan(run), 0
     for job in plan.jobs:
@@ -554,9 +560,10 @@ def _take_trainings(run: "Run", texts: dict[str, str], arrays: dict[str, "NDArra
         oof, test = (doubled(arrays[f"{name}/{part}"]) for part in ("oof", "test"))
         found = Predictions(arrays[f"{name}/rows"], oof, test)
         write_text(folder.log, texts[f"models/{name}/log.csv"])
-        write_json(folder.recipe, json.loads(recipe) | {"weights_left_on": device})
-        key = {"key": json.loads(scores)["key"]}
-        write_predictions(folder, found, plan.dataset.train_labels, plan.task, key)
+        record = TrainingRecord.model_validate_json(recipe).model_copy(update={"weights_left_on": device})
+        record.write(folder.recipe)
+        fingerprint = ScoreRecord.model_validate_json(scores).fingerprint
+        write_predictions(folder, found, plan.dataset.train_labels, plan.task, fingerprint)
         taken += 1
     return taken
 

@@ -55,7 +55,7 @@ def run_ours(
     return {
         "peak_memory_mib": peak_memory_mib(),
         "threads": threads,
-        "execution": counting.compute_config.facts(),
+        "execution": counting.compute_config.to_json(),
     }
 
 

@@ -18,9 +18,8 @@ from benchmark.processes import dismiss, loops, rate
 from benchmark.show import print_progress
 from benchmark.stock import STOCK_EPOCHS
 from softvote.config.pipeline_file import load_pipeline
-from softvote.ensembling.predictions import score_from
+from softvote.ensembling.records import ScoreRecord
 from softvote.errors import UserError
-from softvote.storage.files import read_json
 from softvote.storage.paths import Workspace
 
 REFERENCE = 99.61
@@ -35,7 +34,9 @@ def time_to_vote(cases: Sequence[Case], root: Path, parsed: argparse.Namespace) 
     workspace = Workspace(root)
     minutes = {stage: _minutes_of(stage, path, root, settings) for stage in ("folds", "train", "ensemble")}
     scores = workspace.pipeline(FIVE).predictions(pipeline.ensemble.name).scores
-    score = score_from(read_json(scores)["accuracy"])
+    record = ScoreRecord.read(scores)
+    assert record is not None, scores
+    score = record.score("accuracy")
     rows = len(images_of(cases[0], root).values) - score.rows
     stock = {case.network: _stock_minutes(case, root, rows, parsed) for case in cases}
     total, of_stock = sum(minutes.values()), sum(stock.values())

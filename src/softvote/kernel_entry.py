@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from softvote import __version__
 from softvote.errors import ErrorCollector, UserError
-from softvote.storage.files import atomic_write, read_json, write_json, write_text
+from softvote.storage.files import atomic_write, write_json, write_text
 from softvote.storage.fingerprints import sha256_of
 from softvote.storage.paths import Workspace
 
@@ -29,11 +29,11 @@ if TYPE_CHECKING:
 _INPUT, _OUTPUT = "/kaggle/input", "/kaggle/working"
 
 
-def main(facts: dict[str, Any], pipeline: str, folder: str) -> int:
+def main(fields: dict[str, Any], pipeline: str, folder: str) -> int:
     """Run a kernel.
 
     Args:
-        facts: the fields of `softvote.kaggle.notebook.Kernel`.
+        fields: the fields of `softvote.kaggle.notebook.Kernel`.
         pipeline: the text of the pipeline file.
         folder: an empty place, but for the package, where everything is made.
 
@@ -41,11 +41,11 @@ def main(facts: dict[str, Any], pipeline: str, folder: str) -> int:
         0; 1 after a line on standard error that says what is missing.
     """
     try:
-        _require(facts["packages"])
+        _require(fields["packages"])
 
         from softvote.kaggle.notebook import OUTPUT, Kernel
 
-        kernel = Kernel(**facts)
+        kernel = Kernel(**fields)
         print(f"softvote {__version__} from {Path(__file__).parent}", flush=True)
         _run(kernel, pipeline, Workspace(Path(folder)), Path(os.environ.get(OUTPUT, _OUTPUT)))
     except UserError as error:
@@ -133,6 +133,7 @@ def _put_back(run: Run, kernel: Kernel) -> None:
 
 def _trained(run: Run, kernel: Kernel, output: Path) -> Path:
     """The submission of networks that are trained here, by the stages; what they scored goes beside it."""
+    from softvote.ensembling.records import ScoreRecord
     from softvote.stages import ensemble, folds, submit, train
     from softvote.tracking.ledger import read_ledger
 
@@ -142,9 +143,8 @@ def _trained(run: Run, kernel: Kernel, output: Path) -> Path:
         ensemble.run(run)
     submit.run(run, kernel.voter)
     voters = dict.fromkeys([*run.pipeline.members, kernel.voter])
-    write_json(
-        output / "scores.json", {name: read_json(run.folder.predictions(name).scores) for name in voters}
-    )
+    scores = {name: ScoreRecord.read(run.folder.predictions(name).scores) for name in voters}
+    write_json(output / "scores.json", {name: record.to_json() for name, record in scores.items() if record})
     _write_log(run, output / "log.csv")
     _copy(run.workspace.ledger, output / "ledger.csv")
     return run.workspace.submissions / read_ledger(run.workspace.ledger)[-1].file

@@ -159,7 +159,7 @@ def test_a_regression_is_calibrated_on_rows_it_was_not_trained_on(
 ) -> None:
     member = pipeline.members["small"].model_copy(update={"head": "regression"})
     fitted = sv.fit(member, data, np.arange(120) % 2 > 0)
-    assert fitted.predictor.network.head.facts()["rows"] == 60
+    assert fitted.predictor.network.head.calibration()["rows"] == 60
     np.testing.assert_allclose(fitted.predict_proba(data.train.images).sum(axis=1), 1, atol=1e-5)
 
 

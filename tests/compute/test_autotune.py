@@ -52,7 +52,7 @@ def test_auto_tries_what_is_left_open_and_records_it(precision: str, memory_form
     assert tried <= possible and {choice for choice in possible if choice[0] == "fp32"} <= tried
     assert (chosen.precision, chosen.memory_format) in tried
     assert all(speed > 0 for speed in chosen.probe.values())
-    assert chosen.facts()["probe"] == chosen.probe
+    assert chosen.to_json()["probe"] == chosen.probe
 
 
 def test_a_probe_leaves_the_network_as_it_was() -> None:

@@ -20,6 +20,7 @@ from softvote.config.recipe import ExtraTrain
 from softvote.data.dataset import Dataset, load_dataset
 from softvote.data.extra_rows import fingerprint_of, load_extra
 from softvote.scheduling.job import Job
+from softvote.scheduling.status import read_status
 from softvote.scheduling.worker import training_rows
 from softvote.stages.plan import make_plan
 from softvote.storage.files import read_json
@@ -239,11 +240,11 @@ def test_changed_content_is_trained_again(
 def test_the_reason_names_the_extra_rows(project: Path) -> None:
     for stage in ("folds", "train"):
         assert projects.softvote(project, stage, "tiny", "--set", "folds.train=1") == 0
-    assert {job.state() for job in jobs_of(project, "folds.train=1").values()} == {"done"}
+    assert {read_status(job).due for job in jobs_of(project, "folds.train=1").values()} == {"done"}
     change_label(project / "input" / "more")
     jobs = jobs_of(project, "folds.train=1")
-    assert jobs["plain fold 0"].state() == "done" and jobs["more fold 0"].state() == "train"
-    assert jobs["more fold 0"].reason().startswith("changed: extra_train ")
+    assert read_status(jobs["plain fold 0"]).due == "done" and read_status(jobs["more fold 0"]).due == "train"
+    assert read_status(jobs["more fold 0"]).reason.startswith("changed: extra_train ")
 
 
 def test_learning_from_them_alone_is_another_training(project: Path) -> None:

@@ -204,7 +204,7 @@ def test_the_same_table_is_the_same_bytes_and_key(folder: PipelineFolder) -> Non
     for assigned in (ASSIGNED, ASSIGNED, 1 - ASSIGNED):
         shutil.rmtree(folder.path, ignore_errors=True)
         folds.write_folds(folder, LABELS, assigned, origin())
-        contents.append((folder.folds.read_bytes(), folder.folds_origin.read_bytes()))
+        contents.append((folder.folds.read_bytes(), folder.folds_record.read_bytes()))
         keys.append(folds.read_folds(folder, origin()).key)
     assert contents[0] == contents[1] != contents[2] and keys[0] == keys[1] != keys[2]
 
@@ -282,5 +282,5 @@ def test_half_a_table_is_none(folder: PipelineFolder, lost: str) -> None:
 @pytest.mark.parametrize("text", ["", "{", "[]", "null", "3"])
 def test_a_damaged_origin_is_none(folder: PipelineFolder, text: str) -> None:
     folds.write_folds(folder, LABELS, ASSIGNED, origin())
-    folder.folds_origin.write_text(text)
+    folder.folds_record.write_text(text)
     assert not folds.up_to_date(folder, origin())

@@ -35,13 +35,13 @@ def vote(tmp_path: Path) -> PredictionsFolder:
         member = PredictionsFolder(tmp_path / name)
         parts = [predictions(10 * index + fold, [fold, fold + 2]) for fold in (0, 1)]
         for fold, part in enumerate(parts):
-            write_predictions(member.fold(fold), part, LABELS, Task(3), {})
+            write_predictions(member.fold(fold), part, LABELS, Task(3), "")
             write_json(member.fold(fold).recipe, {"member": {}})
         members.append(merge_folds(parts))
-        write_predictions(member, members[-1], LABELS, Task(3), {})
+        write_predictions(member, members[-1], LABELS, Task(3), "")
     folder, weights = PredictionsFolder(tmp_path / "vote"), np.array(list(WEIGHTS.values()))
     oof, test = (soft_vote([getattr(m, part) for m in members], weights, "logit") for part in ("oof", "test"))
-    write_predictions(folder, Predictions(members[0].rows, oof, test), LABELS, Task(3), {})
+    write_predictions(folder, Predictions(members[0].rows, oof, test), LABELS, Task(3), "")
     write_json(folder.vote, {"rule": "mean_logits", "space": "logit", "weights": WEIGHTS})
     return folder
 
@@ -65,7 +65,7 @@ def test_a_member_and_a_fold(vote: PredictionsFolder, monkeypatch: pytest.Monkey
 def test_members_without_weight_do_not_vote(vote: PredictionsFolder) -> None:
     tests = [read_predictions(PredictionsFolder(vote.path.parent / name)).test for name in WEIGHTS]
     alone = soft_vote(tests, np.array([0.0, 1.0]))
-    write_predictions(vote, Predictions(np.arange(2), alone[:2], alone), LABELS, Task(3), {})
+    write_predictions(vote, Predictions(np.arange(2), alone[:2], alone), LABELS, Task(3), "")
     write_json(vote.vote, {"rule": "greedy", "space": "probability", "weights": {"a": 0.0, "b": 1.0}})
     found = load_ensemble(vote.path)
     assert [member.name for member in found.members] == ["a", "b"]
@@ -109,7 +109,7 @@ def test_a_fold_too_many(vote: PredictionsFolder) -> None:
 
 def test_a_fold_that_was_trained_again(vote: PredictionsFolder) -> None:
     member = PredictionsFolder(vote.path.parent / "b")
-    write_predictions(member.fold(0), predictions(99, [0, 2]), LABELS, Task(3), {})
+    write_predictions(member.fold(0), predictions(99, [0, 2]), LABELS, Task(3), "")
     assert "not the mean of the folds in it; run the train stage" in refused(member.path)
 
 

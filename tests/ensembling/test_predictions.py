@@ -12,9 +12,9 @@ from softvote.ensembling.predictions import (
     Predictions,
     merge_folds,
     read_predictions,
-    score_from,
     write_predictions,
 )
+from softvote.ensembling.records import ScoreRecord
 from softvote.errors import UserError
 from softvote.storage.files import read_json
 from softvote.storage.paths import PredictionsFolder
@@ -61,7 +61,7 @@ def test_test_rows_are_averaged() -> None:
 
 def test_written_and_read(folder: PredictionsFolder) -> None:
     written = predictions([3, 8, 20])
-    write_predictions(folder, written, LABELS, Task(10), {"key": "abc"})
+    write_predictions(folder, written, LABELS, Task(10), "abc")
     read = read_predictions(folder)
     for name in ("rows", "oof", "test"):
         np.testing.assert_array_equal(getattr(read, name), getattr(written, name))
@@ -70,11 +70,13 @@ def test_written_and_read(folder: PredictionsFolder) -> None:
 
 def test_scores_are_of_the_rows_that_are_there(folder: PredictionsFolder) -> None:
     written = predictions(list(range(5, 35)))
-    write_predictions(folder, written, LABELS, Task(10), {"key": "abc"})
+    write_predictions(folder, written, LABELS, Task(10), "abc")
     facts = read_json(folder.scores)
     truth = LABELS[5:35]
     assert list(facts)[:3] == ["key", "accuracy", "log_loss"] and facts["key"] == "abc"
-    accuracy, loss = score_from(facts["accuracy"]), score_from(facts["log_loss"])
+    record = ScoreRecord.read(folder.scores)
+    assert record
+    accuracy, loss = record.score("accuracy"), record.score("log_loss")
     assert accuracy.value == pytest.approx((written.oof.argmax(1) == truth).mean()) and accuracy.rows == 30
     assert loss.value == pytest.approx(-np.log(written.oof[np.arange(30), truth]).mean(), rel=1e-5)
     assert accuracy.percent and not loss.percent and loss.standard_error > 0
@@ -82,21 +84,21 @@ def test_scores_are_of_the_rows_that_are_there(folder: PredictionsFolder) -> Non
 
 def test_the_scores_mark_what_is_done(folder: PredictionsFolder, monkeypatch: pytest.MonkeyPatch) -> None:
     """Stopped in between, no old scores stand beside new probabilities."""
-    write_predictions(folder, predictions([1, 2]), LABELS, Task(10), {"key": "old"})
+    write_predictions(folder, predictions([1, 2]), LABELS, Task(10), "old")
 
     def stopped(*arguments: object) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(np, "save", stopped)
     with pytest.raises(KeyboardInterrupt):
-        write_predictions(folder, predictions([1, 2], 9), LABELS, Task(10), {"key": "new"})
+        write_predictions(folder, predictions([1, 2], 9), LABELS, Task(10), "new")
     assert read_json(folder.scores) == {}
 
 
 @pytest.mark.parametrize("name", ["oof.npz", "test.npy"])
 @pytest.mark.parametrize("damage", ["missing", "empty", "cut", "text", "other"])
 def test_damaged_files_are_one_line(folder: PredictionsFolder, name: str, damage: str) -> None:
-    write_predictions(folder, predictions([1, 2]), LABELS, Task(10), {"key": "abc"})
+    write_predictions(folder, predictions([1, 2]), LABELS, Task(10), "abc")
     path = folder.path / name
     content = path.read_bytes()
     path.unlink()
@@ -117,7 +119,7 @@ def test_real_labels_score_as_they_should(folder: PredictionsFolder, digits: Dig
     """Certain and right is accuracy 1 and log loss 0."""
     oof = np.eye(10, dtype=np.float32)[digits[1]]
     rows = np.arange(len(oof))
-    write_predictions(folder, Predictions(rows, oof, oof[:3]), digits[1], Task(10), {"key": "abc"})
+    write_predictions(folder, Predictions(rows, oof, oof[:3]), digits[1], Task(10), "abc")
     facts = read_json(folder.scores)
     assert facts["accuracy"]["value"] == 1 and facts["log_loss"]["value"] == pytest.approx(0, abs=1e-6)
 
@@ -127,7 +129,7 @@ def test_the_mean_of_folds_is_taken_in_double_precision_whether_held_or_mapped(t
     expected = np.mean([part.test for part in parts], axis=0, dtype=np.float64).astype(np.float32)
     np.testing.assert_array_equal(merge_folds(parts).test, expected)
     for row, part in enumerate(parts):
-        write_predictions(PredictionsFolder(tmp_path / f"fold{row}"), part, LABELS, Task(10), {})
+        write_predictions(PredictionsFolder(tmp_path / f"fold{row}"), part, LABELS, Task(10), "")
     read = [read_predictions(PredictionsFolder(tmp_path / f"fold{row}")) for row in range(5)]
     assert all(isinstance(part.test, np.memmap) for part in read)
     np.testing.assert_array_equal(merge_folds(read).test, expected)

@@ -142,9 +142,9 @@ def test_a_process_without_softvote_predicts_the_same(
 # ---------------------------------------------------------------- what is written
 
 
-def test_the_facts_travel_with_each_file(finished: Path) -> None:
+def test_the_record_travels_with_each_file(finished: Path) -> None:
     folder = exported(finished)
-    facts = json.loads(folder.facts.read_text())
+    facts = json.loads(folder.record.read_text())
     assert facts["classes"] == [str(label) for label in range(10)]
     assert facts["image"] == {"channels": 1, "height": SIDE, "width": SIDE} and facts["addend"] is False
     assert (facts["pipeline"], facts["voter"], facts["rule"]) == ("tiny", "vote", "mean_logits")
@@ -155,7 +155,9 @@ def test_the_facts_travel_with_each_file(finished: Path) -> None:
     assert facts["members"][0]["folds"][1]["weights_sha256"] == recipe["weights_sha256"]
     for path in (folder.torch, folder.onnx):
         signature, _ = load_exported(path)
-        assert signature.facts() == {name: facts[name] for name in ("classes", "image", "addend")}
+        assert signature.to_record().to_json() == {
+            name: facts[name] for name in ("classes", "image", "addend")
+        }
         assert facts["largest_difference_from_test"][path.name] < 1e-5
     assert sorted(path.name for path in folder.path.iterdir()) == [
         "program.json", "program.onnx", "program.pt2",
@@ -166,7 +168,7 @@ def test_no_file_names_a_folder_of_this_machine(finished: Path) -> None:
     folder = exported(finished)
     with zipfile.ZipFile(folder.torch) as archive:
         content = b"".join(archive.read(name) for name in archive.namelist())
-    content += folder.onnx.read_bytes() + folder.facts.read_bytes()
+    content += folder.onnx.read_bytes() + folder.record.read_bytes()
     for place in (Path(package.__file__).parent, Path(torch.__file__).parent, finished):
         assert str(place).encode() not in content
 
@@ -189,7 +191,7 @@ def test_a_member_trained_in_bfloat16_in_another_folder(project: Path, tmp_path:
     words = ["export", "tiny", "--of", "rounded", "--to", str(tmp_path / "here")]
     assert softvote(project, *words) == 0
     folder = ExportFolder(tmp_path / "here")
-    facts = json.loads(folder.facts.read_text())
+    facts = json.loads(folder.record.read_text())
     assert [fold["trained_in"] for fold in facts["members"][0]["folds"]] == ["bf16 on cpu"] * 2
     found = load_exported(folder.torch)[1](np.load(project / "test.npy")[:, None], None)
     off = np.abs(found - stored(project, "rounded")).max()
@@ -212,7 +214,7 @@ def test_done_work_is_left_alone_and_changed_work_is_done_again(
 
     def write(voter: Ensemble, *_: Any) -> dict[str, float]:
         written.append(
-            [writer._facts(voter, signature, {})["members"][k]["folds"][0]["shift"] for k in (0, 1)]
+            [writer._record(voter, signature, "tiny", "").members[k].networks[0].shift for k in (0, 1)]
         )
         return NO_DIFFERENCES
 
@@ -244,7 +246,7 @@ def test_a_file_with_other_numbers_does_not_take_its_place(
     fold = write_fold(tmp_path / "cnn" / "fold0", {"model": "cnn"})
     check = check_of(fold)
 
-    def some_file(exported: Any, facts: Any, path: Path) -> None:
+    def some_file(exported: Any, record: Any, path: Path) -> None:
         path.write_bytes(b"a program")
 
     def bad(path: Path) -> Any:
@@ -322,7 +324,9 @@ def test_a_vote_that_is_not_of_what_is_stored(tmp_path: Path) -> None:
 def test_what_the_refusal_says_mends_it(
     project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def check_only(voter: Ensemble, folder: ExportFolder, origin: Any, check: Check) -> dict[str, float]:
+    def check_only(
+        voter: Ensemble, folder: ExportFolder, pipeline: str, fingerprint: str, check: Check
+    ) -> dict[str, float]:
         writer.refuse_others(voter, check)
         return NO_DIFFERENCES
 
@@ -330,7 +334,7 @@ def test_what_the_refusal_says_mends_it(
     member = project / "models" / "tiny" / "plain"
     fold = FoldFolder(member / "fold1")
     found = read_predictions(fold)
-    store(fold, found.test[::-1], found, key=read_json(fold.scores)["key"])
+    store(fold, found.test[::-1], found, read_json(fold.scores)["key"])
     assert softvote(project, "train", "tiny") == softvote(project, "ensemble", "tiny") == 0
     capsys.readouterr()
     assert softvote(project, "export", "tiny") == 1
@@ -375,13 +379,13 @@ def check_of(fold: FoldFolder, task: Task | None = None, image: tuple[int, int, 
 
 
 def store(
-    fold: FoldFolder, test: NDArray[np.float32], beside: Predictions | None = None, **facts: Any
+    fold: FoldFolder, test: NDArray[np.float32], beside: Predictions | None = None, fingerprint: str = ""
 ) -> None:
     """Write probabilities of test rows into a fold, beside its out-of-fold ones where there are any."""
     labels = test.shape[1]
     beside = beside or Predictions(np.arange(1), np.full((1, labels), 1 / labels, np.float32), test)
     stored = replace(beside, test=np.ascontiguousarray(test))
-    write_predictions(fold, stored, np.zeros(TRAIN, np.int64), Task(labels), facts)
+    write_predictions(fold, stored, np.zeros(TRAIN, np.int64), Task(labels), fingerprint)
 
 
 # Half of encoder_decoder; that one is tested.
@@ -442,7 +446,7 @@ def test_the_error_function_of_plain_operators() -> None:
 
 
 def test_small_shares_keep_their_digits_on_both_sides() -> None:
-    head = create_head("regression", HeadSpec(11, facts={"width": 0.4}))
+    head = create_head("regression", HeadSpec(11, calibration={"width": 0.4}))
     (shares,) = head.probabilities(torch.zeros(1, 1))
     assert 1e-20 > shares[0] > 0
     torch.testing.assert_close(shares, shares.flip(0), rtol=1e-5, atol=0.0)

@@ -140,12 +140,12 @@ def test_what_a_head_measured_makes_it_again(name: str, spec: HeadSpec) -> None:
     head, (values, _) = create_head(name, spec), truth_of(spec)
     outputs = outputs_of(head.num_outputs)
     fitted = head.calibrate(outputs, values)
-    again = create_head(name, HeadSpec(spec.num_values, spec.hidden_digits, facts=fitted.facts()))
+    again = create_head(name, HeadSpec(spec.num_values, spec.hidden_digits, calibration=fitted.calibration()))
     assert torch.equal(again.probabilities(outputs), fitted.probabilities(outputs))
-    assert bool(fitted.facts()) == head.needs_calibration == (not torch.equal(
+    assert bool(fitted.calibration()) == head.needs_calibration == (not torch.equal(
         fitted.probabilities(outputs), head.probabilities(outputs)
     ))  # fmt: skip
-    assert not head.facts()  # it is itself as it was
+    assert not head.calibration()  # it is itself as it was
 
 
 @pytest.mark.parametrize("name", ["digits", "multilabel"])
@@ -185,8 +185,8 @@ def test_softmax_has_no_use_for_digits() -> None:
 
 
 def regression(num_values: int, width: float | None = None) -> RegressionHead:
-    facts = None if width is None else {"width": width}
-    head: Head = create_head("regression", HeadSpec(num_values, facts=facts))
+    calibration = None if width is None else {"width": width}
+    head: Head = create_head("regression", HeadSpec(num_values, calibration=calibration))
     assert isinstance(head, RegressionHead)
     return head
 
@@ -240,7 +240,7 @@ def test_the_width_is_recovered_from_errors(width: float) -> None:
     errors = torch.randn(20_000, generator=drawn) * width
     values = (numbers + errors).round().clamp(0, 36).long()
     fitted = regression(37).calibrate(outputs_for(numbers, 37), values)
-    assert fitted.facts()["width"] == pytest.approx(width, rel=0.03)
+    assert fitted.calibration()["width"] == pytest.approx(width, rel=0.03)
 
 
 def test_the_width_makes_the_values_most_probable() -> None:
@@ -253,14 +253,14 @@ def test_the_width_makes_the_values_most_probable() -> None:
         each = regression(10, width).probabilities(outputs)
         return float(-each[torch.arange(300), values].log().mean())
 
-    width = regression(10).calibrate(outputs, values).facts()["width"]
+    width = regression(10).calibrate(outputs, values).calibration()["width"]
     assert all(loss(width) < loss(width * other) for other in (0.7, 0.9, 1.1, 1.4))
 
 
 def test_errors_are_measured_on_the_raw_numbers() -> None:
     numbers = torch.tensor([-1.5, 0.4, 2.0, 4.6, 11.0])
     values = torch.tensor([0, 1, 2, 5, 9])
-    facts = regression(10).calibrate(outputs_for(numbers, 10), values).facts()
+    facts = regression(10).calibrate(outputs_for(numbers, 10), values).calibration()
     assert facts["mse"] == pytest.approx((1.5**2 + 0.6**2 + 0 + 0.4**2 + 2**2) / 5)
     assert facts["mae"] == pytest.approx((1.5 + 0.6 + 0 + 0.4 + 2) / 5)
     assert facts["rounded_accuracy"] == pytest.approx(4 / 5)  # beyond the ends means the ends
@@ -270,7 +270,7 @@ def test_errors_are_measured_on_the_raw_numbers() -> None:
 def test_errors_without_spread_or_beyond_measure_give_a_width(off: float) -> None:
     values = torch.arange(10)
     fitted = regression(10).calibrate(outputs_for(values + off, 10), values)
-    assert 0.01 < fitted.facts()["width"] <= 10
+    assert 0.01 < fitted.calibration()["width"] <= 10
     assert sums_to_one(fitted.probabilities(outputs_for(values + off, 10)))
 
 

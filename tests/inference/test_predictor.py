@@ -278,7 +278,7 @@ def test_without_addends(digits: Digits) -> None:
     trained = predictor("regression", Task(10))
     found = trained.out_of_fold(digits[0][:40][:, None], None, digits[1][:40])
     fitted = trained.calibrate(digits[0][:40][:, None], None, digits[1][:40])
-    assert found.shape == (40, 10) and fitted.network.head.facts()["width"] > 1
+    assert found.shape == (40, 10) and fitted.network.head.calibration()["width"] > 1
 
 
 def test_addends_go_with_their_images(rows: Rows, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -300,7 +300,7 @@ def test_a_regression_keeps_what_all_of_its_fold_measured(tmp_path: Path, digits
     images, labels, trained = digits[0][where][:, None], digits[1][where], load_predictor(folder)
     unmeasured = create_head("regression", HeadSpec(10))
     plain = replace(trained, network=replace(trained.network, head=unmeasured))
-    measured = plain.calibrate(images, None, labels).network.head.facts()
+    measured = plain.calibrate(images, None, labels).network.head.calibration()
     assert read_json(folder.recipe)["head"] == pytest.approx(measured)
     np.testing.assert_array_equal(found, plain.out_of_fold(images, None, labels))
     test_images = digits[0][TRAIN : TRAIN + TEST][:, None]

@@ -20,6 +20,7 @@ from softvote.scheduling import estimate as forecast_module
 from softvote.scheduling.engine import JobBatch
 from softvote.scheduling.estimate import Forecast, forecast, format_duration, makespan
 from softvote.scheduling.job import Job
+from softvote.scheduling.status import read_status
 from softvote.scheduling.throughput import Throughput
 from softvote.stages.plan import make_plan
 
@@ -86,7 +87,7 @@ def measured(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, list[int], int]
 def due(root: Path, *settings: str) -> tuple[JobBatch, dict[str, Network]]:
     run = stages.open_run(root, "tiny", settings)
     plan = make_plan(run)
-    jobs = [job for job in plan.jobs if job.state() != "done"]
+    jobs = [job for job in plan.jobs if read_status(job).due != "done"]
     work = JobBatch(run.workspace, run.pipeline.competition, jobs, len(plan.jobs), plan.folds, 60)
     return work, build_networks(run.pipeline, list(run.pipeline.members), with_weights=False)
 

@@ -30,11 +30,14 @@ from softvote.scheduling.engine import JobBatch, Unfinished
 from softvote.scheduling.job import Job
 from softvote.scheduling.planner import ensemble_fingerprint, plan
 from softvote.scheduling.sequential import run_sequential
+from softvote.scheduling.status import is_ready, read_status
 from softvote.scheduling.worker import run_job
-from softvote.stages.plan import fold_origin, make_plan
+from softvote.stages.plan import fold_inputs, make_plan
+from softvote.storage import records
 from softvote.storage.files import read_json, write_json
 from softvote.storage.fingerprints import sha256_of
 from softvote.storage.paths import FoldFolder
+from softvote.storage.snapshot import Snapshot
 
 ROWS = 60
 
@@ -55,13 +58,19 @@ SHORT = ["--set", "defaults.epochs=1"]
 def planned(finished: tuple[stages.Run, Dataset], settings: list[str], **changed: Any) -> list[Job]:
     """The jobs with further settings, and perhaps another data set."""
     run = stages.open_run(finished[0].workspace.root, "tiny", [*SHORT[1::2], *settings])
-    table = read_folds(finished[0].folder, fold_origin(finished[0], finished[1]))
+    table = read_folds(finished[0].folder, fold_inputs(finished[0], finished[1]))
     return plan(run.pipeline, run.workspace, run.folder, replace(finished[1], **changed), table)
 
 
 def due(jobs: list[Job]) -> dict[str, str]:
     """What is due, by job."""
-    return {job.label: job.state() for job in jobs if job.state() != "done"}
+    return {job.label: read_status(job).due for job in jobs if not read_status(job).is_done}
+
+
+def due_and_why(job: Job) -> tuple[str, str]:
+    """What is to be done of one job, and the reason."""
+    status = read_status(job)
+    return status.due, status.reason
 
 
 def test_jobs_come_fold_by_fold(finished: tuple[stages.Run, Dataset]) -> None:
@@ -121,7 +130,7 @@ def test_a_changed_recipe_is_trained_again(
 ) -> None:
     jobs = planned(finished, [setting])
     assert due(jobs) == dict.fromkeys(which, "train")
-    assert {job.reason() for job in jobs if job.label in which} == {reason}
+    assert {read_status(job).reason for job in jobs if job.label in which} == {reason}
 
 
 ARGS: dict[str, Callable[[str], dict[str, Any]]] = {
@@ -163,13 +172,13 @@ def test_a_file_called_none_is_no_weights(
 
 def test_several_changes_are_all_named(finished: tuple[stages.Run, Dataset]) -> None:
     jobs = planned(finished, ["members.cnn.epochs=2", "members.cnn.mixup=0.5"])
-    assert jobs[0].reason() == "changed: member.epochs 1 -> 2; member.mixup default -> 0.5"
+    assert read_status(jobs[0]).reason == "changed: member.epochs 1 -> 2; member.mixup default -> 0.5"
 
 
 def test_changed_training_rows_are_trained_again(finished: tuple[stages.Run, Dataset]) -> None:
     jobs = planned(finished, [], train_fingerprint="other")
     assert due(jobs) == dict.fromkeys(ALL, "train")
-    assert jobs[0].reason() == "changed: data"
+    assert read_status(jobs[0]).reason == "changed: data"
 
 
 def test_another_fold_table_is_trained_again(finished: tuple[stages.Run, Dataset]) -> None:
@@ -177,7 +186,7 @@ def test_another_fold_table_is_trained_again(finished: tuple[stages.Run, Dataset
     jobs = plan(
         run.pipeline, run.workspace, run.folder, dataset, FoldTable(np.zeros(ROWS, np.int64), "other")
     )
-    assert due(jobs) == dict.fromkeys(ALL, "train") and "folds" in jobs[0].reason()
+    assert due(jobs) == dict.fromkeys(ALL, "train") and "folds" in read_status(jobs[0]).reason
 
 
 @pytest.mark.parametrize(
@@ -192,7 +201,7 @@ def test_what_does_not_touch_the_weights_is_only_predicted_again(
 ) -> None:
     jobs = planned(finished, settings, **changed)
     assert due(jobs) == dict.fromkeys(which, "predict")
-    reasons = {job.reason() for job in jobs if job.label in which}
+    reasons = {read_status(job).reason for job in jobs if job.label in which}
     assert reasons == {"test rows or test-time augmentation changed"}
 
 
@@ -203,18 +212,18 @@ def test_a_prediction_that_stops_leaves_no_scores_of_other_settings(
     plans = [make_plan(stages.open_run(root, "tiny", [*SHORT[1::2], *more])) for more in ([], SHIFTED)]
     before, shifted = (made.jobs[0] for made in plans)
 
-    def stop(path: Path, facts: dict[str, Any]) -> None:
-        write_json(path, facts)
+    def stop(path: Path, content: dict[str, Any]) -> None:
+        write_json(path, content)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(jobs_module, "write_json", stop)
+    monkeypatch.setattr(records, "write_json", stop)
     with pytest.raises(KeyboardInterrupt):
         run_job(shifted, plans[1].dataset, plans[1].folds)
     monkeypatch.undo()
     assert read_json(before.folder.recipe)["member"]["tta"]["shift"] == 1
-    assert before.state() == shifted.state() == "predict"
+    assert read_status(before).due == read_status(shifted).due == "predict"
     run_job(before, plans[0].dataset, plans[0].folds)
-    assert (before.state(), shifted.state()) == ("done", "predict")
+    assert (read_status(before).due, read_status(shifted).due) == ("done", "predict")
     assert read_json(before.folder.recipe)["member"]["tta"]["shift"] == 0
 
 
@@ -231,7 +240,7 @@ def test_what_does_not_touch_a_training_is_not_due(
 def test_a_new_member_is_new(finished: tuple[stages.Run, Dataset]) -> None:
     jobs = planned(finished, ["members={cnn: {model: cnn}, third: {model: cnn}}"])
     assert due(jobs) == {"third fold 0": "train", "third fold 1": "train"}
-    assert {job.reason() for job in jobs if job.state() == "train"} == {"new"}
+    assert {read_status(job).reason for job in jobs if read_status(job).due == "train"} == {"new"}
 
 
 @pytest.mark.parametrize(
@@ -292,7 +301,7 @@ def test_recipes_that_differ_have_other_identities(
 def test_what_the_labels_mean_decides_the_weights(finished: tuple[stages.Run, Dataset], setting: str) -> None:
     jobs = planned(finished, [setting])
     assert due(jobs) == dict.fromkeys(ALL, "train")
-    assert jobs[0].reason() == "changed: hidden_digits null -> 1"
+    assert read_status(jobs[0]).reason == "changed: hidden_digits null -> 1"
 
 
 # ---------------------------------------------------------------- the states of one job
@@ -301,15 +310,15 @@ def test_what_the_labels_mean_decides_the_weights(finished: tuple[stages.Run, Da
 def test_a_job_goes_from_new_to_done_and_back(finished: tuple[stages.Run, Dataset], tmp_path: Path) -> None:
     run, dataset = finished
     folder = replace(run.folder, path=tmp_path)
-    table = read_folds(run.folder, fold_origin(run, dataset))
+    table = read_folds(run.folder, fold_inputs(run, dataset))
     (job,) = (
         job
         for job in plan(run.pipeline, run.workspace, folder, dataset, table)
         if job.label == "resnet5 fold 0"
     )
-    assert (job.state(), job.reason()) == ("train", "new")
+    assert due_and_why(job) == ("train", "new")
     run_job(job, dataset, table.folds)
-    assert job.state() == "done"
+    assert read_status(job).due == "done"
 
     recipe = read_json(job.folder.recipe)
     assert recipe["images_an_epoch"] == (table.folds != 0).sum()
@@ -322,13 +331,13 @@ def test_a_job_goes_from_new_to_done_and_back(finished: tuple[stages.Run, Datase
     for lost in (job.folder.oof, job.folder.test, job.folder.scores):
         content = lost.read_bytes()
         lost.unlink()
-        assert job.state() == "predict", lost
+        assert read_status(job).due == "predict", lost
         lost.write_bytes(content)
-    assert job.state() == "done"
+    assert read_status(job).due == "done"
     for lost, why in ((job.folder.weights, "its weights are damaged or gone"), (job.folder.recipe, "new")):
         content = lost.read_bytes()
         lost.unlink()
-        assert (job.state(), job.reason()) == ("train", why)
+        assert due_and_why(job) == ("train", why)
         lost.write_bytes(content)
     for file, state in (
         (job.folder.oof, "predict"),
@@ -338,18 +347,18 @@ def test_a_job_goes_from_new_to_done_and_back(finished: tuple[stages.Run, Datase
         content = file.read_bytes()
         for damaged in (b"", content[:-100], content[:-1] + bytes([content[-1] ^ 1])):
             file.write_bytes(damaged)
-            assert job.state() == state, file
-            assert "damaged" in job.reason()
+            assert read_status(job).due == state, file
+            assert "damaged" in read_status(job).reason
         file.write_bytes(content)
     for file, state in ((job.folder.scores, "predict"), (job.folder.recipe, "train")):
         for damaged in ("", "{", "[]", "null"):
             file.write_text(damaged)
-            assert job.state() == state, damaged
+            assert read_status(job).due == state, damaged
 
 
 def test_the_same_job_gives_the_same_weights(finished: tuple[stages.Run, Dataset], tmp_path: Path) -> None:
     run, dataset = finished
-    table = read_folds(run.folder, fold_origin(run, dataset))
+    table = read_folds(run.folder, fold_inputs(run, dataset))
     (job,) = (
         job
         for job in plan(run.pipeline, run.workspace, replace(run.folder, path=tmp_path), dataset, table)
@@ -365,7 +374,7 @@ def test_a_training_that_other_threads_began_starts_again(
     finished: tuple[stages.Run, Dataset], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run, dataset = finished
-    table, threads = read_folds(run.folder, fold_origin(run, dataset)), torch.get_num_threads()
+    table, threads = read_folds(run.folder, fold_inputs(run, dataset)), torch.get_num_threads()
     job = plan(run.pipeline, run.workspace, replace(run.folder, path=tmp_path), dataset, table)[0]
     with pytest.raises(KeyboardInterrupt):
         run_job(job, dataset, table.folds, 0.0, stop)
@@ -405,7 +414,7 @@ def test_what_an_earlier_training_left_is_gone_before_the_weights_are_written(
     monkeypatch.setattr(f"softvote.{place}", stop)
     with pytest.raises(KeyboardInterrupt):
         run_job(job, made.dataset, made.folds)
-    assert job.state() == left
+    assert read_status(job).due == left
     assert not job.folder.scores.exists() and job.folder.recipe.exists() == (left == "predict")
 
 
@@ -440,7 +449,7 @@ def chained(run: stages.Run, *settings: str) -> dict[str, Job]:
 
 def test_a_job_starts_from_the_same_fold(chain: stages.Run) -> None:
     jobs = chained(chain)
-    assert all(job.state() == "done" for job in jobs.values())
+    assert all(read_status(job).due == "done" for job in jobs.values())
     for fold in (0, 1):
         for name, source in (("last", "middle"), ("middle", "first")):
             job = jobs[f"{name} fold {fold}"]
@@ -467,10 +476,10 @@ def test_what_starts_from_a_changed_training_is_due(
     chain: stages.Run, setting: str, retrained: set[str]
 ) -> None:
     jobs = chained(chain, setting)
-    found = {job.member_name for job in jobs.values() if job.state() == "train"}
+    found = {job.member_name for job in jobs.values() if read_status(job).due == "train"}
     assert found == retrained
     if "middle" in retrained and "first" in retrained:
-        assert jobs["middle fold 0"].reason().startswith("changed: init_from")
+        assert read_status(jobs["middle fold 0"]).reason.startswith("changed: init_from")
 
 
 def test_a_source_trained_again_makes_what_starts_from_it_due(chain: stages.Run, tmp_path: Path) -> None:
@@ -478,9 +487,9 @@ def test_a_source_trained_again_makes_what_starts_from_it_due(chain: stages.Run,
     run = stages.open_run(shutil.copytree(chain.workspace.root, tmp_path / "copy"), "tiny", chain.settings)
     jobs = chained(run)
     train_otherwise(jobs["middle fold 0"].folder)
-    due = {label for label, job in jobs.items() if job.state() == "train"}
+    due = {label for label, job in jobs.items() if read_status(job).due == "train"}
     assert due == {"last fold 0"}
-    assert jobs["last fold 0"].reason() == "what it starts from was trained again"
+    assert read_status(jobs["last fold 0"]).reason == "what it starts from was trained again"
 
 
 def train_otherwise(folder: FoldFolder) -> str:
@@ -506,7 +515,10 @@ def test_a_source_trained_again_meanwhile_is_not_what_it_starts_from(
     )
     assert meanwhile and sha256_of(middle.folder.weights) != started_from
     assert read_json(last.folder.recipe)["source_weights_sha256"] == started_from
-    assert (last.state(), last.reason()) == ("train", "what it starts from was trained again")
+    assert due_and_why(last) == (
+        "train",
+        "what it starts from was trained again",
+    )
 
 
 def stop(*_: object, **__: object) -> None:
@@ -541,17 +553,19 @@ def test_a_job_waits_for_its_source(chain: stages.Run, tmp_path: Path) -> None:
     run = stages.open_run(shutil.copytree(chain.workspace.root, tmp_path / "copy"), "tiny", chain.settings)
     jobs = chained(run)
     last, middle = jobs["last fold 0"], jobs["middle fold 0"]
-    assert last.is_ready() and middle.is_ready()
+    assert is_ready(last) and is_ready(middle)
     middle.folder.weights.unlink()
-    assert last.state() == "done" and last.is_ready()  # it is trained, and so no longer needs its source
+    assert read_status(last).due == "done" and is_ready(
+        last
+    )  # it is trained, and so no longer needs its source
     last.folder.weights.unlink()
-    assert not last.is_ready() and middle.is_ready()
+    assert not is_ready(last) and is_ready(middle)
     before = projects.times(last.folder.path)
     plan = make_plan(run)
     assert [left.job for left in done_here(run, plan.folds, [last])] == [last]
     assert projects.times(last.folder.path) == before
     assert done_here(run, plan.folds, [last, middle]) == []  # the source is made in between
-    assert last.state() == middle.state() == "done"
+    assert read_status(last).due == read_status(middle).due == "done"
     for job in (last, middle):
         kept = load_file(chain.folder.predictions(job.member_name).fold(0).weights)
         again = load_file(job.folder.weights)
@@ -604,11 +618,17 @@ def test_weights_that_do_not_fit_are_told_before_any_training(
 # ---------------------------------------------------------------- keys of voters
 
 
+def voter_fingerprints(pipeline: Pipeline, jobs: list[Job]) -> dict[str, str]:
+    """Of two members and the ensemble, for the files as they are now."""
+    files = Snapshot()
+    return {name: ensemble_fingerprint(pipeline, jobs, name, files) for name in ("cnn", "resnet5", "vote")}
+
+
 def test_a_voter_changes_with_what_it_depends_on(finished: tuple[stages.Run, Dataset]) -> None:
     def keys(*settings: str) -> dict[str, str]:
         pipeline = stages.open_run(finished[0].workspace.root, "tiny", [*SHORT[1::2], *settings]).pipeline
         jobs = planned(finished, list(settings))
-        return {name: ensemble_fingerprint(pipeline, jobs, name) for name in ("cnn", "resnet5", "vote")}
+        return voter_fingerprints(pipeline, jobs)
 
     def changed(*settings: str) -> set[str]:
         return {name for name, key in keys(*settings).items() if key != before[name]}
@@ -628,22 +648,19 @@ def test_a_voter_changes_with_the_predictions_of_its_folds(
     """A fold that was trained again counts as new, even where its recipe is the same."""
     run, dataset = finished
     shutil.copytree(run.folder.path, tmp_path, dirs_exist_ok=True)
-    table = read_folds(run.folder, fold_origin(run, dataset))
+    table = read_folds(run.folder, fold_inputs(run, dataset))
     jobs = plan(run.pipeline, run.workspace, replace(run.folder, path=tmp_path), dataset, table)
-    before = {name: ensemble_fingerprint(run.pipeline, jobs, name) for name in ("cnn", "resnet5", "vote")}
+    before = voter_fingerprints(run.pipeline, jobs)
     folder = jobs[0].folder
     found = read_predictions(folder)
     other = replace(found, test=found.test[::-1].copy())
-    write_predictions(
-        folder, other, dataset.train_labels, jobs[0].task, {"key": jobs[0].prediction_fingerprint}
-    )
-    assert jobs[0].state() == "done"
-    changed = {name for name, key in before.items() if ensemble_fingerprint(run.pipeline, jobs, name) != key}
+    write_predictions(folder, other, dataset.train_labels, jobs[0].task, jobs[0].prediction_fingerprint)
+    assert read_status(jobs[0]).due == "done"
+    after = voter_fingerprints(run.pipeline, jobs)
+    changed = {name for name, key in before.items() if after[name] != key}
     assert changed == {"cnn", "vote"}
-    write_predictions(
-        folder, found, dataset.train_labels, jobs[0].task, {"key": jobs[0].prediction_fingerprint}
-    )
-    assert {name: ensemble_fingerprint(run.pipeline, jobs, name) for name in before} == before
+    write_predictions(folder, found, dataset.train_labels, jobs[0].task, jobs[0].prediction_fingerprint)
+    assert voter_fingerprints(run.pipeline, jobs) == before
 
 
 def test_another_way_of_training_is_trained_again(
@@ -651,7 +668,7 @@ def test_another_way_of_training_is_trained_again(
 ) -> None:
     monkeypatch.setattr(planner, "TRAINING_VERSION", planner.TRAINING_VERSION + 1)
     jobs = planned(finished, [])
-    assert due(jobs) == dict.fromkeys(ALL, "train") and "training_version" in jobs[0].reason()
+    assert due(jobs) == dict.fromkeys(ALL, "train") and "training_version" in read_status(jobs[0]).reason
 
 
 # ---------------------------------------------------------------- engines

@@ -27,7 +27,7 @@ def one_process(monkeypatch: pytest.MonkeyPatch) -> None:
         def tell(self, count: int, what: str, *arguments: object) -> list[object]:
             if what == "build":
                 self.trials[:count] = [gpu_benchmark.Trial(*arguments, self.rows) for _ in range(count)]
-                return [trial.compute_config.facts() for trial in self.trials[:count]]
+                return [trial.compute_config.to_json() for trial in self.trials[:count]]
             name = {"record": "record", "time": "images_per_second"}[what]
             return [getattr(trial, name)(*arguments) for trial in self.trials[:count]]
 

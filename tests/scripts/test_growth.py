@@ -16,6 +16,7 @@ from programs import run as program
 from softvote.data.dataset import load_dataset
 from softvote.data.duplicates import near_identical_groups
 from softvote.errors import UserError
+from softvote.scheduling.status import read_status
 from softvote.stages import open_run
 from softvote.stages.plan import make_plan
 from softvote.storage.paths import Workspace
@@ -94,7 +95,7 @@ def test_the_stages_take_what_is_made_up_for_real(nowhere: Path) -> None:
     growth.make_up_trainings(nowhere)
     plan = make_plan(open_run(nowhere, growth.NAME))
     assert near_identical_groups(plan.dataset.train_pixels, 4).max() == 299
-    assert [job.state() for job in plan.jobs] == ["done"] * 4
+    assert [read_status(job).due for job in plan.jobs] == ["done"] * 4
     for stage in ("train", "ensemble", "submit"):
         growth.run(stage, nowhere)
     assert plan.is_current("vote")

@@ -281,7 +281,7 @@ def test_where_everything_lies(tmp_path: Path) -> None:
         workspace.ledger: "submissions/ledger.csv", workspace.inputs: "input",
         workspace.input("c"): "input/c",
         workspace.submission("p", "0123456789ab"): "submissions/p-01234567.csv",
-        pipeline.folds: "models/p/folds.csv", pipeline.folds_origin: "models/p/folds.json",
+        pipeline.folds: "models/p/folds.csv", pipeline.folds_record: "models/p/folds.json",
         pipeline.predictions("cnn").oof: "models/p/cnn/oof.npz",
         pipeline.predictions("vote").vote: "models/p/vote/vote.json",
         fold.weights: "models/p/cnn/fold3/weights.safetensors", fold.recipe: "models/p/cnn/fold3/recipe.json",

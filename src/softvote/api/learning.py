@@ -14,10 +14,9 @@ from numpy.typing import NDArray
 from softvote.api.pipelines import ImageData
 from softvote.config.recipe import Member
 from softvote.errors import UserError
-from softvote.inference.loading import load_predictor, save_predictor
+from softvote.inference.loading import load_predictor, read_training, save_predictor
 from softvote.inference.predictor import Predictor
 from softvote.seeds import training_seed
-from softvote.storage.files import read_json
 from softvote.storage.paths import FoldFolder
 from softvote.training.callbacks import Callback
 from softvote.training.rows import Split
@@ -93,9 +92,8 @@ def load(path: str | Path) -> FittedMember:
         UserError: there is none, or it is damaged.
     """
     folder = FoldFolder(Path(path))
-    predictor, recipe = load_predictor(folder), read_json(folder.recipe)
-    member, (channels, height, width) = Member.model_validate(recipe["member"]), recipe["image"]
-    return FittedMember(member, recipe["classes"], (channels, height, width), predictor)
+    predictor, record = load_predictor(folder), read_training(folder)
+    return FittedMember(Member.model_validate(record.member), record.classes, record.image, predictor)
 
 
 def fit(

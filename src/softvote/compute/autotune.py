@@ -77,7 +77,7 @@ def choose_compute_config(
         "precision": precision,
         "memory_format": memory_format,
     }
-    return ComputeConfig(**cache(depends_on, lambda: _fastest(model, shape, candidates).facts()))
+    return ComputeConfig(**cache(depends_on, lambda: _fastest(model, shape, candidates).to_json()))
 
 
 def layers(model: nn.Module) -> list[list[int]]:

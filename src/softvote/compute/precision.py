@@ -44,6 +44,6 @@ class ComputeConfig:
         """The context in which the network is called."""
         return torch.autocast(self.device, torch.bfloat16, enabled=self.precision == "bf16")
 
-    def facts(self) -> dict[str, Any]:
-        """What a recipe records."""
+    def to_json(self) -> dict[str, Any]:
+        """What a training's record says of it."""
         return asdict(self)

@@ -18,9 +18,10 @@ from softvote.data.id_label_table import IdLabelTable, read_id_label_table
 from softvote.data.readers.base import MOST, Images, class_indices, shown
 from softvote.data.readers.registry import READERS
 from softvote.errors import ErrorCollector, UserError
-from softvote.storage.files import atomic_directory, read_json, write_json
+from softvote.storage.files import atomic_directory
 from softvote.storage.fingerprints import fingerprint, sha256_of
 from softvote.storage.paths import Workspace
+from softvote.storage.records import JsonRecord
 
 CACHE_VERSION = 1
 """Raised whenever the readers give other arrays for the same files."""
@@ -30,6 +31,20 @@ _ARRAYS = ("train_pixels", "train_labels", "test_pixels")
 
 
 _ADDENDS = ("train_addends", "test_addends")
+
+
+class DatasetRecord(JsonRecord):
+    """What the cache keeps of a data set beside its arrays, in a JSON file."""
+
+    test_ids: list[str]
+    sample_header: tuple[str, str]
+    train_fingerprint: str
+    test_fingerprint: str
+
+    @classmethod
+    def path(cls, cache: Path) -> Path:
+        """Where it lies in the cache's folder."""
+        return cache / "facts.json"
 
 
 @dataclass(frozen=True)
@@ -123,10 +138,10 @@ def _cache_key(competition: Competition, folder: Path) -> str:
         raise UserError(
             f"{error.filename}: cannot be read ({error.strerror}); mend it or its rights"
         ) from None
-    facts = competition.model_dump(
+    config = competition.model_dump(
         include={"files", "image", "labels", "hidden_digits", "addend", "sample_submission"}
     )
-    return fingerprint([CACHE_VERSION, facts, digests])
+    return fingerprint([CACHE_VERSION, config, digests])
 
 
 def _parse(competition: Competition, folder: Path) -> Dataset:
@@ -200,24 +215,26 @@ def _load_cached(cache: Path) -> Dataset | None:
     """What an earlier reading kept; None where it is missing or no longer what was written."""
     try:
         # Checked in a mapping of its own: pages that were read for the check alone go with it.
-        return _kept(cache) if _is_intact(_kept(cache)) else None
+        return _kept(cache) if _fingerprints_match(_kept(cache)) else None
     except (OSError, ValueError, TypeError, KeyError, EOFError):
         return None
 
 
 def _kept(cache: Path) -> Dataset:
     """What lies there, with memory-mapped arrays: a stage holds only the pixels it looks at."""
-    facts: Any = read_json(cache / "facts.json")
+    record = DatasetRecord.read(DatasetRecord.path(cache))
+    if record is None:
+        raise ValueError("no record")
     with_addends = _ADDENDS if (cache / f"{_ADDENDS[0]}.npy").exists() else ()
     # Pages are copied when written to, because torch warns of arrays that cannot be.
     arrays: dict[str, Any] = {
         name: np.asarray(np.load(cache / f"{name}.npy", mmap_mode="c", allow_pickle=False))
         for name in (*_ARRAYS, *with_addends)
     }
-    return Dataset(**arrays, **{**facts, "sample_header": tuple(facts["sample_header"])})
+    return Dataset(**arrays, **dict(record))
 
 
-def _is_intact(dataset: Dataset) -> bool:
+def _fingerprints_match(dataset: Dataset) -> bool:
     """Whether the arrays are those whose digests were kept with them."""
     return (dataset.train_fingerprint, dataset.test_fingerprint) == (
         _digest(dataset.train_pixels, dataset.train_labels, dataset.train_addends),
@@ -236,8 +253,8 @@ def _save_cached(dataset: Dataset, cache: Path) -> None:
             for name, array in arrays.items():
                 if array is not None:
                     np.save(temporary / f"{name}.npy", array, allow_pickle=False)
-            facts = {name: value for name, value in vars(dataset).items() if name not in arrays}
-            write_json(temporary / "facts.json", facts)
+            others = {name: value for name, value in vars(dataset).items() if name not in arrays}
+            DatasetRecord(**others).write(DatasetRecord.path(temporary))
     except OSError as error:
         raise UserError(f"{cache}: cannot be written ({error.strerror}); free it or pass --root") from None
     except UserError:

@@ -5,16 +5,45 @@ from __future__ import annotations
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from softvote.config.pipeline import FoldsConfig
 from softvote.errors import UserError
-from softvote.storage.files import read_json, write_json, write_text
+from softvote.storage.files import write_text
 from softvote.storage.fingerprints import fingerprint, sha256_of
 from softvote.storage.paths import PipelineFolder
+from softvote.storage.records import JsonRecord
+from softvote.storage.snapshot import is_intact
+
+
+class FoldInputs(JsonRecord):
+    """What a fold table is made from; two tables with equal inputs are equal.
+
+    Attributes:
+        data: fingerprint of the training rows.
+        rows: how many there are.
+        count: of the folds.
+        near_identical: how different images of one group may be, as `FoldsConfig` has it.
+        seed: of the shuffle.
+    """
+
+    data: str
+    rows: int
+    count: int
+    near_identical: float
+    seed: int
+
+
+class FoldsRecord(FoldInputs):
+    """`folds.json`: what the table beside it was made from; written after it, so it marks it whole."""
+
+    sha256: str
+
+    def changed(self, inputs: FoldInputs) -> list[str]:
+        """Which of the inputs are others now."""
+        return [name for name in FoldInputs.model_fields if getattr(self, name) != getattr(inputs, name)]
 
 
 @dataclass(frozen=True)
@@ -68,76 +97,67 @@ def split(
 
 def fold_inputs(
     labels: NDArray[np.int64], train_fingerprint: str, spec: FoldsConfig, seed: int
-) -> dict[str, Any]:
-    """What a fold table is made from; two tables with equal origins are equal."""
-    return {
-        "data": train_fingerprint,
-        "rows": len(labels),
-        "count": spec.count,
-        "near_identical": spec.near_identical,
-        "seed": seed,
-    }
+) -> FoldInputs:
+    """What the fold table of these labels is made from."""
+    return FoldInputs(
+        data=train_fingerprint,
+        rows=len(labels),
+        count=spec.count,
+        near_identical=spec.near_identical,
+        seed=seed,
+    )
 
 
 def write_folds(
-    folder: PipelineFolder, labels: NDArray[np.int64], folds: NDArray[np.int64], made_from: dict[str, Any]
+    folder: PipelineFolder, labels: NDArray[np.int64], folds: NDArray[np.int64], inputs: FoldInputs
 ) -> None:
     """Write `folds.csv` and then, beside it, what it was made from."""
     lines = [f"{row},{label},{fold}" for row, (label, fold) in enumerate(zip(labels, folds, strict=True))]
     write_text(folder.folds, "\n".join(["row,label,fold", *lines]) + "\n")
-    write_json(folder.folds_origin, made_from | {"sha256": sha256_of(folder.folds)})
+    FoldsRecord(**inputs.to_json(), sha256=sha256_of(folder.folds)).write(folder.folds_record)
 
 
-def up_to_date(folder: PipelineFolder, made_from: dict[str, Any]) -> bool:
+def up_to_date(folder: PipelineFolder, inputs: FoldInputs) -> bool:
     """Whether the finished table on disk is the one that would be made now.
 
     Raises:
         UserError: it belongs to other data, or to another recipe while trainings rest on it.
     """
-    written = _written_inputs(folder)
-    if not written:
+    written = FoldsRecord.read(folder.folds_record)
+    if written is None:
         return False
-    _refuse_other_data(folder.folds, written, made_from)
-    if all(written.get(name) == fact for name, fact in made_from.items()):
-        return _is_intact(folder, written)  # a damaged table is made again, byte for byte
+    _refuse_other_data(folder.folds, written, inputs)
+    if not written.changed(inputs):
+        return is_intact(folder.folds, written.sha256)  # a damaged table is made again, byte for byte
     _refuse_orphans(folder)
     return False
 
 
-def read_folds(folder: PipelineFolder, made_from: dict[str, Any]) -> FoldTable:
+def read_folds(folder: PipelineFolder, inputs: FoldInputs) -> FoldTable:
     """Read the fold table that belongs to this data and this pipeline.
 
     Args:
-        made_from: what `fold_inputs` says of the data at hand.
+        inputs: what `fold_inputs` says of the data at hand.
 
     Raises:
         UserError: there is none, it was changed, or it belongs to other data or another recipe.
     """
-    written = _written_inputs(folder)
-    if not written:
+    written = FoldsRecord.read(folder.folds_record)
+    if written is None:
         raise UserError(f"{folder.folds}: missing or unfinished; run the folds stage first")
-    _refuse_other_data(folder.folds, written, made_from)
-    changed = [name for name, fact in made_from.items() if written.get(name) != fact]
-    if changed:
-        was = ", ".join(f"{name} {written.get(name)}, now {made_from[name]}" for name in changed)
+    _refuse_other_data(folder.folds, written, inputs)
+    if changed := written.changed(inputs):
+        was = ", ".join(f"{name} {getattr(written, name)}, now {getattr(inputs, name)}" for name in changed)
         raise UserError(
             f"{folder.folds}: was made with {was}; run the folds stage again, or give this stage "
             "the --set that folds had"
         )
-    if not _is_intact(folder, written):
+    if not is_intact(folder.folds, written.sha256):
         raise UserError(
             f"{folder.folds}: is missing or was changed after it was written; run the folds stage again"
         )
     folds = np.loadtxt(folder.folds, delimiter=",", skiprows=1, usecols=2, dtype=np.int64, ndmin=1)
-    return FoldTable(folds, fingerprint(written["sha256"]))
-
-
-def _written_inputs(folder: PipelineFolder) -> dict[str, Any]:
-    return read_json(folder.folds_origin)
-
-
-def _is_intact(folder: PipelineFolder, written: dict[str, Any]) -> bool:
-    return folder.folds.is_file() and sha256_of(folder.folds) == written.get("sha256")
+    return FoldTable(folds, fingerprint(written.sha256))
 
 
 def _refuse_orphans(folder: PipelineFolder) -> None:
@@ -149,10 +169,10 @@ def _refuse_orphans(folder: PipelineFolder) -> None:
         )
 
 
-def _refuse_other_data(path: Path, written: dict[str, Any], made_from: dict[str, Any]) -> None:
-    if written.get("data") == made_from["data"]:
+def _refuse_other_data(path: Path, written: FoldsRecord, inputs: FoldInputs) -> None:
+    if written.data == inputs.data:
         return
     raise UserError(
-        f"{path}: belongs to other data: it was made from {written.get('rows')} rows, here are "
-        f"{made_from['rows']} with other content; put that data back, or delete {path.parent} to start anew"
+        f"{path}: belongs to other data: it was made from {written.rows} rows, here are "
+        f"{inputs.rows} with other content; put that data back, or delete {path.parent} to start anew"
     )

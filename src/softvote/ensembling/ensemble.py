@@ -10,13 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from softvote.ensembling.predictions import is_intact, merge_folds, read_predictions
+from softvote.ensembling.records import VoteRecord
 from softvote.ensembling.vote import Space, soft_vote
 from softvote.errors import UserError
-from softvote.storage.files import read_json
 from softvote.storage.paths import FoldFolder, PredictionsFolder
-
-_ALONE: Space = "probability"
-
 
 _ROUNDING = 1e-6  # by which the same mean may differ from machine to machine
 
@@ -70,9 +67,11 @@ def from_members(
     Raises:
         UserError: rule or weights are damaged.
     """
-    rule, space, weights = ("", _ALONE, {name: 1.0}) if vote is None else read_weights(vote)
-    members = [EnsembleMember(member, weight, folds_of(member)) for member, weight in weights.items()]
-    return Ensemble(name, members, rule, space)
+    if vote is None:
+        return Ensemble(name, [EnsembleMember(name, 1.0, folds_of(name))])
+    record = read_vote(vote)
+    members = [EnsembleMember(member, weight, folds_of(member)) for member, weight in record.weights.items()]
+    return Ensemble(name, members, record.rule, record.space)
 
 
 def load_ensemble(path: Path) -> Ensemble:
@@ -94,29 +93,28 @@ def load_ensemble(path: Path) -> Ensemble:
     )
 
 
-def read_weights(folder: PredictionsFolder) -> tuple[str, Space, dict[str, float]]:
+def read_vote(folder: PredictionsFolder) -> VoteRecord:
     """Rule, space and weights of an ensemble.
 
     Raises:
-        UserError: they are damaged.
+        UserError: they are missing or damaged.
     """
-    facts = read_json(folder.vote)
-    try:
-        weights = {name: float(weight) for name, weight in facts["weights"].items()}
-        return facts["rule"], facts["space"], weights
-    except (KeyError, TypeError, ValueError, AttributeError):
-        raise UserError(f"{folder.vote}: is damaged; run the ensemble stage") from None
+    record = VoteRecord.read(folder.vote)
+    if record is None:
+        raise UserError(f"{folder.vote}: is damaged; run the ensemble stage")
+    return record
 
 
 def _load_vote(folder: PredictionsFolder, name: str) -> Ensemble:
-    rule, space, weights = read_weights(folder)
+    vote = read_vote(folder)
+    weights = vote.weights
     folders = {member: PredictionsFolder(folder.path.parent / member) for member in weights}
     members = [EnsembleMember(member, weights[member], _intact_folds(folders[member])) for member in weights]
     tests = [read_predictions(folders[member]).test for member in weights]
-    voted = soft_vote(tests, np.array(list(weights.values())), space, list(weights))
+    voted = soft_vote(tests, np.array(list(weights.values())), vote.space, list(weights))
     if not _probabilities_match(voted, folder):
         raise UserError(f"{folder.path}: is not the vote of the members beside it; run the ensemble stage")
-    return Ensemble(name, members, rule, space)
+    return Ensemble(name, members, vote.rule, vote.space)
 
 
 def _intact_folds(member: PredictionsFolder) -> list[FoldFolder]:

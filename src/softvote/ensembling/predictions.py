@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import zipfile
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from softvote.ensembling.records import ScoreRecord
 from softvote.errors import UserError
 from softvote.metrics.scores import Score, accuracy, log_loss, squared_error
-from softvote.storage.files import atomic_write, read_json, remove_if_exists, write_json
+from softvote.storage.files import atomic_write, remove_if_exists
 from softvote.storage.fingerprints import sha256_of
 from softvote.storage.paths import PredictionsFolder
+from softvote.storage.snapshot import Snapshot
 from softvote.task import Task
 
 
@@ -52,7 +53,7 @@ def write_predictions(
     predictions: Predictions,
     labels: NDArray[np.int64],
     task: Task,
-    facts: dict[str, Any],
+    fingerprint: str,
 ) -> None:
     """Write probabilities and then, last, their scores and checksums, which mark the folder as done.
 
@@ -61,7 +62,7 @@ def write_predictions(
     Args:
         labels: int64 (N,), of every row of the train file.
         task: says whether errors of sums are scored as well.
-        facts: put before the scores; `key` among them says which work this was.
+        fingerprint: of the work that they come from.
     """
     remove_if_exists(folder.scores)
     with atomic_write(folder.oof) as temporary:
@@ -69,22 +70,26 @@ def write_predictions(
     with atomic_write(folder.test) as temporary:
         np.save(temporary, predictions.test)
     scores = _scores(predictions.oof, labels[predictions.rows], task) if len(predictions.rows) else {}
-    write_json(folder.scores, facts | scores | {"content": [sha256_of(folder.oof), sha256_of(folder.test)]})
+    checksums = [sha256_of(path) for path in folder.probabilities]
+    ScoreRecord(fingerprint=fingerprint, **scores, checksums=checksums).write(folder.scores)
 
 
-def _scores(oof: NDArray[np.float32], truth: NDArray[np.int64], task: Task) -> dict[str, Any]:
-    scores = {"accuracy": _facts(accuracy(oof, truth)), "log_loss": _facts(log_loss(oof, truth))}
+def _scores(oof: NDArray[np.float32], truth: NDArray[np.int64], task: Task) -> dict[str, Score]:
+    scores = {"accuracy": accuracy(oof, truth), "log_loss": log_loss(oof, truth)}
     if task.is_of_sums:
-        scores["squared_error"] = _facts(squared_error(oof, truth))
+        scores["squared_error"] = squared_error(oof, truth)
     return scores
 
 
-def is_intact(folder: PredictionsFolder) -> bool:
-    """Whether the probabilities are there as they were written."""
-    files = [folder.oof, folder.test]
-    return all(file.is_file() for file in files) and read_json(folder.scores).get("content") == [
-        sha256_of(file) for file in files
-    ]
+def is_intact(folder: PredictionsFolder, files: Snapshot | None = None) -> bool:
+    """Whether the probabilities are there as they were written.
+
+    Args:
+        files: what this phase has read so far; None for the files as they are now.
+    """
+    files = files or Snapshot()
+    scores = files.read(ScoreRecord, folder.scores)
+    return scores is not None and files.are_intact(folder.probabilities, scores.checksums)
 
 
 def read_predictions(folder: PredictionsFolder) -> Predictions:
@@ -100,17 +105,3 @@ def read_predictions(folder: PredictionsFolder) -> Predictions:
         raise UserError(
             f"{folder.path}: probabilities cannot be read ({error}); run the train and ensemble stages again"
         ) from None
-
-
-def score_from(facts: dict[str, Any]) -> Score:
-    """The score that `write_predictions` put into scores.json under its name."""
-    return Score(facts["value"], facts["standard_error"], facts["rows"], facts["percent"])
-
-
-def _facts(score: Score) -> dict[str, Any]:
-    return {
-        "value": score.value,
-        "standard_error": score.standard_error,
-        "rows": score.rows,
-        "percent": score.percent,
-    }

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import json
 import logging
 import warnings
 from collections.abc import Iterator
@@ -27,17 +26,17 @@ from softvote.config.competition import Image
 from softvote.ensembling.ensemble import Ensemble
 from softvote.ensembling.vote import Space
 from softvote.errors import UserError
-from softvote.inference.loading import load_predictor
+from softvote.export.record import ImageRecord, SignatureRecord
+from softvote.inference.loading import load_predictor, read_training
 from softvote.inference.predictor import PredictFn, Predictor, in_batches
-from softvote.storage.files import read_json
 from softvote.storage.paths import FoldFolder
 
-FACTS_IN_PT2 = "program.json"
-"""The name, inside a .pt2 file, of the facts it carries along."""
+METADATA_IN_PT2 = "program.json"
+"""The name, inside a .pt2 file, of the record it carries along."""
 
 
-FACTS_IN_ONNX = "softvote"
-"""The key of the same facts in ONNX's metadata."""
+METADATA_IN_ONNX = "softvote"
+"""The key of the same record in ONNX's metadata."""
 
 
 Predict = PredictFn
@@ -58,22 +57,20 @@ class Signature:
     image: Image
     addend: bool
 
-    def facts(self) -> dict[str, Any]:
-        """What a program carries along; `signature_from` takes it back."""
-        return {
-            "classes": self.classes,
-            "image": self.image.model_dump(include={"channels", "height", "width"}),
-            "addend": self.addend,
-        }
+    @classmethod
+    def from_record(cls, record: SignatureRecord) -> Signature:
+        """The signature that a program carries along.
 
+        Raises:
+            ValueError: an image without pixels or of other channels than 1 or 3.
+        """
+        image = Image.model_validate(record.image.to_json())
+        return cls(record.classes, image, record.addend)
 
-def signature_from(facts: dict[str, Any]) -> Signature:
-    """The signature in the facts of a program.
-
-    Raises:
-        KeyError, TypeError, ValueError: there is none.
-    """
-    return Signature([str(name) for name in facts["classes"]], Image(**facts["image"]), bool(facts["addend"]))
+    def to_record(self) -> SignatureRecord:
+        """What a program carries along."""
+        image = ImageRecord(channels=self.image.channels, height=self.image.height, width=self.image.width)
+        return SignatureRecord(classes=self.classes, image=image, addend=self.addend)
 
 
 class EnsembleModule(nn.Module):
@@ -131,19 +128,17 @@ def create_module(voter: Ensemble, device: str) -> tuple[EnsembleModule, Signatu
 def _common_signature(folds: list[FoldFolder]) -> Signature:
     found: dict[str, FoldFolder] = {}
     for fold in folds:
-        recipe = read_json(fold.recipe)
-        if not recipe:
-            raise UserError(f"{fold.path}: holds no finished training; run the train stage")
-        channels, height, width = recipe["image"]
-        image = {"channels": channels, "height": height, "width": width}
-        facts = {"classes": recipe["classes"], "image": image, "addend": recipe.get("addend", False)}
-        found.setdefault(json.dumps(facts), fold)
+        training = read_training(fold)
+        channels, height, width = training.image
+        image = ImageRecord(channels=channels, height=height, width=width)
+        record = SignatureRecord(classes=training.classes, image=image, addend=training.addend)
+        found.setdefault(record.model_dump_json(), fold)
     if len(found) > 1:
         one, other = list(found.values())[:2]
         raise UserError(
             f"{other.path}: has other classes or images than {one.path}; run the train stage again"
         )
-    return signature_from(json.loads(next(iter(found))))
+    return Signature.from_record(SignatureRecord.model_validate_json(next(iter(found))))
 
 
 def as_predict_fn(program: EnsembleModule) -> Predict:
@@ -173,10 +168,11 @@ def load_exported(path: Path) -> tuple[Signature, Predict]:
     opened = _open_onnx if path.suffix == ".onnx" else _open_torch
     try:
         with quiet():
-            facts, run = opened(path)
-        if not facts:
+            metadata, run = opened(path)
+        if not metadata:
             raise ValueError("it names no classes")
-        return signature_from(json.loads(facts)), functools.partial(in_batches, run)
+        record = SignatureRecord.model_validate_json(metadata)
+        return Signature.from_record(record), functools.partial(in_batches, run)
     except UserError:
         raise
     except Exception as error:  # both runtimes raise whatever a damaged file makes them stumble over
@@ -187,7 +183,7 @@ def load_exported(path: Path) -> tuple[Signature, Predict]:
 
 
 def _open_torch(path: Path) -> tuple[str, Predict]:
-    files: dict[str, Any] = {FACTS_IN_PT2: ""}
+    files: dict[str, Any] = {METADATA_IN_PT2: ""}
     module = torch.export.load(path, extra_files=files).module()
 
     @torch.inference_mode()
@@ -196,7 +192,7 @@ def _open_torch(path: Path) -> tuple[str, Predict]:
         found: NDArray[np.float32] = module(torch.from_numpy(images), *more).numpy()
         return found
 
-    return files[FACTS_IN_PT2], run
+    return files[METADATA_IN_PT2], run
 
 
 def _open_onnx(path: Path) -> tuple[str, Predict]:
@@ -208,14 +204,14 @@ def _open_onnx(path: Path) -> tuple[str, Predict]:
     options.log_severity_level = 4
     options.intra_op_num_threads = torch.get_num_threads()
     session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-    facts = session.get_modelmeta().custom_metadata_map.get(FACTS_IN_ONNX, "")
+    metadata = session.get_modelmeta().custom_metadata_map.get(METADATA_IN_ONNX, "")
 
     def run(images: NDArray[np.uint8], addends: NDArray[np.int64] | None) -> NDArray[np.float32]:
         more = {} if addends is None else {"addends": addends}
         found: NDArray[np.float32] = session.run(None, {"images": images, **more})[0]
         return found
 
-    return facts, run
+    return metadata, run
 
 
 @contextlib.contextmanager

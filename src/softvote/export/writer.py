@@ -23,8 +23,8 @@ from softvote.ensembling.predictions import merge_folds, read_predictions
 from softvote.ensembling.vote import soft_vote
 from softvote.errors import UserError
 from softvote.export.program import (
-    FACTS_IN_ONNX,
-    FACTS_IN_PT2,
+    METADATA_IN_ONNX,
+    METADATA_IN_PT2,
     EnsembleModule,
     Signature,
     as_predict_fn,
@@ -32,8 +32,10 @@ from softvote.export.program import (
     load_exported,
     quiet,
 )
-from softvote.inference.loading import load_predictor
-from softvote.storage.files import atomic_write, read_json, write_json
+from softvote.export.record import ImageRecord, NetworkRecord, ProgramMemberRecord, ProgramRecord
+from softvote.inference.loading import load_predictor, read_training
+from softvote.inference.record import ExecutionRecord
+from softvote.storage.files import atomic_write
 from softvote.storage.fingerprints import sha256_of
 from softvote.storage.paths import ExportFolder, FoldFolder
 
@@ -75,16 +77,17 @@ def require_packages() -> None:
 
 
 def write_program(
-    voter: Ensemble, folder: ExportFolder, origin: dict[str, Any], check: Check
+    voter: Ensemble, folder: ExportFolder, pipeline: str, fingerprint: str, check: Check
 ) -> dict[str, float]:
-    """Write a voter's program, for PyTorch and as ONNX, and the facts about it.
+    """Write a voter's program, for PyTorch and as ONNX, and its record.
 
     Each file is loaded back and run on some rows before it takes its place; it must give what the
     networks give in float32. Run as they have predicted, these must give what is stored; how far float32
     is from that is only told.
 
     Args:
-        origin: of the voter; what is found out here is added to it.
+        pipeline: the voter's.
+        fingerprint: of what the program is made from.
         check: those rows.
 
     Returns:
@@ -98,21 +101,24 @@ def write_program(
     _refuse_large(program, voter)
     refuse_others(voter, check)
     expected = as_predict_fn(program)(check.images, check.addends)
-    facts = _facts(voter, signature, origin)
+    record = _record(voter, signature, pipeline, fingerprint)
     exported = _traced(program, signature, voter)
     found = dict[str, float]()
     with atomic_write(folder.torch) as torch_file, atomic_write(folder.onnx) as onnx_file:
-        _write_torch(exported, facts, torch_file)
-        _write_onnx(exported, facts, onnx_file)
+        _write_torch(exported, record, torch_file)
+        _write_onnx(exported, record, onnx_file)
         for place, written in ((folder.torch, torch_file), (folder.onnx, onnx_file)):
             given = load_exported(written)[1](check.images, check.addends)
             if not _largest(given, expected) <= _MOST_OFF:
                 off = f"{_largest(given, expected):.2g}"
                 raise UserError(f"{place}: would differ from the networks by {off}; predict from the folder")
             found[place.name] = _largest(given, check.stored)
-    facts["largest_difference_from_test"] = {"rows": len(check.images)} | found
-    facts["content"] = [sha256_of(program) for program in folder.programs]
-    write_json(folder.facts, facts | {"how_to_call": how_to_call(signature)})
+    checked = {
+        "largest_difference": {"rows": len(check.images)} | found,
+        "checksums": [sha256_of(program) for program in folder.programs],
+        "how_to_call": how_to_call(signature),
+    }
+    record.model_copy(update=checked).write(folder.record)
     return found
 
 
@@ -138,17 +144,17 @@ def refuse_others(voter: Ensemble, check: Check) -> None:
 def _refuse_other(fold: FoldFolder, expected: NDArray[np.float32], check: Check) -> None:
     predictor = load_predictor(fold)
     off = _largest(predictor.probabilities(check.images, check.addends), expected)
-    if not off <= _tolerance(predictor.compute_config, read_json(fold.recipe)["execution"]):
+    if not off <= _tolerance(predictor.compute_config, read_training(fold).execution):
         what = f"its network, run as it has predicted, differs from test.npy by {off:.2g}"
         remedy = f"delete {fold.path.parent}/fold*/scores.json, run train and ensemble again"
         raise UserError(f"{fold.path}: {what}; {remedy}")
 
 
-def _tolerance(here: ComputeConfig, recorded: dict[str, Any]) -> float:
+def _tolerance(here: ComputeConfig, recorded: ExecutionRecord) -> float:
     """By how much the same network may differ between a few rows here and all rows there."""
     # CUDA sums in another order where a batch has another size, and rounds even float32 between layers,
     # to TF32; two devices round to bfloat16 each after its own fashion.
-    devices = {here.device, recorded["device"]}
+    devices = {here.device, recorded.device}
     same = devices == {"cpu"} or ("cuda" not in devices and here.precision == "fp32")
     return _MOST_OFF if same else _MOST_OFF_ROUNDED
 
@@ -180,32 +186,42 @@ def how_to_call(signature: Signature) -> dict[str, list[str]]:
     }
 
 
-def _facts(voter: Ensemble, signature: Signature, origin: dict[str, Any]) -> dict[str, Any]:
+def _record(voter: Ensemble, signature: Signature, pipeline: str, fingerprint: str) -> ProgramRecord:
     """All that a program carries along."""
-    members = [
-        {
-            "name": member.name,
-            "weight": member.weight,
-            "folds": [_fold_facts(fold) for fold in member.folds],
-        }
-        for member in voter.voting
-    ]
-    vote = {"rule": voter.rule or "none", "space": voter.space, "members": members}
-    versions = {"softvote": __version__, "torch": str(torch.__version__)}
-    return origin | signature.facts() | {"precision": "float32", **vote, "versions": versions}
+    image = signature.image
+    return ProgramRecord(
+        fingerprint=fingerprint,
+        pipeline=pipeline,
+        voter=voter.name,
+        classes=signature.classes,
+        image=ImageRecord(channels=image.channels, height=image.height, width=image.width),
+        addend=signature.addend,
+        precision="float32",
+        rule=voter.rule or "none",
+        space=voter.space,
+        members=[
+            ProgramMemberRecord(
+                name=member.name,
+                weight=member.weight,
+                networks=[_network_record(fold) for fold in member.folds],
+            )
+            for member in voter.voting
+        ],
+        versions={"softvote": __version__, "torch": str(torch.__version__)},
+    )
 
 
-def _fold_facts(fold: FoldFolder) -> dict[str, Any]:
-    recipe = read_json(fold.recipe)
-    member, ran = recipe["member"], recipe["execution"]
-    return {
-        "fold": fold.path.name,
-        "model": member["model"],
-        "head": member["head"],
-        "shift": member["tta"]["shift"],
-        "trained_in": f"{ran['precision']} on {ran['device']}",
-        "weights_sha256": recipe["weights_sha256"],
-    }
+def _network_record(fold: FoldFolder) -> NetworkRecord:
+    training = read_training(fold)
+    member, ran = training.member, training.execution
+    return NetworkRecord(
+        fold=fold.path.name,
+        model=member["model"],
+        head=member["head"],
+        shift=member["tta"]["shift"],
+        trained_in=f"{ran.precision} on {ran.device}",
+        weights_sha256=training.weights_sha256,
+    )
 
 
 def _largest(one: NDArray[np.float32], other: NDArray[np.float32]) -> float:
@@ -257,16 +273,16 @@ def _strictly_traced(program: EnsembleModule, inputs: Any, shapes: Any, voter: E
         raise UserError(f"{voter.name}: cannot be exported ({reason}); export another with --of") from None
 
 
-def _write_torch(exported: ExportedProgram, facts: dict[str, Any], path: Path) -> None:
+def _write_torch(exported: ExportedProgram, record: ProgramRecord, path: Path) -> None:
     # Through memory, because the file would hold its own, temporary, name.
     buffer = io.BytesIO()
     with quiet():
-        torch.export.save(exported, buffer, extra_files={FACTS_IN_PT2: json.dumps(facts)})
+        torch.export.save(exported, buffer, extra_files={METADATA_IN_PT2: json.dumps(record.to_json())})
     path.write_bytes(buffer.getbuffer())
 
 
-def _write_onnx(exported: ExportedProgram, facts: dict[str, Any], path: Path) -> None:
-    names = ["images", "addends"] if facts["addend"] else ["images"]
+def _write_onnx(exported: ExportedProgram, record: ProgramRecord, path: Path) -> None:
+    names = ["images", "addends"] if record.addend else ["images"]
     with quiet():
         if any(node.target is _ERFC for node in _nodes(exported)):
             exported = exported.run_decompositions({_ERFC: _erfc})
@@ -274,7 +290,7 @@ def _write_onnx(exported: ExportedProgram, facts: dict[str, Any], path: Path) ->
             exported, input_names=names, output_names=["probabilities"], dynamo=True, verbose=False
         )
     assert program is not None, "asked for a program, not for a file"
-    program.model.metadata_props[FACTS_IN_ONNX] = json.dumps(facts)
+    program.model.metadata_props[METADATA_IN_ONNX] = json.dumps(record.to_json())
     program.save(path, external_data=False)
 
 

@@ -50,7 +50,7 @@ class Head(Protocol):
         """The head as it was before anything was measured."""
         ...
 
-    def facts(self) -> dict[str, float]:
+    def calibration(self) -> dict[str, float]:
         """What `calibrate` measured: `create_head` takes it back."""
         ...
 
@@ -114,7 +114,7 @@ class NeedsNoCalibration:
         """Nothing was measured."""
         return self
 
-    def facts(self) -> dict[str, float]:
+    def calibration(self) -> dict[str, float]:
         """None."""
         return {}
 
@@ -127,13 +127,13 @@ class HeadSpec:
         num_values: K, how many values an image can show.
         hidden_digits: S, where the value is the sum of digits that hide in the image.
         label_smoothing: share of the probability spread over all classes.
-        facts: what such a head once measured.
+        calibration: what such a head once measured.
     """
 
     num_values: int
     hidden_digits: int | None = None
     label_smoothing: float = 0.0
-    facts: dict[str, float] | None = None
+    calibration: dict[str, float] | None = None
 
     def digits(self) -> int:
         """S.

@@ -19,20 +19,21 @@ class RegressionHead:
 
     Args:
         num_values: K; the values are 0..K-1.
-        facts: `width`, the standard deviation of the normal distribution, in values; 1 until it is fitted.
+        calibration: `width`, the standard deviation of the normal distribution, in values; 1 until it is
+            fitted.
     """
 
     num_outputs = 1
     needs_calibration = True
 
-    def __init__(self, num_values: int, facts: dict[str, float] | None = None) -> None:
+    def __init__(self, num_values: int, calibration: dict[str, float] | None = None) -> None:
         self.num_values = num_values
-        self._facts = dict(facts or {})
+        self._calibration = dict(calibration or {})
 
     @classmethod
     def from_spec(cls, spec: HeadSpec) -> Self:
         """Build the head of a specification."""
-        return cls(spec.num_values, spec.facts)
+        return cls(spec.num_values, spec.calibration)
 
     def numbers(self, outputs: Tensor) -> Tensor:
         """float (B, 1) -> float32 (B,), the values that are meant."""
@@ -46,7 +47,9 @@ class RegressionHead:
 
     def probabilities(self, outputs: Tensor) -> Tensor:
         """float (B, 1) -> float32 (B, K); the ends take what lies beyond them."""
-        return _discretised_normal(self.numbers(outputs), self._facts.get("width", 1.0), self.num_values)
+        return _discretised_normal(
+            self.numbers(outputs), self._calibration.get("width", 1.0), self.num_values
+        )
 
     def calibrate(self, outputs: Tensor, values: Tensor) -> Self:
         """Measure the errors, and take the width that makes the true values most probable."""
@@ -61,7 +64,7 @@ class RegressionHead:
 
         width = minimize_scalar(loss, bounds=(math.log(0.02), math.log(self.num_values)), method="bounded")
         rounded = numbers.round().clamp(0, self.num_values - 1)
-        facts = {
+        calibration = {
             "width": math.exp(width.x),
             "rows": len(values),
             "mse": float(error.square().mean()),
@@ -70,15 +73,15 @@ class RegressionHead:
             "mae_standard_error": _standard_error(error),
             "rounded_accuracy": float((rounded == values).double().mean()),
         }
-        return type(self)(self.num_values, facts)
+        return type(self)(self.num_values, calibration)
 
     def uncalibrated(self) -> Self:
         """The head with a width of 1."""
         return type(self)(self.num_values)
 
-    def facts(self) -> dict[str, float]:
+    def calibration(self) -> dict[str, float]:
         """width; of how many rows, and of their raw numbers: mse, mae, rounded_accuracy (a share)."""
-        return dict(self._facts)
+        return dict(self._calibration)
 
 
 def _standard_error(each: Tensor) -> float:

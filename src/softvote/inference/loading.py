@@ -13,9 +13,11 @@ from softvote.data.normalisation import Normalisation
 from softvote.errors import UserError
 from softvote.inference.network import create_network
 from softvote.inference.predictor import Predictor
-from softvote.storage.files import atomic_write, read_json, remove_if_exists, write_json
+from softvote.inference.record import ExecutionRecord, TrainingRecord, weights_left_on
+from softvote.storage.files import atomic_write, remove_if_exists
 from softvote.storage.fingerprints import sha256_of
 from softvote.storage.paths import FoldFolder
+from softvote.storage.snapshot import is_intact
 from softvote.task import Task
 
 
@@ -25,20 +27,18 @@ def load_predictor(folder: FoldFolder) -> Predictor:
     Raises:
         UserError: the folder holds no finished training, or weights that do not fit the recipe.
     """
-    recipe = read_json(folder.recipe)
-    if not recipe:
-        raise UserError(f"{folder.path}: holds no finished training; run the train stage")
-    member, image = Member.model_validate(recipe["member"]), tuple(recipe["image"])
-    task = Task(len(recipe["classes"]), recipe.get("hidden_digits"), recipe.get("addend", False))
-    network = create_network(member, task, image, with_weights=False, facts=recipe.get("head"))
-    weights = load_weights(folder)
+    record = read_training(folder)
+    member = Member.model_validate(record.member)
+    task = Task(len(record.classes), record.hidden_digits, record.addend)
+    network = create_network(member, task, record.image, with_weights=False, calibration=record.head)
+    weights = _load_recorded(folder, record)
     try:
         models.load_strict(network.model, weights)
     except UserError as error:
         raise _unusable(folder, error) from None
-    ran = recipe["execution"]
-    compute_config = ComputeConfig(find_device(), ran["precision"], ran["memory_format"])
-    normalisation = Normalisation(tuple(recipe["mean"]), tuple(recipe["std"]), member.normalise)
+    ran = record.execution
+    compute_config = ComputeConfig(find_device(), ran.precision, ran.memory_format)
+    normalisation = Normalisation(tuple(record.mean), tuple(record.std), member.normalise)
     compute_config.to_device(network.model)
     return Predictor(network, normalisation, compute_config, member.tta.shift, member.view)
 
@@ -55,24 +55,24 @@ def save_predictor(
     Raises:
         UserError: the folder holds a training of a pipeline, or cannot be written.
     """
-    if "identity" in read_json(folder.recipe):
+    standing = TrainingRecord.read(folder.recipe)
+    if standing is not None and standing.inputs:
         raise UserError(f"{folder.path}: holds a training of a pipeline; name another folder")
     network, normalisation = predictor.network, predictor.normalisation
     remove_if_exists(folder.recipe)
     save_weights(folder, network.model)
-    recipe = {
-        "member": member.model_dump(mode="json"),
-        "classes": classes,
-        "hidden_digits": network.task.hidden_digits,
-        "addend": network.task.addend,
-        "image": image,
-        "mean": normalisation.mean,
-        "std": normalisation.std,
-        "head": network.head.facts(),
-        "execution": predictor.compute_config.facts(),
-        "weights_sha256": sha256_of(folder.weights),
-    }
-    write_json(folder.recipe, recipe)
+    TrainingRecord(
+        member=member.model_dump(mode="json"),
+        classes=classes,
+        hidden_digits=network.task.hidden_digits,
+        addend=network.task.addend,
+        image=image,
+        mean=list(normalisation.mean),
+        std=list(normalisation.std),
+        head=network.head.calibration(),
+        execution=ExecutionRecord(**predictor.compute_config.to_json()),
+        weights_sha256=sha256_of(folder.weights),
+    ).write(folder.recipe)
 
 
 def save_weights(folder: FoldFolder, model: nn.Module) -> None:
@@ -83,19 +83,35 @@ def save_weights(folder: FoldFolder, model: nn.Module) -> None:
         temporary.write_bytes(save(weights))
 
 
+def read_training(folder: FoldFolder) -> TrainingRecord:
+    """The record of a trained fold.
+
+    Raises:
+        UserError: the folder holds no finished training.
+    """
+    record = TrainingRecord.read(folder.recipe)
+    if record is None:
+        raise UserError(f"{folder.path}: holds no finished training; run the train stage")
+    return record
+
+
 def load_weights(folder: FoldFolder) -> dict[str, Tensor]:
     """The state of a trained fold's network.
 
     Raises:
         UserError: the folder holds no finished training, or weights other than were written.
     """
-    if place := folder.weights_left_on():
+    return _load_recorded(folder, read_training(folder))
+
+
+def _load_recorded(folder: FoldFolder, record: TrainingRecord) -> dict[str, Tensor]:
+    if place := weights_left_on(folder, record):
         raise UserError(
             f"{folder.weights}: stayed on {place}, only its probabilities are here; "
             f"delete {folder.path} and run the train stage to have it here"
         )
     try:
-        if sha256_of(folder.weights) != read_json(folder.recipe).get("weights_sha256"):
+        if not is_intact(folder.weights, record.weights_sha256):
             raise ValueError("not the file that was written")
         return load_file(folder.weights)
     except Exception as error:  # whatever the file holds, the remedy is the same

@@ -60,7 +60,7 @@ def create_network(
     task: Task,
     image: tuple[int, int, int],
     with_weights: bool = True,
-    facts: dict[str, float] | None = None,
+    calibration: dict[str, float] | None = None,
 ) -> Network:
     """A member's network, untrained.
 
@@ -68,7 +68,7 @@ def create_network(
         task: what is to be named.
         image: channels, height and width.
         with_weights: False leaves out the published weights a member may start from.
-        facts: what its head once measured.
+        calibration: what its head once measured.
 
     Raises:
         UserError: it cannot be built, cannot take such images, or does not fit the task.
@@ -76,7 +76,9 @@ def create_network(
     takes_addend = models.takes_addend(member.model)
     _refuse_misfits(member, task, takes_addend)
     num_values = task.num_classes if takes_addend else task.num_values
-    head = create_head(member.head, HeadSpec(num_values, task.hidden_digits, member.label_smoothing, facts))
+    head = create_head(
+        member.head, HeadSpec(num_values, task.hidden_digits, member.label_smoothing, calibration)
+    )
     channels, height, width = image
     args = member.model_args if with_weights else models.without_published_weights(member.model_args)
     model = models.create_model(member.model, head.num_outputs, channels, (height, width), args)

@@ -19,6 +19,7 @@ from softvote.data.dataset import Dataset, load_dataset
 from softvote.data.readers.npy import load_array
 from softvote.errors import ErrorCollector, UserError
 from softvote.scheduling.job import Job
+from softvote.scheduling.status import JobStatus, read_status
 from softvote.scheduling.worker import run_job
 from softvote.storage.cache import disk_cache
 from softvote.storage.files import remove_if_exists
@@ -111,10 +112,11 @@ def run_locked(job: Job, work: JobBatch, begin: Callable[[], Dataset]) -> Unfini
             if not mine:
                 return Unfinished(job, "busy", "another run is busy with it")
             with _recorded(job):
-                if not job.is_ready():
+                status = read_status(job)  # now that nobody else can change it
+                if not status.is_ready:
                     return waiting(job)
-                if job.state() != "done":
-                    _run(job, begin(), work)
+                if not status.is_done:
+                    _run(status, begin(), work)
     except UserError as error:
         return Unfinished(job, "failed", str(error))
     except OSError as error:  # what no room below had words for, such as a full disk
@@ -171,12 +173,12 @@ def blocked(job: Job) -> Unfinished:
     return Unfinished(job, "failed", f"{job.label}: starts from {source}, which failed")
 
 
-def _run(job: Job, dataset: Dataset, work: JobBatch) -> None:
+def _run(status: JobStatus, dataset: Dataset, work: JobBatch) -> None:
     import torch
 
+    job, cache = status.job, disk_cache(work.workspace.autotune)
     try:
-        findings = disk_cache(work.workspace.autotune)
-        run_job(job, dataset, work.folds, work.checkpoint_seconds, cache=findings)
+        run_job(job, dataset, work.folds, work.checkpoint_seconds, cache=cache, due=status.due)
     except torch.OutOfMemoryError:
         raise UserError(
             f"{job.label}: the device's memory is too small; lower members.{job.member_name}.batch_size"

@@ -17,8 +17,10 @@ from softvote.inference.network import Network
 from softvote.scheduling.engine import JobBatch
 from softvote.scheduling.job import Job
 from softvote.scheduling.resources import assign_devices
+from softvote.scheduling.status import read_status
 from softvote.scheduling.throughput import Throughput, measure, spawn_seconds
 from softvote.storage.cache import JsonObject, disk_cache
+from softvote.storage.snapshot import Snapshot
 
 FORECAST_VERSION = 2
 """Raised whenever paces are measured otherwise or are others, so that none of an older version is taken."""
@@ -53,7 +55,9 @@ class Forecast:
         return max(seconds for job, seconds in self.jobs if job.member_name == member)
 
 
-def forecast(work: JobBatch, networks: Mapping[str, Network], workers: int | None) -> Forecast:
+def forecast(
+    work: JobBatch, networks: Mapping[str, Network], workers: int | None, files: Snapshot | None = None
+) -> Forecast:
     """How long the jobs of a run will take, if the machine stays as busy with other work as it is.
 
     What was measured is kept, and measured again when something that it depends on is another.
@@ -62,6 +66,7 @@ def forecast(work: JobBatch, networks: Mapping[str, Network], workers: int | Non
         work: with a job at least. One that was begun counts as one that was not.
         networks: of the members, untrained.
         workers: as for `run_local`.
+        files: what this phase has read so far; None for the files as they are now.
     """
     start = _launch(work)  # before anything is measured, which would begin with the same
     gpus, threads = assign_devices(work, workers)
@@ -75,12 +80,12 @@ def forecast(work: JobBatch, networks: Mapping[str, Network], workers: int | Non
             paces[name] = _pace(job, work, networks[name], gpus, threads)
         except UserError as error:
             failed[name] = str(error)
-    test = len(work.dataset().test_pixels)
-    jobs = [
-        (job, _seconds(job, paces[job.member_name], networks[job.member_name], _validating(job, work), test))
-        for job in work.jobs
-        if job.member_name in paces
-    ]
+    test, files = len(work.dataset().test_pixels), files or Snapshot()
+    jobs = list[tuple[Job, float]]()
+    for job in [job for job in work.jobs if job.member_name in paces]:
+        pace, network = paces[job.member_name], networks[job.member_name]
+        trains = read_status(job, files).due == "train"
+        jobs.append((job, _seconds(job, trains, pace, network, _validating(job, work), test)))
     sources = [
         next((place for place, (other, _) in enumerate(jobs) if other is job.source), None) for job, _ in jobs
     ]
@@ -89,8 +94,10 @@ def forecast(work: JobBatch, networks: Mapping[str, Network], workers: int | Non
 
 
 def _launch(work: JobBatch) -> float:
-    facts = machine_environment(find_device()) | {"version": FORECAST_VERSION}
-    return float(disk_cache(work.workspace.throughputs)(facts, lambda: {"launch": spawn_seconds()})["launch"])
+    environment = machine_environment(find_device()) | {"version": FORECAST_VERSION}
+    return float(
+        disk_cache(work.workspace.throughputs)(environment, lambda: {"launch": spawn_seconds()})["launch"]
+    )
 
 
 def _pace(job: Job, work: JobBatch, network: Network, gpus: list[int], threads: int) -> Throughput:
@@ -116,9 +123,8 @@ def _validating(job: Job, work: JobBatch) -> int:
     return int(np.count_nonzero(work.folds == job.fold))
 
 
-def _seconds(job: Job, pace: Throughput, network: Network, validating: int, test: int) -> float:
+def _seconds(job: Job, trains: bool, pace: Throughput, network: Network, validating: int, test: int) -> float:
     """Of one job: the start, training if that is due, then prediction of both kinds of rows."""
-    trains = job.state() == "train"
     # What a head measures, it measures on each half of the rows that validate for the other; and once, when
     # it was trained, on all of them.
     passes = (3 if trains else 2) if network.head.needs_calibration else 1

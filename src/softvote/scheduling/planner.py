@@ -11,11 +11,12 @@ from softvote.config.recipe import Member
 from softvote.data.dataset import Dataset
 from softvote.data.extra_rows import fingerprint_of, load_extra
 from softvote.data.folds import FoldTable
+from softvote.ensembling.records import ScoreRecord
 from softvote.ensembling.rules import RULES_VERSION
 from softvote.scheduling.job import REFIT, Job
-from softvote.storage.files import read_json
-from softvote.storage.fingerprints import fingerprint, sha256_of
+from softvote.storage.fingerprints import fingerprint
 from softvote.storage.paths import PipelineFolder, Workspace
+from softvote.storage.snapshot import Snapshot
 from softvote.training.glyphs import GLYPHS_VERSION
 
 TRAINING_VERSION = 1
@@ -66,14 +67,14 @@ class _Planner:
             "pipeline_seed": pipeline.seed,
         }
         self.jobs = dict[tuple[str, int, int], Job]()
-        self.extra_digests = dict[str, str]()
+        self.extra_digests, self.files = dict[str, str](), Snapshot()
 
     def job(self, name: str, fold: int, repeat: int = 0) -> Job:
         """A job of a member on a fold, or on all rows."""
         if (name, fold, repeat) not in self.jobs:
             member = self.pipeline.members[name].model_copy(update={"repeats": 1, "refit": False})
             source = self._source(member.source, fold, repeat) if member.source else None
-            identity = self._identity(name, member, fold, repeat, source)
+            inputs = self._inputs(name, member, fold, repeat, source)
             voter, digest = self.folder.predictions(name), self.dataset.test_fingerprint
             folder = voter.refit if fold == REFIT else voter.fold(fold, repeat)
             extra = None
@@ -82,7 +83,7 @@ class _Planner:
                     load_extra, member.extra_train, self.workspace, self.pipeline.competition
                 )
             self.jobs[name, fold, repeat] = Job(
-                name, member, fold, folder, identity, digest, self.task, source, extra, repeat
+                name, member, fold, folder, inputs, digest, self.task, source, extra, repeat
             )
         return self.jobs[name, fold, repeat]
 
@@ -90,38 +91,45 @@ class _Planner:
         """The same repeat of another member, or its first where it has not so many."""
         return self.job(name, fold, repeat if repeat < self.pipeline.members[name].repeats else 0)
 
-    def _identity(
+    def _inputs(
         self, name: str, member: Member, fold: int, repeat: int, source: Job | None
     ) -> dict[str, Any]:
         recipe = member.model_dump(mode="json", exclude={"tta"}, exclude_defaults=True)
-        identity = {"member": recipe, "name": name, "fold": fold} | self.shared
+        inputs = {"member": recipe, "name": name, "fold": fold} | self.shared
         if repeat:
-            identity["repeat"] = repeat
-        if (weights := member.weights_file) and weights.is_file():
-            identity["weights"] = sha256_of(weights)
+            inputs["repeat"] = repeat
+        if member.weights_file and (checksum := self.files.sha256(member.weights_file)):
+            inputs["weights"] = checksum
         if source and member.init_from:
-            identity["init_from"] = source.training_fingerprint
+            inputs["init_from"] = source.training_fingerprint
         elif source:
-            identity["glyphs_from"] = fingerprint([GLYPHS_VERSION, source.training_fingerprint])
+            inputs["glyphs_from"] = fingerprint([GLYPHS_VERSION, source.training_fingerprint])
         if member.extra_train:
             files = member.extra_train.model_dump_json()
             if files not in self.extra_digests:
                 self.extra_digests[files] = fingerprint_of(member.extra_train, self.workspace)
-            identity["extra_train"] = self.extra_digests[files]
-        return identity
+            inputs["extra_train"] = self.extra_digests[files]
+        return inputs
 
 
-def ensemble_fingerprint(pipeline: Pipeline, jobs: Sequence[Job], name: str) -> str:
+def ensemble_fingerprint(pipeline: Pipeline, jobs: Sequence[Job], name: str, files: Snapshot) -> str:
     """What a member's or the ensemble's predictions depend on, all of it, in one key.
 
     The content of the folds' predictions is part of it, so a fold that was trained again counts as new
     even where its recipe is the same.
+
+    Args:
+        files: what this phase has read so far.
     """
     if name in pipeline.members:
         parts = [job for job in jobs if job.member_name == name]
+        scores = [files.read(ScoreRecord, job.folder.scores) for job in parts]
         return fingerprint(
-            [[job.prediction_fingerprint, read_json(job.folder.scores).get("content")] for job in parts]
+            [
+                [job.prediction_fingerprint, record and record.checksums]
+                for job, record in zip(parts, scores, strict=True)
+            ]
         )
-    voters = [[voter, ensemble_fingerprint(pipeline, jobs, voter)] for voter in pipeline.voters]
+    voters = [[voter, ensemble_fingerprint(pipeline, jobs, voter, files)] for voter in pipeline.voters]
     shares = pipeline.vote_shares()
     return fingerprint([RULES_VERSION, pipeline.ensemble.rule, voters, *([shares] if shares else [])])

@@ -19,6 +19,8 @@ from softvote.progress import set_bar_position
 from softvote.scheduling.engine import JobBatch, TimeLeft, Unfinished, blocked, late, run_locked, waiting
 from softvote.scheduling.job import Job
 from softvote.scheduling.resources import assign_devices, set_worker_device
+from softvote.scheduling.status import is_ready
+from softvote.storage.snapshot import Snapshot
 
 # Processes are forked from a server that has imported these and done nothing else: starting one costs
 # milliseconds instead of the seconds that torch takes, and no thread of this process is forked along.
@@ -94,8 +96,9 @@ class _Pool:
 
     def _start_what_can_run(self) -> None:
         self._leave_what_is_blocked()
+        files = Snapshot()
         for job in list(self.waiting):
-            if self.places and job.is_ready():
+            if self.places and is_ready(job, files):
                 self.waiting.remove(job)
                 if self.time.is_enough(job):
                     self._start(job, self.places.pop(0))

@@ -29,7 +29,8 @@ from softvote.data.dataset import Dataset
 from softvote.data.extra_rows import ExtraRows
 from softvote.errors import ErrorCollector, UserError
 from softvote.scheduling.engine import JobBatch, Unfinished, blocked, waiting
-from softvote.scheduling.job import Job, State
+from softvote.scheduling.job import Job
+from softvote.scheduling.status import Due, is_ready, read_status
 from softvote.scheduling.worker import run_job
 from softvote.storage.cache import Cache, Compute, JsonObject, disk_cache, get_cached
 from softvote.storage.files import atomic_write, remove_if_exists, remove_temp_files
@@ -88,7 +89,7 @@ def run_on_cluster(work: JobBatch, spec: RayEngine) -> list[Unfinished]:
 def _refuse_weights_files(jobs: Sequence[Job]) -> None:
     problems = ErrorCollector()
     for job in jobs:
-        if job.member.weights_file and job.state() == "train":
+        if job.member.weights_file and read_status(job).due == "train":
             remedy = f"train it here first: --member {job.member_name} --set engine=local"
             what = f"starts from {job.member.weights_file}, which engine ray takes to no node; {remedy}"
             problems.add(f"members.{job.member_name}.model_args", what)
@@ -160,7 +161,7 @@ class _Driver:
                 self.left.append(blocked(job))
             else:
                 try:
-                    if not job.is_ready():
+                    if not is_ready(job):
                         continue
                     self._take_up(job)
                 except (UserError, OSError) as error:
@@ -171,13 +172,13 @@ class _Driver:
         """Send it, unless another run is busy with it, or did it meanwhile."""
         if not self.claims.enter_context(try_lock(job.folder.lock)):
             self.left.append(Unfinished(job, "busy", "another run is busy with it"))
-        elif (state := job.state()) != "done":
-            self._send(job, state)
+        elif (due := read_status(job).due) != "done":
+            self._send(job, due)
 
-    def _send(self, job: Job, state: State) -> None:
+    def _send(self, job: Job, due: Due) -> None:
         remove_temp_files(job.folder.path)
-        extra = self._extra_of(job) if state == "train" else None
-        own = _read(job.folder, _LEFT_BY_TRAINING) if state == "predict" else {}
+        extra = self._extra_of(job) if due == "train" else None
+        own = _read(job.folder, _LEFT_BY_TRAINING) if due == "predict" else {}
         source = _read(job.source.folder, _LEFT_BY_TRAINING) if job.source else {}
         sent = self.do.remote(
             replace(job, extra=None), self.data, extra, own, source, self.work.checkpoint_seconds,
@@ -257,9 +258,9 @@ class _Keeper:
         with atomic_write(path) as temporary:
             temporary.write_bytes(content)
 
-    def find(self, folder: Path, facts: JsonObject, found: JsonObject | None) -> JsonObject | None:
-        """What is kept for these facts, else what a node found; None where there is neither."""
-        return get_cached(folder, facts) if found is None else disk_cache(folder)(facts, lambda: found)
+    def find(self, folder: Path, inputs: JsonObject, found: JsonObject | None) -> JsonObject | None:
+        """What is kept for these inputs, else what a node found; None where there is neither."""
+        return get_cached(folder, inputs) if found is None else disk_cache(folder)(inputs, lambda: found)
 
 
 def _do(
@@ -329,10 +330,10 @@ def _found_by(keeper: Any, folder: Path) -> Cache:
     """What is known of machines like this node; of two that look at once, the first decides for both."""
     import ray
 
-    def find_once(facts: JsonObject, find: Compute) -> JsonObject:
+    def find_once(inputs: JsonObject, find: Compute) -> JsonObject:
         try:
-            known: JsonObject | None = ray.get(keeper.find.remote(folder, facts, None))
-            return known or cast(JsonObject, ray.get(keeper.find.remote(folder, facts, find())))
+            known: JsonObject | None = ray.get(keeper.find.remote(folder, inputs, None))
+            return known or cast(JsonObject, ray.get(keeper.find.remote(folder, inputs, find())))
         except ray.exceptions.RayTaskError as error:
             raise UserError(str(error.cause)) from None
 

@@ -17,16 +17,12 @@ from numpy.typing import NDArray
 from softvote import __version__
 from softvote.data.dataset import Dataset
 from softvote.ensembling.predictions import Predictions, write_predictions
+from softvote.inference.record import ExecutionRecord, TrainingRecord
 from softvote.scheduling.job import Job
+from softvote.scheduling.status import Due, read_status, source_weights
 from softvote.seeds import training_seed
 from softvote.storage.cache import Cache, memory_cache
-from softvote.storage.files import (
-    read_json,
-    remove_if_exists,
-    remove_temp_files,
-    write_json,
-    write_text,
-)
+from softvote.storage.files import remove_if_exists, remove_temp_files, write_text
 from softvote.storage.fingerprints import fingerprint, sha256_of
 from softvote.storage.git import git_state
 from softvote.training.glyphs import glyphs_of
@@ -52,6 +48,7 @@ def run_job(
     seconds: float = CHECKPOINT_SECONDS,
     keep: Callable[[bytes], None] | None = None,
     cache: Cache = memory_cache,
+    due: Due | None = None,
 ) -> None:
     """Train the job if that is due, then predict; each leaves its files whole before the next begins.
 
@@ -59,9 +56,10 @@ def run_job(
         seconds: between two checkpoints of a training.
         keep: given the content of each.
         cache: keeps what was found fastest on this machine; left out, this process does.
+        due: what is, where that is known; None to read it from the job's files.
     """
     remove_temp_files(job.folder.path)
-    if job.state() == "train":
+    if (due or read_status(job).due) == "train":
         _train(job, dataset, folds, seconds, keep, cache)
     _predict(job, dataset, folds)
 
@@ -83,7 +81,7 @@ def _train(
     if job.source and job.member.glyphs_from:
         data = replace(data, glyphs=glyphs_of(job.source.folder, dataset, folds == job.fold))
     seed = training_seed(job.inputs["pipeline_seed"], job.member_name, job.fold, job.repeat)
-    source = job.source_weights()  # before they are read: if others come meanwhile, this one is due again
+    source = source_weights(job)  # before they are read: if others come meanwhile, this one is due again
     start = load_weights(job.source.folder) if job.source and job.member.init_from else None
     checkpoints = _checkpoints(job, source, seconds, keep)
     started = time.perf_counter()
@@ -100,7 +98,7 @@ def _train(
         remove_if_exists(stale)
     save_weights(job.folder, trained.network.model)
     write_text(job.folder.log, _log_csv(trained.log))
-    write_json(job.folder.recipe, _recipe(job, trained, predictor.network.head.facts(), seed, spent, source))
+    _record(job, trained, predictor.network.head.calibration(), seed, spent, source).write(job.folder.recipe)
     checkpoints.remove()
 
 
@@ -152,36 +150,36 @@ def _rows_of_fold(
     return dataset.train_pixels[rows], addends, dataset.train_labels[rows]
 
 
-def _recipe(
+def _record(
     job: Job, trained: Trained, head: dict[str, float], seed: int, seconds: float, source_weights: str | None
-) -> dict[str, Any]:
+) -> TrainingRecord:
     """All that prediction needs, and all that the next reader wants to know."""
     import torch
 
     from softvote.compute.device import accelerator_name
 
-    return {
-        "key": job.training_fingerprint,
-        "member": job.member.model_dump(mode="json"),
-        "classes": job.inputs["classes"],
-        "hidden_digits": job.task.hidden_digits,
-        "addend": job.task.addend,
-        "image": job.inputs["image"],
-        "mean": trained.normalisation.mean,
-        "std": trained.normalisation.std,
-        "head": head,
-        "execution": trained.compute_config.facts(),
-        "device": accelerator_name(trained.compute_config.device),
-        "seed": seed,
-        "images_an_epoch": trained.images_an_epoch,
-        "seconds": round(seconds, 2),
-        "threads": torch.get_num_threads(),
-        "peak_memory_mib": _peak_memory_mib(),
-        "versions": {"softvote": __version__, "torch": str(torch.__version__), "commit": _commit()},
-        "weights_sha256": sha256_of(job.folder.weights),
-        "source_weights_sha256": source_weights,
-        "identity": job.inputs,
-    }
+    return TrainingRecord(
+        fingerprint=job.training_fingerprint,
+        member=job.member.model_dump(mode="json"),
+        classes=job.inputs["classes"],
+        hidden_digits=job.task.hidden_digits,
+        addend=job.task.addend,
+        image=job.inputs["image"],
+        mean=list(trained.normalisation.mean),
+        std=list(trained.normalisation.std),
+        head=head,
+        execution=ExecutionRecord(**trained.compute_config.to_json()),
+        device=accelerator_name(trained.compute_config.device),
+        seed=seed,
+        images_per_epoch=trained.images_an_epoch,
+        seconds=round(seconds, 2),
+        threads=torch.get_num_threads(),
+        peak_memory_mib=_peak_memory_mib(),
+        versions={"softvote": __version__, "torch": str(torch.__version__), "commit": _commit()},
+        weights_sha256=sha256_of(job.folder.weights),
+        source_weights_sha256=source_weights,
+        inputs=job.inputs,
+    )
 
 
 @functools.cache
@@ -204,12 +202,12 @@ def _log_csv(log: list[dict[str, Any]]) -> str:
 
 
 def _predict(job: Job, dataset: Dataset, folds: NDArray[np.int64]) -> None:
-    from softvote.inference.loading import load_predictor
+    from softvote.inference.loading import load_predictor, read_training
 
-    recipe, member = read_json(job.folder.recipe), job.member.model_dump(mode="json")
-    if recipe["member"] != member:  # test-time shifts are no part of the training, but of what predicts
+    record, member = read_training(job.folder), job.member.model_dump(mode="json")
+    if record.member != member:  # test-time shifts are no part of the training, but of what predicts
         remove_if_exists(job.folder.scores)  # first, so that what is stored is never of another recipe
-        write_json(job.folder.recipe, recipe | {"member": member})
+        record.model_copy(update={"member": member}).write(job.folder.recipe)
     rows = np.flatnonzero(folds == job.fold)
     predictor = load_predictor(job.folder)
     predictions = Predictions(
@@ -217,6 +215,4 @@ def _predict(job: Job, dataset: Dataset, folds: NDArray[np.int64]) -> None:
         predictor.out_of_fold(*_rows_of_fold(job, dataset, folds)),
         predictor.probabilities(dataset.test_pixels, dataset.test_addends),
     )
-    write_predictions(
-        job.folder, predictions, dataset.train_labels, job.task, {"key": job.prediction_fingerprint}
-    )
+    write_predictions(job.folder, predictions, dataset.train_labels, job.task, job.prediction_fingerprint)

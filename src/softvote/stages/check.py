@@ -34,8 +34,7 @@ def run(run: Run) -> None:
     members, folds = run.pipeline.members, len(run.pipeline.folds.trained)
     networks = build_networks(run.pipeline, list(members), with_weights=False)
     plan, missing = _plan(run)
-    jobs = plan.jobs if plan else []
-    due = [job for job in jobs if job.state() != "done"]
+    due = [status.job for status in plan.statuses() if not status.is_done] if plan else []
     foretold = _forecast(plan, due, networks) if plan and due else None
     print(_headline(run))
     print(_recipes(members, networks), end="")
@@ -133,7 +132,7 @@ def _forecast(plan: Plan, due: list[Job], networks: dict[str, Network]) -> Forec
         return None
     competition, trainings = run.pipeline.competition, len(plan.jobs)
     work = JobBatch(run.workspace, competition, due, trainings, plan.folds, CHECKPOINT_SECONDS)
-    return forecast(work, networks, spec.workers)
+    return forecast(work, networks, spec.workers, plan.files)
 
 
 def _plan(run: Run) -> tuple[Plan | None, str]:

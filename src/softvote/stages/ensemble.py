@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from softvote.ensembling.comparison import choose_rule, compare, fixed_rule
-from softvote.ensembling.predictions import Predictions, read_predictions, score_from, write_predictions
+from softvote.ensembling.ensemble import read_vote
+from softvote.ensembling.predictions import Predictions, read_predictions, write_predictions
+from softvote.ensembling.records import ScoreRecord, VoteRecord
 from softvote.ensembling.rules import RULES
 from softvote.ensembling.vote import soft_vote
 from softvote.errors import ErrorCollector
@@ -11,7 +13,7 @@ from softvote.reporting.comparison import render_table
 from softvote.scheduling.job import describe_jobs
 from softvote.stages import Run
 from softvote.stages.plan import WITHOUT_SCORE, Plan, make_plan
-from softvote.storage.files import read_json, remove_if_exists, write_json, write_text
+from softvote.storage.files import remove_if_exists, write_text
 
 
 def run(run: Run) -> None:
@@ -28,23 +30,24 @@ def run(run: Run) -> None:
     else:
         _vote(plan)
     print(folder.comparison.read_text(encoding="utf-8"), end="")
-    chosen = read_json(folder.vote)
-    weights = ", ".join(f"{voter} {weight:.3f}" for voter, weight in chosen["weights"].items())
-    print(f"{name}: {chosen['rule']} ({weights})")
+    vote = read_vote(folder)
+    weights = ", ".join(f"{voter} {weight:.3f}" for voter, weight in vote.weights.items())
+    print(f"{name}: {vote.rule} ({weights})")
     for refitted in run.pipeline.refitted:
         print(f"{refitted}: {WITHOUT_SCORE}")
-    scores = read_json(folder.scores)
-    if "squared_error" in scores:
-        print(f"{name}: squared error of the expected sum {score_from(scores['squared_error'])}")
+    scores = ScoreRecord.read(folder.scores)
+    if scores and scores.squared_error:
+        print(f"{name}: squared error of the expected sum {scores.squared_error}")
 
 
 def _refuse_unfinished(plan: Plan) -> None:
     problems = ErrorCollector()
     for name in plan.run.pipeline.voters:
-        due = [job for job in plan.jobs_of(name) if job.state() != "done"]
+        due = [status for status in plan.statuses(plan.jobs_of(name)) if not status.is_done]
         if due:
-            reasons = "; ".join(dict.fromkeys(job.reason() for job in due))
-            problems.add(f"members.{name}", f"{describe_jobs(due)} is due ({reasons}); run the train stage")
+            reasons = "; ".join(dict.fromkeys(status.reason for status in due))
+            which = describe_jobs([status.job for status in due])
+            problems.add(f"members.{name}", f"{which} is due ({reasons}); run the train stage")
         elif not plan.is_current(name):
             problems.add(f"members.{name}", "its folds are not put together yet; run the train stage")
     problems.raise_any()
@@ -67,7 +70,7 @@ def _vote(plan: Plan) -> None:
     remove_if_exists(folder.scores)
     write_text(folder.comparison, render_table(compared.rows))
     chosen = {name: float(weight) for name, weight in zip(voters, weights, strict=True)}
-    write_json(folder.vote, {"rule": rule.name, "space": rule.space, "weights": chosen})
+    VoteRecord(rule=rule.name, space=rule.space, weights=chosen).write(folder.vote)
     predictions = Predictions(rows, voted, test)
-    key = {"key": plan.key(ensemble.name)}
-    write_predictions(folder, predictions, plan.dataset.train_labels, plan.task, key)
+    fingerprint = plan.key(ensemble.name)
+    write_predictions(folder, predictions, plan.dataset.train_labels, plan.task, fingerprint)

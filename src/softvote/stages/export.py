@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from softvote.ensembling.ensemble import Ensemble, from_members
+from softvote.export.record import ProgramRecord
 from softvote.stages import Run
 from softvote.stages.plan import Plan, make_plan
-from softvote.storage.files import read_json
-from softvote.storage.fingerprints import fingerprint, sha256_of
+from softvote.storage.fingerprints import fingerprint
 from softvote.storage.paths import ExportFolder
+from softvote.storage.snapshot import Snapshot
 
 if TYPE_CHECKING:
     from softvote.export.writer import Check
@@ -47,17 +48,16 @@ def run(run: Run, voter: str | None = None, to: Path | None = None) -> None:
 
     require_packages()
     described, check = _voter(plan, name), _check(plan, name)
-    origin = {"key": key, "pipeline": run.name, "voter": name}
-    differences = write_program(described, folder, origin, check)
+    differences = write_program(described, folder, run.name, key, check)
     _tell(run, described, folder, differences, len(check.images))
 
 
 def _is_written(folder: ExportFolder, key: str) -> bool:
     """Whether the program of this key is there as it was written."""
-    facts = read_json(folder.facts)
-    if facts.get("key") != key or not all(file.is_file() for file in folder.programs):
+    record = ProgramRecord.read(folder.record)
+    if record is None or record.fingerprint != key:
         return False
-    return facts.get("content") == [sha256_of(file) for file in folder.programs]
+    return Snapshot().are_intact(folder.programs, record.checksums)
 
 
 def _voter(plan: Plan, name: str) -> Ensemble:
@@ -82,4 +82,4 @@ def _tell(run: Run, voter: Ensemble, folder: ExportFolder, differences: dict[str
     for path in folder.programs:
         size = f"{path.stat().st_size / 1e6:,.1f} MB"
         print(f"wrote {path}  {size}, at most {differences[path.name]:.1e} from test.npy in {rows} rows")
-    print(f"wrote {folder.facts}")
+    print(f"wrote {folder.record}")

@@ -9,7 +9,7 @@ from softvote.data import folds
 from softvote.data.dataset import load_dataset
 from softvote.data.duplicates import near_identical_groups
 from softvote.stages import Run
-from softvote.stages.plan import fold_origin
+from softvote.stages.plan import fold_inputs
 
 
 def run(run: Run) -> None:
@@ -20,13 +20,13 @@ def run(run: Run) -> None:
     """
     competition, spec = run.pipeline.competition, run.pipeline.folds
     dataset = load_dataset(competition, run.workspace)
-    made_from = fold_origin(run, dataset)
-    if folds.up_to_date(run.folder, made_from):
+    inputs = fold_inputs(run, dataset)
+    if folds.up_to_date(run.folder, inputs):
         print(f"folds: {run.folder.folds} is there and unchanged")
         return
     groups = near_identical_groups(dataset.train_pixels, spec.near_identical)
     assigned = folds.split(dataset.train_labels, groups, spec, run.pipeline.seed)
-    folds.write_folds(run.folder, dataset.train_labels, assigned, made_from)
+    folds.write_folds(run.folder, dataset.train_labels, assigned, inputs)
     twins = len(groups) - int(groups.max()) - 1
     print(f"folds: {len(groups):,} rows in {spec.count} folds, {twins} near-identical images kept together")
     _tell_rare_classes(competition.classes, dataset.train_labels, spec.count)

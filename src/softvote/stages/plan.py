@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,11 +11,13 @@ from numpy.typing import NDArray
 from softvote.data import folds
 from softvote.data.dataset import Dataset, load_dataset
 from softvote.ensembling.predictions import Predictions, is_intact, read_predictions
+from softvote.ensembling.records import ScoreRecord, VoteRecord
 from softvote.errors import UserError
 from softvote.scheduling.job import Job
 from softvote.scheduling.planner import ensemble_fingerprint, plan
+from softvote.scheduling.status import JobStatus, read_status
 from softvote.stages import Run
-from softvote.storage.files import read_json
+from softvote.storage.snapshot import Snapshot
 from softvote.task import Task
 
 WITHOUT_SCORE = "its refit on all rows predicts test rows too, and is in no out-of-fold score"
@@ -28,12 +30,14 @@ class Plan:
 
     Attributes:
         folds: int64 (N,), the fold of each training row.
+        files: of trainings and predictions, as they are asked for; `reread` where they are others now.
     """
 
     run: Run
     dataset: Dataset
     folds: NDArray[np.int64]
     jobs: list[Job]
+    files: Snapshot = field(default_factory=Snapshot, compare=False)
 
     @property
     def task(self) -> Task:
@@ -43,18 +47,27 @@ class Plan:
         """One job a trained fold and repeat."""
         return [job for job in self.jobs if job.member_name == member]
 
+    def statuses(self, jobs: Sequence[Job] | None = None) -> list[JobStatus]:
+        """What is left to do of all jobs, or of some."""
+        return [read_status(job, self.files) for job in (self.jobs if jobs is None else jobs)]
+
+    def reread(self) -> Plan:
+        """The same plan, for the files as they are from now on."""
+        return replace(self, files=Snapshot())
+
     def key(self, voter: str) -> str:
         """What the voter's predictions must have been made from."""
-        return ensemble_fingerprint(self.run.pipeline, self.jobs, voter)
+        return ensemble_fingerprint(self.run.pipeline, self.jobs, voter, self.files)
 
     def is_current(self, voter: str) -> bool:
         """Whether a member's or the ensemble's predictions on disk are whole and of this pipeline."""
         folder = self.run.folder.predictions(voter)
-        if read_json(folder.scores).get("key") != self.key(voter) or not is_intact(folder):
+        scores = self.files.read(ScoreRecord, folder.scores)
+        if scores is None or scores.fingerprint != self.key(voter) or not is_intact(folder, self.files):
             return False
         if voter in self.run.pipeline.members:
             return True
-        return "weights" in read_json(folder.vote) and folder.comparison.is_file()
+        return self.files.read(VoteRecord, folder.vote) is not None and folder.comparison.is_file()
 
     def predictions(self, voter: str) -> Predictions:
         """A voter's predictions.
@@ -78,12 +91,12 @@ def make_plan(run: Run) -> Plan:
         UserError: no data, damaged data, no folds, or folds of other data.
     """
     dataset = load_dataset(run.pipeline.competition, run.workspace)
-    table = folds.read_folds(run.folder, fold_origin(run, dataset))
+    table = folds.read_folds(run.folder, fold_inputs(run, dataset))
     jobs = plan(run.pipeline, run.workspace, run.folder, dataset, table)
     return Plan(run, dataset, table.folds, jobs)
 
 
-def fold_origin(run: Run, dataset: Dataset) -> dict[str, Any]:
+def fold_inputs(run: Run, dataset: Dataset) -> folds.FoldInputs:
     """What the pipeline's fold table is made from."""
     return folds.fold_inputs(
         dataset.train_labels, dataset.train_fingerprint, run.pipeline.folds, run.pipeline.seed

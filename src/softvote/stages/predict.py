@@ -16,9 +16,10 @@ from numpy.typing import NDArray
 from softvote.data.inference_inputs import InputImages, read_inputs
 from softvote.ensembling.ensemble import Ensemble, load_ensemble
 from softvote.errors import UserError
-from softvote.storage.files import read_json, write_text
-from softvote.storage.fingerprints import sha256_of
+from softvote.export.record import ProgramRecord
+from softvote.storage.files import write_text
 from softvote.storage.paths import ExportFolder
+from softvote.storage.snapshot import is_intact
 
 if TYPE_CHECKING:
     from softvote.export.program import Predict, Signature
@@ -81,23 +82,24 @@ def _predict(model: Path) -> Path | Ensemble:
     """The file of a program, or the voter whose folder this is; torch is not needed to say no."""
     if model.is_dir():
         programs = [path for path in ExportFolder(model).programs if path.is_file()]
-        return _is_intact(programs[0]) if programs else load_ensemble(model)
+        return _check_program(programs[0]) if programs else load_ensemble(model)
     if not model.exists():
         raise UserError(f"{model}: no such model; make one with: softvote export PIPELINE")
     if model.suffix not in (".pt2", ".onnx"):
         raise UserError(f"{model}: is no model; name a program.pt2, a program.onnx or a folder of models/")
-    return _is_intact(model)
+    return _check_program(model)
 
 
-def _is_intact(program: Path) -> Path:
-    """The program, if it is what was written with the facts beside it; without them nothing is known.
+def _check_program(program: Path) -> Path:
+    """The program, if it is what was written with the record beside it; without them nothing is known.
 
     Raises:
         UserError: it is another; neither format notices a changed weight by itself.
     """
     folder = ExportFolder(program.parent)
-    content = dict(zip(folder.programs, read_json(folder.facts).get("content", []), strict=False))
-    if program in content and sha256_of(program) != content[program]:
+    record = ProgramRecord.read(folder.record)
+    content = dict(zip(folder.programs, record.checksums if record else [], strict=False))
+    if program in content and not is_intact(program, content[program]):
         raise UserError(f"{program}: is not the file that softvote export wrote; export it again")
     return program
 

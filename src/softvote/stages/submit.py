@@ -10,13 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from softvote.data.dataset import Dataset, read_solution
-from softvote.ensembling.predictions import score_from
+from softvote.ensembling.ensemble import read_vote
+from softvote.ensembling.records import ScoreRecord
+from softvote.inference.record import TrainingRecord
 from softvote.metrics.scores import accuracy
 from softvote.reporting.tables import render
 from softvote.stages import Run
 from softvote.stages.plan import Plan, make_plan
 from softvote.stages.send import SendOptions, kaggle_slug, send
-from softvote.storage.files import read_json
 from softvote.storage.fingerprints import sha256_of
 from softvote.storage.git import git_state
 from softvote.tracking.ledger import REFIT_BESIDE, Entry, append_entry
@@ -78,17 +79,16 @@ def write_labels(run: Run, dataset: Dataset, test: NDArray[np.float32]) -> Path:
 
 def _entry(run: Run, name: str, path: Path, test_rows: int, solution: float | None) -> Entry:
     folder = run.folder.predictions(name)
-    chosen = read_json(folder.vote) if name == run.pipeline.ensemble.name else {}
-    scores = read_json(folder.scores)
-    cv, squared_error = score_from(scores["accuracy"]), None
-    if "squared_error" in scores:
-        squared_error = score_from(scores["squared_error"])
+    vote = read_vote(folder) if name == run.pipeline.ensemble.name else None
+    scores = ScoreRecord.read(folder.scores)
+    assert scores is not None, "predictions are current"
+    cv, squared_error = scores.score("accuracy"), scores.squared_error
     commit, clean = git_state(run.workspace.root)
     return Entry(
         pipeline=run.name,
         competition=run.pipeline.competition.name,
-        ensemble=f"{name}: {chosen['rule']}" if chosen else name,
-        members=tuple(chosen["weights"]) if chosen else (name,),
+        ensemble=f"{name}: {vote.rule}" if vote else name,
+        members=tuple(vote.weights) if vote else (name,),
         folds=_folds(run, name),
         settings=tuple(sorted(run.settings)),
         cv_score=cv.value,
@@ -115,8 +115,8 @@ def _folds(run: Run, name: str) -> str:
 
 def _device(plan: Plan, members: Sequence[str]) -> str:
     """The accelerators that trained these members."""
-    recipes = [read_json(job.folder.recipe) for member in members for job in plan.jobs_of(member)]
-    return ", ".join(sorted({str(recipe.get("device", "")) for recipe in recipes} - {""}))
+    records = [TrainingRecord.read(job.folder.recipe) for member in members for job in plan.jobs_of(member)]
+    return ", ".join(sorted({record.device for record in records if record} - {""}))
 
 
 def _show(entry: Entry) -> None:

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
-from softvote.ensembling.predictions import merge_folds, read_predictions, score_from, write_predictions
+from softvote.ensembling.predictions import merge_folds, read_predictions, write_predictions
+from softvote.ensembling.records import ScoreRecord
 from softvote.errors import ErrorCollector, UserError, one_of
+from softvote.inference.record import TrainingRecord
 from softvote.metrics.scores import Score
 from softvote.reporting.tables import render
 from softvote.scheduling import create_engine
 from softvote.scheduling.engine import JobBatch, Unfinished
 from softvote.scheduling.job import Job, describe_jobs
+from softvote.scheduling.status import JobStatus
 from softvote.scheduling.worker import CHECKPOINT_SECONDS
 from softvote.stages import Run
 from softvote.stages.plan import WITHOUT_SCORE, Plan, make_plan
-from softvote.storage.files import read_json
 from softvote.storage.locks import file_lock
 
 
@@ -40,11 +41,14 @@ def run(
             done, every training that failed.
     """
     plan = make_plan(run)
-    chosen = _chosen(plan, members, only_folds)
-    due = [job for job in chosen if job.state() != "done"]
+    chosen = plan.statuses(_chosen(plan, members, only_folds))
+    due = [status for status in chosen if not status.is_done]
     check_dependencies(due)
-    print_status(chosen, due)
-    left = _done(plan, due, checkpoint_seconds, deadline) if due else []
+    print_status(len(chosen), due)
+    left = list[Unfinished]()
+    if due:
+        left = _run_jobs(plan, [status.job for status in due], checkpoint_seconds, deadline)
+        plan = plan.reread()
     for each in left:
         if each.kind == "busy":
             print(f"{each.job.label}: {each.why}")
@@ -54,7 +58,7 @@ def run(
         raise UserError("\n".join(failed))
 
 
-def _done(plan: Plan, due: list[Job], checkpoint_seconds: float, deadline: float) -> list[Unfinished]:
+def _run_jobs(plan: Plan, due: list[Job], checkpoint_seconds: float, deadline: float) -> list[Unfinished]:
     """Do what is due; what was left."""
     run = plan.run
     engine = create_engine(run.pipeline.engine)
@@ -82,11 +86,16 @@ def _chosen(plan: Plan, members: Sequence[str], only_folds: Sequence[int]) -> li
     ]
 
 
-def check_dependencies(due: list[Job]) -> None:
-    """Jobs that start from a training which is neither there nor to come."""
-    problems = ErrorCollector()
-    for job in due:
-        if job.source and job.source not in due and not job.is_ready():
+def check_dependencies(due: list[JobStatus]) -> None:
+    """Refuse jobs that start from a training which is neither there nor to come.
+
+    Raises:
+        UserError: a line for each.
+    """
+    problems, to_come = ErrorCollector(), [status.job for status in due]
+    for status in due:
+        job = status.job
+        if job.source and job.source not in to_come and not status.is_ready:
             problems.add(
                 f"members.{job.member_name}",
                 f"starts from {job.source.label}, which is not trained; "
@@ -105,14 +114,15 @@ def preflight(plan: Plan, due: list[Job]) -> None:
         read(plan.dataset)
 
 
-def print_status(chosen: list[Job], due: list[Job]) -> None:
-    """What is done and what will be, with the reason, a line each."""
-    done = len(chosen) - len(due)
+def print_status(count: int, due: list[JobStatus]) -> None:
+    """Print how many of so many trainings are done, and a line with the reason for those that are due."""
+    done = count - len(due)
     if done:
-        print(f"train: {done} of {len(chosen)} trainings are there and unchanged")
+        print(f"train: {done} of {count} trainings are there and unchanged")
     alike: dict[tuple[str, str], list[Job]] = {}
-    for job in due:
-        alike.setdefault((f"{job.member_name}: {job.state()}", job.reason()), []).append(job)
+    for status in due:
+        what = f"{status.job.member_name}: {status.due}"
+        alike.setdefault((what, status.reason), []).append(status.job)
     for what, why in sorted(alike):
         print(f"{what} {describe_jobs(alike[what, why])} ({why})")
 
@@ -123,15 +133,18 @@ def _finish_members(plan: Plan) -> None:
     lines, notes = [], []
     for name in plan.run.pipeline.members:
         jobs = plan.jobs_of(name)
-        finished = [job for job in jobs if job.state() == "done"]
+        finished = [status for status in plan.statuses(jobs) if status.is_done]
         if len(finished) < len(jobs):
             lines.append([name, f"{len(finished)}/{len(jobs)}", *[""] * len(metrics), "unfinished"])
             continue
-        scores, recipes = _finish_member(plan, name, jobs), [read_json(job.folder.recipe) for job in jobs]
-        minutes = sum(recipe["seconds"] for recipe in recipes) / 60
-        shown = [str(score_from(scores[metric])) for metric in metrics]
+        scores, records = (
+            _finish_member(plan, name, jobs),
+            [plan.files.read(TrainingRecord, job.folder.recipe) for job in jobs],
+        )
+        minutes = sum(record.seconds for record in records if record) / 60
+        shown = [str(scores.score(metric)) for metric in metrics]
         lines.append([name, f"{len(jobs)}/{len(jobs)}", *shown, f"{minutes:.1f} min"])
-        notes += _as_numbers(name, [recipe.get("head", {}) for recipe in recipes])
+        notes += _as_numbers(name, [record.head for record in records if record])
     headings = [metric.replace("_", " ") for metric in metrics]
     for name in plan.run.pipeline.members:
         if plan.run.pipeline.members[name].refit:
@@ -142,24 +155,21 @@ def _finish_members(plan: Plan) -> None:
         print(note)
 
 
-def _finish_member(plan: Plan, name: str, jobs: list[Job]) -> dict[str, Any]:
+def _finish_member(plan: Plan, name: str, jobs: list[Job]) -> ScoreRecord:
     """Put a member's folds together unless they are; its scores."""
     folder = plan.run.folder.predictions(name)
     with file_lock(folder.scores):  # of two runs that share the work, both come here at the end
         if not plan.is_current(name):
-            predictions, key = (
-                merge_folds([read_predictions(job.folder) for job in jobs]),
-                {"key": plan.key(name)},
-            )
-            write_predictions(folder, predictions, plan.dataset.train_labels, plan.task, key)
-        return read_json(folder.scores)
+            predictions = merge_folds([read_predictions(job.folder) for job in jobs])
+            write_predictions(folder, predictions, plan.dataset.train_labels, plan.task, plan.key(name))
+        return ScoreRecord.read(folder.scores) or ScoreRecord()
 
 
-def _as_numbers(name: str, heads: list[dict[str, float]]) -> list[str]:
+def _as_numbers(name: str, heads: list[dict[str, int | float]]) -> list[str]:
     """A line on a regression's raw numbers, over all its folds."""
     if not all("mse" in head for head in heads):
         return []
-    mse, mae = (_over_folds(heads, fact) for fact in ("mse", "mae"))
+    mse, mae = (_over_folds(heads, metric) for metric in ("mse", "mae"))
     rows = sum(head["rows"] for head in heads)
     right = sum(head["rounded_accuracy"] * head["rows"] for head in heads) / rows
     widths = ", ".join(f"{head['width']:.2f}" for head in heads)
@@ -169,9 +179,9 @@ def _as_numbers(name: str, heads: list[dict[str, float]]) -> list[str]:
     ]
 
 
-def _over_folds(heads: list[dict[str, float]], fact: str) -> Score:
+def _over_folds(heads: list[dict[str, int | float]], name: str) -> Score:
     """A mean of all rows from the means of the folds."""
     rows = sum(head["rows"] for head in heads)
-    value = sum(head[fact] * head["rows"] for head in heads) / rows
-    error = math.sqrt(sum((head[f"{fact}_standard_error"] * head["rows"]) ** 2 for head in heads)) / rows
+    value = sum(head[name] * head["rows"] for head in heads) / rows
+    error = math.sqrt(sum((head[f"{name}_standard_error"] * head["rows"]) ** 2 for head in heads)) / rows
     return Score(value, error, int(rows), percent=False)

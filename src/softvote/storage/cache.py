@@ -7,9 +7,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from softvote.storage.files import read_json, write_json
 from softvote.storage.fingerprints import fingerprint
 from softvote.storage.locks import file_lock
+from softvote.storage.records import JsonRecord, key
 
 JsonObject = dict[str, Any]
 """Anything JSON can hold."""
@@ -22,6 +22,20 @@ Cache = Callable[[JsonObject, Compute], JsonObject]
 """(what a finding depends on, how to find it) -> the finding; whoever finds first decides for all."""
 
 
+class CacheEntry(JsonRecord):
+    """One finding on disk.
+
+    Attributes:
+        inputs: what it depends on.
+        value: the finding.
+        fingerprint: of both, by which damage is noticed.
+    """
+
+    inputs: JsonObject = key("of")
+    value: JsonObject = key("found")
+    fingerprint: str = key("digest")
+
+
 def disk_cache(folder: Path) -> Cache:
     """Findings on disk, a file each. One process looks while others that want the same wait for it.
 
@@ -30,34 +44,35 @@ def disk_cache(folder: Path) -> Cache:
     return functools.partial(_compute_once, folder)
 
 
-def get_cached(folder: Path, facts: JsonObject) -> JsonObject | None:
-    """What `disk_cache` left for these facts; None where there is nothing, or it is damaged."""
-    kept = read_json(_path(folder, facts))
-    found: JsonObject | None = kept.get("found")
-    return found if kept.get("digest") == fingerprint([facts, found]) else None
+def get_cached(folder: Path, inputs: JsonObject) -> JsonObject | None:
+    """What `disk_cache` left for these inputs; None where there is nothing, or it is damaged."""
+    entry = CacheEntry.read(_path(folder, inputs))
+    if entry is None or entry.fingerprint != fingerprint([inputs, entry.value]):
+        return None
+    return entry.value
 
 
-def _compute_once(folder: Path, facts: JsonObject, find: Compute) -> JsonObject:
-    if (known := get_cached(folder, facts)) is not None:
+def _compute_once(folder: Path, inputs: JsonObject, compute: Compute) -> JsonObject:
+    if (known := get_cached(folder, inputs)) is not None:
         return known
-    path = _path(folder, facts)
+    path = _path(folder, inputs)
     with file_lock(path):
-        if (known := get_cached(folder, facts)) is None:  # found by the one we waited for, perhaps
-            known = find()
-            write_json(path, {"of": facts, "found": known, "digest": fingerprint([facts, known])})
+        if (known := get_cached(folder, inputs)) is None:  # found by the one we waited for, perhaps
+            known = compute()
+            CacheEntry(inputs=inputs, value=known, fingerprint=fingerprint([inputs, known])).write(path)
         return known
 
 
-def _path(folder: Path, facts: JsonObject) -> Path:
-    return folder / f"{fingerprint(facts)}.json"
+def _path(folder: Path, inputs: JsonObject) -> Path:
+    return folder / f"{fingerprint(inputs)}.json"
 
 
 _in_memory: dict[str, JsonObject] = {}
 
 
-def memory_cache(facts: JsonObject, find: Compute) -> JsonObject:
+def memory_cache(inputs: JsonObject, compute: Compute) -> JsonObject:
     """Findings of this process alone."""
-    key = fingerprint(facts)
-    if key not in _in_memory:
-        _in_memory[key] = find()
-    return _in_memory[key]
+    name = fingerprint(inputs)
+    if name not in _in_memory:
+        _in_memory[name] = compute()
+    return _in_memory[name]

@@ -65,20 +65,20 @@ def write_text(path: Path, text: str) -> None:
         temporary.write_text(text, encoding="utf-8", newline="")
 
 
-def write_json(path: Path, facts: dict[str, Any]) -> None:
+def write_json(path: Path, content: dict[str, Any]) -> None:
     """Write JSON for people: two spaces of indent, keys in the order given."""
-    write_text(path, json.dumps(facts, indent=2, ensure_ascii=False) + "\n")
+    write_text(path, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """The facts in a JSON file the project wrote itself; none where it is missing or damaged."""
+    """The keys and values of a JSON file; none where it is missing or damaged."""
     try:
-        facts = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError, ValueError):
         return {}
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror})") from None
-    return facts if isinstance(facts, dict) else {}
+    return content if isinstance(content, dict) else {}
 
 
 def remove_if_exists(path: Path) -> None:

@@ -14,7 +14,7 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def fingerprint(facts: Any) -> str:
-    """One short key for anything JSON can hold: equal facts, equal key, whatever their order."""
-    text = json.dumps(facts, sort_keys=True, separators=(",", ":"))
+def fingerprint(content: Any) -> str:
+    """One short key for anything JSON can hold: equal content, equal key, whatever their order."""
+    text = json.dumps(content, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -6,8 +6,6 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from softvote.storage.files import read_json
-
 _FOLD = re.compile(r"fold(?P<fold>\d+)(-repeat(?P<repeat>[1-9]\d*))?")
 
 
@@ -88,7 +86,7 @@ class PipelineFolder:
         return self.path / "folds.csv"
 
     @property
-    def folds_origin(self) -> Path:
+    def folds_record(self) -> Path:
         """What the folds were made from."""
         return self.path / "folds.json"
 
@@ -115,6 +113,11 @@ class PredictionsFolder:
     def test(self) -> Path:
         """Probabilities of the test rows, float32 (T, K)."""
         return self.path / "test.npy"
+
+    @property
+    def probabilities(self) -> tuple[Path, Path]:
+        """In the order of the checksums in `scores`."""
+        return self.oof, self.test
 
     @property
     def scores(self) -> Path:
@@ -180,10 +183,6 @@ class FoldFolder(PredictionsFolder):
         """Everything the weights were made with; written after them, so it marks them whole."""
         return self.path / "recipe.json"
 
-    def weights_left_on(self) -> str:
-        """The machine that kept the weights, where results alone were brought here; else empty."""
-        return "" if self.weights.is_file() else str(read_json(self.recipe).get("weights_left_on", ""))
-
     @property
     def log(self) -> Path:
         """One row an epoch."""
@@ -225,11 +224,11 @@ class ExportFolder:
 
     @property
     def programs(self) -> tuple[Path, Path]:
-        """In the order of the checksums in `facts`."""
+        """In the order of the checksums in `record`."""
         return self.torch, self.onnx
 
     @property
-    def facts(self) -> Path:
+    def record(self) -> Path:
         """What the program takes and gives, what it was made from, and how to call it; written last."""
         return self.path / "program.json"
 

@@ -21,7 +21,8 @@ from numpy.typing import NDArray
 
 from softvote.data.dataset import Dataset
 from softvote.data.digit_layout import SIDE
-from softvote.storage.files import atomic_write, read_json
+from softvote.inference.record import TrainingRecord
+from softvote.storage.files import atomic_write
 from softvote.storage.fingerprints import fingerprint
 from softvote.storage.locks import file_lock
 from softvote.storage.paths import FoldFolder
@@ -103,7 +104,8 @@ def glyphs_of(folder: FoldFolder, dataset: Dataset, held_out: NDArray[np.bool_])
         held_out: bool (N,), the rows that validate.
     """
     rows = hashlib.sha256(held_out.tobytes()).hexdigest()
-    weights = read_json(folder.recipe).get("weights_sha256")
+    record = TrainingRecord.read(folder.recipe)
+    weights = record.weights_sha256 if record else None
     key = fingerprint([GLYPHS_VERSION, weights, dataset.train_fingerprint, rows])
     with file_lock(folder.glyphs):  # several members of a fold ask for them at once
         found = _kept(folder.glyphs, key)

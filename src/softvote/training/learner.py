@@ -89,7 +89,7 @@ class Learner:
     def state_dict(self) -> dict[str, Any]:
         """All that another learner of the same training needs to go on to the same bits."""
         return {
-            "execution": self.compute_config.facts(),
+            "execution": self.compute_config.to_json(),
             "steps": self.steps,
             "model": self.network.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),

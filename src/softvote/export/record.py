@@ -1,0 +1,80 @@
+"""What is written beside a program, and inside it."""
+
+from __future__ import annotations
+
+from softvote.ensembling.vote import Space
+from softvote.storage.records import JsonRecord, key
+
+
+class ImageRecord(JsonRecord):
+    """The shape of one image."""
+
+    channels: int
+    height: int
+    width: int
+
+
+class SignatureRecord(JsonRecord):
+    """What a program takes and gives.
+
+    Attributes:
+        classes: K labels, in the order of the probabilities' columns.
+        addend: whether an integer 0..9 comes with each image.
+    """
+
+    classes: list[str]
+    image: ImageRecord
+    addend: bool
+
+
+class NetworkRecord(JsonRecord):
+    """One training in a program.
+
+    Attributes:
+        fold: name of its folder.
+        shift: pixels of the test-time augmentation.
+        trained_in: precision and device.
+    """
+
+    fold: str
+    model: str
+    head: str
+    shift: int
+    trained_in: str
+    weights_sha256: str
+
+
+class ProgramMemberRecord(JsonRecord):
+    """One member in a program, and its weight in the vote."""
+
+    name: str
+    weight: float
+    networks: list[NetworkRecord] = key("folds")
+
+
+class ProgramRecord(JsonRecord):
+    """`program.json`; a program itself carries all but the last three fields.
+
+    Attributes:
+        fingerprint: of what the program was made from.
+        rule: of the vote; `none` for a member alone.
+        versions: of softvote and torch.
+        largest_difference: from the stored probabilities, by file name; and in how many `rows`.
+        checksums: sha256 of the programs, in the order of `ExportFolder.programs`.
+        how_to_call: lines of Python, by file name.
+    """
+
+    fingerprint: str = key("key", "")
+    pipeline: str = ""
+    voter: str = ""
+    classes: list[str]
+    image: ImageRecord
+    addend: bool
+    precision: str = "float32"
+    rule: str = "none"
+    space: Space = "probability"
+    members: list[ProgramMemberRecord] = []
+    versions: dict[str, str] = {}
+    largest_difference: dict[str, int | float] = key("largest_difference_from_test", {})
+    checksums: list[str] = key("content", [])
+    how_to_call: dict[str, list[str]] = {}

@@ -1,0 +1,125 @@
+"""What is left to do of a job, by what is on disk."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from softvote.ensembling.predictions import is_intact
+from softvote.ensembling.records import ScoreRecord
+from softvote.inference.record import TrainingRecord, weights_left_on
+from softvote.scheduling.job import Job
+from softvote.storage.snapshot import Snapshot
+
+Due = Literal["train", "predict", "done"]
+"""What is to be done next: to train and then predict, to predict alone, or nothing."""
+
+
+_LEFT_OUT = object()  # a key that is not there
+
+
+@dataclass(frozen=True)
+class JobStatus:
+    """What is left to do of a job, as its files were when they were read.
+
+    Attributes:
+        reason: why it is not done, in words; empty where it is.
+        is_ready: whether the training it starts from is there, or no longer needed.
+    """
+
+    job: Job
+    due: Due
+    reason: str
+    is_ready: bool
+
+    @property
+    def is_done(self) -> bool:
+        return self.due == "done"
+
+
+def read_status(job: Job, files: Snapshot | None = None) -> JobStatus:
+    """Read what is left to do of a job.
+
+    Args:
+        files: what this phase has read so far; None for the files as they are now.
+    """
+    files = files or Snapshot()
+    due, reason = _due(job, files)
+    ready = due != "train" or job.source is None or read_status(job.source, files).due != "train"
+    return JobStatus(job, due, reason, ready)
+
+
+def is_ready(job: Job, files: Snapshot | None = None) -> bool:
+    """Whether a job could begin: `JobStatus.is_ready`, without a look at files where it starts from none."""
+    return job.source is None or read_status(job, files).is_ready
+
+
+def source_weights(job: Job, files: Snapshot | None = None) -> str | None:
+    """sha256 of the weights that a job starts from, where it starts from any and they were trained."""
+    if job.source is None:
+        return None
+    record = (files or Snapshot()).read(TrainingRecord, job.source.folder.recipe)
+    return record.weights_sha256 or None if record else None
+
+
+def _due(job: Job, files: Snapshot) -> tuple[Due, str]:
+    """What is to be done, and why."""
+    training = files.read(TrainingRecord, job.folder.recipe)
+    if training is None:
+        return "train", "new"
+    left_on = weights_left_on(job.folder, training)
+    if training.fingerprint == job.training_fingerprint and not _source_is_another(job, training, files):
+        weights_are_intact = files.sha256(job.folder.weights) == training.weights_sha256
+        if weights_are_intact or left_on:
+            reason = _why_predict(job, files)
+            if not reason:
+                return "done", ""
+            if weights_are_intact:
+                return "predict", reason
+    if left_on:
+        return (
+            "train",
+            f"its weights stayed on {left_on}, and its probabilities are not those that are wanted",
+        )
+    return "train", _why_train(job, training, files)
+
+
+def _source_is_another(job: Job, training: TrainingRecord, files: Snapshot) -> bool:
+    """Whether the source was trained again since, perhaps by the same recipe to other weights."""
+    now = source_weights(job, files)
+    return now is not None and now != training.source_weights_sha256
+
+
+def _why_train(job: Job, training: TrainingRecord, files: Snapshot) -> str:
+    changed = sorted(_changed(training.inputs, job.inputs))
+    if changed:
+        return "changed: " + "; ".join(changed)
+    if files.sha256(job.folder.weights) == training.weights_sha256:
+        return "what it starts from was trained again"
+    return "its weights are damaged or gone"
+
+
+def _why_predict(job: Job, files: Snapshot) -> str:
+    """Why a job's probabilities are not those that are wanted; empty where they are."""
+    scores = files.read(ScoreRecord, job.folder.scores)
+    if scores is None or not scores.fingerprint:
+        return "not predicted yet"
+    if scores.fingerprint != job.prediction_fingerprint:
+        return "test rows or test-time augmentation changed"
+    return "" if is_intact(job.folder, files) else "its probabilities are damaged or gone"
+
+
+def _changed(before: Any, now: Any, name: str = "") -> list[str]:
+    """The leaves of two nested mappings that differ, as `key old -> new`."""
+    if isinstance(before, dict) and isinstance(now, dict):
+        keys = before.keys() | now.keys()
+        parts = [
+            _changed(before.get(key, _LEFT_OUT), now.get(key, _LEFT_OUT), f"{name}.{key}".strip("."))
+            for key in keys
+        ]
+        return [leaf for part in parts for leaf in part]
+    if before == now:
+        return []
+    texts = ["default" if value is _LEFT_OUT else json.dumps(value) for value in (before, now)]
+    return [f"{name} {' -> '.join(texts)}" if max(map(len, texts)) < 30 else name]
