@@ -257,7 +257,7 @@ def test_a_file_with_other_numbers_does_not_take_its_place(
     monkeypatch.setattr(writer, "_write_onnx", some_file)
     monkeypatch.setattr(writer, "load_exported", bad)
     with pytest.raises(UserError, match=rf"{which}: would differ from the networks by 0.5"):
-        write_program(of(fold), folder, {}, check)
+        write_program(of(fold), folder, "tiny", "", check)
     assert {path.read_bytes() for path in folder.path.iterdir()} == {b"before"}
     assert len(list(folder.path.iterdir())) == 2
 
@@ -275,7 +275,7 @@ def test_too_large_for_one_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(writer, "_MOST_BYTES", 1000)
     fold = write_fold(tmp_path / "cnn" / "fold0", {"model": "cnn"})
     with pytest.raises(UserError, match="do not fit one ONNX file"):
-        write_program(of(fold), ExportFolder(tmp_path / "export"), {}, check_of(fold))
+        write_program(of(fold), ExportFolder(tmp_path / "export"), "tiny", "", check_of(fold))
     assert not (tmp_path / "export").exists()
 
 
@@ -290,7 +290,7 @@ def test_networks_that_do_not_give_what_is_stored(tmp_path: Path, precision: str
         with pytest.raises(
             UserError, match=r"fold0: its network, run as it has predicted, differs"
         ) as caught:
-            write_program(of(fold), ExportFolder(tmp_path / "export"), {}, check)
+            write_program(of(fold), ExportFolder(tmp_path / "export"), "tiny", "", check)
         assert "\n" not in str(caught.value) and not (tmp_path / "export").exists()
         assert f"delete {tmp_path / 'cnn'}/fold*/scores.json, run train and ensemble again" in str(
             caught.value
@@ -402,7 +402,7 @@ def test_every_network_and_head(name: str, tmp_path: Path, monkeypatch: pytest.M
     member = {"model": name, "head": head}
     fold = write_fold(tmp_path / name / "fold0", member, image, task, head={"width": 0.3})
     check = check_of(fold, task, image)
-    found = write_program(of(fold), ExportFolder(tmp_path / "export"), {}, check)
+    found = write_program(of(fold), ExportFolder(tmp_path / "export"), "tiny", "", check)
     assert sorted(found) == ["program.onnx", "program.pt2"] and max(found.values()) < 1e-5
     calls = json.loads((tmp_path / "export" / "program.json").read_text())["how_to_call"]
     assert ("addends" in str(calls)) == task.addend
@@ -436,7 +436,7 @@ def test_every_view_and_normalisation(view: dict[str, Any], normalise: str, tmp_
     assert np.abs(plain[:5] - found[:5]).max() > 1e-4
     store(fold, found)
     check = Check(np.arange(6), images, None, found)
-    assert max(write_program(of(fold), ExportFolder(tmp_path / "export"), {}, check).values()) < 1e-5
+    assert max(write_program(of(fold), ExportFolder(tmp_path / "export"), "tiny", "", check).values()) < 1e-5
 
 
 def test_the_error_function_of_plain_operators() -> None:
