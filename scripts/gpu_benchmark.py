@@ -37,7 +37,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from softvote.compute.autotune import choose_compute_config
 from softvote.compute.device import find_device, for_training, synchronize
 from softvote.compute.draws import SeedInMemory, draw_uniforms
-from softvote.config.pipeline_file import load_pipeline
+from softvote.config.pipeline_file import read_pipeline_file
 from softvote.config.recipe import Member
 from softvote.data.normalisation import Normalisation
 from softvote.errors import UserError
@@ -84,7 +84,7 @@ def members() -> dict[str, Member]:
     known = {name: Member.model_validate({"model": name} | facts) for name, facts in MEMBERS.items()}
     # In a folder that remote_run packed, pipelines lie beside what they leave.
     folder = next(ROOT / place for place in ("pipelines", "work/pipelines") if (ROOT / place).is_dir())
-    pipeline = load_pipeline(folder / f"{PIPELINE}.yaml")
+    pipeline = read_pipeline_file(folder / f"{PIPELINE}.yaml")
     five = {member.model: member for member in pipeline.members.values()}
     return known | five
 

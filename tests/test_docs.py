@@ -19,7 +19,7 @@ from projects import RECIPE, pipeline, write_digits, write_pipeline
 
 import softvote
 from softvote.config.pipeline import json_schema
-from softvote.config.pipeline_file import load_pipeline
+from softvote.config.pipeline_file import read_pipeline_file
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 PAGES = sorted([*REPOSITORY.glob("*.md"), *(REPOSITORY / "docs").glob("*.md")])
@@ -246,7 +246,7 @@ def test_yaml_is_of_a_pipeline(block: Block, tmp_path: Path) -> None:
     written = {"extends": "demo"} | (yaml.safe_load(block.text) or {})
     path = tmp_path / "pipelines" / "written.yaml"
     path.write_text(yaml.safe_dump(written), encoding="utf-8")
-    assert load_pipeline(path).members
+    assert read_pipeline_file(path).members
 
 
 # ---------------------------------------------------------------- figures and blocks that are run

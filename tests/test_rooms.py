@@ -13,13 +13,13 @@ PACKAGE = Path(softvote.__file__).parent
 
 # From the door to the cellar; the order is drawn in docs/architecture.md.
 ROOMS = [
-    "__main__", "cli", "kernel_entry", "stages", "reporting", "tracking", "kaggle", "scheduling", "export",
-    "ensembling", "training", "inference", "models", "heads", "ops", "compute", "data", "config", "storage",
-    "metrics", "progress", "task", "seeds", "errors", "__init__",
+    "__main__", "__init__", "cli", "kernel_entry", "api", "stages", "reporting", "tracking", "kaggle",
+    "scheduling", "export", "ensembling", "training", "inference", "models", "heads", "ops", "compute",
+    "data", "config", "storage", "metrics", "progress", "task", "seeds", "errors",
 ]  # fmt: skip
 
-# Every stage has a run, every reader sources and read, every program a main.
-SHARED = {"run", "sources", "read", "main"}
+# Every stage has a run, every layout detect, sources and read, every program a main.
+SHARED = {"run", "detect", "sources", "read", "main"}
 
 
 def modules() -> Iterator[tuple[str, Path, ast.Module]]:

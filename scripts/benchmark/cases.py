@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from softvote.config.competition import Competition
-from softvote.config.pipeline_file import load_pipeline
+from softvote.config.pipeline_file import read_pipeline_file
 from softvote.config.recipe import Augment, Member
 
 Facts = dict[str, Any]
@@ -54,7 +54,7 @@ class Case:
 
 
 def load_case(network: str) -> Case:
-    pipeline = load_pipeline(ROOT / "pipelines" / f"{NETWORKS[network]}.yaml")
+    pipeline = read_pipeline_file(ROOT / "pipelines" / f"{NETWORKS[network]}.yaml")
     members = [member for member in pipeline.members.values() if member.model == network]
     member = members[0].model_copy(update={"augment": AUGMENT})
     trainings = len(pipeline.members) * len(pipeline.folds.trained)

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmark.cases import FIVE, SUMS, Case
-from softvote.data.dataset import load_dataset
+from softvote.data.dataset import read_dataset
 from softvote.errors import UserError
 from softvote.storage.files import write_text
 from softvote.storage.paths import Workspace
@@ -93,5 +93,5 @@ class Images:
 
 def images_of(case: Case, root: Path) -> Images:
     """The training images of a case's competition."""
-    dataset = load_dataset(case.competition, Workspace(root))
+    dataset = read_dataset(case.competition, Workspace(root))
     return Images(dataset.train_pixels, dataset.train_values)

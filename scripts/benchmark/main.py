@@ -26,7 +26,7 @@ from benchmark.speed import compare_speed
 from benchmark.to_vote import time_to_vote
 from softvote.compute import machine
 from softvote.compute.device import find_device
-from softvote.data.dataset import load_dataset
+from softvote.data.dataset import read_dataset
 from softvote.errors import UserError, one_of
 from softvote.scheduling.resources import split_cores
 from softvote.storage.files import write_json
@@ -45,7 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             cases = [load_case(network) for network in parsed.networks]
             origins = lay_out_inputs(root, {case.competition.name for case in cases}, parsed)
             for competition in {case.competition.name: case.competition for case in cases}.values():
-                load_dataset(competition, Workspace(root))  # so that every process finds it read
+                read_dataset(competition, Workspace(root))  # so that every process finds it read
             facts = _head(origins) | parsed.mode(cases, root, parsed)
             parsed.write(facts, parsed.to)
     except UserError as error:

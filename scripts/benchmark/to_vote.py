@@ -17,7 +17,7 @@ from benchmark.laps import Order
 from benchmark.processes import dismiss, loops, rate
 from benchmark.show import print_progress
 from benchmark.stock import STOCK_EPOCHS
-from softvote.config.pipeline_file import load_pipeline
+from softvote.config.pipeline_file import read_pipeline_file
 from softvote.ensembling.records import ScoreRecord
 from softvote.errors import UserError
 from softvote.storage.paths import Workspace
@@ -30,7 +30,7 @@ def time_to_vote(cases: Sequence[Case], root: Path, parsed: argparse.Namespace) 
     """Run the stages, then the stock loop for comparison; print minutes and the vote's accuracy."""
     path = ROOT / "pipelines" / f"{FIVE}.yaml"
     settings = ["folds.train=1", *parsed.set]
-    pipeline = load_pipeline(path, settings)
+    pipeline = read_pipeline_file(path, settings)
     workspace = Workspace(root)
     minutes = {stage: _minutes_of(stage, path, root, settings) for stage in ("folds", "train", "ensemble")}
     scores = workspace.pipeline(FIVE).predictions(pipeline.ensemble.name).scores

@@ -99,12 +99,12 @@ def _copy(source: Path, target: Path) -> None:
 
 def _inferred(run: Run, kernel: Kernel) -> Path:
     """The submission of networks that are trained."""
-    from softvote.data.dataset import load_dataset
+    from softvote.data.dataset import read_dataset
     from softvote.ensembling.ensemble import from_members
     from softvote.stages.submit import write_labels
 
     _put_back(run, kernel)
-    dataset = load_dataset(run.pipeline.competition, run.workspace)
+    dataset = read_dataset(run.pipeline.competition, run.workspace)
     vote = None if kernel.voter in run.pipeline.members else run.folder.predictions(kernel.voter)
     voter = from_members(kernel.voter, vote, lambda member: run.folder.predictions(member).folds())
 

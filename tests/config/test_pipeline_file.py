@@ -11,7 +11,7 @@ import yaml
 
 from softvote.cli import main
 from softvote.config.pipeline import Pipeline, json_schema
-from softvote.config.pipeline_file import load_pipeline
+from softvote.config.pipeline_file import read_pipeline_file
 from softvote.errors import UserError
 
 REPOSITORY = Path(__file__).parents[2]
@@ -26,7 +26,7 @@ members:
 
 def load(folder: Path, text: str, *settings: str) -> Pipeline:
     (folder / "p.yaml").write_text(text, encoding="utf-8")
-    return load_pipeline(folder / "p.yaml", settings)
+    return read_pipeline_file(folder / "p.yaml", settings)
 
 
 def problems(folder: Path, text: str, *settings: str) -> list[str]:
@@ -45,7 +45,7 @@ def test_every_pipeline_of_the_repository_loads(path: Path) -> None:
         facts = yaml.safe_load(path.read_text(encoding="utf-8"))
         assert Pipeline.model_validate(facts | {"members": {"cnn": {"model": "cnn"}}}).competition.name
     else:
-        assert load_pipeline(path).members
+        assert read_pipeline_file(path).members
 
 
 def test_there_are_pipelines() -> None:
@@ -348,14 +348,14 @@ def test_what_holds_no_keys(tmp_path: Path, text: str) -> None:
 def test_a_file_that_is_missing_or_unreadable(tmp_path: Path) -> None:
     load(tmp_path, GOOD)
     with pytest.raises(UserError, match=r"q.yaml: no such pipeline; .*known: p$"):
-        load_pipeline(tmp_path / "q.yaml")
+        read_pipeline_file(tmp_path / "q.yaml")
     with pytest.raises(UserError, match=r"nowhere holds none; name another folder's file$"):
-        load_pipeline(tmp_path / "nowhere" / "q.yaml")
+        read_pipeline_file(tmp_path / "nowhere" / "q.yaml")
     (tmp_path / "r.yaml").write_bytes(b"\xff\xfe\xff")
     (tmp_path / "s.yaml").mkdir()
     for name in ("r", "s"):
         with pytest.raises(UserError, match=rf"{name}.yaml: cannot be read"):
-            load_pipeline(tmp_path / f"{name}.yaml")
+            read_pipeline_file(tmp_path / f"{name}.yaml")
 
 
 # ---------------------------------------------------------------- defaults
@@ -463,7 +463,7 @@ def test_a_mistake_is_shown_in_the_file_it_stands_in(tmp_path: Path) -> None:
 def test_a_file_that_extends_itself(tmp_path: Path) -> None:
     write(tmp_path, a="extends: b\n", b="extends: c\n", c="extends: a\n")
     with pytest.raises(UserError, match=r"extends itself \(a.yaml -> b.yaml -> c.yaml -> a.yaml\)"):
-        load_pipeline(tmp_path / "a.yaml")
+        read_pipeline_file(tmp_path / "a.yaml")
     assert "extends itself (p.yaml -> p.yaml)" in problems(tmp_path, "extends: p\n")[0]
 
 

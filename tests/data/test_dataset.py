@@ -13,7 +13,7 @@ from conftest import Digits
 
 import softvote.data.dataset
 from softvote.config.competition import Competition
-from softvote.data.dataset import Dataset, load_dataset, read_solution
+from softvote.data.dataset import Dataset, read_dataset, read_solution
 from softvote.data.readers.registry import READERS
 from softvote.errors import UserError
 from softvote.storage.paths import Workspace
@@ -42,7 +42,7 @@ def same(one: Dataset, other: Dataset) -> bool:
 
 def error_of(competition: Competition, workspace: Workspace) -> str:
     with pytest.raises(UserError) as error:
-        load_dataset(competition, workspace)
+        read_dataset(competition, workspace)
     return str(error.value).replace(f"{workspace.input('digits')}/", "")
 
 
@@ -64,7 +64,7 @@ def write_sample(workspace: Workspace, ids: list[str]) -> None:
 @pytest.mark.parametrize("file_format", READERS)
 def test_every_format_gives_the_same_dataset(file_format: str, workspace: Workspace, digits: Digits) -> None:
     competition = data.write_competition(workspace.input("digits"), file_format, digits)
-    dataset = load_dataset(competition, workspace)
+    dataset = read_dataset(competition, workspace)
     assert np.array_equal(dataset.train_pixels[:, 0], digits[0][:30])
     assert np.array_equal(dataset.train_labels, digits[1][:30])
     assert np.array_equal(dataset.test_pixels[:, 0], digits[0][30:42])
@@ -74,16 +74,16 @@ def test_every_format_gives_the_same_dataset(file_format: str, workspace: Worksp
 def test_digests_tell_pixels_labels_and_ids_apart(
     workspace: Workspace, competition: Competition, digits: Digits
 ) -> None:
-    before = load_dataset(competition, workspace)
+    before = read_dataset(competition, workspace)
     write_sample(workspace, [f"x{name}" for name in data.TEST_IDS])
-    other_ids = load_dataset(competition, workspace)
+    other_ids = read_dataset(competition, workspace)
     assert (
         other_ids.test_fingerprint != before.test_fingerprint
         and other_ids.train_fingerprint == before.train_fingerprint
     )
     shutil.rmtree(workspace.input("digits"))
     data.write_competition(workspace.input("digits"), "pixel_csv", (digits[0], digits[1][::-1]))
-    other_labels = load_dataset(competition, workspace)
+    other_labels = read_dataset(competition, workspace)
     assert (
         other_labels.train_fingerprint != before.train_fingerprint
         and other_labels.test_fingerprint == before.test_fingerprint
@@ -95,7 +95,7 @@ def test_test_rows_follow_the_sample_submission(
 ) -> None:
     order = ["3", "1", "2", *data.TEST_IDS[3:]]
     write_sample(workspace, order)
-    dataset = load_dataset(with_ids, workspace)
+    dataset = read_dataset(with_ids, workspace)
     rows = [30 + int(name) - 1 for name in order]
     assert dataset.test_ids == order and np.array_equal(dataset.test_pixels[:, 0], digits[0][rows])
 
@@ -145,26 +145,26 @@ def test_second_reading_parses_nothing(
     file_format: str, workspace: Workspace, digits: Digits, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     competition = data.write_competition(workspace.input("digits"), file_format, digits)
-    first = load_dataset(competition, workspace)
+    first = read_dataset(competition, workspace)
     forbid_parsing(monkeypatch)
-    assert same(first, load_dataset(competition, workspace))
+    assert same(first, read_dataset(competition, workspace))
 
 
 def test_second_reading_maps_the_arrays_and_never_writes_to_them(
     workspace: Workspace, competition: Competition, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    first = load_dataset(competition, workspace)
+    first = read_dataset(competition, workspace)
     forbid_parsing(monkeypatch)
-    second = load_dataset(competition, workspace)
+    second = read_dataset(competition, workspace)
     for array in (second.train_pixels, second.train_labels, second.test_pixels):
         # Not a memmap itself: pickled, that would be copied where Ray shares an array's memory.
         assert type(array) is np.ndarray and isinstance(array.base, np.memmap) and array.flags.writeable
         array[:] = 1
-    assert same(first, load_dataset(competition, workspace))
+    assert same(first, read_dataset(competition, workspace))
 
 
 def test_second_reading_imports_nothing_heavy(workspace: Workspace, competition: Competition) -> None:
-    load_dataset(competition, workspace)
+    read_dataset(competition, workspace)
     program = (
         "import sys; from pathlib import Path; from softvote.storage.paths import Workspace\n"
         "from softvote.data.dataset import load_dataset\n"
@@ -180,18 +180,18 @@ def test_second_reading_imports_nothing_heavy(workspace: Workspace, competition:
 
 @pytest.mark.parametrize("name", ["train.csv", "test.csv", "sample_submission.csv"])
 def test_a_changed_file_is_read_again(name: str, workspace: Workspace, competition: Competition) -> None:
-    before = load_dataset(competition, workspace)
+    before = read_dataset(competition, workspace)
     path = workspace.input("digits") / name
     header, first, second, *rest = path.read_text().splitlines()
     path.write_text("\n".join([header, second, first, *rest]))
-    assert not same(before, load_dataset(competition, workspace))
+    assert not same(before, read_dataset(competition, workspace))
 
 
 def test_changed_facts_are_read_again(workspace: Workspace, competition: Competition) -> None:
-    load_dataset(competition, workspace)
+    read_dataset(competition, workspace)
     names = [str(digit) for digit in range(9, -1, -1)]
     changed = competition.model_copy(update={"labels": names})
-    assert load_dataset(changed, workspace).train_labels[0] == 9
+    assert read_dataset(changed, workspace).train_labels[0] == 9
 
 
 @pytest.mark.parametrize("name", ["train_pixels.npy", "train_labels.npy", "test_pixels.npy", "facts.json"])
@@ -199,7 +199,7 @@ def test_changed_facts_are_read_again(workspace: Workspace, competition: Competi
 def test_a_damaged_cache_is_made_anew(
     name: str, damage: str, workspace: Workspace, competition: Competition
 ) -> None:
-    whole = load_dataset(competition, workspace)
+    whole = read_dataset(competition, workspace)
     (cache,) = workspace.cache.iterdir()
     path = cache / name
     content = bytearray(path.read_bytes())
@@ -212,7 +212,7 @@ def test_a_damaged_cache_is_made_anew(
         content[place] ^= 1
         path.write_bytes(content)
     damaged = path.read_bytes() if path.exists() else b""
-    assert same(whole, load_dataset(competition, workspace))
+    assert same(whole, read_dataset(competition, workspace))
     assert path.read_bytes() != damaged
 
 
@@ -223,13 +223,13 @@ def test_two_that_parse_at_once_both_succeed(
 
     def while_another_finishes(competition: Competition, folder: Path) -> Dataset:
         monkeypatch.setattr(softvote.data.dataset, "_parse", parse)
-        load_dataset(competition, workspace)
+        read_dataset(competition, workspace)
         return parse(competition, folder)
 
     monkeypatch.setattr(softvote.data.dataset, "_parse", while_another_finishes)
-    first = load_dataset(competition, workspace)
+    first = read_dataset(competition, workspace)
     assert [path.name[0] != "." for path in workspace.cache.iterdir()] == [True]
-    assert same(first, load_dataset(competition, workspace))
+    assert same(first, read_dataset(competition, workspace))
 
 
 def test_a_failed_reading_leaves_nothing(workspace: Workspace, competition: Competition) -> None:
@@ -277,7 +277,7 @@ def test_solution_that_is_missing(workspace: Workspace, competition: Competition
 
 def test_dataset_is_frozen(workspace: Workspace, competition: Competition) -> None:
     with pytest.raises(dataclasses.FrozenInstanceError):
-        load_dataset(competition, workspace).test_ids = []  # type: ignore[misc]
+        read_dataset(competition, workspace).test_ids = []  # type: ignore[misc]
 
 
 # ---------------------------------------------------------------- addends
@@ -305,7 +305,7 @@ def adder(workspace: Workspace, digits: Digits) -> Competition:
 
 
 def test_values_are_labels_less_addends(workspace: Workspace, adder: Competition, digits: Digits) -> None:
-    dataset = load_dataset(adder, workspace)
+    dataset = read_dataset(adder, workspace)
     assert dataset.train_addends is not None
     assert np.array_equal(dataset.train_addends, np.arange(30) * 7 % 10)
     assert np.array_equal(dataset.train_values, digits[1][:30])
@@ -313,7 +313,7 @@ def test_values_are_labels_less_addends(workspace: Workspace, adder: Competition
 
 
 def test_without_addends_values_are_the_labels(workspace: Workspace, competition: Competition) -> None:
-    dataset = load_dataset(competition, workspace)
+    dataset = read_dataset(competition, workspace)
     assert dataset.train_addends is None and dataset.test_addends is None
     assert dataset.train_values is dataset.train_labels
 
@@ -323,7 +323,7 @@ def test_addends_follow_the_sample_submission_with_their_images(
 ) -> None:
     order = ["3", "1", "2", *data.TEST_IDS[3:]]
     write_sample(workspace, order)
-    dataset = load_dataset(adder, workspace)
+    dataset = read_dataset(adder, workspace)
     rows = np.array([30 + int(name) - 1 for name in order])
     assert np.array_equal(dataset.test_pixels[:, 0], digits[0][rows])
     assert dataset.test_addends is not None and np.array_equal(dataset.test_addends, rows * 7 % 10)
@@ -332,19 +332,19 @@ def test_addends_follow_the_sample_submission_with_their_images(
 def test_addends_are_kept_and_digests_tell_them_apart(
     workspace: Workspace, adder: Competition, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    first = load_dataset(adder, workspace)
+    first = read_dataset(adder, workspace)
     for name, changed in (("train.csv", "train_fingerprint"), ("test.csv", "test_fingerprint")):
         path = workspace.input("digits") / name
         before = path.read_text()
         line = before.splitlines()[2]
         key, addend, rest = line.split(",", 2)
         path.write_text(before.replace(line, f"{key},{int(addend) + 1},{rest}"))
-        other = load_dataset(adder, workspace)
+        other = read_dataset(adder, workspace)
         for digest in ("train_fingerprint", "test_fingerprint"):
             assert (getattr(other, digest) != getattr(first, digest)) == (digest == changed)
         path.write_text(before)
     forbid_parsing(monkeypatch)
-    assert same(first, load_dataset(adder, workspace))
+    assert same(first, read_dataset(adder, workspace))
 
 
 @pytest.mark.parametrize("name", ["train_addends.npy", "test_addends.npy"])
@@ -352,7 +352,7 @@ def test_addends_are_kept_and_digests_tell_them_apart(
 def test_damaged_addends_are_read_anew(
     name: str, damage: str, workspace: Workspace, adder: Competition
 ) -> None:
-    whole = load_dataset(adder, workspace)
+    whole = read_dataset(adder, workspace)
     (cache,) = workspace.cache.iterdir()
     path = cache / name
     content = bytearray(path.read_bytes())
@@ -360,4 +360,4 @@ def test_damaged_addends_are_read_anew(
     if damage != "gone":
         content[-1] ^= 1
         path.write_bytes(content if damage == "one bit" else content[: len(content) // 2])
-    assert same(whole, load_dataset(adder, workspace))
+    assert same(whole, read_dataset(adder, workspace))

@@ -17,7 +17,7 @@ from safetensors.numpy import load_file
 from softvote import stages
 from softvote.config.competition import Competition
 from softvote.config.recipe import ExtraTrain
-from softvote.data.dataset import Dataset, load_dataset
+from softvote.data.dataset import Dataset, read_dataset
 from softvote.data.extra_rows import fingerprint_of, load_extra
 from softvote.scheduling.job import Job
 from softvote.scheduling.status import read_status
@@ -70,7 +70,7 @@ def competition() -> Competition:
 
 @pytest.fixture
 def dataset(project: Path, competition: Competition) -> Dataset:
-    return load_dataset(competition, Workspace(project))
+    return read_dataset(competition, Workspace(project))
 
 
 def jobs_of(root: Path, *settings: str) -> dict[str, Job]:

@@ -8,8 +8,8 @@ from PIL import Image
 
 from softvote.config.competition import LabelRange
 from softvote.config.pipeline import Pipeline
-from softvote.config.pipeline_file import load_pipeline
-from softvote.data.dataset import load_dataset, read_solution
+from softvote.config.pipeline_file import read_pipeline_file
+from softvote.data.dataset import read_dataset, read_solution
 from softvote.data.layout import detect_layout
 from softvote.data.readers.registry import READERS
 from softvote.errors import UserError
@@ -20,7 +20,7 @@ def pipeline_of(workspace: Workspace, image: tuple[int, int] | None = None) -> P
     """What is recognised in input/digits, through a file."""
     path = workspace.root / "digits.yaml"
     path.write_text(detect_layout(workspace.input("digits"), "digits", image), encoding="utf-8")
-    return load_pipeline(path)
+    return read_pipeline_file(path)
 
 
 def error_of(workspace: Workspace, image: tuple[int, int] | None = None) -> str:
@@ -38,7 +38,7 @@ def test_what_is_recognised_can_be_read(file_format: str, workspace: Workspace, 
     assert competition.labels == LabelRange(first=0, last=9)
     assert (competition.image.height, competition.image.width, competition.image.channels) == (8, 8, 1)
     assert list(pipeline.members) == ["cnn", "resnet5"]
-    dataset, solution = load_dataset(competition, workspace), read_solution(competition, workspace)
+    dataset, solution = read_dataset(competition, workspace), read_solution(competition, workspace)
     assert np.array_equal(dataset.train_pixels[:, 0], digits[0][:30])
     assert np.array_equal(dataset.train_labels, digits[1][:30])
     assert np.array_equal(dataset.test_pixels[:, 0], digits[0][30:42])
@@ -56,7 +56,7 @@ def test_names_of_classes_and_an_unusual_label_column(workspace: Workspace, digi
     competition = pipeline_of(workspace).competition
     assert competition.classes == ["no", "yes"]
     expected = (digits[1][:30] % 2 == 0).astype(np.int64)
-    assert np.array_equal(load_dataset(competition, workspace).train_labels, expected)
+    assert np.array_equal(read_dataset(competition, workspace).train_labels, expected)
 
 
 def test_ids_of_a_pixel_csv(workspace: Workspace, digits: Digits) -> None:
@@ -68,7 +68,7 @@ def test_ids_of_a_pixel_csv(workspace: Workspace, digits: Digits) -> None:
         (folder / name).write_text("\n".join([f"Id,{header}", *rows]))
     competition = pipeline_of(workspace).competition
     assert competition.files.format == "pixel_csv" and competition.files.id == "Id"
-    assert load_dataset(competition, workspace).test_ids == data.TEST_IDS
+    assert read_dataset(competition, workspace).test_ids == data.TEST_IDS
 
 
 @pytest.mark.parametrize(("labels", "expected"), [([0, 1, 2], 3), ([0, 5], 2), ([*range(9), 10], 11)])
@@ -104,7 +104,7 @@ def test_image_folders_by_other_names(workspace: Workspace, digits: Digits) -> N
     (folder / "train_labels.csv").write_text("\n".join(rows))
     (folder / "train.csv").unlink()
     competition = pipeline_of(workspace).competition
-    assert np.array_equal(load_dataset(competition, workspace).train_pixels[:, 0], digits[0][:30])
+    assert np.array_equal(read_dataset(competition, workspace).train_pixels[:, 0], digits[0][:30])
 
 
 def test_large_colour_images_of_many_sizes(workspace: Workspace, digits: Digits) -> None:
@@ -116,7 +116,7 @@ def test_large_colour_images_of_many_sizes(workspace: Workspace, digits: Digits)
     image = pipeline.competition.image
     assert (image.height, image.width, image.channels, image.resize) == (112, 224, 3, True)
     assert list(pipeline.members) == ["cnn", "resnet18"]
-    assert load_dataset(pipeline.competition, workspace).train_pixels.shape == (30, 3, 112, 224)
+    assert read_dataset(pipeline.competition, workspace).train_pixels.shape == (30, 3, 112, 224)
 
 
 def test_pixels_that_are_no_square(workspace: Workspace, digits: Digits) -> None:

@@ -126,7 +126,9 @@ def test_members_may_be_memory_mapped(tmp_path: Path) -> None:
         mapped.append(np.load(tmp_path / f"{index}.npy", mmap_mode="r"))
     weights = np.array([0.4, 0.6])
     np.testing.assert_array_equal(vote.soft_vote(mapped, weights), vote.soft_vote(members, weights))
-    compared = [comparison.compare(some, ["a", "b"], LABELS, LABELS % 2).rows for some in (members, mapped)]
+    compared = [
+        comparison.compare_members(some, ["a", "b"], LABELS, LABELS % 2).rows for some in (members, mapped)
+    ]
     assert compared[0] == compared[1]
 
 
@@ -145,7 +147,7 @@ def test_what_holds_no_probabilities_is_named(values: list[float], what: str) ->
     with pytest.raises(UserError, match=f"member second: {what}"):
         vote.soft_vote(members, np.array([0.5, 0.5]), names=["first", "second"])
     with pytest.raises(UserError, match="member second"):
-        comparison.compare(members, ["first", "second"], np.zeros(6, int), np.arange(6) % 2)
+        comparison.compare_members(members, ["first", "second"], np.zeros(6, int), np.arange(6) % 2)
 
 
 def test_the_row_is_named_in_whatever_block_it_lies(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -346,7 +348,7 @@ def test_one_fold_is_enough_only_for_rules_that_fit_nothing(rule: comparison.Rul
 
 def test_comparison_scores_members_and_rules() -> None:
     oof, labels, folds = digits()
-    table = comparison.compare(oof, NAMES, labels, folds).rows
+    table = comparison.compare_members(oof, NAMES, labels, folds).rows
     assert [row.name for row in table] == [*NAMES, *RULES]
     by_name = {row.name: row for row in table}
     assert by_name["tree"].accuracy == scores.accuracy(oof[3], labels)
@@ -371,7 +373,7 @@ def test_comparison_keeps_what_it_fitted(rule: comparison.Rule) -> None:
         rows_fitted.append(len(labels))
         return rule.fit(oof, labels)
 
-    compared = comparison.compare(oof, NAMES, labels, folds, [dataclasses.replace(rule, fit=fit)])
+    compared = comparison.compare_members(oof, NAMES, labels, folds, [dataclasses.replace(rule, fit=fit)])
     assert rows_fitted == ([600] * 3 if rule.fitted else [900])
     np.testing.assert_array_equal(
         compared.votes[rule.name], comparison.cross_fitted(rule, oof, labels, folds)
@@ -382,7 +384,7 @@ def test_comparison_keeps_what_it_fitted(rule: comparison.Rule) -> None:
 
 def test_comparison_of_a_single_member_in_one_fold() -> None:
     oof, labels, _ = digits()
-    table = comparison.compare(oof[:1], NAMES[:1], labels, np.zeros(900, int)).rows
+    table = comparison.compare_members(oof[:1], NAMES[:1], labels, np.zeros(900, int)).rows
     assert [row.words for row in table if row.name in ("log_loss", "greedy")] == ["needs two folds"] * 2
     assert comparison.choose_rule("auto", table) == "mean"
     assert "needs two folds" in render_table(table)
@@ -413,7 +415,7 @@ def test_a_requested_rule_is_taken_and_an_unknown_one_lists_the_known() -> None:
 
 def test_the_table_is_aligned_and_narrow() -> None:
     oof, labels, folds = digits()
-    lines = render_table(comparison.compare(oof, NAMES, labels, folds).rows).splitlines()
+    lines = render_table(comparison.compare_members(oof, NAMES, labels, folds).rows).splitlines()
     assert max(map(len, lines)) <= 110
     body = lines[2 : 2 + len(NAMES) + len(RULES)]
     assert len({line.index("%") for line in body}) == 1

@@ -22,7 +22,7 @@ from slugify import slugify
 
 import softvote as package
 from softvote.config.pipeline import Pipeline
-from softvote.config.pipeline_file import load_pipeline
+from softvote.config.pipeline_file import read_pipeline_file
 from softvote.config.recipe import Recipe
 from softvote.errors import UserError
 from softvote.kaggle import notebook
@@ -363,8 +363,8 @@ def test_the_pipeline_is_resolved(project: Path) -> None:
         },
     }
     path = write_pipeline(project, facts, "odd")
-    carried = resolved(Run(Workspace(project), "odd", load_pipeline(path)), "train")
-    assert carried == without_ways(load_pipeline(path))
+    carried = resolved(Run(Workspace(project), "odd", read_pipeline_file(path)), "train")
+    assert carried == without_ways(read_pipeline_file(path))
     assert carried.members["cnn"].augment is None and carried.members["cnn"].epochs == 12
     assert carried.competition.classes[2] == 'a "\\n b'
 
@@ -381,7 +381,7 @@ def test_only_members_that_are_needed_come_along(project: Path) -> None:
         projects.pipeline(competition=ON_KAGGLE, members=members, ensemble={"members": ["b", "c"]}),
         "four",
     )
-    run = Run(Workspace(project), "four", load_pipeline(path))
+    run = Run(Workspace(project), "four", read_pipeline_file(path))
     for voter, names, voting in ((None, "abc", ["b", "c"]), ("b", "ab", ["b"])):
         carried = resolved(run, "train", voter)
         assert "".join(sorted(carried.members)) == names and carried.voters == voting
@@ -393,7 +393,7 @@ def resolved(run: Run, mode: Mode, voter: str | None = None) -> Pipeline:
     """The pipeline as a kernel reads it."""
     path = run.workspace.root / "carried.yaml"
     path.write_text(constants(built_for(run, mode, "me", voter))["PIPELINE"], encoding="utf-8")
-    return load_pipeline(path)
+    return read_pipeline_file(path)
 
 
 def without_ways(pipeline: Pipeline) -> Pipeline:

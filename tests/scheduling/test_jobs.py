@@ -32,7 +32,7 @@ from softvote.scheduling.planner import ensemble_fingerprint, plan
 from softvote.scheduling.sequential import run_sequential
 from softvote.scheduling.status import is_ready, read_status
 from softvote.scheduling.worker import run_job
-from softvote.stages.plan import fold_inputs, make_plan
+from softvote.stages.plan import inputs_of_folds, make_plan
 from softvote.storage import records
 from softvote.storage.files import read_json, write_json
 from softvote.storage.fingerprints import sha256_of
@@ -58,7 +58,7 @@ SHORT = ["--set", "defaults.epochs=1"]
 def planned(finished: tuple[stages.Run, Dataset], settings: list[str], **changed: Any) -> list[Job]:
     """The jobs with further settings, and perhaps another data set."""
     run = stages.open_run(finished[0].workspace.root, "tiny", [*SHORT[1::2], *settings])
-    table = read_folds(finished[0].folder, fold_inputs(finished[0], finished[1]))
+    table = read_folds(finished[0].folder, inputs_of_folds(finished[0], finished[1]))
     return plan(run.pipeline, run.workspace, run.folder, replace(finished[1], **changed), table)
 
 
@@ -310,7 +310,7 @@ def test_what_the_labels_mean_decides_the_weights(finished: tuple[stages.Run, Da
 def test_a_job_goes_from_new_to_done_and_back(finished: tuple[stages.Run, Dataset], tmp_path: Path) -> None:
     run, dataset = finished
     folder = replace(run.folder, path=tmp_path)
-    table = read_folds(run.folder, fold_inputs(run, dataset))
+    table = read_folds(run.folder, inputs_of_folds(run, dataset))
     (job,) = (
         job
         for job in plan(run.pipeline, run.workspace, folder, dataset, table)
@@ -358,7 +358,7 @@ def test_a_job_goes_from_new_to_done_and_back(finished: tuple[stages.Run, Datase
 
 def test_the_same_job_gives_the_same_weights(finished: tuple[stages.Run, Dataset], tmp_path: Path) -> None:
     run, dataset = finished
-    table = read_folds(run.folder, fold_inputs(run, dataset))
+    table = read_folds(run.folder, inputs_of_folds(run, dataset))
     (job,) = (
         job
         for job in plan(run.pipeline, run.workspace, replace(run.folder, path=tmp_path), dataset, table)
@@ -374,7 +374,7 @@ def test_a_training_that_other_threads_began_starts_again(
     finished: tuple[stages.Run, Dataset], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run, dataset = finished
-    table, threads = read_folds(run.folder, fold_inputs(run, dataset)), torch.get_num_threads()
+    table, threads = read_folds(run.folder, inputs_of_folds(run, dataset)), torch.get_num_threads()
     job = plan(run.pipeline, run.workspace, replace(run.folder, path=tmp_path), dataset, table)[0]
     with pytest.raises(KeyboardInterrupt):
         run_job(job, dataset, table.folds, 0.0, stop)
@@ -648,7 +648,7 @@ def test_a_voter_changes_with_the_predictions_of_its_folds(
     """A fold that was trained again counts as new, even where its recipe is the same."""
     run, dataset = finished
     shutil.copytree(run.folder.path, tmp_path, dirs_exist_ok=True)
-    table = read_folds(run.folder, fold_inputs(run, dataset))
+    table = read_folds(run.folder, inputs_of_folds(run, dataset))
     jobs = plan(run.pipeline, run.workspace, replace(run.folder, path=tmp_path), dataset, table)
     before = voter_fingerprints(run.pipeline, jobs)
     folder = jobs[0].folder

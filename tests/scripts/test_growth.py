@@ -13,7 +13,7 @@ import pytest
 from programs import load
 from programs import run as program
 
-from softvote.data.dataset import load_dataset
+from softvote.data.dataset import read_dataset
 from softvote.data.duplicates import near_identical_groups
 from softvote.errors import UserError
 from softvote.scheduling.status import read_status
@@ -119,7 +119,7 @@ def test_both_formats_hold_the_same_images(nowhere: Path) -> None:
         growth.to_memory_format(nowhere / kind, growth.Case("rows", 150, format=kind))
         assert growth.run("read", nowhere / kind)["seconds"] > 0
         run = open_run(nowhere / kind, growth.NAME)
-        datasets.append(load_dataset(run.pipeline.competition, run.workspace))
+        datasets.append(read_dataset(run.pipeline.competition, run.workspace))
     np.testing.assert_array_equal(datasets[0].train_pixels, datasets[1].train_pixels)
     np.testing.assert_array_equal(datasets[0].train_labels, datasets[1].train_labels)
 

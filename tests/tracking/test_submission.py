@@ -9,7 +9,7 @@ import pytest
 
 from softvote.errors import UserError
 from softvote.storage.paths import Workspace
-from softvote.tracking.submission import check_submission, submission_text, write_submission
+from softvote.tracking.submission import check_submission, submission_text, write_submission_file
 
 HEADER = ("ImageId", "Label")
 IDS = ["1", "2", "3"]
@@ -106,18 +106,18 @@ def test_a_file_is_read_from_disk(tmp_path: Path) -> None:
 
 def test_the_content_names_the_file(tmp_path: Path) -> None:
     text = submission_text(HEADER, IDS, ["7", "0", "9"])
-    path = write_submission(Workspace(tmp_path), "mnist", text, HEADER, IDS, CLASSES)
+    path = write_submission_file(Workspace(tmp_path), "mnist", text, HEADER, IDS, CLASSES)
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     assert path == tmp_path / "submissions" / f"mnist-{digest[:8]}.csv"
     assert path.read_bytes() == text.encode()
-    assert write_submission(Workspace(tmp_path), "mnist", text, HEADER, IDS, CLASSES) == path
+    assert write_submission_file(Workspace(tmp_path), "mnist", text, HEADER, IDS, CLASSES) == path
     other = submission_text(HEADER, IDS, ["7", "0", "8"])
-    assert write_submission(Workspace(tmp_path), "mnist", other, HEADER, IDS, CLASSES) != path
+    assert write_submission_file(Workspace(tmp_path), "mnist", other, HEADER, IDS, CLASSES) != path
     assert len(list(path.parent.iterdir())) == 2
 
 
 def test_a_bad_submission_is_not_written(tmp_path: Path) -> None:
     text = submission_text(HEADER, IDS, ["7", "0", "10"])
     with pytest.raises(UserError, match=r"mnist-[0-9a-f]{8}\.csv, row 4"):
-        write_submission(Workspace(tmp_path), "mnist", text, HEADER, IDS, CLASSES)
+        write_submission_file(Workspace(tmp_path), "mnist", text, HEADER, IDS, CLASSES)
     assert list(tmp_path.rglob("*.csv")) == []

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from softvote.config.pipeline import FoldsConfig
 from softvote.data import folds as fold_tables
-from softvote.data.dataset import load_dataset as read_dataset
+from softvote.data.dataset import read_dataset as read_dataset
 from softvote.data.duplicates import near_identical_groups
 from softvote.ensembling.vote import check_members
 from softvote.errors import UserError, one_of

@@ -11,13 +11,13 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.validation import check_is_fitted
 
 from softvote.ensembling.comparison import choose_rule, fixed_rule
-from softvote.ensembling.comparison import compare as compare_members
+from softvote.ensembling.comparison import compare_members as compare_members
 from softvote.ensembling.rules import RULES, Rule
 from softvote.ensembling.vote import check_members, soft_vote
 from softvote.errors import UserError, one_of
 from softvote.reporting.comparison import ComparisonTable
 
-Members = NDArray[np.float32] | list[NDArray[np.float32]]
+_Members = NDArray[np.float32] | list[NDArray[np.float32]]
 
 
 class SoftVoting(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 
-from softvote.config.registry import READERS, FilesConfig, load_registry, union_of
+from softvote.config.registry import READERS_PLACE, FilesConfig, load_registry, union_of
 from softvote.config.schema import Strict, checked_name
 from softvote.task import LARGEST_ADDEND, LARGEST_DIGIT, Task
 
 if TYPE_CHECKING:
     Files = FilesConfig
 else:
-    Files = union_of([reader.files for reader in load_registry(READERS).values()], "format")
+    Files = union_of([reader.files for reader in load_registry(READERS_PLACE).values()], "format")
 
 
 class Image(Strict):

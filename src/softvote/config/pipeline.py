@@ -12,14 +12,14 @@ from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from softvote.config.competition import Competition
 from softvote.config.recipe import Box, Crop, Member, Recipe
-from softvote.config.registry import HEADS, RULES, literal_of, load_registry
+from softvote.config.registry import HEADS_PLACE, RULES_PLACE, literal_of, load_registry
 from softvote.config.schema import Fraction, NonNegative, Strict, checked_name
 from softvote.errors import one_of
 
 if TYPE_CHECKING:
     RuleName = str
 else:
-    RuleName = literal_of(["auto", *load_registry(RULES), "shares"])
+    RuleName = literal_of(["auto", *load_registry(RULES_PLACE), "shares"])
 
 
 _ROUNDING = 1e-6  # by which shares may miss the whole
@@ -234,7 +234,7 @@ def _misfits(member: Member, competition: Competition) -> Iterator[tuple[str, st
     """What a member asks of the labels that they do not give: key and text."""
     hidden, extra = competition.hidden_digits, member.extra_train
     yield from _views_that_do_not_fit(member, competition)
-    head = load_registry(HEADS)[member.head]
+    head = load_registry(HEADS_PLACE)[member.head]
     if head.needs_numbers and isinstance(competition.labels, list):
         yield "head", f"{member.head} needs labels that are numbers, not names; use softmax"
     if head.needs_hidden_digits and hidden is None:

@@ -25,7 +25,7 @@ _CHOOSERS = {"optimizer": "name", "schedule": "name", "view": "name", "files": "
 _DEEPEST = 20  # no pipeline needs more levels; an alias of itself has no end
 
 
-def load_pipeline(path: Path, settings: Sequence[str] = ()) -> Pipeline:
+def read_pipeline_file(path: Path, settings: Sequence[str] = ()) -> Pipeline:
     """Read, extend, override and validate a pipeline file.
 
     Args:

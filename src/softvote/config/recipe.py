@@ -8,13 +8,20 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from softvote.config.registry import HEADS, OPTIMIZERS, OptimizerConfig, literal_of, load_registry, union_of
+from softvote.config.registry import (
+    HEADS_PLACE,
+    OPTIMIZERS_PLACE,
+    OptimizerConfig,
+    literal_of,
+    load_registry,
+    union_of,
+)
 from softvote.config.schema import BelowOne, Fraction, NonNegative, Strict
 
-_HEADS = load_registry(HEADS)
+_HEADS = load_registry(HEADS_PLACE)
 
 
-_OPTIMIZERS = load_registry(OPTIMIZERS)
+_OPTIMIZERS = load_registry(OPTIMIZERS_PLACE)
 
 
 if TYPE_CHECKING:

@@ -23,29 +23,29 @@ if TYPE_CHECKING:
     from torch.nn import Parameter
     from torch.optim import Optimizer
 
-T = TypeVar("T")
+_T = TypeVar("_T")
 
 
-HEADS = "softvote.heads:HEADS"
+HEADS_PLACE = "softvote.heads:HEADS"
 
 
-OPTIMIZERS = "softvote.training.optimizers:OPTIMIZERS"
+OPTIMIZERS_PLACE = "softvote.training.optimizers:OPTIMIZERS"
 
 
-READERS = "softvote.data.readers.registry:READERS"
+READERS_PLACE = "softvote.data.readers.registry:READERS"
 
 
-RULES = "softvote.ensembling.rules:RULES"
+RULES_PLACE = "softvote.ensembling.rules:RULES"
 
 
-class Registry(dict[str, T]):
+class Registry(dict[str, _T]):
     """Things by their names, in the order in which they are listed for people."""
 
     def __init__(self) -> None:
         super().__init__()
         self._ranks: dict[str, int] = {}
 
-    def add(self, name: str, thing: T, rank: int = 100) -> None:
+    def add(self, name: str, thing: _T, rank: int = 100) -> None:
         """Register a thing; lists show it after those of lower rank, else in the order of registration.
 
         Raises:

@@ -78,7 +78,7 @@ class Dataset:
         return self.train_labels if self.train_addends is None else self.train_labels - self.train_addends
 
 
-def load_dataset(competition: Competition, workspace: Workspace) -> Dataset:
+def read_dataset(competition: Competition, workspace: Workspace) -> Dataset:
     """Read a competition's files, or what an earlier reading of the same files left behind.
 
     Raises:

@@ -86,7 +86,7 @@ class ComparisonRow:
 
 @dataclass(frozen=True, eq=False)
 class Comparison:
-    """What `compare` found: the scores, and what each rule makes of the members.
+    """What `compare_members` found: the scores, and what each rule makes of the members.
 
     Attributes:
         rows: a score row per member, then one per rule.
@@ -111,7 +111,7 @@ class Comparison:
         return self.rules[rule].fit(self.members, self.labels)
 
 
-def compare(
+def compare_members(
     members: Members,
     names: Sequence[str],
     labels: ClassIndices,

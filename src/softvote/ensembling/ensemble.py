@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from softvote.ensembling.predictions import is_intact, merge_folds, read_predictions
+from softvote.ensembling.predictions import has_intact_predictions, merge_folds, read_predictions
 from softvote.ensembling.records import VoteRecord
 from softvote.ensembling.vote import Space, soft_vote
 from softvote.errors import UserError
@@ -120,7 +120,7 @@ def _load_vote(folder: PredictionsFolder, name: str) -> Ensemble:
 def _intact_folds(member: PredictionsFolder) -> list[FoldFolder]:
     """A member's trainings, if its probabilities on disk are theirs."""
     folds = member.folds()
-    unfinished = [fold.path.name for fold in folds if not is_intact(fold)]
+    unfinished = [fold.path.name for fold in folds if not has_intact_predictions(fold)]
     if not folds or unfinished:
         what = ", ".join(unfinished) or "every fold"
         raise UserError(f"{member.path}: {what} is unfinished or damaged; run the train stage")
@@ -134,7 +134,7 @@ def _intact_folds(member: PredictionsFolder) -> list[FoldFolder]:
 
 def _probabilities_match(test: NDArray[np.float32], folder: PredictionsFolder) -> bool:
     """Whether the voter's stored probabilities of the test rows are these."""
-    if not is_intact(folder):
+    if not has_intact_predictions(folder):
         return False
     stored = read_predictions(folder).test
     return stored.shape == test.shape and bool(np.allclose(stored, test, rtol=0, atol=_ROUNDING))

@@ -81,7 +81,7 @@ def _scores(oof: NDArray[np.float32], truth: NDArray[np.int64], task: Task) -> d
     return scores
 
 
-def is_intact(folder: PredictionsFolder, files: Snapshot | None = None) -> bool:
+def has_intact_predictions(folder: PredictionsFolder, files: Snapshot | None = None) -> bool:
     """Whether the probabilities are there as they were written.
 
     Args:

@@ -83,10 +83,10 @@ class _Buildable(Protocol):
     def from_spec(cls, spec: HeadSpec) -> Head: ...
 
 
-C = TypeVar("C", bound=type[_Buildable])
+_C = TypeVar("_C", bound=type[_Buildable])
 
 
-def register(name: str, rank: int = 100, **needs: bool) -> Callable[[C], C]:
+def register_head(name: str, rank: int = 100, **needs: bool) -> Callable[[_C], _C]:
     """Register a class with `from_spec` as a head.
 
     Args:
@@ -94,7 +94,7 @@ def register(name: str, rank: int = 100, **needs: bool) -> Callable[[C], C]:
         needs: the attributes of `HeadKind` that are true of it.
     """
 
-    def add(kind: C) -> C:
+    def add(kind: _C) -> _C:
         HEADS.add(name, HeadKind(kind.from_spec, **needs), rank)
         return kind
 

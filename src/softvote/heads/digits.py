@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Self
 
-from softvote.heads.base import HeadSpec, NeedsNoCalibration, register
+from softvote.heads.base import HeadSpec, NeedsNoCalibration, register_head
 from softvote.task import LARGEST_DIGIT
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ DIGITS = LARGEST_DIGIT + 1
 IMPOSSIBLE = -1e30  # for the log of zero: differences of it are numbers, those of -inf are not
 
 
-@register("digits", rank=2, needs_hidden_digits=True)
+@register_head("digits", rank=2, needs_hidden_digits=True)
 class DigitsHead(NeedsNoCalibration):
     """S digit distributions that combine into the distribution of their sum.
 

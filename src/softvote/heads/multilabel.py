@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Self
 
-from softvote.heads.base import HeadSpec, NeedsNoCalibration, register
+from softvote.heads.base import HeadSpec, NeedsNoCalibration, register_head
 from softvote.heads.digits import DIGITS, IMPOSSIBLE
 from softvote.task import LARGEST_DIGIT
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-@register("multilabel", rank=3, needs_hidden_digits=True, needs_known_digits=True)
+@register_head("multilabel", rank=3, needs_hidden_digits=True, needs_known_digits=True)
 class MultilabelHead(NeedsNoCalibration):
     """Which of the ten digits are present, binary cross-entropy; rows whose digits are unknown teach nothing.
 

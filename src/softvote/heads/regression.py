@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Self
 
-from softvote.heads.base import HeadSpec, register
+from softvote.heads.base import HeadSpec, register_head
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 
-@register("regression", rank=1, needs_numbers=True)
+@register_head("regression", rank=1, needs_numbers=True)
 class RegressionHead:
     """One number, squared error; a normal distribution cut at the half-integers makes it probabilities.
 

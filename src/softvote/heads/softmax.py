@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Self
 
-from softvote.heads.base import HeadSpec, NeedsNoCalibration, register
+from softvote.heads.base import HeadSpec, NeedsNoCalibration, register_head
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 
-@register("softmax", rank=0, takes_label_smoothing=True)
+@register_head("softmax", rank=0, takes_label_smoothing=True)
 class SoftmaxHead(NeedsNoCalibration):
     """K classes, cross-entropy.
 

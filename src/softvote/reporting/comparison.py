@@ -20,7 +20,7 @@ class ComparisonTable:
     """Members and rules with their scores and standard errors, for print, a notebook or pandas.
 
     Args:
-        comparison: what `softvote.ensembling.comparison.compare` found.
+        comparison: what `softvote.ensembling.comparison.compare_members` found.
     """
 
     def __init__(self, comparison: Comparison) -> None:

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from softvote.config.competition import Competition
-from softvote.data.dataset import Dataset, load_dataset
+from softvote.data.dataset import Dataset, read_dataset
 from softvote.data.readers.npy import load_array
 from softvote.errors import ErrorCollector, UserError
 from softvote.scheduling.job import Job
@@ -52,7 +52,7 @@ class JobBatch:
 
     def dataset(self) -> Dataset:
         """The competition's data, from the cache that reading it left."""
-        return load_dataset(self.competition, self.workspace)
+        return read_dataset(self.competition, self.workspace)
 
     def rows(self, job: Job) -> int:
         """How many rows a job's training learns from, with extra ones unless their file is damaged."""

@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from softvote.ensembling.predictions import is_intact
+from softvote.ensembling.predictions import has_intact_predictions
 from softvote.ensembling.records import ScoreRecord
 from softvote.inference.record import TrainingRecord, weights_left_on
 from softvote.scheduling.job import Job
@@ -107,7 +107,7 @@ def _why_predict(job: Job, files: Snapshot) -> str:
         return "not predicted yet"
     if scores.fingerprint != job.prediction_fingerprint:
         return "test rows or test-time augmentation changed"
-    return "" if is_intact(job.folder, files) else "its probabilities are damaged or gone"
+    return "" if has_intact_predictions(job.folder, files) else "its probabilities are damaged or gone"
 
 
 def _changed(before: Any, now: Any, name: str = "") -> list[str]:

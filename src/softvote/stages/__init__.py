@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from softvote.config.pipeline import Pipeline
-from softvote.config.pipeline_file import load_pipeline
+from softvote.config.pipeline_file import read_pipeline_file
 from softvote.config.recipe import Member
 from softvote.errors import UserError, one_of
 from softvote.storage.paths import PipelineFolder, Workspace
@@ -56,4 +56,4 @@ def open_run(root: Path, pipeline: str, settings: Sequence[str] = ()) -> Run:
     """
     workspace = Workspace(root)
     path = Path(pipeline) if pipeline.endswith(".yaml") else workspace.pipelines / f"{pipeline}.yaml"
-    return Run(workspace, path.stem, load_pipeline(path, settings), tuple(settings))
+    return Run(workspace, path.stem, read_pipeline_file(path, settings), tuple(settings))

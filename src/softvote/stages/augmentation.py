@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from softvote.data.dataset import load_dataset
+from softvote.data.dataset import read_dataset
 from softvote.errors import UserError, one_of
 from softvote.reporting.plots import image_grid
 from softvote.seeds import augmentation_seed, training_seed
@@ -35,7 +35,7 @@ def run(run: Run, member_name: str | None = None) -> None:
         raise UserError(
             f"members.{name}: has no augmentation to show; add augment: {{rotate: 10}} or choose another"
         )
-    dataset = load_dataset(run.pipeline.competition, run.workspace)
+    dataset = read_dataset(run.pipeline.competition, run.workspace)
     rows = np.linspace(0, len(dataset.train_labels) - 1, _IMAGES).astype(np.int64)
     images = torch.from_numpy(np.ascontiguousarray(dataset.train_pixels[rows]))
     change = with_view(create_augmenter(augment), members[name].view, at_random=True)

@@ -9,7 +9,7 @@ import numpy as np
 from softvote.config.competition import Competition
 from softvote.config.pipeline import LocalEngine
 from softvote.config.recipe import Member
-from softvote.data.dataset import load_dataset
+from softvote.data.dataset import read_dataset
 from softvote.data.folds import FoldTable
 from softvote.errors import UserError
 from softvote.inference.network import Network, build_networks
@@ -146,7 +146,7 @@ def _plan(run: Run) -> tuple[Plan | None, str]:
         return None, f"put the competition's files into {folder}: make data ZIP=path/to/the.zip"
     if run.folder.folds.is_file():
         return make_plan(run), ""
-    dataset = load_dataset(run.pipeline.competition, run.workspace)
+    dataset = read_dataset(run.pipeline.competition, run.workspace)
     # Folds of about the sizes that are to come say as much about the time.
     folds = np.arange(len(dataset.train_labels)) % run.pipeline.folds.count
     jobs = plan_jobs(run.pipeline, run.workspace, run.folder, dataset, FoldTable(folds, "not there yet"))

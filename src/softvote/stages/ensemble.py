@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from softvote.ensembling.comparison import choose_rule, compare, fixed_rule
+from softvote.ensembling.comparison import choose_rule, compare_members, fixed_rule
 from softvote.ensembling.ensemble import read_vote
 from softvote.ensembling.predictions import Predictions, read_predictions, write_predictions
 from softvote.ensembling.records import ScoreRecord, VoteRecord
@@ -61,7 +61,7 @@ def _vote(plan: Plan) -> None:
     rules = dict(RULES)
     if shares := plan.run.pipeline.vote_shares():
         rules["shares"] = fixed_rule("shares", shares)
-    compared = compare(oof, voters, truth, fold_of_row, list(rules.values()))
+    compared = compare_members(oof, voters, truth, fold_of_row, list(rules.values()))
     rule = rules[choose_rule("shares" if shares else ensemble.rule, compared.rows)]
     weights, voted = compared.fit_weights(rule.name), compared.votes[rule.name]
     assert voted is not None, "choose_rule refuses a fitted rule with one fold"

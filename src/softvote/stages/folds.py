@@ -6,10 +6,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from softvote.data import folds
-from softvote.data.dataset import load_dataset
+from softvote.data.dataset import read_dataset
 from softvote.data.duplicates import near_identical_groups
 from softvote.stages import Run
-from softvote.stages.plan import fold_inputs
+from softvote.stages.plan import inputs_of_folds
 
 
 def run(run: Run) -> None:
@@ -19,8 +19,8 @@ def run(run: Run) -> None:
         UserError: the table on disk belongs to other data, or the data cannot be split.
     """
     competition, spec = run.pipeline.competition, run.pipeline.folds
-    dataset = load_dataset(competition, run.workspace)
-    inputs = fold_inputs(run, dataset)
+    dataset = read_dataset(competition, run.workspace)
+    inputs = inputs_of_folds(run, dataset)
     if folds.up_to_date(run.folder, inputs):
         print(f"folds: {run.folder.folds} is there and unchanged")
         return

@@ -7,7 +7,7 @@ from dataclasses import replace
 from itertools import zip_longest
 from pathlib import Path
 
-from softvote.data.dataset import Dataset, load_dataset
+from softvote.data.dataset import Dataset, read_dataset
 from softvote.errors import UserError
 from softvote.kaggle.kernels import Kernels, KernelState, Pushed
 from softvote.kaggle.notebook import Mode, build_kernel
@@ -22,7 +22,7 @@ from softvote.storage.fingerprints import sha256_of
 from softvote.storage.git import git_state
 from softvote.storage.paths import KernelFolder
 from softvote.tracking.ledger import Entry, append_entry, read_ledger
-from softvote.tracking.submission import write_submission
+from softvote.tracking.submission import write_submission_file
 
 # Seconds; Kaggle stops kernels after 12 h.
 _PATIENCE = {"dataset": 3600.0, "infer": 3 * 3600.0, "train": 12 * 3600.0, "output": 3600.0}
@@ -170,11 +170,13 @@ def _checked(run: Run, submission: Path) -> Entry:
         )
     dataset, classes = _dataset(run), run.pipeline.competition.classes
     text = submission.read_bytes().decode(errors="replace")
-    path = write_submission(run.workspace, run.name, text, dataset.sample_header, dataset.test_ids, classes)
+    path = write_submission_file(
+        run.workspace, run.name, text, dataset.sample_header, dataset.test_ids, classes
+    )
     print(f"wrote {path}")
     commit, clean = git_state(run.workspace.root)
     return replace(entries[-1], commit=commit, clean=clean)
 
 
 def _dataset(run: Run) -> Dataset:
-    return load_dataset(run.pipeline.competition, run.workspace)
+    return read_dataset(run.pipeline.competition, run.workspace)

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from softvote.data import folds
-from softvote.data.dataset import Dataset, load_dataset
-from softvote.ensembling.predictions import Predictions, is_intact, read_predictions
+from softvote.data.dataset import Dataset, read_dataset
+from softvote.ensembling.predictions import Predictions, has_intact_predictions, read_predictions
 from softvote.ensembling.records import ScoreRecord, VoteRecord
 from softvote.errors import UserError
 from softvote.scheduling.job import Job
@@ -63,7 +63,11 @@ class Plan:
         """Whether a member's or the ensemble's predictions on disk are whole and of this pipeline."""
         folder = self.run.folder.predictions(voter)
         scores = self.files.read(ScoreRecord, folder.scores)
-        if scores is None or scores.fingerprint != self.key(voter) or not is_intact(folder, self.files):
+        if (
+            scores is None
+            or scores.fingerprint != self.key(voter)
+            or not has_intact_predictions(folder, self.files)
+        ):
             return False
         if voter in self.run.pipeline.members:
             return True
@@ -90,13 +94,13 @@ def make_plan(run: Run) -> Plan:
     Raises:
         UserError: no data, damaged data, no folds, or folds of other data.
     """
-    dataset = load_dataset(run.pipeline.competition, run.workspace)
-    table = folds.read_folds(run.folder, fold_inputs(run, dataset))
+    dataset = read_dataset(run.pipeline.competition, run.workspace)
+    table = folds.read_folds(run.folder, inputs_of_folds(run, dataset))
     jobs = plan(run.pipeline, run.workspace, run.folder, dataset, table)
     return Plan(run, dataset, table.folds, jobs)
 
 
-def fold_inputs(run: Run, dataset: Dataset) -> folds.FoldInputs:
+def inputs_of_folds(run: Run, dataset: Dataset) -> folds.FoldInputs:
     """What the pipeline's fold table is made from."""
     return folds.fold_inputs(
         dataset.train_labels, dataset.train_fingerprint, run.pipeline.folds, run.pipeline.seed

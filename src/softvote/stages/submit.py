@@ -21,7 +21,7 @@ from softvote.stages.send import SendOptions, kaggle_slug, send
 from softvote.storage.fingerprints import sha256_of
 from softvote.storage.git import git_state
 from softvote.tracking.ledger import REFIT_BESIDE, Entry, append_entry
-from softvote.tracking.submission import submission_text, write_submission
+from softvote.tracking.submission import submission_text, write_submission_file
 
 
 def run(run: Run, voter: str | None = None, sending: SendOptions | None = None) -> None:
@@ -74,7 +74,9 @@ def write_labels(run: Run, dataset: Dataset, test: NDArray[np.float32]) -> Path:
     classes = run.pipeline.competition.classes
     labels = [classes[index] for index in test.argmax(axis=1)]
     text = submission_text(dataset.sample_header, dataset.test_ids, labels)
-    return write_submission(run.workspace, run.name, text, dataset.sample_header, dataset.test_ids, classes)
+    return write_submission_file(
+        run.workspace, run.name, text, dataset.sample_header, dataset.test_ids, classes
+    )
 
 
 def _entry(run: Run, name: str, path: Path, test_rows: int, solution: float | None) -> Entry:

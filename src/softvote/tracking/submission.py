@@ -60,7 +60,7 @@ def check_submission(
     problems.raise_any()
 
 
-def write_submission(
+def write_submission_file(
     workspace: Workspace,
     pipeline: str,
     text: str,

@@ -18,7 +18,7 @@ from scipy import stats
 
 import softvote.data.readers.digits as readers
 from softvote.config.competition import Competition
-from softvote.data.dataset import load_dataset, read_solution
+from softvote.data.dataset import read_dataset, read_solution
 from softvote.storage.paths import Workspace
 
 four_digits = load("make_data/four_digits")
@@ -71,7 +71,7 @@ def test_a_competition_of_digits_held_out(digits_csv: Path, large_digits: Digits
     )
     (tmp_path / "input").mkdir()
     shutil.move(tmp_path / "fresh", tmp_path / "input" / "fresh")
-    dataset = load_dataset(competition, Workspace(tmp_path))
+    dataset = read_dataset(competition, Workspace(tmp_path))
     truth = read_solution(competition, Workspace(tmp_path))
     assert dataset.train_pixels.shape == (200, 1, 40, 168) and dataset.test_pixels.shape == (60, 1, 40, 168)
     kept, held_out = four_digits.hold_out(readers.DigitImages(*large_digits), 2026)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Literal
 
 from softvote.config.registry import OptimizerConfig
 from softvote.config.schema import BelowOne, NonNegative, Positive
-from softvote.training.optimizers.base import register
+from softvote.training.optimizers.base import register_optimizer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from torch.optim import Optimizer
 
 
-@register(rank=1)
+@register_optimizer(rank=1)
 class Adam(OptimizerConfig):
     name: Literal["adam"]
     """`adam`: torch.optim.Adam (Kingma and Ba 2015)."""

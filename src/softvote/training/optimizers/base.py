@@ -11,13 +11,13 @@ OPTIMIZERS: Registry[type[OptimizerConfig]] = Registry()
 """The class of every `optimizer.name`."""
 
 
-C = TypeVar("C", bound=OptimizerConfig)
+_C = TypeVar("_C", bound=OptimizerConfig)
 
 
-def register(rank: int = 100) -> Callable[[type[C]], type[C]]:
+def register_optimizer(rank: int = 100) -> Callable[[type[_C]], type[_C]]:
     """Register a class under the name that its `name: Literal[...]` allows; `rank` as for `Registry.add`."""
 
-    def add(kind: type[C]) -> type[C]:
+    def add(kind: type[_C]) -> type[_C]:
         [name] = get_args(kind.model_fields["name"].annotation)
         OPTIMIZERS.add(name, kind, rank)
         return kind

@@ -8,7 +8,7 @@ from pydantic import model_validator
 
 from softvote.config.registry import OptimizerConfig
 from softvote.config.schema import BelowOne, NonNegative, Positive
-from softvote.training.optimizers.base import register
+from softvote.training.optimizers.base import register_optimizer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from torch.optim import Optimizer
 
 
-@register(rank=0)
+@register_optimizer(rank=0)
 class Sgd(OptimizerConfig):
     name: Literal["sgd"]
     """`sgd`: stochastic gradient descent, torch.optim.SGD."""
