@@ -1,0 +1,236 @@
+"""config.registry: a new optimiser, head, layout or rule is one file, which schema and messages find."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+from conftest import Digits, made_once
+from projects import RECIPE, competition, pipeline, write_digits, write_pipeline
+
+import softvote
+from softvote.config.registry import HEADS, OPTIMIZERS, READERS, RULES, Registry, load_registry
+
+PLACES = (HEADS, OPTIMIZERS, READERS, RULES)
+
+OPTIMIZER = '''
+from __future__ import annotations
+
+from typing import Literal
+
+from softvote.config.registry import OptimizerConfig
+from softvote.config.schema import Positive
+from softvote.training.optimizers.base import register
+
+
+@register()
+class NAdam(OptimizerConfig):
+    name: Literal["nadam"]
+    """`nadam`: torch.optim.NAdam."""
+    lr: Positive = 2e-3
+    """Highest learning rate."""
+
+    def create(self, parameters, fused):
+        from torch.optim import NAdam
+
+        print("NADAM")
+        return NAdam(parameters, self.lr)
+'''
+
+HEAD = '''
+from __future__ import annotations
+
+from softvote.heads.base import register
+from softvote.heads.softmax import SoftmaxHead
+
+
+@register("tempered", needs_numbers=True)
+class TemperedHead(SoftmaxHead):
+    """Softmax of halved outputs."""
+
+    def probabilities(self, outputs):
+        return super().probabilities(outputs / 2)
+'''
+
+READER = '''
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Literal
+
+from softvote.config.registry import FilesConfig
+from softvote.data.readers import npy
+from softvote.data.readers.base import READERS, Images, Reader, existing
+from softvote.data.readers.detection import DetectedLayout
+
+
+class NpzFile(FilesConfig):
+    """One .npz file of images and labels."""
+
+    format: Literal["npz"]
+    """`npz`: one file of arrays."""
+    file: str = "digits.npz"
+    """The file."""
+
+    @property
+    def test_source(self):
+        return self.file
+
+
+def sources(competition, folder):
+    return existing(competition, folder, [competition.files.file])
+
+
+def read(competition, folder):
+    import numpy as np
+
+    held = np.load(folder / competition.files.file)
+    return Images(held["train"], held["labels"]), Images(held["test"])
+
+
+def detect(candidate):
+    import numpy as np
+
+    if not (candidate.folder / "digits.npz").is_file():
+        return None
+    held = np.load(candidate.folder / "digits.npz")
+    return DetectedLayout({"format": "npz"}, 8, 8, 1, [str(label) for label in held["labels"]])
+
+
+READERS.add("npz", Reader(NpzFile, sources, read, detect))
+'''
+
+RULE = '''
+
+
+@rule(space="probability", fitted=True)
+def first(oof: Members, labels: ClassIndices) -> Weights:
+    """All weight to the first member."""
+    return np.eye(len(oof))[0]
+'''
+
+
+class Copy(NamedTuple):
+    """A project, and a copy of the package with one entry more in each registry."""
+
+    root: Path
+    source: Path
+
+    def run(self, *words: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "softvote", "--root", str(self.root), *words]
+        environment = {"PYTHONPATH": str(self.source), "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+        return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+
+
+@pytest.fixture(scope="module")
+def more(tmp_path_factory: pytest.TempPathFactory, digits: Digits) -> Copy:
+    root = made_once(tmp_path_factory, "registries", lambda folder: _write(folder, digits))
+    return Copy(root, root / "source")
+
+
+def _write(root: Path, digits: Digits) -> None:
+    import numpy as np
+
+    package = root / "source" / "softvote"
+    hidden = shutil.ignore_patterns("__pycache__")
+    shutil.copytree(Path(softvote.__file__).parent, package, ignore=hidden)
+    (package / "training" / "optimizers" / "nadam.py").write_text(OPTIMIZER)
+    (package / "heads" / "tempered.py").write_text(HEAD)
+    (package / "data" / "readers" / "npz.py").write_text(READER)
+    with (package / "ensembling" / "rules.py").open("a") as rules:
+        rules.write(RULE)
+    write_digits(root, digits, 60, 20)
+    folder = root / "input" / "digits"
+    (folder / "train.csv").unlink()
+    (folder / "test.csv").unlink()
+    images, labels = digits[0][:80, None], digits[1][:60]
+    np.savez(folder / "digits.npz", train=images[:60], test=images[60:], labels=labels)
+    own = {"optimizer": {"name": "nadam"}, "head": "tempered", "epochs": 1}
+    facts = pipeline(
+        competition=competition(files={"format": "npz"}), defaults=RECIPE | own, ensemble={"rule": "first"}
+    )
+    write_pipeline(root, facts)
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_what_is_registered_is_what_the_schema_allows(place: str) -> None:
+    schema = json.dumps(_schema())
+    assert load_registry(place)
+    assert not [name for name in load_registry(place) if f'"{name}"' not in schema]
+
+
+def _schema() -> dict[str, Any]:
+    from softvote.config.pipeline import json_schema
+
+    return json_schema()
+
+
+def test_new_entries_are_in_the_schema(more: Copy) -> None:
+    schema = json.loads(more.run("schema").stdout)["$defs"]
+    assert schema["Recipe"]["properties"]["head"]["enum"][-1] == "tempered"
+    assert "nadam" in schema["Recipe"]["properties"]["optimizer"]["discriminator"]["mapping"]
+    assert "npz" in schema["Competition"]["properties"]["files"]["discriminator"]["mapping"]
+    assert schema["EnsembleConfig"]["properties"]["rule"]["enum"][-2:] == ["first", "shares"]
+    assert schema["NAdam"]["properties"]["lr"]["default"] == 2e-3
+
+
+@pytest.mark.parametrize(
+    ("setting", "line"),
+    [
+        ("defaults.optimizer.name=nada", "did you mean 'nadam'? known: sgd, adam, adamw, nadam"),
+        (
+            "defaults.head=temper",
+            "did you mean 'tempered'? known: softmax, regression, digits, multilabel, ",
+        ),
+        ("competition.files.format=npx", "known: pixel_csv, image_folder, npy, npz"),
+        ("ensemble.rule=firs", "known: auto, mean, mean_logits, log_loss, greedy, first, shares"),
+        ("competition.labels=[a, b]", "tempered needs labels that are numbers, not names"),
+        ("defaults.label_smoothing=0.1", "label_smoothing is for head: softmax; head: tempered has no use"),
+    ],
+)
+def test_messages_know_new_entries(more: Copy, setting: str, line: str) -> None:
+    done = more.run("folds", "tiny", "--set", setting)
+    assert done.returncode == 1
+    assert line in done.stderr and "Traceback" not in done.stderr
+
+
+@pytest.mark.slow  # a copy of the package compiles its CPU kernels anew
+def test_new_entries_work(more: Copy) -> None:
+    for stage in ("folds", "train", "ensemble"):
+        done = more.run(stage, "tiny")
+        assert done.returncode == 0, done.stderr
+        assert ("NADAM" in done.stdout) == (stage == "train")
+    assert "vote: first (cnn 1.000, resnet5 0.000)" in done.stdout
+
+
+def test_init_recognises_a_new_layout(more: Copy, tmp_path: Path) -> None:
+    done = more.run("init", str(more.root / "input" / "digits"), "--name", "found")
+    assert done.returncode == 0, done.stderr
+    assert "format: npz" in (more.root / "pipelines" / "found.yaml").read_text()
+
+
+def test_new_entries_are_read_without_torch(more: Copy) -> None:
+    code = (
+        "import sys; from softvote.config.pipeline_file import load_pipeline; from pathlib import Path\n"
+        f"load_pipeline(Path({str(more.root / 'pipelines' / 'tiny.yaml')!r}))\n"
+        "print('torch' in sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], env={"PYTHONPATH": str(more.source)}, capture_output=True, text=True
+    )
+    assert done.stdout == "False\n", done.stderr
+
+
+def test_a_name_is_registered_once() -> None:
+    registry: Registry[int] = Registry()
+    registry.add("b", 1, rank=2)
+    registry.add("a", 2)
+    registry.add("c", 3, rank=1)
+    assert list(registry) == ["c", "b", "a"]
+    with pytest.raises(ValueError, match="'a' is registered twice"):
+        registry.add("a", 4)
