@@ -17,8 +17,6 @@ from softvote.ensembling.vote import check_members, soft_vote
 from softvote.errors import UserError, one_of
 from softvote.reporting.comparison import ComparisonTable
 
-_Members = NDArray[np.float32] | list[NDArray[np.float32]]
-
 
 class SoftVoting(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
     """Vote over the probabilities of models that are trained already.
