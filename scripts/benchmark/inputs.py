@@ -94,4 +94,4 @@ class Images:
 def images_of(case: Case, root: Path) -> Images:
     """The training images of a case's competition."""
     dataset = read_dataset(case.competition, Workspace(root))
-    return Images(dataset.train_pixels, dataset.train_values)
+    return Images(dataset.train_pixels, dataset.train.image_labels)

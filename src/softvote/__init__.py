@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from softvote.api.learning import FittedMember, cross_val_predict, fit, load
     from softvote.api.pipelines import (
         ImageData,
-        ImageSplit,
         load_dataset,
         load_pipeline,
         make_folds,
@@ -31,6 +30,7 @@ if TYPE_CHECKING:
     from softvote.api.voting import SoftVoting, compare
     from softvote.config.pipeline import Pipeline
     from softvote.config.recipe import Member
+    from softvote.data.split import ImageSplit
     from softvote.errors import UserError
     from softvote.reporting.comparison import ComparisonTable
     from softvote.stages import Run
@@ -66,7 +66,6 @@ _MODULES = {
     "softvote.api.learning": ["FittedMember", "cross_val_predict", "fit", "load"],
     "softvote.api.pipelines": [
         "ImageData",
-        "ImageSplit",
         "load_dataset",
         "load_pipeline",
         "make_folds",
@@ -76,6 +75,7 @@ _MODULES = {
     "softvote.api.voting": ["SoftVoting", "compare"],
     "softvote.config.pipeline": ["Pipeline"],
     "softvote.config.recipe": ["Member"],
+    "softvote.data.split": ["ImageSplit"],
     "softvote.errors": ["UserError"],
     "softvote.reporting.comparison": ["ComparisonTable"],
     "softvote.stages": ["Run"],

@@ -308,14 +308,15 @@ def test_values_are_labels_less_addends(workspace: Workspace, adder: Competition
     dataset = read_dataset(adder, workspace)
     assert dataset.train_addends is not None
     assert np.array_equal(dataset.train_addends, np.arange(30) * 7 % 10)
-    assert np.array_equal(dataset.train_values, digits[1][:30])
-    assert np.array_equal(dataset.train_labels, dataset.train_values + dataset.train_addends)
+    assert np.array_equal(dataset.train.image_labels, digits[1][:30])
+    assert np.array_equal(dataset.train_labels, dataset.train.image_labels + dataset.train_addends)
 
 
 def test_without_addends_values_are_the_labels(workspace: Workspace, competition: Competition) -> None:
     dataset = read_dataset(competition, workspace)
     assert dataset.train_addends is None and dataset.test_addends is None
-    assert dataset.train_values is dataset.train_labels
+    assert dataset.train.image_labels is dataset.train_labels
+    assert dataset.test.images is dataset.test_pixels and dataset.test.ids == dataset.test_ids
 
 
 def test_addends_follow_the_sample_submission_with_their_images(

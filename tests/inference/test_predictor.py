@@ -20,6 +20,7 @@ from untrained import EXECUTION, write_fold
 from softvote.compute.precision import ComputeConfig
 from softvote.config.recipe import Member
 from softvote.data.normalisation import Normalisation
+from softvote.data.split import ImageSplit
 from softvote.ensembling.ensemble import Ensemble, EnsembleMember
 from softvote.ensembling.predict import predict_proba
 from softvote.ensembling.vote import Space, soft_vote
@@ -226,11 +227,11 @@ def rows(digits: Digits) -> Rows:
 def test_a_row_has_no_part_in_its_own_probabilities(head: str, shift: int, rows: Rows) -> None:
     images, addends, labels = rows
     trained = predictor(head, ADDER, shift)
-    before = trained.out_of_fold(images, addends, labels)
+    before = trained.out_of_fold(ImageSplit(images, labels, addends=addends))
     for row in (0, 1, 30, 60):
         other = labels.copy()
         other[row] = addends[row] + (labels[row] - addends[row] + 5) % 10
-        after = trained.out_of_fold(images, addends, other)
+        after = trained.out_of_fold(ImageSplit(images, other, addends=addends))
         np.testing.assert_array_equal(after[row], before[row])
         changed = (after != before).any(axis=1)
         # Only a head that measures looks at labels at all, and at every other row's.
@@ -241,7 +242,9 @@ def test_a_row_has_no_part_in_its_own_probabilities(head: str, shift: int, rows:
 @pytest.mark.parametrize("head", [head for head in HEADS if head != "regression"])
 def test_heads_without_anything_to_measure_predict_plainly(head: str, rows: Rows) -> None:
     trained = predictor(head, ADDER)
-    np.testing.assert_array_equal(trained.out_of_fold(*rows), trained.probabilities(*rows[:2]))
+    np.testing.assert_array_equal(
+        trained.out_of_fold(ImageSplit(rows[0], rows[2], addends=rows[1])), trained.probabilities(*rows[:2])
+    )
 
 
 def test_each_half_is_measured_on_the_other(
@@ -255,13 +258,14 @@ def test_each_half_is_measured_on_the_other(
         measured = trained.network.head.calibrate(outputs, values)
         network = replace(trained.network, head=measured)
         found[half] = replace(trained, network=network).probabilities(images[half], addends[half])
-    np.testing.assert_array_equal(trained.out_of_fold(images, addends, labels), found)
+    np.testing.assert_array_equal(trained.out_of_fold(ImageSplit(images, labels, addends=addends)), found)
     assert not np.allclose(found, trained.probabilities(images, addends), atol=1e-3)
 
 
 @pytest.mark.parametrize("count", [1, 2, 3])
 def test_a_fold_of_few_rows(count: int, rows: Rows) -> None:
-    found = predictor("regression", ADDER).out_of_fold(*(part[:count] for part in rows))
+    images, addends, labels = (part[:count] for part in rows)
+    found = predictor("regression", ADDER).out_of_fold(ImageSplit(images, labels, addends=addends))
     assert found.shape == (count, 19)
     np.testing.assert_allclose(found.sum(axis=1), 1, atol=1e-5)
 
@@ -270,14 +274,16 @@ def test_a_single_row_has_no_part_in_its_own_probabilities(rows: Rows) -> None:
     """Not even where the head was fitted on it, as that of a fold of one row is."""
     images, addends, labels = (part[:1] for part in rows)
     plain = predictor("regression", ADDER)
-    found = plain.calibrate(images, addends, labels).out_of_fold(images, addends, labels)
+    found = plain.calibrate(ImageSplit(images, labels, addends=addends)).out_of_fold(
+        ImageSplit(images, labels, addends=addends)
+    )
     np.testing.assert_array_equal(found, plain.probabilities(images, addends))
 
 
 def test_without_addends(digits: Digits) -> None:
     trained = predictor("regression", Task(10))
-    found = trained.out_of_fold(digits[0][:40][:, None], None, digits[1][:40])
-    fitted = trained.calibrate(digits[0][:40][:, None], None, digits[1][:40])
+    found = trained.out_of_fold(ImageSplit(digits[0][:40][:, None], digits[1][:40]))
+    fitted = trained.calibrate(ImageSplit(digits[0][:40][:, None], digits[1][:40]))
     assert found.shape == (40, 10) and fitted.network.head.calibration()["width"] > 1
 
 
@@ -300,9 +306,9 @@ def test_a_regression_keeps_what_all_of_its_fold_measured(tmp_path: Path, digits
     images, labels, trained = digits[0][where][:, None], digits[1][where], load_predictor(folder)
     unmeasured = create_head("regression", HeadSpec(10))
     plain = replace(trained, network=replace(trained.network, head=unmeasured))
-    measured = plain.calibrate(images, None, labels).network.head.calibration()
+    measured = plain.calibrate(ImageSplit(images, labels)).network.head.calibration()
     assert read_json(folder.recipe)["head"] == pytest.approx(measured)
-    np.testing.assert_array_equal(found, plain.out_of_fold(images, None, labels))
+    np.testing.assert_array_equal(found, plain.out_of_fold(ImageSplit(images, labels)))
     test_images = digits[0][TRAIN : TRAIN + TEST][:, None]
     np.testing.assert_array_equal(np.load(folder.test), trained.probabilities(test_images))
     assert not np.allclose(np.load(folder.test), plain.probabilities(test_images), atol=1e-4)

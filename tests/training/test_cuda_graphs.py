@@ -100,7 +100,7 @@ def data(digits: Digits) -> Split:
 
 def there(data: Split, device: str) -> Split:
     """As on a device that computes apart from the processor."""
-    return Split(data.images, data.values, torch.as_tensor(data.rows), data.digits)
+    return Split(data.images, data.image_labels, torch.as_tensor(data.rows), data.digits)
 
 
 Recorders = list[Any]

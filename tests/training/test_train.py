@@ -22,6 +22,7 @@ from softvote.compute.draws import Augmenter
 from softvote.compute.precision import ComputeConfig
 from softvote.config.recipe import Augment, Member
 from softvote.data.normalisation import Normalisation
+from softvote.data.split import ImageSplit
 from softvote.errors import UserError
 from softvote.heads import HEADS, create_head
 from softvote.heads.base import HeadSpec
@@ -335,7 +336,7 @@ def test_mixup_mixes_images_and_losses_alike(
         plainly = trained.normalisation(data.images[torch.tensor(rows)].float())
         torch.testing.assert_close(feeds.batches[step][1], 0.75 * plainly + 0.25 * plainly.flip(0))
         (own, own_loss), (other, other_loss) = losses[2 * step : 2 * step + 2]
-        assert own == data.values[torch.tensor(rows)].tolist() == other[::-1]
+        assert own == data.image_labels[torch.tensor(rows)].tolist() == other[::-1]
         total += len(rows) * (0.75 * own_loss + 0.25 * other_loss)
     assert trained.log[0]["loss"] == pytest.approx(total / ROWS, rel=1e-5)
 
@@ -486,8 +487,8 @@ def test_every_head_learns_sums_of_two_digits(pairs: Split, digits: Digits, head
     trained = train(TrainingSpec(member(head=head, epochs=4), Task(19, 2), 0, "pairs"), data)
     images, hidden = side_by_side((digits[0][UNSEEN], digits[1][UNSEEN]), 300, seed=1)
     sums = hidden.sum(axis=1)
-    found = predictor_of(trained).out_of_fold(images[:, None], None, sums)
-    likely = np.bincount(pairs.values.numpy(), minlength=19) / len(pairs.rows)
+    found = predictor_of(trained).out_of_fold(ImageSplit(images[:, None], sums))
+    likely = np.bincount(pairs.image_labels.numpy(), minlength=19) / len(pairs.rows)
     guessed = -np.log(likely[sums]).mean()
     assert (found.argmax(axis=1) == sums).mean() > 0.2
     assert -np.log(found[np.arange(300), sums]).mean() < guessed - 0.25
@@ -575,7 +576,7 @@ def test_a_network_of_images_adds_the_addend_it_never_saw(data: Split, digits: D
     trained = train(TrainingSpec(member(head=head, epochs=4), ADDER_TASK, 0, "adder"), data)
     addends = np.arange(len(UNSEEN)) % 10
     images, labels = digits[0][UNSEEN][:, None], digits[1][UNSEEN] + addends
-    found = predictor_of(trained).out_of_fold(images, addends, labels)
+    found = predictor_of(trained).out_of_fold(ImageSplit(images, labels, addends=addends))
     assert found.shape == (len(UNSEEN), 19)
     assert (found.argmax(axis=1) == labels).mean() > (0.3 if head == "regression" else 0.7)
 
@@ -588,7 +589,7 @@ def test_a_network_that_takes_the_addend_learns_to_add(digits: Digits, adder: Ad
     )
     addends = np.arange(len(UNSEEN)) % 10
     images, labels = digits[0][UNSEEN][:, None], digits[1][UNSEEN] + addends
-    found = predictor_of(trained).out_of_fold(images, addends, labels)
+    found = predictor_of(trained).out_of_fold(ImageSplit(images, labels, addends=addends))
     assert (found.argmax(axis=1) == labels).mean() > 0.25
     others = predictor_of(trained).probabilities(images, (addends + 5) % 10)
     assert (others.argmax(axis=1) == labels).mean() < 0.15
@@ -612,7 +613,8 @@ def test_addends_are_drawn_anew_in_every_epoch_and_the_label_goes_with_them(
         given = [addends for _, addends in adder.given[epoch * steps : (epoch + 1) * steps]]
         rows = torch.tensor(flat(batches))
         assert torch.equal(
-            torch.cat(targets[epoch * steps : (epoch + 1) * steps]), data.values[rows] + torch.cat(given)
+            torch.cat(targets[epoch * steps : (epoch + 1) * steps]),
+            data.image_labels[rows] + torch.cat(given),
         )
         drawn.append(dict(zip(rows.tolist(), torch.cat(given).tolist(), strict=True)))
     for one, other in ((0, 1), (1, 2), (0, 2)):

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from softvote.api.pipelines import ImageData
@@ -122,19 +121,15 @@ def fit(
     """
     chosen = _row_numbers(rows, len(data.train.images))
     _check_recipe(member, init_from)
-    train_set, addends = data.train, data.train.addends
-    assert train_set.labels is not None, "ImageData has labels"
-    shown = train_set.labels if addends is None else train_set.labels - addends
-    split = Split(torch.from_numpy(train_set.images[chosen]), torch.from_numpy(shown[chosen]), chosen)
+    split = Split.of(data.train, chosen)
     start = init_from.predictor.network.model.state_dict() if init_from else None
     trained = train(TrainingSpec(member, data.task, seed, name or member.model, start), split, callbacks)
     predictor = Predictor(
         trained.network, trained.normalisation, trained.compute_config, member.tta.shift, member.view
     )
-    others = np.setdiff1d(np.arange(len(train_set.images)), chosen)
+    others = np.setdiff1d(np.arange(len(data.train)), chosen)
     if trained.network.head.needs_calibration and len(others):
-        held_out = None if addends is None else addends[others]
-        predictor = predictor.calibrate(train_set.images[others], held_out, train_set.labels[others])
+        predictor = predictor.calibrate(data.train.take(others))
     channels, height, width = train_set.images.shape[1:]
     return FittedMember(member, data.classes, (channels, height, width), predictor, trained.log)
 
@@ -164,12 +159,11 @@ def cross_val_predict(
     Raises:
         UserError: not one fold per row, a single fold, or as `fit`.
     """
-    images, labels, addends = data.train.images, data.train.labels, data.train.addends
+    images = data.train.images
     if np.shape(folds) != (len(images),) or len(present := np.unique(folds)) < 2:
         raise UserError(
             f"folds: shape {np.shape(folds)} for {len(images)} images; give each one of two or more"
         )
-    assert labels is not None, "ImageData has labels"
     name = name or member.model
     found = np.zeros((len(images), data.task.num_classes))
     for fold in present.tolist():
@@ -177,8 +171,7 @@ def cross_val_predict(
         for repeat in range(member.repeats):
             label = f"{name} fold {fold}" + (f" repeat {repeat}" if repeat else "")
             fitted = fit(member, data, ~own, training_seed(seed, name, fold, repeat), callbacks, name=label)
-            held_out = None if addends is None else addends[own]
-            found[own] += fitted.predictor.out_of_fold(images[own], held_out, labels[own])
+            found[own] += fitted.predictor.out_of_fold(data.train.take(np.flatnonzero(own)))
     return (found / member.repeats).astype(np.float32)
 
 

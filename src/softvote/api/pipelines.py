@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 
 from softvote.config.pipeline import FoldsConfig
 from softvote.data import folds as fold_tables
-from softvote.data.dataset import read_dataset as read_dataset
+from softvote.data.dataset import read_dataset
 from softvote.data.duplicates import near_identical_groups
+from softvote.data.split import ImageSplit
 from softvote.ensembling.vote import check_members
 from softvote.errors import UserError, one_of
 from softvote.stages import Run, open_run
@@ -25,23 +26,6 @@ from softvote.tracking.submission import check_submission, submission_text
 
 STAGES = ("check", "folds", "train", "ensemble", "submit")
 """What `run` knows, in the order in which stages build on each other."""
-
-
-@dataclass(frozen=True, eq=False)
-class ImageSplit:
-    """Images of one split.
-
-    Attributes:
-        images: uint8 (N, C, H, W), 0..255.
-        labels: int64 (N,), indices into the classes; None where nobody knows them.
-        ids: N ids as the competition writes them; None for training images.
-        addends: int64 (N,), 0..9, where the task has them.
-    """
-
-    images: NDArray[np.uint8]
-    labels: NDArray[np.int64] | None = None
-    ids: list[str] | None = None
-    addends: NDArray[np.int64] | None = None
 
 
 @dataclass(frozen=True, eq=False)

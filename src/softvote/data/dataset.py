@@ -17,6 +17,7 @@ from softvote.config.competition import Competition
 from softvote.data.id_label_table import IdLabelTable, read_id_label_table
 from softvote.data.readers.base import MOST, Images, class_indices, shown
 from softvote.data.readers.registry import READERS
+from softvote.data.split import ImageSplit
 from softvote.errors import ErrorCollector, UserError
 from softvote.storage.files import atomic_directory
 from softvote.storage.fingerprints import fingerprint, sha256_of
@@ -73,9 +74,14 @@ class Dataset:
     test_addends: NDArray[np.int64] | None = None
 
     @property
-    def train_values(self) -> NDArray[np.int64]:
-        """What each training image shows, int64 (N,): its class index, less the addend."""
-        return self.train_labels if self.train_addends is None else self.train_labels - self.train_addends
+    def train(self) -> ImageSplit:
+        """The training images, with their labels."""
+        return ImageSplit(self.train_pixels, self.train_labels, addends=self.train_addends)
+
+    @property
+    def test(self) -> ImageSplit:
+        """The test images, with their ids."""
+        return ImageSplit(self.test_pixels, ids=self.test_ids, addends=self.test_addends)
 
 
 def read_dataset(competition: Competition, workspace: Workspace) -> Dataset:

@@ -4,7 +4,7 @@ A head speaks of what the image shows: K values, numbered from 0. Where the valu
 hidden digits, K is 9 S + 1. What comes along with an image (an addend) is no business of a head; see
 `softvote.inference.network`.
 
-Adding a head is adding one module with one class under `@register_head`. It imports torch only where it computes:
+Adding a head is adding one module with one class under `@register_head`. It imports torch where it computes:
 a pipeline file is read without.
 """
 

@@ -15,6 +15,7 @@ from torch.nn import functional
 from softvote.compute.precision import ComputeConfig
 from softvote.config.recipe import View
 from softvote.data.normalisation import Normalisation
+from softvote.data.split import ImageSplit
 from softvote.errors import UserError
 from softvote.heads.digits import DIGITS
 from softvote.inference.network import Network
@@ -84,45 +85,36 @@ class Predictor:
         probabilities = functional.softmax(outputs.view(len(images), -1, DIGITS), dim=2)
         return probabilities.numpy(), looks @ columns
 
-    def out_of_fold(
-        self,
-        images: NDArray[np.uint8],
-        addends: NDArray[np.int64] | None,
-        labels: NDArray[np.int64],
-    ) -> NDArray[np.float32]:
+    def out_of_fold(self, data: ImageSplit) -> NDArray[np.float32]:
         """Probabilities of rows the network was not trained on, for scoring.
 
         What the head measures on such rows is measured on every other row for the rows between, so no
         row has a part in its own probabilities.
 
         Args:
-            images: uint8 (N, C, H, W).
-            addends: int64 (N,), where the task has them.
-            labels: int64 (N,), class indices.
+            data: N images with labels.
+
+        Returns:
+            float32 (N, K), as `probabilities` gives them.
         """
         if not self.network.head.needs_calibration:
-            return self.probabilities(images, addends)
-        found = np.zeros((len(images), self.network.task.num_classes), np.float32)
+            return self.probabilities(data.images, data.addends)
+        found = np.zeros((len(data), self.network.task.num_classes), np.float32)
         for half, other in ((slice(0, None, 2), slice(1, None, 2)), (slice(1, None, 2), slice(0, None, 2))):
-            fitted = self._uncalibrated()  # all that is left for a single row
+            fitted, scored = self._uncalibrated(), data.take(half)  # all that is left for a single row
             if len(found[other]):
-                fitted = self.calibrate(images[other], _some(addends, other), labels[other])
-            found[half] = fitted.probabilities(images[half], _some(addends, half))
+                fitted = self.calibrate(data.take(other))
+            found[half] = fitted.probabilities(scored.images, scored.addends)
         return found
 
     def _uncalibrated(self) -> Predictor:
         return replace(self, network=replace(self.network, head=self.network.head.uncalibrated()))
 
-    def calibrate(
-        self, images: NDArray[np.uint8], addends: NDArray[np.int64] | None, labels: NDArray[np.int64]
-    ) -> Predictor:
-        """The predictor whose head was fitted on rows its network was not trained on.
-
-        Arguments are those of `out_of_fold`.
-        """
-        values = labels if addends is None or self.network.takes_addend else labels - addends
-        outputs = torch.from_numpy(self.outputs(images, addends))
-        head = self.network.head.calibrate(outputs, torch.from_numpy(values))
+    def calibrate(self, data: ImageSplit) -> Predictor:
+        """Fit the head on rows that the network was not trained on: images with labels."""
+        shown = data.known_labels if self.network.takes_addend else data.image_labels
+        outputs = torch.from_numpy(self.outputs(data.images, data.addends))
+        head = self.network.head.calibrate(outputs, torch.from_numpy(shown))
         return replace(self, network=replace(self.network, head=head))
 
     @torch.inference_mode()

@@ -93,7 +93,7 @@ def _train(
         trained.network, trained.normalisation, trained.compute_config, view=job.member.view
     )
     if trained.network.head.needs_calibration:
-        predictor = predictor.calibrate(*_rows_of_fold(job, dataset, folds))
+        predictor = predictor.calibrate(dataset.train.take(np.flatnonzero(folds == job.fold)))
     for stale in (job.folder.scores, job.folder.recipe):
         remove_if_exists(stale)
     save_weights(job.folder, trained.network.model)
@@ -125,9 +125,7 @@ def training_rows(job: Job, dataset: Dataset, folds: NDArray[np.int64]) -> Split
     rows = np.flatnonzero(folds != job.fold)
     extra = job.extra(dataset) if job.extra else None
     if extra is None:
-        return Split(
-            torch.from_numpy(dataset.train_pixels[rows]), torch.from_numpy(dataset.train_values[rows]), rows
-        )
+        return Split.of(dataset.train, rows)
     if job.member.extra_train and job.member.extra_train.alone:
         rows = rows[:0]
     more = np.arange(len(extra.values)) + len(folds)
@@ -135,19 +133,10 @@ def training_rows(job: Job, dataset: Dataset, folds: NDArray[np.int64]) -> Split
     digits = None if extra.digits is None else np.concatenate([unknown, extra.digits])
     return Split(
         torch.from_numpy(np.concatenate([dataset.train_pixels[rows], extra.images])),
-        torch.from_numpy(np.concatenate([dataset.train_values[rows], extra.values])),
+        torch.from_numpy(np.concatenate([dataset.train.image_labels[rows], extra.values])),
         np.concatenate([rows, more]),
         None if digits is None else torch.from_numpy(digits),
     )
-
-
-def _rows_of_fold(
-    job: Job, dataset: Dataset, folds: NDArray[np.int64]
-) -> tuple[NDArray[np.uint8], NDArray[np.int64] | None, NDArray[np.int64]]:
-    """Pixels, addends and labels of the rows that validate."""
-    rows = np.flatnonzero(folds == job.fold)
-    addends = None if dataset.train_addends is None else dataset.train_addends[rows]
-    return dataset.train_pixels[rows], addends, dataset.train_labels[rows]
 
 
 def _record(
@@ -212,7 +201,7 @@ def _predict(job: Job, dataset: Dataset, folds: NDArray[np.int64]) -> None:
     predictor = load_predictor(job.folder)
     predictions = Predictions(
         rows,
-        predictor.out_of_fold(*_rows_of_fold(job, dataset, folds)),
+        predictor.out_of_fold(dataset.train.take(rows)),
         predictor.probabilities(dataset.test_pixels, dataset.test_addends),
     )
     write_predictions(job.folder, predictions, dataset.train_labels, job.task, job.prediction_fingerprint)

@@ -176,11 +176,13 @@ class Learner:
         if share is not None:
             images = share * images + (1 - share) * images.flip(0)
         outputs = self._outputs(images, addends)
-        loss = self._loss(outputs, addends, batch.values, batch.digits)
+        loss = self._loss(outputs, addends, batch.image_labels, batch.digits)
         if share is not None:
             digits = None if batch.digits is None else batch.digits.flip(0)
-            loss = share * loss + (1 - share) * self._loss(outputs, addends, batch.values.flip(0), digits)
-        return loss, outputs, _targets(batch.values, addends)
+            loss = share * loss + (1 - share) * self._loss(
+                outputs, addends, batch.image_labels.flip(0), digits
+            )
+        return loss, outputs, _targets(batch.image_labels, addends)
 
     def _seed(self, what: str, epoch: int) -> Seed:
         """The seed of all that is drawn for one purpose in an epoch."""
@@ -191,8 +193,10 @@ class Learner:
         with self.compute_config.autocast():
             return self.network.outputs(self.compute_config.to_memory_format(images), addends)
 
-    def _loss(self, outputs: Tensor, addends: Tensor | None, values: Tensor, digits: Tensor | None) -> Tensor:
-        return self.network.head.loss(outputs, _targets(values, addends), digits)
+    def _loss(
+        self, outputs: Tensor, addends: Tensor | None, image_labels: Tensor, digits: Tensor | None
+    ) -> Tensor:
+        return self.network.head.loss(outputs, _targets(image_labels, addends), digits)
 
     def _addends(self, epoch: int, data: Split) -> Tensor | None:
         """Integers drawn anew for each image in each epoch, int64 (B,), where the network takes them."""
@@ -224,7 +228,7 @@ class Learner:
             batch = data.take(which)
             addends = self._addends(0, batch)  # the same each time
             outputs = self._outputs(self._identity(batch.images), addends)
-            total += float(self._loss(outputs, addends, batch.values, batch.digits)) * len(which)
+            total += float(self._loss(outputs, addends, batch.image_labels, batch.digits)) * len(which)
         self._to_training_mode()
         return total / len(data.rows)
 
@@ -233,6 +237,6 @@ class Learner:
         return self.normalisation(apply_view(self.member.view, images.float()))
 
 
-def _targets(values: Tensor, addends: Tensor | None) -> Tensor:
-    """What the head is to name: the values, or the labels where the network was given addends."""
-    return values if addends is None else values + addends
+def _targets(image_labels: Tensor, addends: Tensor | None) -> Tensor:
+    """What the head is to name: what the images show, or the labels where the network was given addends."""
+    return image_labels if addends is None else image_labels + addends

@@ -56,7 +56,7 @@ def test_ours_is_a_training_of_softvote_by_the_members_recipe(
     member = spec.member
     assert (member.batch_size, member.optimizer.name, member.schedule.name) == (128, "adamw", "one_cycle")
     assert (member.precision, member.augment, member.model) == ("auto", cases.AUGMENT, "stn_cnn")
-    assert len(rows.values) == 1498 and rows.images.shape[1:] == (1, 28, 28)
+    assert len(rows.image_labels) == 1498 and rows.images.shape[1:] == (1, 28, 28)
     # The first step, those that warm up, and at least one that counts.
     assert len(sizes) >= laps.WARM_UP + 2 and set(sizes) <= {124, 125}
     assert found["rate"] > 0 and limit["rate"] > 1e8
