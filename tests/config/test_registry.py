@@ -25,10 +25,10 @@ from typing import Literal
 
 from softvote.config.registry import OptimizerConfig
 from softvote.config.schema import Positive
-from softvote.training.optimizers.base import register
+from softvote.training.optimizers.base import register_optimizer
 
 
-@register()
+@register_optimizer()
 class NAdam(OptimizerConfig):
     name: Literal["nadam"]
     """`nadam`: torch.optim.NAdam."""
@@ -45,11 +45,11 @@ class NAdam(OptimizerConfig):
 HEAD = '''
 from __future__ import annotations
 
-from softvote.heads.base import register
+from softvote.heads.base import register_head
 from softvote.heads.softmax import SoftmaxHead
 
 
-@register("tempered", needs_numbers=True)
+@register_head("tempered", needs_numbers=True)
 class TemperedHead(SoftmaxHead):
     """Softmax of halved outputs."""
 

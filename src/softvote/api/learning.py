@@ -130,7 +130,7 @@ def fit(
     others = np.setdiff1d(np.arange(len(data.train)), chosen)
     if trained.network.head.needs_calibration and len(others):
         predictor = predictor.calibrate(data.train.take(others))
-    channels, height, width = train_set.images.shape[1:]
+    channels, height, width = data.train.images.shape[1:]
     return FittedMember(member, data.classes, (channels, height, width), predictor, trained.log)
 
 

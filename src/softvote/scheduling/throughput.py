@@ -231,20 +231,19 @@ class _Trial:
 
     def predict(self, dataset: Dataset, seconds: float) -> float:
         """Images a second."""
-        images, addends = dataset.train_pixels[:_IMAGES], dataset.train_addends
-        given = None if addends is None else addends[:_IMAGES]
+        some = dataset.train.take(slice(_IMAGES))
         self.compute_config.to_device(self.network.model)
         measured = Normalisation.of(self.data.images[:_IMAGES], self.member.normalise)
         predictor = Predictor(
             self.network, measured, self.compute_config, self.member.tta.shift, self.member.view
         )
-        predictor.probabilities(images, given)
+        predictor.probabilities(some.images, some.addends)
         self.meet()
         began, batches = time.perf_counter(), 0
         while (spent := time.perf_counter() - began) < seconds:
-            predictor.probabilities(images, given)
+            predictor.probabilities(some.images, some.addends)
             batches += 1
-        return batches * len(images) / spent
+        return batches * len(some) / spent
 
 
 class _StopAfter(Callback):
