@@ -67,9 +67,9 @@ MEMBERS, FOLDS, IMAGES = (1, 5, 25), (2, 5, 10), ((28, 28), (64, 64), (40, 168))
 MOST_CSV = 100_000
 """Rows of the largest pixel CSV: it is ten times as large as the array."""
 READ = (
-    "import sys; from pathlib import Path; from softvote.data.dataset import load_dataset; "
+    "import sys; from pathlib import Path; from softvote.data.dataset import read_dataset; "
     "from softvote.stages import open_run; run = open_run(Path(sys.argv[1]), sys.argv[2]); "
-    "load_dataset(run.pipeline.competition, run.workspace)"
+    "read_dataset(run.pipeline.competition, run.workspace)"
 )
 STAGES = ("read", "read again", "folds", "train", "ensemble", "submit")
 

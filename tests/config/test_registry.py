@@ -14,9 +14,9 @@ from conftest import Digits, made_once
 from projects import RECIPE, competition, pipeline, write_digits, write_pipeline
 
 import softvote
-from softvote.config.registry import HEADS, OPTIMIZERS, READERS, RULES, Registry, load_registry
+from softvote.config.registry import HEADS_PLACE, OPTIMIZERS_PLACE, READERS_PLACE, RULES_PLACE, Registry, load_registry
 
-PLACES = (HEADS, OPTIMIZERS, READERS, RULES)
+PLACES = (HEADS_PLACE, OPTIMIZERS_PLACE, READERS_PLACE, RULES_PLACE)
 
 OPTIMIZER = '''
 from __future__ import annotations

@@ -167,9 +167,9 @@ def test_second_reading_imports_nothing_heavy(workspace: Workspace, competition:
     read_dataset(competition, workspace)
     program = (
         "import sys; from pathlib import Path; from softvote.storage.paths import Workspace\n"
-        "from softvote.data.dataset import load_dataset\n"
+        "from softvote.data.dataset import read_dataset\n"
         "from softvote.config.competition import Competition\n"
-        "load_dataset(Competition.model_validate_json(sys.argv[2]), Workspace(Path(sys.argv[1])))\n"
+        "read_dataset(Competition.model_validate_json(sys.argv[2]), Workspace(Path(sys.argv[1])))\n"
         "print({'pandas', 'torch', 'PIL'} & set(sys.modules))"
     )
     command = [sys.executable, "-c", program, str(workspace.root), competition.model_dump_json()]

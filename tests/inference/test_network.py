@@ -191,7 +191,7 @@ def test_members_that_do_not_fit_the_task_are_named() -> None:
 def test_what_a_head_measured_is_used() -> None:
     member, outputs = Member(model="cnn", head="regression"), torch.zeros(1, 1)
     wide, narrow = (
-        create_network(member, Task(11), (1, 8, 8), facts={"width": width}).probabilities(outputs, None)
+        create_network(member, Task(11), (1, 8, 8), calibration={"width": width}).probabilities(outputs, None)
         for width in (5.0, 0.1)
     )
     assert narrow[0, 5] > 0.99 and wide[0, 5] < 0.2
