@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from softvote.data.dataset import Dataset
 from softvote.data.digit_layout import SIDE
+from softvote.inference.record import ExecutionRecord, TrainingRecord
 from softvote.storage.paths import FoldFolder
 from softvote.training import glyphs
 from softvote.training.glyphs import Glyphs, assign, cut_out, find_glyphs, find_runs, glyphs_of
@@ -137,8 +138,21 @@ def dataset_of(these: Made, digest: str = "one") -> Dataset:
 
 def folder_at(path: Path) -> FoldFolder:
     path.mkdir()
-    (path / "recipe.json").write_text('{"weights_sha256": "these"}')
-    return FoldFolder(path)
+    folder = FoldFolder(path)
+    write_record(folder, "these")
+    return folder
+
+
+def write_record(folder: FoldFolder, weights: str) -> None:
+    TrainingRecord(
+        member={},
+        classes=[],
+        image=(1, 28, 112),
+        mean=[0.0],
+        std=[1.0],
+        execution=ExecutionRecord(device="cpu", precision="fp32", memory_format="contiguous"),
+        weights_sha256=weights,
+    ).write(folder.recipe)
 
 
 def test_rows_that_validate_have_no_part_in_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -170,7 +184,7 @@ def test_found_once_and_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     np.testing.assert_array_equal(first.digits, again.digits)
     glyphs_of(folder, dataset_of(these), ~held_out)  # other rows
     glyphs_of(folder, dataset_of(these, "two"), ~held_out)  # other data
-    folder.recipe.write_text('{"weights_sha256": "others"}')
+    write_record(folder, "others")
     glyphs_of(folder, dataset_of(these, "two"), ~held_out)
     folder.glyphs.write_bytes(b"damaged")
     glyphs_of(folder, dataset_of(these, "two"), ~held_out)
