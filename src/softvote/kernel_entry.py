@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from softvote import __version__
-from softvote.errors import ErrorCollector, UserError
+from softvote.errors import ErrorCollector, Problem, UserError
 from softvote.storage.files import atomic_write, write_json, write_text
 from softvote.storage.fingerprints import sha256_of
 from softvote.storage.paths import Workspace
@@ -63,7 +63,9 @@ def _require(packages: dict[str, str]) -> None:
     missing = [package for name, package in packages.items() if find_spec(name) is None]
     if missing:
         what = f"Kaggle's image lacks {', '.join(missing)}"
-        raise UserError(f"{what}; choose one that has them under Environment in the kernel's settings")
+        raise UserError(
+            Problem("", what, "choose one that has them under Environment in the kernel's settings")
+        )
 
 
 def _run(kernel: Kernel, pipeline: str, workspace: Workspace, output: Path) -> None:
@@ -89,7 +91,7 @@ def _mounted(*places: str) -> Path:
         if (inputs / place).is_dir():
             return inputs / place
     what = f"has neither {' nor '.join(places)}"
-    raise UserError(f"{inputs}: {what}; add it under Input in the kernel's settings, and accept its rules")
+    raise UserError.at(inputs, what, "add it under Input in the kernel's settings, and accept its rules")
 
 
 def _copy(source: Path, target: Path) -> None:
@@ -124,7 +126,7 @@ def _put_back(run: Run, kernel: Kernel) -> None:
     for name, sha256 in kernel.files.items():
         source, place = mounted / name, run.folder.path / unflattened(name)
         if not source.is_file() or sha256_of(source) != sha256:
-            problems.add(str(source), "is missing or of another version; upload the dataset again")
+            problems.add(source, "is missing or of another version", "upload the dataset again")
             continue
         place.parent.mkdir(parents=True, exist_ok=True)
         place.symlink_to(source)

@@ -16,7 +16,7 @@ from softvote.config.registry import (
     load_registry,
     union_of,
 )
-from softvote.config.schema import BelowOne, Fraction, NonNegative, Strict
+from softvote.config.schema import BelowOne, ConfigError, Fraction, NonNegative, Strict
 
 _HEADS = load_registry(HEADS_PLACE)
 
@@ -209,7 +209,9 @@ class Recipe(Strict):
     def _smoothing_has_classes(self) -> Recipe:
         if self.label_smoothing and not _HEADS[self.head].takes_label_smoothing:
             takers = " or ".join(name for name, kind in _HEADS.items() if kind.takes_label_smoothing)
-            raise ValueError(f"label_smoothing is for head: {takers}; head: {self.head} has no use for it")
+            raise ConfigError.at(
+                "", f"label_smoothing is for head: {takers}", f"head: {self.head} has no use for it"
+            )
         return self
 
 
@@ -231,7 +233,9 @@ class Member(Recipe):
     @model_validator(mode="after")
     def _frozen_weights_come_from_somewhere(self) -> Member:
         if self.freeze and not self.init_from:
-            raise ValueError("freeze keeps the weights of init_from; name a member there or leave freeze out")
+            raise ConfigError.at(
+                "", "freeze keeps the weights of init_from", "name a member there or leave freeze out"
+            )
         return self
 
     @model_validator(mode="after")
@@ -239,13 +243,15 @@ class Member(Recipe):
         if not self.glyphs_from:
             return self
         if self.head != "digits":
-            raise ValueError("glyphs_from teaches single digits; say head: digits")
+            raise ConfigError.at("", "glyphs_from teaches single digits", "say head: digits")
         if self.init_from or self.extra_train or self.mixup or self.view:
-            raise ValueError(
-                "glyphs_from goes without init_from, extra_train, mixup and view; leave them out"
+            raise ConfigError.at(
+                "", "glyphs_from goes without init_from, extra_train, mixup and view", "leave them out"
             )
         if isinstance(self.schedule, Plateau) and self.schedule.watch == "held_out":
-            raise ValueError("glyphs_from leaves no rows to hold out; let the schedule watch: training_loss")
+            raise ConfigError.at(
+                "", "glyphs_from leaves no rows to hold out", "let the schedule watch: training_loss"
+            )
         return self
 
     @property

@@ -45,7 +45,7 @@ class Forecast:
     """
 
     throughputs: dict[str, Throughput]
-    failed: dict[str, str]
+    failed: dict[str, UserError]
     jobs: list[tuple[Job, float]]
     at_once: int
     seconds: float | None
@@ -73,13 +73,13 @@ def forecast(
     gpus = gpus[: len(work.jobs)]
     if workers == 1:  # jobs run in this process then, which has threads of its own
         threads = min(threads, torch.get_num_threads())
-    paces, failed = dict[str, Throughput](), dict[str, str]()
+    paces, failed = dict[str, Throughput](), dict[str, UserError]()
     first = {job.member_name: job for job in reversed(work.jobs)}
     for name, job in reversed(first.items()):
         try:
             paces[name] = _pace(job, work, networks[name], gpus, threads)
         except UserError as error:
-            failed[name] = str(error)
+            failed[name] = error
     test, files = len(work.dataset().test_pixels), files or Snapshot()
     jobs = list[tuple[Job, float]]()
     for job in [job for job in work.jobs if job.member_name in paces]:

@@ -149,8 +149,8 @@ def _answers(lines: list[Connection]) -> list[dict[str, float]]:
                 answer = line.recv()
             except (EOFError, OSError):
                 raise UserError("its process was killed, perhaps for want of memory") from None
-            if isinstance(answer, str):
-                raise UserError(answer)
+            if isinstance(answer, UserError):
+                raise answer
             ready.append(line)
             found += [answer] if answer else []
         if len(ready) == len(lines) > len(found):
@@ -172,9 +172,9 @@ def _try(job: Job, work: JobBatch, share: tuple[int, int], seconds: float, line:
         try:
             line.send(asdict(_trial(job, work, meet, seconds)))
         except UserError as error:
-            line.send(str(error))
+            line.send(error)
         except Exception as error:  # a fault of ours: told here, for nobody sees its traceback
-            line.send(f"{type(error).__name__}: {error}")
+            line.send(UserError(f"{type(error).__name__}: {error}"))
 
 
 def _trial(job: Job, work: JobBatch, meet: Barrier, seconds: float) -> Throughput:

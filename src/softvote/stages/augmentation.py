@@ -29,11 +29,11 @@ def run(run: Run, member_name: str | None = None) -> None:
     members = run.pipeline.members
     name = member_name or next((name for name in members if members[name].augment), next(iter(members)))
     if name not in members:
-        raise UserError(f"--member: no member '{name}'; {one_of(list(members), name)}")
+        raise UserError.at("--member", f"no member '{name}'", one_of(list(members), name))
     augment = members[name].augment
     if augment is None:
-        raise UserError(
-            f"members.{name}: has no augmentation to show; add augment: {{rotate: 10}} or choose another"
+        raise UserError.at(
+            f"members.{name}", "has no augmentation to show", "add augment: {rotate: 10} or choose another"
         )
     dataset = read_dataset(run.pipeline.competition, run.workspace)
     rows = np.linspace(0, len(dataset.train_labels) - 1, _IMAGES).astype(np.int64)

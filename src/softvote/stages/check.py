@@ -51,8 +51,8 @@ def run(run: Run) -> None:
     if missing:
         print(f"before training: {missing}")
     if foretold and foretold.failed:
-        problems = [(name, line) for name, why in foretold.failed.items() for line in why.splitlines()]
-        raise UserError("\n".join(f"{name}: cannot be trained: {line}" for name, line in problems))
+        errors = [error.within(f"{name}: cannot be trained") for name, error in foretold.failed.items()]
+        raise UserError(*(problem for error in errors for problem in error.problems))
 
 
 def _headline(run: Run) -> str:

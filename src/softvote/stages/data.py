@@ -50,16 +50,19 @@ def _fetched(workspace: Workspace, slug: str | None, name: str) -> Path:
     try:
         folder = workspace.input(checked_name(name))
     except ValueError as error:
-        raise UserError(f"{name}: {error}, or pass --name") from None
+        raise UserError.at(name, f"{error}, or pass --name") from None
     if folder.is_file():
-        raise UserError(f"{folder}: is a file where a folder is to be; move it away, or pass another --name")
+        raise UserError.at(
+            folder, "is a file where a folder is to be", "move it away, or pass another --name"
+        )
     if folder.is_dir() and any(folder.iterdir()):
         print(f"{folder}: already there; remove the folder to get it again")
         return folder
     if slug is None:
-        raise UserError(
-            f"{folder}: is not there, and the competition has no address at Kaggle (competition.kaggle); "
-            "unpack its files with: make data ZIP=path/to/it.zip, or see docs/results.md for making them"
+        raise UserError.at(
+            folder,
+            "is not there, and the competition has no address at Kaggle (competition.kaggle)",
+            "unpack its files with: make data ZIP=path/to/it.zip, or see docs/results.md for making them",
         )
     client = Competitions()
     try:
@@ -67,4 +70,4 @@ def _fetched(workspace: Workspace, slug: str | None, name: str) -> Path:
         with tempfile.TemporaryDirectory(prefix=".download-", dir=workspace.inputs) as temporary:
             return unpack(client.download(slug, Path(temporary)), workspace, name)
     except OSError as error:
-        raise UserError(f"{workspace.inputs}: cannot be written ({error.strerror})") from None
+        raise UserError.at(workspace.inputs, f"cannot be written ({error.strerror})") from None

@@ -33,10 +33,10 @@ def run(run: Run, member_name: str | None = None) -> None:
     members = run.pipeline.members
     readers = [name for name in members if members[name].head == "digits"]
     if not readers:
-        raise UserError(f"{run.name}: no member has head: digits, so none says which digits it found")
+        raise UserError.at(run.name, "no member has head: digits, so none says which digits it found")
     name = member_name or readers[0]
     if name not in readers:
-        raise UserError(f"--member: no member '{name}' with head: digits; {one_of(readers, name)}")
+        raise UserError.at("--member", f"no member '{name}' with head: digits", one_of(readers, name))
     plan = make_plan(run)
     predictions, dataset = plan.predictions(name), plan.dataset
     labels, guesses = dataset.train_labels[predictions.rows], predictions.oof.argmax(axis=1)

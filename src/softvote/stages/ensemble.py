@@ -47,9 +47,9 @@ def _refuse_unfinished(plan: Plan) -> None:
         if due:
             reasons = "; ".join(dict.fromkeys(status.reason for status in due))
             which = describe_jobs([status.job for status in due])
-            problems.add(f"members.{name}", f"{which} is due ({reasons}); run the train stage")
+            problems.add(f"members.{name}", f"{which} is due ({reasons})", "run the train stage")
         elif not plan.is_current(name):
-            problems.add(f"members.{name}", "its folds are not put together yet; run the train stage")
+            problems.add(f"members.{name}", "its folds are not put together yet", "run the train stage")
     problems.raise_any()
 
 

@@ -52,9 +52,10 @@ def run(
     if push or owner is None:
         client = Kernels()
         if owner not in (None, client.username):
-            raise UserError(
-                f"--owner {owner}: a kernel is pushed as {client.username}, whose credentials are here; "
-                "leave --owner out, or build without --push"
+            raise UserError.at(
+                f"--owner {owner}",
+                f"a kernel is pushed as {client.username}, whose credentials are here",
+                "leave --owner out, or build without --push",
             )
         owner = client.username
     name = run.resolve_name(voter)
@@ -122,7 +123,7 @@ def _ended(client: Kernels, pushed: Pushed, mode: Mode) -> KernelState:
 def _wait(what: str, look: Callable[[], str], lasting: tuple[str, ...], patience: float) -> None:
     state = poll(what, look, lasting, patience, passing=NoAnswerError)
     if state not in lasting:
-        raise UserError(f"{what}: still {state} after {patience / 3600:g} h; look at it on Kaggle")
+        raise UserError.at(what, f"still {state} after {patience / 3600:g} h", "look at it on Kaggle")
 
 
 def _fetched(client: Kernels, folder: KernelFolder, pushed: Pushed) -> list[Path]:
@@ -145,9 +146,9 @@ def _submission_among(files: list[Path], output: Path, pushed: Pushed, state: Ke
     look = f"see its log: {logs[-1]}, or {pushed.url}" if logs else f"see {pushed.url}"
     if state.status != "complete":
         said = state.message or "Kaggle does not say why"
-        raise UserError(f"kernel {pushed.ref}: {state.status}, {said}; {look}")
+        raise UserError.at(f"kernel {pushed.ref}", f"{state.status}, {said}", look)
     if output / "submission.csv" not in files:
-        raise UserError(f"kernel {pushed.ref}: left no submission.csv; {look}")
+        raise UserError.at(f"kernel {pushed.ref}", "left no submission.csv", look)
     return output / "submission.csv"
 
 
@@ -158,15 +159,17 @@ def _compared(submission: Path, entry: Entry, local: Path) -> Entry:
         return entry
     theirs, ours = (path.read_bytes().splitlines()[1:] for path in (submission, local))
     other = sum(a != b for a, b in zip_longest(theirs, ours))
-    raise UserError(f"{submission}: differs from {local} in {other} of {len(ours)} rows; nothing was entered")
+    raise UserError.at(
+        submission, f"differs from {local} in {other} of {len(ours)} rows", "nothing was entered"
+    )
 
 
 def _checked(run: Run, submission: Path) -> Entry:
     """The entry that the kernel made of what it trained, once its submission has the right form."""
     entries = read_ledger(submission.with_name("ledger.csv"))
     if not entries or entries[-1].sha256 != sha256_of(submission):
-        raise UserError(
-            f"{submission.parent}: its ledger.csv is not of its submission.csv; nothing was entered"
+        raise UserError.at(
+            submission.parent, "its ledger.csv is not of its submission.csv", "nothing was entered"
         )
     dataset, classes = _dataset(run), run.pipeline.competition.classes
     text = submission.read_bytes().decode(errors="replace")

@@ -84,9 +84,9 @@ def _predict(model: Path) -> Path | Ensemble:
         programs = [path for path in ExportFolder(model).programs if path.is_file()]
         return _check_program(programs[0]) if programs else load_ensemble(model)
     if not model.exists():
-        raise UserError(f"{model}: no such model; make one with: softvote export PIPELINE")
+        raise UserError.at(model, "no such model", "make one with: softvote export PIPELINE")
     if model.suffix not in (".pt2", ".onnx"):
-        raise UserError(f"{model}: is no model; name a program.pt2, a program.onnx or a folder of models/")
+        raise UserError.at(model, "is no model", "name a program.pt2, a program.onnx or a folder of models/")
     return _check_program(model)
 
 
@@ -100,7 +100,7 @@ def _check_program(program: Path) -> Path:
     record = ProgramRecord.read(folder.record)
     content = dict(zip(folder.programs, record.checksums if record else [], strict=False))
     if program in content and not is_intact(program, content[program]):
-        raise UserError(f"{program}: is not the file that softvote export wrote; export it again")
+        raise UserError.at(program, "is not the file that softvote export wrote", "export it again")
     return program
 
 

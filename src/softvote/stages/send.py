@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from softvote.errors import UserError
+from softvote.errors import Problem, UserError
 from softvote.kaggle.competitions import Competitions, Submission
 from softvote.kaggle.transport import NoAnswerError
 from softvote.progress import poll
@@ -37,14 +37,16 @@ def kaggle_slug(run: Run) -> str:
     """
     competition = run.pipeline.competition
     if competition.kaggle is None:
-        raise UserError(
-            f"{run.name}: {competition.name} is not held at Kaggle (competition.kaggle names no address); "
-            "nothing was sent"
+        raise UserError.at(
+            run.name,
+            f"{competition.name} is not held at Kaggle (competition.kaggle names no address)",
+            "nothing was sent",
         )
     if run.settings:
-        raise UserError(
-            f"{run.name}: a trial with --set is never sent; write a pipeline that extends {run.name} "
-            f"with {' '.join(run.settings)}"
+        raise UserError.at(
+            run.name,
+            "a trial with --set is never sent",
+            f"write a pipeline that extends {run.name} with {' '.join(run.settings)}",
         )
     return competition.kaggle
 
@@ -66,8 +68,8 @@ def send(run: Run, entry: Entry, file: Path, how: SendOptions) -> None:
     _refuse_what_kaggle_has(run, entry, client.submissions(slug), how)
     quota = client.quota(slug)
     if quota.left < 1:
-        raise UserError(
-            f"{slug}: {quota.today} submissions were sent today and none is left; {quota.resets()}"
+        raise UserError.at(
+            slug, f"{quota.today} submissions were sent today and none is left", quota.resets()
         )
     ref = client.submit(slug, file, submission_message(entry))
     print(f"sent {file} to {slug} as {ref}; {quota.left - 1} more may be sent today", flush=True)
@@ -95,9 +97,10 @@ def _refuse_what_kaggle_has(run: Run, entry: Entry, board: list[Submission], how
 
 
 def _refuse(entry: Entry, ref: int | None, when: str) -> None:
-    raise UserError(
-        f"{entry.file}: was sent as {ref} {when}; see its score with make leaderboard, "
-        "or send it again with AGAIN=1 (--again)"
+    raise UserError.at(
+        entry.file,
+        f"was sent as {ref} {when}",
+        "see its score with make leaderboard, or send it again with AGAIN=1 (--again)",
     )
 
 
@@ -108,7 +111,7 @@ def _show(client: Competitions, slug: str, ref: int) -> None:
         print(f"{ref} was sent and is not scored yet; look later with: make leaderboard")
         return
     if found.status == "error":
-        raise UserError(f"{slug}: {ref} was not scored: {found.error or 'Kaggle does not say why'}")
+        raise UserError.at(slug, f"{ref} was not scored: {found.error or 'Kaggle does not say why'}")
     scores = {"public": found.public, "private": found.private}
     told = ", ".join(f"{name} {score:.3%}" for name, score in scores.items() if score is not None)
     print(f"{slug}: {told or 'no score'}; compare with: make leaderboard")
@@ -129,5 +132,9 @@ def _wait_for_score(client: Competitions, slug: str, ref: int) -> Submission | N
     except KeyboardInterrupt:
         raise KeyboardInterrupt(f"stopped waiting; {sent}") from None
     except UserError as error:
-        raise UserError(f"{error}; {sent}") from None
+        raise UserError(*(_also(problem, sent) for problem in error.problems)) from None
     return found[0] if state in lasting else None
+
+
+def _also(problem: Problem, hint: str) -> Problem:
+    return replace(problem, hint="; ".join(filter(None, [problem.hint, hint])))

@@ -51,11 +51,11 @@ def run(
         plan = plan.reread()
     for each in left:
         if each.kind == "busy":
-            print(f"{each.job.label}: {each.why}")
+            print(each.why)
     _finish_members(plan)
-    failed = [each.why for each in left if each.kind == "failed"]
+    failed = [problem for each in left if each.kind == "failed" for problem in each.why.problems]
     if failed:
-        raise UserError("\n".join(failed))
+        raise UserError(*failed)
 
 
 def _run_jobs(plan: Plan, due: list[Job], checkpoint_seconds: float, deadline: float) -> list[Unfinished]:
@@ -72,11 +72,13 @@ def _chosen(plan: Plan, members: Sequence[str], only_folds: Sequence[int]) -> li
     run, problems = plan.run, ErrorCollector()
     for name in members:
         if name not in run.pipeline.members:
-            problems.add("--member", f"no member '{name}'; {one_of(list(run.pipeline.members), name)}")
+            problems.add("--member", f"no member '{name}'", one_of(list(run.pipeline.members), name))
     for fold in only_folds:
         if fold not in run.pipeline.folds.trained:
             problems.add(
-                "--fold", f"no fold {fold} to train; known: {', '.join(map(str, run.pipeline.folds.trained))}"
+                "--fold",
+                f"no fold {fold} to train",
+                f"known: {', '.join(map(str, run.pipeline.folds.trained))}",
             )
     problems.raise_any()
     return [
@@ -98,7 +100,7 @@ def check_dependencies(due: list[JobStatus]) -> None:
         if job.source and job.source not in to_come and not status.is_ready:
             problems.add(
                 f"members.{job.member_name}",
-                f"starts from {job.source.label}, which is not trained; "
+                f"starts from {job.source.label}, which is not trained",
                 f"add --member {job.source.member_name}",
             )
     problems.raise_any()

@@ -55,7 +55,7 @@ class Checkpoints(Callback):
         except FileNotFoundError:
             return None
         except OSError as error:
-            raise UserError(f"{self.path}: cannot be read ({error.strerror})") from None
+            raise UserError.at(self.path, f"cannot be read ({error.strerror})") from None
         state = _state_in(content)
         if state is None:
             self._set_aside()
@@ -74,7 +74,7 @@ class Checkpoints(Callback):
         try:
             self.path.replace(aside)
         except OSError as error:
-            raise UserError(f"{self.path}: is damaged and cannot be moved ({error.strerror})") from None
+            raise UserError.at(self.path, f"is damaged and cannot be moved ({error.strerror})") from None
         what = f"is damaged, set aside as {aside.name}; this training starts again"
         print(f"{self.path}: {what}", file=sys.stderr)
 
