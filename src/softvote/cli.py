@@ -216,6 +216,12 @@ def _seconds(text: str) -> float:
 # ---------------------------------------------------------------- from words to calls
 
 
+def _show(result: object) -> None:
+    """Print what a stage reports or returns, unless it has nothing to say."""
+    if text := str(result):
+        print(text, flush=True)
+
+
 def _open(parsed: argparse.Namespace) -> Run:
     from softvote.stages import open_run
 
@@ -225,19 +231,19 @@ def _open(parsed: argparse.Namespace) -> Run:
 def _demo(parsed: argparse.Namespace) -> None:
     from softvote.stages import demo
 
-    demo.run(parsed.root / parsed.folder)
+    _show(demo.run(parsed.root / parsed.folder, _show))
 
 
 def _data(parsed: argparse.Namespace) -> None:
     from softvote.stages import data
 
-    data.run(parsed.root, parsed.source, parsed.name)
+    _show(data.run(parsed.root, parsed.source, parsed.name))
 
 
 def _init(parsed: argparse.Namespace) -> None:
     from softvote.stages import init
 
-    init.run(parsed.root, parsed.folder, parsed.name, parsed.image)
+    _show(init.run(parsed.root, parsed.folder, parsed.name, parsed.image))
 
 
 def _check(parsed: argparse.Namespace) -> None:
@@ -245,7 +251,7 @@ def _check(parsed: argparse.Namespace) -> None:
 
     from softvote.stages import check
 
-    check.run(run)
+    _show(check.run(run, _show))
 
 
 def _models(parsed: argparse.Namespace) -> None:
@@ -270,25 +276,21 @@ def _schema(parsed: argparse.Namespace) -> None:
 def _folds(parsed: argparse.Namespace) -> None:
     from softvote.stages import folds
 
-    folds.run(_open(parsed))
+    _show(folds.run(_open(parsed)))
 
 
 def _train(parsed: argparse.Namespace) -> None:
     from softvote.scheduling.worker import CHECKPOINT_SECONDS
     from softvote.stages import train
 
-    train.run(
-        _open(parsed),
-        parsed.member,
-        parsed.fold,
-        CHECKPOINT_SECONDS if parsed.checkpoint is None else parsed.checkpoint,
-    )
+    seconds = CHECKPOINT_SECONDS if parsed.checkpoint is None else parsed.checkpoint
+    _show(train.run(_open(parsed), parsed.member, parsed.fold, seconds, report=_show))
 
 
 def _ensemble(parsed: argparse.Namespace) -> None:
     from softvote.stages import ensemble
 
-    ensemble.run(_open(parsed))
+    _show(ensemble.run(_open(parsed)))
 
 
 def _submit(parsed: argparse.Namespace) -> None:
@@ -296,37 +298,39 @@ def _submit(parsed: argparse.Namespace) -> None:
     from softvote.stages.send import SendOptions
 
     sending = SendOptions(again=parsed.again, wait=not parsed.no_wait) if parsed.send else None
-    submit.run(_open(parsed), parsed.of, sending)
+    result = submit.run(_open(parsed), parsed.of, sending, _show)
+    if sending is None:
+        _show(result)
 
 
 def _leaderboard(parsed: argparse.Namespace) -> None:
     from softvote.stages import leaderboard
 
-    leaderboard.run(parsed.root, parsed.fetch)
+    _show(leaderboard.run(parsed.root, parsed.fetch))
 
 
 def _augmentation(parsed: argparse.Namespace) -> None:
     from softvote.stages import augmentation
 
-    augmentation.run(_open(parsed), parsed.member)
+    _show(augmentation.run(_open(parsed), parsed.member))
 
 
 def _digits(parsed: argparse.Namespace) -> None:
     from softvote.stages import digits
 
-    digits.run(_open(parsed), parsed.member)
+    _show(digits.run(_open(parsed), parsed.member))
 
 
 def _export(parsed: argparse.Namespace) -> None:
     from softvote.stages import export
 
-    export.run(_open(parsed), parsed.of, parsed.to)
+    _show(export.run(_open(parsed), parsed.of, parsed.to))
 
 
 def _kernel(parsed: argparse.Namespace) -> None:
     from softvote.stages import kernel
 
-    kernel.run(_open(parsed), parsed.mode, parsed.of, parsed.owner, parsed.gpu, parsed.push)
+    _show(kernel.run(_open(parsed), parsed.mode, parsed.of, parsed.owner, parsed.gpu, parsed.push, _show))
 
 
 def _predict(parsed: argparse.Namespace) -> None:
@@ -335,10 +339,10 @@ def _predict(parsed: argparse.Namespace) -> None:
     wanted = predict.PredictOptions(
         parsed.images, parsed.addend, parsed.resize, parsed.probabilities, parsed.to
     )
-    predict.run(parsed.model, wanted)
+    _show(predict.run(parsed.model, wanted))
 
 
 def _mistakes(parsed: argparse.Namespace) -> None:
     from softvote.stages import mistakes
 
-    mistakes.run(_open(parsed), parsed.of)
+    _show(mistakes.run(_open(parsed), parsed.of))

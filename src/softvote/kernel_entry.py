@@ -139,17 +139,21 @@ def _trained(run: Run, kernel: Kernel, output: Path) -> Path:
     from softvote.stages import ensemble, folds, submit, train
     from softvote.tracking.ledger import read_ledger
 
-    folds.run(run)
-    train.run(run)
+    _tell(folds.run(run))
+    _tell(train.run(run, report=_tell))
     if kernel.voter == run.pipeline.ensemble.name:
-        ensemble.run(run)
-    submit.run(run, kernel.voter)
+        _tell(ensemble.run(run))
+    _tell(submit.run(run, kernel.voter))
     voters = dict.fromkeys([*run.pipeline.members, kernel.voter])
     scores = {name: ScoreRecord.read(run.folder.predictions(name).scores) for name in voters}
     write_json(output / "scores.json", {name: record.to_json() for name, record in scores.items() if record})
     _write_log(run, output / "log.csv")
     _copy(run.workspace.ledger, output / "ledger.csv")
     return run.workspace.submissions / read_ledger(run.workspace.ledger)[-1].file
+
+
+def _tell(result: object) -> None:
+    print(result, flush=True)
 
 
 def _write_log(run: Run, path: Path) -> None:

@@ -22,8 +22,8 @@ ArchiveMembers = dict[PurePosixPath, zipfile.ZipInfo]
 def unpack(zip_path: Path, workspace: Workspace, name: str | None = None) -> Path:
     """Unpack a zip file into `input/<name>`; zip files inside it stay as they are.
 
-    A single folder that holds everything else is left out. Where the same content lies already, that
-    is said and nothing is written.
+    A single folder that holds everything else is left out. Where the same content lies already,
+    nothing is written.
 
     Args:
         name: the competition's; left out, the zip file's without its suffix.
@@ -42,7 +42,6 @@ def unpack(zip_path: Path, workspace: Workspace, name: str | None = None) -> Pat
         members = _without_common_folder(_members(archive, zip_path))
         if folder.is_dir() and any(folder.iterdir()):
             _compare(folder, members, zip_path)
-            print(f"{folder}: already there with the same content")
         else:
             _extract(archive, members, folder, zip_path)
     return folder

@@ -25,6 +25,7 @@ from urllib.parse import unquote, urlsplit
 from tqdm import tqdm
 
 from softvote.errors import UserError
+from softvote.progress import note
 from softvote.storage.files import atomic_write
 
 T = TypeVar("T")
@@ -156,7 +157,7 @@ class Client:
                 pause = _pause(error, next(pauses, None))
             if pause is None:
                 raise failure
-            print(f"Kaggle, {doing}: too many requests, waiting {pause:.0f} s", file=sys.stderr, flush=True)
+            note(f"Kaggle, {doing}: too many requests, waiting {pause:.0f} s")
             self._wait(pause)
 
     def _told(self, error: Exception, where: str, remedies: Remedies) -> Exception:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from heapq import heappop, heappush
@@ -14,6 +13,7 @@ from softvote.compute.autotune import layers, machine_environment
 from softvote.compute.device import find_device
 from softvote.errors import UserError
 from softvote.inference.network import Network
+from softvote.progress import note
 from softvote.scheduling.engine import JobBatch
 from softvote.scheduling.job import Job
 from softvote.scheduling.resources import assign_devices
@@ -113,7 +113,7 @@ def _pace(job: Job, work: JobBatch, network: Network, gpus: list[int], threads: 
     conditions |= {name: job.inputs.get(name) for name in _OF_THE_DATA}
 
     def find() -> JsonObject:
-        print(f"{job.member_name}: trained for some seconds, to see how fast it is here", file=sys.stderr)
+        note(f"{job.member_name}: trained for some seconds, to see how fast it is here")
         return asdict(measure(job, work, gpus, threads))
 
     return Throughput(**disk_cache(work.workspace.throughputs)(conditions, find))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 from softvote.config.schema import NAME
@@ -11,7 +12,18 @@ from softvote.storage.files import write_text
 from softvote.storage.paths import Workspace
 
 
-def run(root: Path, folder: Path, name: str | None, image: tuple[int, int] | None) -> None:
+@dataclass(frozen=True)
+class InitResult:
+    """A pipeline file that was written, and what is in it."""
+
+    path: Path
+    text: str
+
+    def __str__(self) -> str:
+        return f"{self.text}wrote {self.path}; next: softvote check {self.path.stem}"
+
+
+def run(root: Path, folder: Path, name: str | None, image: tuple[int, int] | None) -> InitResult:
     """Recognise the files and write `pipelines/<name>.yaml`.
 
     Raises:
@@ -28,5 +40,4 @@ def run(root: Path, folder: Path, name: str | None, image: tuple[int, int] | Non
         raise UserError.at(path, "is there already", "remove it or pass --name")
     text = detect_layout(folder, competition, image)
     write_text(path, text)
-    print(text, end="")
-    print(f"wrote {path}; next: softvote check {path.stem}")
+    return InitResult(path, text)

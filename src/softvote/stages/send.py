@@ -9,7 +9,7 @@ from softvote.errors import Problem, UserError
 from softvote.kaggle.competitions import Competitions, Submission
 from softvote.kaggle.transport import NoAnswerError
 from softvote.progress import poll
-from softvote.stages import Run
+from softvote.stages import Report, Run, ignore
 from softvote.tracking.ledger import Entry, read_ledger, record_submission_id
 from softvote.tracking.submission_message import parse_sha256, submission_message
 
@@ -51,11 +51,55 @@ def kaggle_slug(run: Run) -> str:
     return competition.kaggle
 
 
-def send(run: Run, entry: Entry, file: Path, how: SendOptions) -> None:
+@dataclass(frozen=True)
+class Sent:
+    """A submission that Kaggle took.
+
+    Attributes:
+        competition: what Kaggle calls it.
+        ref: Kaggle's number for the submission.
+        left: how many more may be sent today.
+    """
+
+    file: Path
+    competition: str
+    ref: int
+    left: int
+
+    def __str__(self) -> str:
+        return f"sent {self.file} to {self.competition} as {self.ref}; {self.left} more may be sent today"
+
+
+@dataclass(frozen=True)
+class SendResult:
+    """What Kaggle says of a submission.
+
+    Attributes:
+        waited: whether its score was waited for.
+        found: the submission once it is scored; None before.
+    """
+
+    competition: str
+    ref: int
+    waited: bool
+    found: Submission | None
+
+    def __str__(self) -> str:
+        if not self.waited:
+            return ""
+        if self.found is None:
+            return f"{self.ref} was sent and is not scored yet; look later with: make leaderboard"
+        scores = {"public": self.found.public, "private": self.found.private}
+        told = ", ".join(f"{name} {score:.3%}" for name, score in scores.items() if score is not None)
+        return f"{self.competition}: {told or 'no score'}; compare with: make leaderboard"
+
+
+def send(run: Run, entry: Entry, file: Path, how: SendOptions, report: Report = ignore) -> SendResult:
     """Send a submission once, note Kaggle's number for it in the ledger, and wait for its score.
 
     Args:
         entry: its row in the ledger.
+        report: takes what was sent before its score is waited for.
 
     Raises:
         UserError: it was sent before, no submissions are left today, or what Kaggle refuses; or it was
@@ -72,10 +116,9 @@ def send(run: Run, entry: Entry, file: Path, how: SendOptions) -> None:
             slug, f"{quota.today} submissions were sent today and none is left", quota.resets()
         )
     ref = client.submit(slug, file, submission_message(entry))
-    print(f"sent {file} to {slug} as {ref}; {quota.left - 1} more may be sent today", flush=True)
+    report(Sent(file, slug, ref, quota.left - 1))
     record_submission_id(run.workspace.ledger, entry, ref)
-    if how.wait:
-        _show(client, slug, ref)
+    return SendResult(slug, ref, how.wait, _scored(client, slug, ref) if how.wait else None)
 
 
 def _refuse_repetition(run: Run, entry: Entry) -> None:
@@ -104,17 +147,12 @@ def _refuse(entry: Entry, ref: int | None, when: str) -> None:
     )
 
 
-def _show(client: Competitions, slug: str, ref: int) -> None:
-    """Wait until the submission is scored, and say what came of it."""
+def _scored(client: Competitions, slug: str, ref: int) -> Submission | None:
+    """The submission once it is scored; None if that takes too long."""
     found = _wait_for_score(client, slug, ref)
-    if found is None:
-        print(f"{ref} was sent and is not scored yet; look later with: make leaderboard")
-        return
-    if found.status == "error":
+    if found is not None and found.status == "error":
         raise UserError.at(slug, f"{ref} was not scored: {found.error or 'Kaggle does not say why'}")
-    scores = {"public": found.public, "private": found.private}
-    told = ", ".join(f"{name} {score:.3%}" for name, score in scores.items() if score is not None)
-    print(f"{slug}: {told or 'no score'}; compare with: make leaderboard")
+    return found
 
 
 def _wait_for_score(client: Competitions, slug: str, ref: int) -> Submission | None:
