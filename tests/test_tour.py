@@ -28,7 +28,7 @@ SLUG = "softvote-tour"
 QUICK = {
     "extends": "tour",
     "folds": {"count": 2},
-    "defaults": {"epochs": 4, "plain_epochs": 1},
+    "defaults": {"epochs": 4, "no_aug_epochs": 1},
     "members": {"big_kernel_cnn": None},
     "engine": {"workers": 1},
 }

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from softvote.config.competition import Competition
-from softvote.config.recipe import Box, Crop, Member, Recipe
+from softvote.config.recipe import RENAMED, Box, Crop, Member, Recipe
 from softvote.config.registry import HEADS_PLACE, RULES_PLACE, literal_of, load_registry
 from softvote.config.schema import ConfigError, Fraction, NonNegative, Strict, checked_name
 from softvote.errors import Problem, one_of
@@ -280,6 +280,8 @@ def json_schema() -> dict[str, Any]:
         for described in [part, *part.get("properties", {}).values()]:
             if "description" in described:
                 described["description"] = _unwrap(described["description"])
+            if isinstance(default := described.get("default"), dict):
+                described["default"] = {RENAMED.get(key, key): value for key, value in default.items()}
     return schema
 
 

@@ -10,6 +10,7 @@ import yaml
 from pydantic import ValidationError
 
 from softvote.config.pipeline import Pipeline, json_schema
+from softvote.config.recipe import RENAMED
 from softvote.config.schema import ConfigError
 from softvote.errors import ErrorCollector, Problem, UserError, one_of
 
@@ -113,12 +114,23 @@ def _construct(node: yaml.Node, key: Key, path: Path, places: Places, problems: 
             return None
     facts: dict[str, Any] = {}
     for key_node, value_node in node.value:
-        name = str(key_node.value)
+        written = str(key_node.value)
+        name = _name_today((*key, written))
         if name in facts:
-            problems.add(f"{path}, line {key_node.start_mark.line + 1}", f"{name} is given twice", "keep one")
+            again = name if name == written else f"{name}, once {written},"
+            problems.add(
+                f"{path}, line {key_node.start_mark.line + 1}", f"{again} is given twice", "keep one"
+            )
         facts[name] = _construct(value_node, (*key, name), path, places, problems)
         places[(*key, name)] = f"{path}, line {key_node.start_mark.line + 1}"
     return facts
+
+
+def _name_today(key: Key) -> str:
+    """The last part of a key; of one that was renamed, as it is called today."""
+    depth = {"defaults": 1, "members": 2}.get(str(key[0]), len(key))
+    dotted = ".".join(map(str, key[depth:]))
+    return RENAMED.get(dotted, str(key[-1])).rsplit(".", 1)[-1]
 
 
 def _merged(base: Any, over: Any, of: str = "") -> Any:
@@ -141,6 +153,7 @@ def _apply_setting(facts: dict[str, Any], places: Places, setting: str) -> None:
     keys = dotted.strip().split(".")
     if not equals or not all(keys):
         raise UserError.at(f"--set {setting}", "write KEY=VALUE, such as members.cnn.epochs=2")
+    keys[-1] = _name_today(tuple(keys))
     try:
         value = yaml.safe_load(text)
     except (yaml.YAMLError, ValueError):

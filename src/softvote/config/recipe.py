@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import AliasChoices, Field, model_validator
 
 from softvote.config.registry import (
     HEADS_PLACE,
@@ -145,6 +145,13 @@ class TestTime(Strict):
     left and right; 0 predicts from the image alone."""
 
 
+RENAMED = {"plain_epochs": "no_aug_epochs", "extra_train.alone": "extra_train.only"}
+"""Keys of a recipe under which older files have them, and those of today.
+
+Fingerprints and what lies on disk keep the old ones, so that a new name trains nothing anew.
+"""
+
+
 class ExtraTrain(Strict):
     """Rows added to the training folds only: uint8 (n, H, W) images and what they show, as .npy files."""
 
@@ -156,7 +163,9 @@ class ExtraTrain(Strict):
     digits: str | None = None
     """Path under `input/` of a `.npy` file of integers 0..9 (n, S), the hidden digits, where they are
     known."""
-    alone: bool = False
+    only: bool = Field(
+        default=False, validation_alias=AliasChoices("only", "alone"), serialization_alias="alone"
+    )
     """Train on these rows only, and on none of the competition's."""
 
 
@@ -184,7 +193,12 @@ class Recipe(Strict):
     the plain weights."""
     augment: Augment | None = None
     """Random changes to training images; left out, images are trained on as they are."""
-    plain_epochs: Annotated[int, Field(ge=0)] = 0
+    no_aug_epochs: int = Field(
+        default=0,
+        ge=0,
+        validation_alias=AliasChoices("no_aug_epochs", "plain_epochs"),
+        serialization_alias="plain_epochs",
+    )
     """Number of last epochs that see images as prediction does: no augmentation, no mixup, no random view."""
     view: View | None = None
     """How the network sees an image, in training and prediction alike; left out, as it is."""

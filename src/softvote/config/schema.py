@@ -44,7 +44,13 @@ class ConfigError(ValueError):
 class Strict(BaseModel):
     """Knows its keys, refuses others, and never changes."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(
+        extra="forbid",
+        frozen=True,
+        use_attribute_docstrings=True,
+        populate_by_name=True,
+        serialize_by_alias=True,  # a renamed key keeps its name on disk, and with it its fingerprint
+    )
 
 
 def checked_name(name: str) -> str:

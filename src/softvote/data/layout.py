@@ -87,5 +87,5 @@ def _defaults(side: int) -> dict[str, Any]:
     return {
         "epochs": 12,
         "augment": {"rotate": 10, "scale": 0.1, "shear": 6, "shift": max(1, round(side / 14))},
-        "plain_epochs": 1,
+        "no_aug_epochs": 1,
     }

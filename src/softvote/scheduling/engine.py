@@ -57,7 +57,7 @@ class JobBatch:
     def rows(self, job: Job) -> int:
         """How many rows a job's training learns from, with extra ones unless their file is damaged."""
         extra = job.member.extra_train
-        own = 0 if extra and extra.alone else np.count_nonzero(self.folds != job.fold)
+        own = 0 if extra and extra.only else np.count_nonzero(self.folds != job.fold)
         labels = load_array(self.workspace.inputs / extra.labels, ErrorCollector()) if extra else None
         return int(own) + (0 if labels is None else labels.size)
 

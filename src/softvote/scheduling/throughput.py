@@ -199,7 +199,7 @@ class _Trial:
 
     def __init__(self, job: Job, work: JobBatch, data: Split, meet: Barrier) -> None:
         self.job, self.data, self.meet = job, data, meet
-        self.member = job.member.model_copy(update={"epochs": _ENDLESS, "plain_epochs": 0})
+        self.member = job.member.model_copy(update={"epochs": _ENDLESS, "no_aug_epochs": 0})
         self.choices = disk_cache(work.workspace.autotune)
         _, channels, height, width = data.images.shape
         self.network = create_network(self.member, job.task, (channels, height, width), with_weights=False)
