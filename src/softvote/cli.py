@@ -8,7 +8,7 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from softvote import __version__
 from softvote.errors import UserError
@@ -118,9 +118,10 @@ def _add_stages(commands: Commands) -> None:
     submit = _on_pipeline(
         commands, "submit", _submit, "write and check the submission, enter it in the ledger"
     )
-    submit.add_argument("--of", metavar="NAME", help="a member instead of the ensemble")
+    _add_voter(submit)
     submit.add_argument("--send", action="store_true", help="send it to Kaggle and wait for its score")
-    submit.add_argument("--again", action="store_true", help="send it even if the same file was sent before")
+    submit.add_argument("--force", action="store_true", help="send it even if the same file was sent before")
+    _add_old_name(submit, "--again", "force", action="store_true")
     submit.add_argument("--no-wait", action="store_true", help="do not wait for the score")
     board = _command(
         commands, "leaderboard", _leaderboard, "compare cross-validation with what the leaderboard says"
@@ -136,7 +137,7 @@ def _add_pictures(commands: Commands) -> None:
     mistakes = _on_pipeline(
         commands, "mistakes", _mistakes, "draw the out-of-fold images that are named wrong"
     )
-    mistakes.add_argument("--of", metavar="NAME", help="a member instead of the ensemble")
+    _add_voter(mistakes)
     digits = _on_pipeline(commands, "digits", _digits, "draw the hidden digits that a member found in images")
     digits.add_argument("--member", metavar="NAME", help="whose; the first with head: digits if left out")
 
@@ -145,8 +146,9 @@ def _add_prediction(commands: Commands) -> None:
     export = _on_pipeline(
         commands, "export", _export, "write the vote as one program that runs without softvote"
     )
-    export.add_argument("--of", metavar="NAME", help="a member instead of the ensemble")
-    export.add_argument("--to", type=Path, metavar="FOLDER", help="the voter's own folder if left out")
+    _add_voter(export)
+    export.add_argument("--output", type=Path, metavar="FOLDER", help="the voter's own folder if left out")
+    _add_old_name(export, "--to", "output", type=Path)
     kernel = _on_pipeline(
         commands, "kernel", _kernel, "build a Kaggle kernel of the pipeline, and let it run"
     )
@@ -154,7 +156,7 @@ def _add_prediction(commands: Commands) -> None:
         "--mode", choices=("infer", "train"), default="infer",
         help="infer: predict and vote with the networks trained here; train: do all the stages there",
     )  # fmt: skip
-    kernel.add_argument("--of", metavar="NAME", help="a member instead of the ensemble")
+    _add_voter(kernel)
     kernel.add_argument("--owner", metavar="USER", help="of Kaggle; whose credentials are here if left out")
     kernel.add_argument(
         "--gpu", action=argparse.BooleanOptionalAction, help="ask Kaggle for one; left out, only to train"
@@ -174,7 +176,18 @@ def _add_prediction(commands: Commands) -> None:
     predict.add_argument("--addend", metavar="N", help="of every image, 0..9, where a CSV has none")
     predict.add_argument("--resize", action="store_true", help="bring other sizes to the model's")
     predict.add_argument("--probabilities", action="store_true", help="one more column a class")
-    predict.add_argument("--to", type=Path, metavar="FILE", help="a CSV; standard output if left out")
+    predict.add_argument("--output", type=Path, metavar="FILE", help="a CSV; standard output if left out")
+    _add_old_name(predict, "--to", "output", type=Path)
+
+
+def _add_voter(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--member", metavar="NAME", help="a member instead of the ensemble")
+    _add_old_name(command, "--of", "member")
+
+
+def _add_old_name(command: argparse.ArgumentParser, flag: str, today: str, **how: Any) -> None:
+    """A flag of version 0.1, understood for one version more and shown nowhere."""
+    command.add_argument(flag, dest=today, default=argparse.SUPPRESS, help=argparse.SUPPRESS, **how)
 
 
 def _command(commands: Commands, name: str, run: object, text: str) -> argparse.ArgumentParser:
@@ -297,8 +310,8 @@ def _submit(parsed: argparse.Namespace) -> None:
     from softvote.stages import submit
     from softvote.stages.send import SendOptions
 
-    sending = SendOptions(again=parsed.again, wait=not parsed.no_wait) if parsed.send else None
-    result = submit.run(_open(parsed), parsed.of, sending, _show)
+    sending = SendOptions(force=parsed.force, wait=not parsed.no_wait) if parsed.send else None
+    result = submit.run(_open(parsed), parsed.member, sending, _show)
     if sending is None:
         _show(result)
 
@@ -324,20 +337,20 @@ def _digits(parsed: argparse.Namespace) -> None:
 def _export(parsed: argparse.Namespace) -> None:
     from softvote.stages import export
 
-    _show(export.run(_open(parsed), parsed.of, parsed.to))
+    _show(export.run(_open(parsed), parsed.member, parsed.output))
 
 
 def _kernel(parsed: argparse.Namespace) -> None:
     from softvote.stages import kernel
 
-    _show(kernel.run(_open(parsed), parsed.mode, parsed.of, parsed.owner, parsed.gpu, parsed.push, _show))
+    _show(kernel.run(_open(parsed), parsed.mode, parsed.member, parsed.owner, parsed.gpu, parsed.push, _show))
 
 
 def _predict(parsed: argparse.Namespace) -> None:
     from softvote.stages import predict
 
     wanted = predict.PredictOptions(
-        parsed.images, parsed.addend, parsed.resize, parsed.probabilities, parsed.to
+        parsed.images, parsed.addend, parsed.resize, parsed.probabilities, parsed.output
     )
     _show(predict.run(parsed.model, wanted))
 
@@ -345,4 +358,4 @@ def _predict(parsed: argparse.Namespace) -> None:
 def _mistakes(parsed: argparse.Namespace) -> None:
     from softvote.stages import mistakes
 
-    _show(mistakes.run(_open(parsed), parsed.of))
+    _show(mistakes.run(_open(parsed), parsed.member))

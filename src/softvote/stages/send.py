@@ -21,11 +21,11 @@ class SendOptions:
     """How to send.
 
     Attributes:
-        again: even if the same file was sent before.
+        force: even if the same file was sent before.
         wait: until it is scored.
     """
 
-    again: bool = False
+    force: bool = False
     wait: bool = True
 
 
@@ -106,7 +106,7 @@ def send(run: Run, entry: Entry, file: Path, how: SendOptions, report: Report = 
             sent, and its score is an error, cannot be asked for, or was not waited for (Ctrl-C).
     """
     slug = kaggle_slug(run)
-    if not how.again:
+    if not how.force:
         _refuse_repetition(run, entry)
     client = Competitions()
     _refuse_what_kaggle_has(run, entry, client.submissions(slug), how)
@@ -134,7 +134,7 @@ def _refuse_repetition(run: Run, entry: Entry) -> None:
 def _refuse_what_kaggle_has(run: Run, entry: Entry, board: list[Submission], how: SendOptions) -> None:
     """A file may have been sent from another computer, or its answer lost on the way; Kaggle knows."""
     same = [old for old in board if parse_sha256(old.description) == entry.sha256]
-    if same and not how.again:
+    if same and not how.force:
         record_submission_id(run.workspace.ledger, entry, same[0].ref)
         _refuse(entry, same[0].ref, f"at {same[0].time}, which the ledger now knows")
 
@@ -143,7 +143,7 @@ def _refuse(entry: Entry, ref: int | None, when: str) -> None:
     raise UserError.at(
         entry.file,
         f"was sent as {ref} {when}",
-        "see its score with make leaderboard, or send it again with AGAIN=1 (--again)",
+        "see its score with make leaderboard, or send it again with FORCE=1 (--force)",
     )
 
 
