@@ -15,6 +15,9 @@ class Problem:
         where: a file with its row and column, a key or an argument; empty where only the caller knows.
         what: is wrong.
         hint: what to do; empty where `what` says it all.
+
+    An argument or a stage is called by its name in backquotes, as `root` or `data path/to/it.zip`; the
+    command line says what is typed for it.
     """
 
     where: str

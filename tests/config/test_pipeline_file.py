@@ -185,7 +185,7 @@ def test_circles_and_unknown_names_are_told_at_once(tmp_path: Path) -> None:
 
 def test_a_setting_that_makes_a_circle(tmp_path: Path) -> None:
     lines = problems(tmp_path, f"{starting(a='b')}  b: {{model: cnn}}\n", "members.b.init_from=a")
-    assert [line.split(": ")[0] for line in lines] == ["p.yaml, line 3", "--set members.b.init_from=a"]
+    assert [line.split(": ")[0] for line in lines] == ["p.yaml, line 3", "`set` members.b.init_from=a"]
 
 
 def test_a_mistake_stands_in_the_file_that_is_extended(tmp_path: Path) -> None:
@@ -431,9 +431,9 @@ def test_all_mistakes_of_the_command_line_are_told(tmp_path: Path) -> None:
     with pytest.raises(UserError) as caught:
         load(tmp_path, GOOD, "nonsense", "members.frist.epochs=2", "extends=base")
     assert [line.split(":")[0] for line in str(caught.value).splitlines()] == [
-        "--set nonsense",
-        "--set members.frist.epochs=2",
-        "--set extends=base",
+        "`set` nonsense",
+        "`set` members.frist.epochs=2",
+        "`set` extends=base",
     ]
 
 
@@ -525,7 +525,7 @@ def test_the_last_setting_counts_and_a_member_beats_the_defaults(tmp_path: Path)
 )
 def test_a_setting_that_is_wrong_is_where_the_mistake_stands(tmp_path: Path, setting: str, says: str) -> None:
     (line,) = problems(tmp_path, GOOD, setting)
-    assert line.startswith(f"--set {setting}: ") and says in line
+    assert line.startswith(f"`set` {setting}: ") and says in line
 
 
 @pytest.mark.parametrize("members", ["", " 3", " []"])

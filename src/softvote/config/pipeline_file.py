@@ -152,25 +152,25 @@ def _apply_setting(facts: dict[str, Any], places: Places, setting: str) -> None:
     dotted, equals, text = setting.partition("=")
     keys = dotted.strip().split(".")
     if not equals or not all(keys):
-        raise UserError.at(f"--set {setting}", "write KEY=VALUE, such as members.cnn.epochs=2")
+        raise UserError.at(f"`set` {setting}", "write KEY=VALUE, such as members.cnn.epochs=2")
     keys[-1] = _name_today(tuple(keys))
     try:
         value = yaml.safe_load(text)
     except (yaml.YAMLError, ValueError):
-        raise UserError.at(f"--set {setting}", "the value is not YAML") from None
+        raise UserError.at(f"`set` {setting}", "the value is not YAML") from None
     if keys[0] == "extends":
-        raise UserError.at(f"--set {setting}", "write it into the pipeline file")
+        raise UserError.at(f"`set` {setting}", "write it into the pipeline file")
     members = facts.get("members")
     known = list(members) if isinstance(members, dict) else []
     if keys[0] == "members" and keys[1:2] and keys[1] not in known:
-        raise UserError.at(f"--set {setting}", f"no member '{keys[1]}'", one_of(known, keys[1]))
+        raise UserError.at(f"`set` {setting}", f"no member '{keys[1]}'", one_of(known, keys[1]))
     inside = facts
     for depth, key in enumerate(keys[:-1], start=1):
         inside = inside.setdefault(key, {})
         if not isinstance(inside, dict):
-            raise UserError.at(f"--set {setting}", f"{'.'.join(keys[:depth])} holds no keys")
-        places[tuple(keys[:depth])] = f"--set {setting}"
-    places[tuple(keys)] = f"--set {setting}"
+            raise UserError.at(f"`set` {setting}", f"{'.'.join(keys[:depth])} holds no keys")
+        places[tuple(keys[:depth])] = f"`set` {setting}"
+    places[tuple(keys)] = f"`set` {setting}"
     if value is None:
         inside.pop(keys[-1], None)
     else:

@@ -37,7 +37,7 @@ def unpack(zip_path: Path, workspace: Workspace, name: str | None = None) -> Pat
     try:
         folder = workspace.input(checked_name(name or zip_path.stem))
     except ValueError as error:
-        raise UserError.at(zip_path, f"{error}, or pass --name") from None
+        raise UserError.at(zip_path, f"{error}, or pass `name`") from None
     with _opened(zip_path) as archive:
         members = _without_common_folder(_members(archive, zip_path))
         if folder.is_dir() and any(folder.iterdir()):
@@ -104,7 +104,7 @@ def _compare(folder: Path, members: ArchiveMembers, zip_path: Path) -> None:
     ]
     if other:
         what = f"already there and differs from {zip_path.name} in {other[0]}"
-        raise UserError.at(folder, what, "remove the folder to unpack anew, or pass another --name")
+        raise UserError.at(folder, what, "remove the folder to unpack anew, or pass another `name`")
 
 
 def _same(path: Path, info: zipfile.ZipInfo) -> bool:

@@ -121,9 +121,7 @@ def read_solution(competition: Competition, workspace: Workspace) -> NDArray[np.
 def _input_folder(competition: Competition, workspace: Workspace) -> Path:
     folder = workspace.input(competition.name)
     if not folder.is_dir():
-        raise UserError.at(
-            folder, "no such folder", f"get it with: make data ZIP=path/to/{competition.name}.zip"
-        )
+        raise UserError.at(folder, "no such folder", f"get it with: `data path/to/{competition.name}.zip`")
     return folder
 
 
@@ -262,7 +260,7 @@ def _save_cached(dataset: Dataset, cache: Path) -> None:
             others = {name: value for name, value in vars(dataset).items() if name not in arrays}
             DatasetRecord(**others).write(DatasetRecord.path(temporary))
     except OSError as error:
-        raise UserError.at(cache, f"cannot be written ({error.strerror})", "free it or pass --root") from None
+        raise UserError.at(cache, f"cannot be written ({error.strerror})", "free it or pass `root`") from None
     except UserError:
         if _load_cached(cache) is None:
             raise

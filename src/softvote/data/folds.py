@@ -153,7 +153,7 @@ def read_folds(folder: PipelineFolder, inputs: FoldInputs) -> FoldTable:
         raise UserError.at(
             folder.folds,
             f"was made with {was}",
-            "run the folds stage again, or give this stage the --set that folds had",
+            "run the folds stage again, or give this stage the `set` that folds had",
         )
     if not is_intact(folder.folds, written.sha256):
         raise UserError.at(

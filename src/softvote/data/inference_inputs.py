@@ -59,9 +59,9 @@ def read_inputs(
     problems = ErrorCollector()
     for_all = None
     if addend is not None and needs_addend:
-        for_all = int(addends_of([addend], lambda position: "--addend", problems)[0])
+        for_all = int(addends_of([addend], lambda position: "`addend`", problems)[0])
     elif addend is not None:
-        problems.add("--addend", "the model takes none", "leave it out")
+        problems.add("`addend`", "the model takes none", "leave it out")
     files = [file for path in paths for file in _list_files(path, problems)]
     found = [_read(file, image, needs_addend, problems) for file in files]
     if needs_addend:
@@ -99,7 +99,7 @@ def _with_addends(given: InputImages, for_all: int | None, problems: ErrorCollec
     if given.addends is not None:  # a file's own go before the one for all
         return given
     if for_all is None:
-        problems.add(given.path, "the model takes an addend with each image", "pass --addend 0..9")
+        problems.add(given.path, "the model takes an addend with each image", "pass `addend` 0..9")
     return replace(given, addends=np.full(len(given.pixels), for_all or 0, np.int64))
 
 
@@ -120,7 +120,7 @@ def _fits(size: tuple[int, ...], path: Path, image: Image, problems: ErrorCollec
     if size == expected or image.resize:
         return True
     found, wanted = (" x ".join(map(str, sides)) for sides in (size, expected))
-    problems.add(path, f"is {found}, the model takes {wanted}", "pass --resize to bring it there")
+    problems.add(path, f"is {found}, the model takes {wanted}", "pass `resize` to bring it there")
     return False
 
 

@@ -35,7 +35,7 @@ def detect_layout(folder: Path, name: str, image: Size | None = None) -> str:
     except ValueError as error:
         raise UserError(str(error)) from None
     if not folder.is_dir():
-        raise UserError.at(folder, "no such folder", f"get it with: make data ZIP=path/to/{name}.zip")
+        raise UserError.at(folder, "no such folder", f"get it with: `data path/to/{name}.zip`")
     sample = first_file(folder, "*sample*sub*.csv", "*submission*.csv", "*sample*.csv", "*example*.csv")
     candidate = Candidate(folder, name, sample, image)
     # A table of labels lies beside most layouts: the plain table comes last.

@@ -237,7 +237,7 @@ def _refuse_large(program: EnsembleModule, voter: Ensemble) -> None:
     size = sum(value.numel() * value.element_size() for value in program.state_dict().values())
     if size > _MOST_BYTES:
         what = f"{size / 2**30:.1f} GiB of weights do not fit one ONNX file"
-        raise UserError.at(voter.name, what, "export a member with --member NAME")
+        raise UserError.at(voter.name, what, "export a member with `member` NAME")
 
 
 def _traced(program: EnsembleModule, signature: Signature, voter: Ensemble) -> ExportedProgram:
@@ -275,7 +275,7 @@ def _strictly_traced(program: EnsembleModule, inputs: Any, shapes: Any, voter: E
     except Exception as error:  # whatever PyTorch's tracers raise
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise UserError.at(
-            voter.name, f"cannot be exported ({reason})", "export another with --member"
+            voter.name, f"cannot be exported ({reason})", "export another with `member`"
         ) from None
 
 

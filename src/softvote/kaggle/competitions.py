@@ -189,7 +189,7 @@ class Competitions(Client):
             lost = Problem(f"Kaggle, {verb} {competition}", "the answer has no number for it")
         except NoAnswerError as error:
             lost = error.problems[0]
-        hint = "it may have arrived: look with make leaderboard before sending it again"
+        hint = "it may have arrived: look with `leaderboard` before sending it again"
         raise NoAnswerError(replace(lost, hint=hint))
 
     def _call_competition(self, verb: str, competition: str, method: str, **fields: Any) -> Any:

@@ -91,7 +91,7 @@ def _refuse_weights_files(jobs: Sequence[Job]) -> None:
     for job in jobs:
         if job.member.weights_file and read_status(job).due == "train":
             what = f"starts from {job.member.weights_file}, which engine ray takes to no node"
-            hint = f"train it here first: --member {job.member_name} --set engine=local"
+            hint = f"train it here first: `member` {job.member_name} `set` engine=local"
             problems.add(f"members.{job.member_name}.model_args", what, hint)
     problems.raise_any()
 

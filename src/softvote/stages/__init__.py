@@ -50,7 +50,7 @@ class Run:
         known = [self.pipeline.ensemble.name, *self.pipeline.members]
         if name is None or name in known:
             return name or known[0]
-        raise UserError.at("--member", f"neither ensemble nor member '{name}'", one_of(known, name))
+        raise UserError.at("`member`", f"neither ensemble nor member '{name}'", one_of(known, name))
 
 
 def open_run(root: Path, pipeline: str, settings: Sequence[str] = ()) -> Run:

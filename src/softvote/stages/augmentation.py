@@ -30,7 +30,7 @@ def run(run: Run, member_name: str | None = None) -> Picture:
     members = run.pipeline.members
     name = member_name or next((name for name in members if members[name].augment), next(iter(members)))
     if name not in members:
-        raise UserError.at("--member", f"no member '{name}'", one_of(list(members), name))
+        raise UserError.at("`member`", f"no member '{name}'", one_of(list(members), name))
     augment = members[name].augment
     if augment is None:
         raise UserError.at(

@@ -166,11 +166,11 @@ def _plan(run: Run) -> tuple[Plan | None, str]:
     """
     folder = run.workspace.input(run.pipeline.competition.name)
     if not folder.is_dir():
-        return None, f"put the competition's files into {folder}: make data ZIP=path/to/the.zip"
+        return None, f"put the competition's files into {folder}: `data path/to/the.zip`"
     if run.folder.folds.is_file():
         return make_plan(run), ""
     dataset = read_dataset(run.pipeline.competition, run.workspace)
     # Folds of about the sizes that are to come say as much about the time.
     folds = np.arange(len(dataset.train_labels)) % run.pipeline.folds.count
     jobs = plan_jobs(run.pipeline, run.workspace, run.folder, dataset, FoldTable(folds, "not there yet"))
-    return Plan(run, dataset, folds, jobs), "make folds"
+    return Plan(run, dataset, folds, jobs), "`folds`"

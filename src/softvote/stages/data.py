@@ -76,10 +76,10 @@ def _fetched(workspace: Workspace, slug: str | None, name: str) -> tuple[Path, s
     try:
         folder = workspace.input(checked_name(name))
     except ValueError as error:
-        raise UserError.at(name, f"{error}, or pass --name") from None
+        raise UserError.at(name, f"{error}, or pass `name`") from None
     if folder.is_file():
         raise UserError.at(
-            folder, "is a file where a folder is to be", "move it away, or pass another --name"
+            folder, "is a file where a folder is to be", "move it away, or pass another `name`"
         )
     if _has_files(folder):
         return folder, "already there; remove the folder to get it again"
@@ -87,7 +87,7 @@ def _fetched(workspace: Workspace, slug: str | None, name: str) -> tuple[Path, s
         raise UserError.at(
             folder,
             "is not there, and the competition has no address at Kaggle (competition.kaggle)",
-            "unpack its files with: make data ZIP=path/to/it.zip, or see docs/results.md for making them",
+            "unpack its files with: `data path/to/it.zip`, or see docs/results.md for making them",
         )
     client = Competitions()
     try:

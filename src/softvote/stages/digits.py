@@ -37,7 +37,7 @@ def run(run: Run, member_name: str | None = None) -> Picture:
         raise UserError.at(run.name, "no member has head: digits, so none says which digits it found")
     name = member_name or readers[0]
     if name not in readers:
-        raise UserError.at("--member", f"no member '{name}' with head: digits", one_of(readers, name))
+        raise UserError.at("`member`", f"no member '{name}' with head: digits", one_of(readers, name))
     plan = make_plan(run)
     predictions, dataset = plan.predictions(name), plan.dataset
     labels, guesses = dataset.train_labels[predictions.rows], predictions.oof.argmax(axis=1)

@@ -20,7 +20,7 @@ class InitResult:
     text: str
 
     def __str__(self) -> str:
-        return f"{self.text}wrote {self.path}; next: softvote check {self.path.stem}"
+        return f"{self.text}wrote {self.path}; next: `check {self.path.stem}`"
 
 
 def run(root: Path, folder: Path, name: str | None, image: tuple[int, int] | None) -> InitResult:
@@ -31,13 +31,13 @@ def run(root: Path, folder: Path, name: str | None, image: tuple[int, int] | Non
     """
     workspace = Workspace(root)
     if name and not NAME.fullmatch(name):
-        raise UserError.at("--name", f"'{name}' is no name: use letters, digits, - and _")
+        raise UserError.at("`name`", f"'{name}' is no name: use letters, digits, - and _")
     competition = folder.resolve().name
     if folder.resolve() != workspace.input(competition).resolve():
         raise UserError.at(folder, f"put it under {workspace.inputs} first", "the stages read from there")
     path = workspace.pipelines / f"{name or competition}.yaml"
     if path.exists():
-        raise UserError.at(path, "is there already", "remove it or pass --name")
+        raise UserError.at(path, "is there already", "remove it or pass `name`")
     text = detect_layout(folder, competition, image)
     write_text(path, text)
     return InitResult(path, text)

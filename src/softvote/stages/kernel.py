@@ -46,7 +46,7 @@ class KernelBuilt:
     def __str__(self) -> str:
         lines = [f"wrote {part}  {files} files, {size:,} bytes" for part, files, size in self.parts]
         if not self.pushed:
-            how = "let Kaggle run it with the same command and --push (PUSH=1)"
+            how = "let Kaggle run it with the same command and `push`"
             lines.append(f"{how}; competition {self.competition}")
         return "\n".join(lines)
 
@@ -102,9 +102,9 @@ def run(
         client = Kernels()
         if owner not in (None, client.username):
             raise UserError.at(
-                f"--owner {owner}",
+                f"`owner` {owner}",
                 f"a kernel is pushed as {client.username}, whose credentials are here",
-                "leave --owner out, or build without --push",
+                "leave `owner` out, or build it without pushing",
             )
         owner = client.username
     name = run.resolve_name(voter)

@@ -99,7 +99,7 @@ def _predict(model: Path) -> Path | Ensemble:
         programs = [path for path in ExportFolder(model).programs if path.is_file()]
         return _check_program(programs[0]) if programs else load_ensemble(model)
     if not model.exists():
-        raise UserError.at(model, "no such model", "make one with: softvote export PIPELINE")
+        raise UserError.at(model, "no such model", "make one with: `export PIPELINE`")
     if model.suffix not in (".pt2", ".onnx"):
         raise UserError.at(model, "is no model", "name a program.pt2, a program.onnx or a folder of models/")
     return _check_program(model)

@@ -45,7 +45,7 @@ def kaggle_slug(run: Run) -> str:
     if run.settings:
         raise UserError.at(
             run.name,
-            "a trial with --set is never sent",
+            "a trial with `set` is never sent",
             f"write a pipeline that extends {run.name} with {' '.join(run.settings)}",
         )
     return competition.kaggle
@@ -88,10 +88,10 @@ class SendResult:
         if not self.waited:
             return ""
         if self.found is None:
-            return f"{self.ref} was sent and is not scored yet; look later with: make leaderboard"
+            return f"{self.ref} was sent and is not scored yet; look later with: `leaderboard`"
         scores = {"public": self.found.public, "private": self.found.private}
         told = ", ".join(f"{name} {score:.3%}" for name, score in scores.items() if score is not None)
-        return f"{self.competition}: {told or 'no score'}; compare with: make leaderboard"
+        return f"{self.competition}: {told or 'no score'}; compare with: `leaderboard`"
 
 
 def send(run: Run, entry: Entry, file: Path, how: SendOptions, report: Report = ignore) -> SendResult:
@@ -143,7 +143,7 @@ def _refuse(entry: Entry, ref: int | None, when: str) -> None:
     raise UserError.at(
         entry.file,
         f"was sent as {ref} {when}",
-        "see its score with make leaderboard, or send it again with FORCE=1 (--force)",
+        "see its score with `leaderboard`, or send it again with `force`",
     )
 
 
@@ -163,7 +163,7 @@ def _wait_for_score(client: Competitions, slug: str, ref: int) -> Submission | N
         found[:] = [old for old in client.submissions(slug) if old.ref == ref]
         return found[0].status if found else "not listed yet"
 
-    sent = f"{ref} was sent, and nothing more is to be done; see its score with make leaderboard"
+    sent = f"{ref} was sent, and nothing more is to be done; see its score with `leaderboard`"
     lasting = ("complete", "error")
     try:
         state = poll(f"score of {ref}", look, lasting, _PATIENCE, passing=NoAnswerError)

@@ -121,11 +121,11 @@ def _chosen(plan: Plan, members: Sequence[str], only_folds: Sequence[int]) -> li
     run, problems = plan.run, ErrorCollector()
     for name in members:
         if name not in run.pipeline.members:
-            problems.add("--member", f"no member '{name}'", one_of(list(run.pipeline.members), name))
+            problems.add("`member`", f"no member '{name}'", one_of(list(run.pipeline.members), name))
     for fold in only_folds:
         if fold not in run.pipeline.folds.trained:
             problems.add(
-                "--fold",
+                "`fold`",
                 f"no fold {fold} to train",
                 f"known: {', '.join(map(str, run.pipeline.folds.trained))}",
             )
@@ -150,7 +150,7 @@ def check_dependencies(due: list[JobStatus]) -> None:
             problems.add(
                 f"members.{job.member_name}",
                 f"starts from {job.source.label}, which is not trained",
-                f"add --member {job.source.member_name}",
+                f"add `member` {job.source.member_name}",
             )
     problems.raise_any()
 

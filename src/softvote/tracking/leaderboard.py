@@ -39,7 +39,7 @@ _READERS: dict[str, CellParser] = {
 
 _FORM = CsvSchema(
     {column: _READERS.get(column, str) for column in LEADERBOARD_COLUMNS},
-    remedy="mend it, or take it away and fetch it again: make leaderboard",
+    remedy="mend it, or take it away and fetch it again: `leaderboard`",
 )
 
 

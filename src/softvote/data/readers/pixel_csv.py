@@ -243,7 +243,7 @@ def _size_of_pixels(count: int, image: Size | None, path: Path, name: str) -> tu
         if count and height * width * channels == count:
             return height, width, channels
     tried = f"neither {image[0]} x {image[1]}" if image else "neither a square"
-    fix = f"pass --image HxW, or write pipelines/{name}.yaml by hand"
+    fix = f"pass `image` HxW, or write pipelines/{name}.yaml by hand"
     raise UserError.at(
         f"{path}, row 1", f"{count} pixel columns are {tried} in one channel nor in three", fix
     )
