@@ -70,7 +70,7 @@ ensemble: install ## Compare the rules and let the members vote
 	$(SOFTVOTE) ensemble $(PIPELINE) $(OVERRIDES)
 
 submit: install ## Write and check the submission, enter it in the ledger; SEND=1 sends it to Kaggle
-	$(SOFTVOTE) submit $(PIPELINE) $(OVERRIDES) $(if $(filter 1,$(SEND)),--send) $(if $(filter 1,$(AGAIN)),--again) $(if $(filter 0,$(WAIT)),--no-wait)
+	$(SOFTVOTE) submit $(PIPELINE) $(OVERRIDES) $(if $(filter 1,$(SEND)),--send) $(if $(filter 1,$(FORCE) $(AGAIN)),--force) $(if $(filter 0,$(WAIT)),--no-wait)
 
 leaderboard: install ## Fetch the scores of all past submissions, compare them with cross-validation
 	$(SOFTVOTE) leaderboard --fetch

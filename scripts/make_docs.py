@@ -220,6 +220,8 @@ def render_parser(parser: argparse.ArgumentParser) -> list[str]:
     for action in parser._actions:
         if isinstance(action, argparse._HelpAction | argparse._SubParsersAction):
             continue
+        if action.help == argparse.SUPPRESS:  # an old name, understood and not shown
+            continue
         rows.append(f"| {name_of(action)} | {(action.help or '').replace('|', chr(92) + '|')} |")
     table = ["", "| argument | meaning |", "|---|---|", *rows] if rows else []
     return ["```text", usage, "```", *table]

@@ -324,7 +324,7 @@ def _guarded(report: Report, what: str, work: Any, *arguments: Any) -> Any:
 def _unpack(root: Path, archive: Path) -> None:
     from softvote.stages import data
 
-    data.run(root, str(archive), archive.stem)
+    print(data.run(root, str(archive), archive.stem))
 
 
 def _pipeline(root: Path, name: str, parsed: argparse.Namespace, until: float, report: Report) -> bool:
@@ -336,9 +336,9 @@ def _pipeline(root: Path, name: str, parsed: argparse.Namespace, until: float, r
     from softvote.stages import ensemble, folds, open_run, submit, train
 
     run = with_workers(open_run(root, name, parsed.set), parsed.workers)
-    folds.run(run)
+    print(folds.run(run))
     report.say(f"{name}: folds are there; {until - time.monotonic():.0f} s for training")
-    _guarded(report, f"{name}, train", train.run, run, (), (), 3600.0, until)
+    _guarded(report, f"{name}, train", train.run, run, (), (), 3600.0, until, print)
     settings = whole_part(run)
     if settings is None:
         report.say(f"{name}: no fold is whole")
@@ -346,9 +346,9 @@ def _pipeline(root: Path, name: str, parsed: argparse.Namespace, until: float, r
     report.say(f"{name}: what is whole: {' '.join(settings) or 'all'}")
     if settings:
         run = with_workers(open_run(root, name, [*parsed.set, *settings]), parsed.workers)
-        train.run(run)
-    ensemble.run(run)
-    submit.run(run)
+        print(train.run(run))
+    print(ensemble.run(run))
+    print(submit.run(run))
     report.say(f"{name}: submitted")
     return True
 
@@ -580,8 +580,8 @@ def _put_together(root: Path, name: str) -> None:
     if settings:
         print(f"{name}: what is whole: SET='{' '.join(settings)}'")
         run = open_run(root, name, settings)
-    train.run(run)
-    ensemble.run(run)
+    print(train.run(run))
+    print(ensemble.run(run))
 
 
 def _take_submissions(root: Path, texts: dict[str, str], packed: Facts) -> None:

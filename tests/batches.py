@@ -19,7 +19,7 @@ def with_extra_rows(root: Path, digits: Digits, alone: bool) -> JobBatch:
     more.mkdir(parents=True)
     np.save(more / "i.npy", digits[0][rows])
     np.save(more / "l.npy", digits[1][rows])
-    extra = {"images": "more/i.npy", "labels": "more/l.npy", "alone": alone}
+    extra = {"images": "more/i.npy", "labels": "more/l.npy", "only": alone}
     members = {"plain": {"model": "cnn"}, "more": {"model": "cnn", "extra_train": extra}}
     write_project(root, digits, 80, 20, members=members)
     assert softvote(root, "folds", "tiny") == 0

@@ -146,10 +146,10 @@ MISTAKES = [
     (["train", "tiny"], "run the folds stage"),
     (["ensemble", "tiny"], "run the folds stage"),
     (["submit", "tiny"], "run the folds stage"),
-    (["submit", "tiny", "--of", "ccn"], "did you mean 'cnn'?"),
-    (["mistakes", "tiny", "--of", "ccn"], "did you mean 'cnn'?"),
+    (["submit", "tiny", "--member", "ccn"], "did you mean 'cnn'?"),
+    (["mistakes", "tiny", "--member", "ccn"], "did you mean 'cnn'?"),
     (["mistakes", "tiny"], "run the folds stage"),
-    (["export", "tiny", "--of", "ccn"], "did you mean 'cnn'?"),
+    (["export", "tiny", "--member", "ccn"], "did you mean 'cnn'?"),
     (["export", "tiny"], "run the folds stage"),
     (["predict", "--model", "models/tiny/vote", "1.png"], "no such model; make one with: softvote export"),
     (["augmentation", "tiny", "--member", "ccn"], "did you mean 'cnn'?"),
@@ -185,10 +185,10 @@ def test_mistakes_after_the_folds(fresh: Path, capsys: pytest.CaptureFixture[str
         (["ensemble", "tiny"], "members.cnn: fold 0, 1 is due (new); run the train stage"),
         (["submit", "tiny"], "run the ensemble stage"),
         (["mistakes", "tiny"], "run the ensemble stage"),
-        (["mistakes", "tiny", "--of", "cnn"], "run the train stage"),
-        (["submit", "tiny", "--of", "ccn"], "did you mean 'cnn'?"),
-        (["mistakes", "tiny", "--of", "ccn"], "did you mean 'cnn'?"),
-        (["submit", "tiny", "--of", "cnn"], "run the train stage"),
+        (["mistakes", "tiny", "--member", "cnn"], "run the train stage"),
+        (["submit", "tiny", "--member", "ccn"], "did you mean 'cnn'?"),
+        (["mistakes", "tiny", "--member", "ccn"], "did you mean 'cnn'?"),
+        (["submit", "tiny", "--member", "cnn"], "run the train stage"),
     ]:
         capsys.readouterr()
         assert softvote(fresh, *words) == 1
@@ -353,3 +353,24 @@ def wait_until(happened: object, running: subprocess.Popen[str]) -> None:
     while not happened():
         assert running.poll() is None, running.communicate()[1]
         time.sleep(0.01)
+
+
+@pytest.mark.parametrize(
+    ("command", "old", "new"),
+    [
+        ("submit tiny", "--of cnn", "--member cnn"), ("mistakes tiny", "--of cnn", "--member cnn"),
+        ("kernel tiny", "--of cnn", "--member cnn"), ("export tiny", "--of cnn", "--member cnn"),
+        ("export tiny", "--to there", "--output there"), ("submit tiny", "--again", "--force"),
+        ("predict --model m a.png", "--to b.csv", "--output b.csv"),
+    ],
+)  # fmt: skip
+def test_flags_of_the_version_before_are_understood_and_not_shown(
+    command: str, old: str, new: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = command.split()
+    plain, before, today = (cli._parser().parse_args([*words, *more.split()]) for more in ("", old, new))
+    assert before == today != plain
+    with pytest.raises(SystemExit):
+        cli.main([words[0], "--help"])
+    told = capsys.readouterr().out
+    assert f" {old.split()[0]} " not in told and new.split()[0] in told

@@ -210,7 +210,7 @@ def test_the_ensemble_refuses_stale_members(
     [
         (["--set", "ensemble.rule=mean_logits"], "ensemble"),
         (["--set", "members.cnn.epochs=3"], "ensemble"),
-        (["--set", "members.cnn.epochs=3", "--of", "cnn"], "train"),
+        (["--set", "members.cnn.epochs=3", "--member", "cnn"], "train"),
         (["--set", "ensemble.name=other"], "ensemble"),
     ],
 )
@@ -233,7 +233,7 @@ def test_another_rule_votes_anew(project: Path) -> None:
 
 
 def test_a_member_alone_can_be_submitted(project: Path) -> None:
-    assert softvote(project, "submit", "tiny", "--of", "resnet5") == 0
+    assert softvote(project, "submit", "tiny", "--member", "resnet5") == 0
     row = table(project / "submissions" / "ledger.csv")[-1]
     assert row["ensemble"] == row["members"] == "resnet5"
     guesses = np.load(models(project) / "resnet5" / "test.npy").argmax(axis=1)
@@ -264,7 +264,7 @@ def test_damaged_probabilities_are_made_again(project: Path, file: str) -> None:
     whole = np.load(path)["probabilities"] if path.suffix == ".npz" else np.load(path)
     path.write_bytes(path.read_bytes()[:200])
     assert softvote(project, "ensemble", "tiny") == 1
-    assert softvote(project, "submit", "tiny", "--of", "cnn") == int("fold" not in file)
+    assert softvote(project, "submit", "tiny", "--member", "cnn") == int("fold" not in file)
     assert softvote(project, "train", "tiny") == 0
     again = np.load(path)["probabilities"] if path.suffix == ".npz" else np.load(path)
     np.testing.assert_array_equal(again, whole)
@@ -355,7 +355,7 @@ def test_check_says_what_is_due(project: Path, capsys: pytest.CaptureFixture[str
     assert times(project) == before
 
 
-@pytest.mark.parametrize("of", [[], ["--of", "cnn"]])
+@pytest.mark.parametrize("of", [[], ["--member", "cnn"]])
 def test_a_picture_of_the_mistakes(project: Path, of: list[str]) -> None:
     assert softvote(project, "mistakes", "tiny", *of) == 0
     path = models(project) / (of[-1] if of else "vote") / "mistakes.png"

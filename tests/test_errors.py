@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import pickle
+
 import pytest
 
-from softvote.errors import ErrorCollector, UserError, cell, one_of
+from softvote.errors import ErrorCollector, Problem, UserError, cell, one_of
 
 
 def test_no_problems_raise_nothing() -> None:
@@ -51,3 +53,30 @@ def test_cell() -> None:
 )
 def test_an_unknown_name_lists_the_known(unknown: str, text: str) -> None:
     assert one_of(["cnn", "resnet5"], unknown) == text
+
+
+def test_a_problem_stays_whole_between_processes() -> None:
+    error = UserError(Problem("a.csv, row 2", "is odd", "mend it"), "no place is known")
+    again = pickle.loads(pickle.dumps(error))
+    assert (
+        again.problems
+        == error.problems
+        == (
+            Problem("a.csv, row 2", "is odd", "mend it"),
+            Problem("", "no place is known"),
+        )
+    )
+    assert str(again) == "a.csv, row 2: is odd; mend it\nno place is known"
+
+
+def test_whoever_knows_more_of_the_place_adds_it_to_every_problem() -> None:
+    error = UserError(Problem("refit", "cannot be", "set refit: false"), "is odd").within("members.cnn")
+    assert str(error) == "members.cnn: refit: cannot be; set refit: false\nmembers.cnn: is odd"
+
+
+def test_a_kind_of_error_keeps_its_kind() -> None:
+    class OddError(UserError):
+        pass
+
+    error = OddError.at("a", "b", "c")
+    assert type(error) is type(error.within("d")) is OddError

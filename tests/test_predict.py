@@ -168,7 +168,7 @@ def test_every_problem_of_every_file_is_named(
     write_csv(Path("wild.csv"), PIXELS, [[0] * 64, [256, "x", *[0] * 62]])
     names = sorted(str(path) for path in Path().iterdir())
     bad = [name for name in names if not name[0].isdigit() and name not in GOOD]
-    lines = refused(capsys, grey, *bad, "missing.png", "--to", "out.csv")
+    lines = refused(capsys, grey, *bad, "missing.png", "--output", "out.csv")
     expected = {
         "text.png": "is damaged (not an image)", "text.npy": "is not an .npy file",
         "notes.txt": "is neither .npy, .csv nor an image", "empty.csv": "has no content",
@@ -245,7 +245,7 @@ def test_addends_that_are_missing_or_none(
 
 def test_to_a_file(grey: FoldFolder, capsys: pytest.CaptureFixture[str]) -> None:
     rows = predicted(capsys, grey, "five.npy")
-    assert softvote(Path(), "predict", "--model", str(grey.path), "five.npy", "--to", "a/out.csv") == 0
+    assert softvote(Path(), "predict", "--model", str(grey.path), "five.npy", "--output", "a/out.csv") == 0
     assert capsys.readouterr().out == "wrote a/out.csv  5 rows\n"
     with Path("a/out.csv").open(newline="", encoding="utf-8") as file:
         assert list(csv.reader(file)) == rows

@@ -28,7 +28,7 @@ SLUG = "softvote-tour"
 QUICK = {
     "extends": "tour",
     "folds": {"count": 2},
-    "defaults": {"epochs": 4, "plain_epochs": 1},
+    "defaults": {"epochs": 4, "no_aug_epochs": 1},
     "members": {"big_kernel_cnn": None},
     "engine": {"workers": 1},
 }
@@ -37,7 +37,7 @@ QUICK = {
 def made(words: str, **environment: str) -> list[str]:
     """The softvote commands that make would run."""
     own = {name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "MFLAGS"))}
-    for name in ("SEND", "PUSH", "AGAIN", "ZIP", "NAME", "SET", "ROOT", "PIPELINE", "MODE", "OWNER"):
+    for name in ("SEND", "PUSH", "FORCE", "AGAIN", "ZIP", "NAME", "SET", "ROOT", "PIPELINE", "MODE", "OWNER"):
         own.pop(name, None)
     done = subprocess.run(
         ["make", "--dry-run", "--directory", str(REPOSITORY), *shlex.split(words)],
@@ -65,12 +65,13 @@ def test_what_make_runs() -> None:
 @pytest.mark.parametrize("value", ["0", "", "yes", "true", "11", "-1"])
 def test_nothing_is_sent_but_for_1(value: str) -> None:
     plain = ["submit tour", "kernel tour"]
-    assert made(f"submit kernel PIPELINE=tour SEND={value} PUSH={value} AGAIN={value}") == plain
-    assert made("submit kernel PIPELINE=tour", SEND=value, PUSH=value, AGAIN=value) == plain
+    assert made(f"submit kernel PIPELINE=tour SEND={value} PUSH={value} FORCE={value} AGAIN={value}") == plain
+    assert made("submit kernel PIPELINE=tour", SEND=value, PUSH=value, FORCE=value, AGAIN=value) == plain
 
 
 def test_sent_again_and_trained_there() -> None:
-    assert made("submit PIPELINE=tour SEND=1 AGAIN=1") == ["submit tour --send --again"]
+    assert made("submit PIPELINE=tour SEND=1 FORCE=1") == ["submit tour --send --force"]
+    assert made("submit PIPELINE=tour SEND=1 AGAIN=1") == ["submit tour --send --force"]  # as it was called
     assert made("kernel PIPELINE=tour MODE=train PUSH=1") == ["kernel tour --mode train --push"]
 
 

@@ -74,7 +74,7 @@ def test_the_demo_runs_from_the_installed_wheel(installed: Path, tmp_path: Path)
     run([sys.executable, "-c", write], cwd=tmp_path, env=environment)
     path = tmp_path / "demo" / "pipelines" / "demo.yaml"
     pipeline = yaml.safe_load(path.read_text(encoding="utf-8"))
-    pipeline["defaults"] |= {"epochs": 2, "plain_epochs": 1}  # whether it learns well is tested elsewhere
+    pipeline["defaults"] |= {"epochs": 2, "no_aug_epochs": 1}  # whether it learns well is tested elsewhere
     pipeline["members"] = {"cnn": pipeline["members"]["cnn"]}
     path.write_text(yaml.safe_dump(pipeline), encoding="utf-8")
     told = softvote("demo")

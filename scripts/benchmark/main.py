@@ -24,6 +24,7 @@ from benchmark.inputs import lay_out_inputs
 from benchmark.show import write_speed
 from benchmark.speed import compare_speed
 from benchmark.to_vote import time_to_vote
+from softvote.cli import in_shell_words
 from softvote.compute import machine
 from softvote.compute.device import find_device
 from softvote.data.dataset import read_dataset
@@ -49,7 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             facts = _head(origins) | parsed.mode(cases, root, parsed)
             parsed.write(facts, parsed.to)
     except UserError as error:
-        for line in str(error).splitlines():
+        for line in in_shell_words(str(error)).splitlines():
             print(f"benchmark: {line}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:

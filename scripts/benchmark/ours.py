@@ -23,8 +23,8 @@ def train_ours(
     case: Case, images: Images, epochs: int, seed: int, callbacks: Sequence[Callback] = ()
 ) -> Predictor:
     """A training as the train stage does it, without its files."""
-    plain = min(case.member.plain_epochs, epochs - 1)
-    member = case.member.model_copy(update={"epochs": epochs, "plain_epochs": plain})
+    plain = min(case.member.no_aug_epochs, epochs - 1)
+    member = case.member.model_copy(update={"epochs": epochs, "no_aug_epochs": plain})
     pixels, values = torch.from_numpy(images.pixels), torch.from_numpy(images.values)
     rows = Split(pixels, values, np.arange(len(values)))
     spec = TrainingSpec(member, case.competition.task, seed, f"{case.network}, ours, seed {seed}")

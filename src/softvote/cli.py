@@ -5,10 +5,11 @@ from __future__ import annotations
 import argparse
 import math
 import os
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from softvote import __version__
 from softvote.errors import UserError
@@ -19,6 +20,20 @@ if TYPE_CHECKING:
     Commands = argparse._SubParsersAction[argparse.ArgumentParser]
 
 INTERRUPTED = 130
+
+# What the rooms below call by its name, in backquotes, and what is typed for it in a shell: arguments, and
+# stages with what they are given. Another name in backquotes, such as a key, stays as it is.
+_ARGUMENTS = ("addend", "fold", "image", "member", "name", "owner", "resize", "root", "set")
+_TYPED = {name: f"--{name}" for name in _ARGUMENTS} | {
+    "check": "softvote check",
+    "data": "make data ZIP=",
+    "export": "softvote export",
+    "folds": "make folds",
+    "force": "FORCE=1 (--force)",
+    "leaderboard": "make leaderboard",
+    "push": "--push (PUSH=1)",
+    "submit": "make submit",
+}
 _STOPPED = "stopped; what was finished is kept, run the same command to go on"
 
 
@@ -38,7 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader of a pipe, such as head, has seen enough
         return 1
     except UserError as error:
-        for line in str(error).splitlines():
+        for line in in_shell_words(str(error)).splitlines():
             print(f"softvote: {line}", file=sys.stderr)
         return 1
     except OSError as error:  # what no room below had words for: a full disk, a folder gone meanwhile
@@ -46,9 +61,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"softvote: {where}{error.strerror or error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt as stop:  # a stage that knows better what became of its work says it
-        print(f"softvote: {str(stop) or _STOPPED}", file=sys.stderr)
+        print(f"softvote: {in_shell_words(str(stop)) or _STOPPED}", file=sys.stderr)
         return INTERRUPTED
     return 0
+
+
+def in_shell_words(text: str) -> str:
+    """The text with what it names in backquotes as it is typed in a shell: `` `name` `` is --name."""
+    return re.sub(r"`([a-z]+)(?: ([^`\n]+))?`", _typed, text)
+
+
+def _typed(named: re.Match[str]) -> str:
+    typed = _TYPED.get(named[1])
+    if typed is None:
+        return named[0]
+    return f"{typed}{named[2]}" if typed.endswith("=") else " ".join(filter(None, [typed, named[2]]))
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -118,9 +145,10 @@ def _add_stages(commands: Commands) -> None:
     submit = _on_pipeline(
         commands, "submit", _submit, "write and check the submission, enter it in the ledger"
     )
-    submit.add_argument("--of", metavar="NAME", help="a member instead of the ensemble")
+    _add_voter(submit)
     submit.add_argument("--send", action="store_true", help="send it to Kaggle and wait for its score")
-    submit.add_argument("--again", action="store_true", help="send it even if the same file was sent before")
+    submit.add_argument("--force", action="store_true", help="send it even if the same file was sent before")
+    _add_old_name(submit, "--again", "force", action="store_true")
     submit.add_argument("--no-wait", action="store_true", help="do not wait for the score")
     board = _command(
         commands, "leaderboard", _leaderboard, "compare cross-validation with what the leaderboard says"
@@ -136,7 +164,7 @@ def _add_pictures(commands: Commands) -> None:
     mistakes = _on_pipeline(
         commands, "mistakes", _mistakes, "draw the out-of-fold images that are named wrong"
     )
-    mistakes.add_argument("--of", metavar="NAME", help="a member instead of the ensemble")
+    _add_voter(mistakes)
     digits = _on_pipeline(commands, "digits", _digits, "draw the hidden digits that a member found in images")
     digits.add_argument("--member", metavar="NAME", help="whose; the first with head: digits if left out")
 
@@ -145,8 +173,9 @@ def _add_prediction(commands: Commands) -> None:
     export = _on_pipeline(
         commands, "export", _export, "write the vote as one program that runs without softvote"
     )
-    export.add_argument("--of", metavar="NAME", help="a member instead of the ensemble")
-    export.add_argument("--to", type=Path, metavar="FOLDER", help="the voter's own folder if left out")
+    _add_voter(export)
+    export.add_argument("--output", type=Path, metavar="FOLDER", help="the voter's own folder if left out")
+    _add_old_name(export, "--to", "output", type=Path)
     kernel = _on_pipeline(
         commands, "kernel", _kernel, "build a Kaggle kernel of the pipeline, and let it run"
     )
@@ -154,7 +183,7 @@ def _add_prediction(commands: Commands) -> None:
         "--mode", choices=("infer", "train"), default="infer",
         help="infer: predict and vote with the networks trained here; train: do all the stages there",
     )  # fmt: skip
-    kernel.add_argument("--of", metavar="NAME", help="a member instead of the ensemble")
+    _add_voter(kernel)
     kernel.add_argument("--owner", metavar="USER", help="of Kaggle; whose credentials are here if left out")
     kernel.add_argument(
         "--gpu", action=argparse.BooleanOptionalAction, help="ask Kaggle for one; left out, only to train"
@@ -174,7 +203,18 @@ def _add_prediction(commands: Commands) -> None:
     predict.add_argument("--addend", metavar="N", help="of every image, 0..9, where a CSV has none")
     predict.add_argument("--resize", action="store_true", help="bring other sizes to the model's")
     predict.add_argument("--probabilities", action="store_true", help="one more column a class")
-    predict.add_argument("--to", type=Path, metavar="FILE", help="a CSV; standard output if left out")
+    predict.add_argument("--output", type=Path, metavar="FILE", help="a CSV; standard output if left out")
+    _add_old_name(predict, "--to", "output", type=Path)
+
+
+def _add_voter(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--member", metavar="NAME", help="a member instead of the ensemble")
+    _add_old_name(command, "--of", "member")
+
+
+def _add_old_name(command: argparse.ArgumentParser, flag: str, today: str, **how: Any) -> None:
+    """A flag of version 0.1, understood for one version more and shown nowhere."""
+    command.add_argument(flag, dest=today, default=argparse.SUPPRESS, help=argparse.SUPPRESS, **how)
 
 
 def _command(commands: Commands, name: str, run: object, text: str) -> argparse.ArgumentParser:
@@ -216,6 +256,12 @@ def _seconds(text: str) -> float:
 # ---------------------------------------------------------------- from words to calls
 
 
+def _show(result: object) -> None:
+    """Print what a stage reports or returns, unless it has nothing to say."""
+    if text := in_shell_words(str(result)):
+        print(text, flush=True)
+
+
 def _open(parsed: argparse.Namespace) -> Run:
     from softvote.stages import open_run
 
@@ -225,19 +271,19 @@ def _open(parsed: argparse.Namespace) -> Run:
 def _demo(parsed: argparse.Namespace) -> None:
     from softvote.stages import demo
 
-    demo.run(parsed.root / parsed.folder)
+    _show(demo.run(parsed.root / parsed.folder, _show))
 
 
 def _data(parsed: argparse.Namespace) -> None:
     from softvote.stages import data
 
-    data.run(parsed.root, parsed.source, parsed.name)
+    _show(data.run(parsed.root, parsed.source, parsed.name))
 
 
 def _init(parsed: argparse.Namespace) -> None:
     from softvote.stages import init
 
-    init.run(parsed.root, parsed.folder, parsed.name, parsed.image)
+    _show(init.run(parsed.root, parsed.folder, parsed.name, parsed.image))
 
 
 def _check(parsed: argparse.Namespace) -> None:
@@ -245,7 +291,7 @@ def _check(parsed: argparse.Namespace) -> None:
 
     from softvote.stages import check
 
-    check.run(run)
+    _show(check.run(run, _show))
 
 
 def _models(parsed: argparse.Namespace) -> None:
@@ -270,75 +316,73 @@ def _schema(parsed: argparse.Namespace) -> None:
 def _folds(parsed: argparse.Namespace) -> None:
     from softvote.stages import folds
 
-    folds.run(_open(parsed))
+    _show(folds.run(_open(parsed)))
 
 
 def _train(parsed: argparse.Namespace) -> None:
     from softvote.scheduling.worker import CHECKPOINT_SECONDS
     from softvote.stages import train
 
-    train.run(
-        _open(parsed),
-        parsed.member,
-        parsed.fold,
-        CHECKPOINT_SECONDS if parsed.checkpoint is None else parsed.checkpoint,
-    )
+    seconds = CHECKPOINT_SECONDS if parsed.checkpoint is None else parsed.checkpoint
+    _show(train.run(_open(parsed), parsed.member, parsed.fold, seconds, report=_show))
 
 
 def _ensemble(parsed: argparse.Namespace) -> None:
     from softvote.stages import ensemble
 
-    ensemble.run(_open(parsed))
+    _show(ensemble.run(_open(parsed)))
 
 
 def _submit(parsed: argparse.Namespace) -> None:
     from softvote.stages import submit
     from softvote.stages.send import SendOptions
 
-    sending = SendOptions(again=parsed.again, wait=not parsed.no_wait) if parsed.send else None
-    submit.run(_open(parsed), parsed.of, sending)
+    sending = SendOptions(force=parsed.force, wait=not parsed.no_wait) if parsed.send else None
+    result = submit.run(_open(parsed), parsed.member, sending, _show)
+    if sending is None:
+        _show(result)
 
 
 def _leaderboard(parsed: argparse.Namespace) -> None:
     from softvote.stages import leaderboard
 
-    leaderboard.run(parsed.root, parsed.fetch)
+    _show(leaderboard.run(parsed.root, parsed.fetch))
 
 
 def _augmentation(parsed: argparse.Namespace) -> None:
     from softvote.stages import augmentation
 
-    augmentation.run(_open(parsed), parsed.member)
+    _show(augmentation.run(_open(parsed), parsed.member))
 
 
 def _digits(parsed: argparse.Namespace) -> None:
     from softvote.stages import digits
 
-    digits.run(_open(parsed), parsed.member)
+    _show(digits.run(_open(parsed), parsed.member))
 
 
 def _export(parsed: argparse.Namespace) -> None:
     from softvote.stages import export
 
-    export.run(_open(parsed), parsed.of, parsed.to)
+    _show(export.run(_open(parsed), parsed.member, parsed.output))
 
 
 def _kernel(parsed: argparse.Namespace) -> None:
     from softvote.stages import kernel
 
-    kernel.run(_open(parsed), parsed.mode, parsed.of, parsed.owner, parsed.gpu, parsed.push)
+    _show(kernel.run(_open(parsed), parsed.mode, parsed.member, parsed.owner, parsed.gpu, parsed.push, _show))
 
 
 def _predict(parsed: argparse.Namespace) -> None:
     from softvote.stages import predict
 
     wanted = predict.PredictOptions(
-        parsed.images, parsed.addend, parsed.resize, parsed.probabilities, parsed.to
+        parsed.images, parsed.addend, parsed.resize, parsed.probabilities, parsed.output
     )
-    predict.run(parsed.model, wanted)
+    _show(predict.run(parsed.model, wanted))
 
 
 def _mistakes(parsed: argparse.Namespace) -> None:
     from softvote.stages import mistakes
 
-    mistakes.run(_open(parsed), parsed.of)
+    _show(mistakes.run(_open(parsed), parsed.member))

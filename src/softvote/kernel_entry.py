@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from softvote import __version__
-from softvote.errors import ErrorCollector, UserError
+from softvote.errors import ErrorCollector, Problem, UserError
 from softvote.storage.files import atomic_write, write_json, write_text
 from softvote.storage.fingerprints import sha256_of
 from softvote.storage.paths import Workspace
@@ -63,7 +63,9 @@ def _require(packages: dict[str, str]) -> None:
     missing = [package for name, package in packages.items() if find_spec(name) is None]
     if missing:
         what = f"Kaggle's image lacks {', '.join(missing)}"
-        raise UserError(f"{what}; choose one that has them under Environment in the kernel's settings")
+        raise UserError(
+            Problem("", what, "choose one that has them under Environment in the kernel's settings")
+        )
 
 
 def _run(kernel: Kernel, pipeline: str, workspace: Workspace, output: Path) -> None:
@@ -89,7 +91,7 @@ def _mounted(*places: str) -> Path:
         if (inputs / place).is_dir():
             return inputs / place
     what = f"has neither {' nor '.join(places)}"
-    raise UserError(f"{inputs}: {what}; add it under Input in the kernel's settings, and accept its rules")
+    raise UserError.at(inputs, what, "add it under Input in the kernel's settings, and accept its rules")
 
 
 def _copy(source: Path, target: Path) -> None:
@@ -124,7 +126,7 @@ def _put_back(run: Run, kernel: Kernel) -> None:
     for name, sha256 in kernel.files.items():
         source, place = mounted / name, run.folder.path / unflattened(name)
         if not source.is_file() or sha256_of(source) != sha256:
-            problems.add(str(source), "is missing or of another version; upload the dataset again")
+            problems.add(source, "is missing or of another version", "upload the dataset again")
             continue
         place.parent.mkdir(parents=True, exist_ok=True)
         place.symlink_to(source)
@@ -137,17 +139,21 @@ def _trained(run: Run, kernel: Kernel, output: Path) -> Path:
     from softvote.stages import ensemble, folds, submit, train
     from softvote.tracking.ledger import read_ledger
 
-    folds.run(run)
-    train.run(run)
+    _tell(folds.run(run))
+    _tell(train.run(run, report=_tell))
     if kernel.voter == run.pipeline.ensemble.name:
-        ensemble.run(run)
-    submit.run(run, kernel.voter)
+        _tell(ensemble.run(run))
+    _tell(submit.run(run, kernel.voter))
     voters = dict.fromkeys([*run.pipeline.members, kernel.voter])
     scores = {name: ScoreRecord.read(run.folder.predictions(name).scores) for name in voters}
     write_json(output / "scores.json", {name: record.to_json() for name, record in scores.items() if record})
     _write_log(run, output / "log.csv")
     _copy(run.workspace.ledger, output / "ledger.csv")
     return run.workspace.submissions / read_ledger(run.workspace.ledger)[-1].file
+
+
+def _tell(result: object) -> None:
+    print(result, flush=True)
 
 
 def _write_log(run: Run, path: Path) -> None:

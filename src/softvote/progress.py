@@ -17,6 +17,11 @@ _SECONDS_A_LINE = 10.0
 _place = 0
 
 
+def note(text: str) -> None:
+    """Say something of work that goes on, in a line of its own on standard error."""
+    print(text, file=sys.stderr, flush=True)
+
+
 def set_bar_position(place: int, screen: Path) -> None:
     """Show what this process does in a line of its own, below those of its siblings.
 
@@ -73,7 +78,7 @@ class TrainingProgress:
     def __init__(self, label: str, epochs: int, images: int, done: float = 0.0) -> None:
         self.label, self.epochs, self.images = label, epochs, images
         if done:
-            print(f"{label}: goes on in epoch {min(int(done) + 1, epochs)} of {epochs}", file=sys.stderr)
+            note(f"{label}: goes on in epoch {min(int(done) + 1, epochs)} of {epochs}")
         self.told = time.perf_counter()
         self.bar: Any = tqdm(
             total=epochs * images, initial=round(done * images), desc=label,

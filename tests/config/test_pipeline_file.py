@@ -12,6 +12,7 @@ import yaml
 from softvote.cli import main
 from softvote.config.pipeline import Pipeline, json_schema
 from softvote.config.pipeline_file import read_pipeline_file
+from softvote.config.recipe import RENAMED, Member
 from softvote.errors import UserError
 
 REPOSITORY = Path(__file__).parents[2]
@@ -184,7 +185,7 @@ def test_circles_and_unknown_names_are_told_at_once(tmp_path: Path) -> None:
 
 def test_a_setting_that_makes_a_circle(tmp_path: Path) -> None:
     lines = problems(tmp_path, f"{starting(a='b')}  b: {{model: cnn}}\n", "members.b.init_from=a")
-    assert [line.split(": ")[0] for line in lines] == ["p.yaml, line 3", "--set members.b.init_from=a"]
+    assert [line.split(": ")[0] for line in lines] == ["p.yaml, line 3", "`set` members.b.init_from=a"]
 
 
 def test_a_mistake_stands_in_the_file_that_is_extended(tmp_path: Path) -> None:
@@ -430,9 +431,9 @@ def test_all_mistakes_of_the_command_line_are_told(tmp_path: Path) -> None:
     with pytest.raises(UserError) as caught:
         load(tmp_path, GOOD, "nonsense", "members.frist.epochs=2", "extends=base")
     assert [line.split(":")[0] for line in str(caught.value).splitlines()] == [
-        "--set nonsense",
-        "--set members.frist.epochs=2",
-        "--set extends=base",
+        "`set` nonsense",
+        "`set` members.frist.epochs=2",
+        "`set` extends=base",
     ]
 
 
@@ -524,10 +525,58 @@ def test_the_last_setting_counts_and_a_member_beats_the_defaults(tmp_path: Path)
 )
 def test_a_setting_that_is_wrong_is_where_the_mistake_stands(tmp_path: Path, setting: str, says: str) -> None:
     (line,) = problems(tmp_path, GOOD, setting)
-    assert line.startswith(f"--set {setting}: ") and says in line
+    assert line.startswith(f"`set` {setting}: ") and says in line
 
 
 @pytest.mark.parametrize("members", ["", " 3", " []"])
 def test_setting_a_member_where_there_are_none(tmp_path: Path, members: str) -> None:
     (line,) = problems(tmp_path, f"members:{members}", "members.cnn.epochs=2")
     assert "no member 'cnn'" in line
+
+
+# ---------------------------------------------------------------- keys that were renamed
+
+OLD_AND_NEW = [
+    (f"{old}: {value}", f"{new}: {value}") for old, new, value in [("plain_epochs", "no_aug_epochs", 2)]
+]
+EXTRA = "extra_train: {{images: a.npy, labels: b.npy, {name}: true}}"
+OLD_AND_NEW.append((EXTRA.format(name="alone"), EXTRA.format(name="only")))
+
+
+def member_with(text: str) -> str:
+    return GOOD.replace("{model: cnn}", f"{{model: cnn, {text}}}")
+
+
+def test_every_renamed_key_is_tried() -> None:
+    assert [old in text for old, (text, _) in zip(["plain", "alone"], OLD_AND_NEW, strict=True)] == [True] * 2
+    assert len(RENAMED) == len(OLD_AND_NEW)
+
+
+@pytest.mark.parametrize(("old", "new"), OLD_AND_NEW, ids=list(RENAMED))
+def test_an_old_name_of_a_key_is_the_same_recipe(tmp_path: Path, old: str, new: str) -> None:
+    """On disk, and so in fingerprints, the old name stays: what was trained under it stays trained."""
+    ancient, today = (load(tmp_path, member_with(text)).members["cnn"] for text in (old, new))
+    assert ancient == today != load(tmp_path, GOOD).members["cnn"]
+    kept = json.dumps(today.model_dump(mode="json", exclude_defaults=True))
+    assert f'"{old.rsplit("{")[-1].split(",")[-1].split(":")[0].strip()}"' in kept
+    assert Member.model_validate_json(kept) == today
+
+
+@pytest.mark.parametrize("names", [("plain_epochs", "no_aug_epochs"), ("no_aug_epochs", "plain_epochs")])
+def test_a_key_is_given_by_one_of_its_names(tmp_path: Path, names: tuple[str, str]) -> None:
+    [line] = problems(tmp_path, member_with(f"{names[0]}: 1, {names[1]}: 2"))
+    again = "no_aug_epochs" if names[1] == "no_aug_epochs" else "no_aug_epochs, once plain_epochs,"
+    assert line == f"p.yaml, line 3: {again} is given twice; keep one"
+
+
+@pytest.mark.parametrize("over", ["plain_epochs", "no_aug_epochs"])
+def test_whichever_name_it_has_a_key_overrides_another_files(tmp_path: Path, over: str) -> None:
+    (tmp_path / "base.yaml").write_text(f"{GOOD}defaults: {{plain_epochs: 1}}\n", encoding="utf-8")
+    pipeline = load(tmp_path, f"extends: base\nmembers: {{cnn: {{{over}: 2}}, more: {{model: cnn}}}}\n")
+    assert [member.no_aug_epochs for member in pipeline.members.values()] == [2, 1]
+    set_ = load(tmp_path, "extends: base\n", f"members.cnn.{over}=3")
+    assert set_.members["cnn"].no_aug_epochs == 3
+
+
+def test_a_member_may_have_the_old_name_of_a_key(tmp_path: Path) -> None:
+    assert list(load(tmp_path, GOOD.replace("cnn:", "plain_epochs:")).members) == ["plain_epochs"]

@@ -14,7 +14,14 @@ from conftest import Digits, made_once
 from projects import RECIPE, competition, pipeline, write_digits, write_pipeline
 
 import softvote
-from softvote.config.registry import HEADS_PLACE, OPTIMIZERS_PLACE, READERS_PLACE, RULES_PLACE, Registry, load_registry
+from softvote.config.registry import (
+    HEADS_PLACE,
+    OPTIMIZERS_PLACE,
+    READERS_PLACE,
+    RULES_PLACE,
+    Registry,
+    load_registry,
+)
 
 PLACES = (HEADS_PLACE, OPTIMIZERS_PLACE, READERS_PLACE, RULES_PLACE)
 
@@ -216,8 +223,8 @@ def test_init_recognises_a_new_layout(more: Copy, tmp_path: Path) -> None:
 
 def test_new_entries_are_read_without_torch(more: Copy) -> None:
     code = (
-        "import sys; from softvote.config.pipeline_file import load_pipeline; from pathlib import Path\n"
-        f"load_pipeline(Path({str(more.root / 'pipelines' / 'tiny.yaml')!r}))\n"
+        "import sys; from softvote.config.pipeline_file import read_pipeline_file; from pathlib import Path\n"
+        f"read_pipeline_file(Path({str(more.root / 'pipelines' / 'tiny.yaml')!r}))\n"
         "print('torch' in sys.modules)"
     )
     done = subprocess.run(

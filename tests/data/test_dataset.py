@@ -134,7 +134,7 @@ def test_sample_submission_of_three_columns(workspace: Workspace, competition: C
 
 def test_missing_input_says_how_to_get_it(workspace: Workspace) -> None:
     competition = data.competition_of({"format": "pixel_csv"})
-    assert error_of(competition, workspace).endswith("get it with: make data ZIP=path/to/digits.zip")
+    assert error_of(competition, workspace).endswith("get it with: `data path/to/digits.zip`")
 
 
 # ---------------------------------------------------------------- the cache

@@ -142,7 +142,7 @@ def test_the_digest_is_of_the_content(project: Path) -> None:
     assert fingerprint_of(SPEC, workspace) == before
     assert fingerprint_of(SPEC.model_copy(update={"digits": None}), workspace) != before
     # That the recipe holds already.
-    assert fingerprint_of(SPEC.model_copy(update={"alone": True}), workspace) == before
+    assert fingerprint_of(SPEC.model_copy(update={"only": True}), workspace) == before
 
 
 # ---------------------------------------------------------------- what is fed
@@ -173,7 +173,7 @@ def test_extra_rows_come_after_those_of_the_training_folds(
 @pytest.mark.parametrize("name", ["more", "named"])
 def test_alone_only_extra_rows_are_fed(project: Path, name: str) -> None:
     assert projects.softvote(project, "folds", "tiny") == 0
-    plan = make_plan(stages.open_run(project, "tiny", [f"members.{name}.extra_train.alone=true"]))
+    plan = make_plan(stages.open_run(project, "tiny", [f"members.{name}.extra_train.only=true"]))
     (job,) = (job for job in plan.jobs if job.label == f"{name} fold 1")
     rows = training_rows(job, plan.dataset, plan.folds)
     assert np.array_equal(rows.rows, range(TRAIN, TRAIN + EXTRA)) and len(rows.images) == EXTRA
@@ -250,7 +250,7 @@ def test_the_reason_names_the_extra_rows(project: Path) -> None:
 def test_learning_from_them_alone_is_another_training(project: Path) -> None:
     assert projects.softvote(project, "folds", "tiny") == 0
     before, after = (
-        jobs_of(project, f"members.more.extra_train.alone={alone}")["more fold 0"].training_fingerprint
+        jobs_of(project, f"members.more.extra_train.only={alone}")["more fold 0"].training_fingerprint
         for alone in ("false", "true")
     )
     assert before != after and before == jobs_of(project)["more fold 0"].training_fingerprint

@@ -124,7 +124,7 @@ def test_pixels_that_are_no_square(workspace: Workspace, digits: Digits) -> None
     data.write_competition(folder, "pixel_csv", (digits[0][:, :5], digits[1]))
     assert error_of(workspace) == (
         f"{folder}/train.csv, row 1: 40 pixel columns are neither a square in one channel nor in three; "
-        "pass --image HxW, or write pipelines/digits.yaml by hand"
+        "pass `image` HxW, or write pipelines/digits.yaml by hand"
     )
     assert "neither 6 x 8 in one channel" in error_of(workspace, (6, 8))
     image = pipeline_of(workspace, (5, 8)).competition.image
@@ -133,7 +133,7 @@ def test_pixels_that_are_no_square(workspace: Workspace, digits: Digits) -> None
 
 def test_nothing_to_recognise(workspace: Workspace, digits: Digits) -> None:
     folder = workspace.input("digits")
-    assert "no such folder; get it with: make data ZIP=path/to/digits.zip" in error_of(workspace)
+    assert "no such folder; get it with: `data path/to/digits.zip`" in error_of(workspace)
     folder.mkdir(parents=True)
     (folder / "readme.txt").write_text("hello")
     expected = (

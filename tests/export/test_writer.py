@@ -188,7 +188,7 @@ def test_batches_do_not_matter(finished: Path, monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_a_member_trained_in_bfloat16_in_another_folder(project: Path, tmp_path: Path) -> None:
-    words = ["export", "tiny", "--of", "rounded", "--to", str(tmp_path / "here")]
+    words = ["export", "tiny", "--member", "rounded", "--output", str(tmp_path / "here")]
     assert softvote(project, *words) == 0
     folder = ExportFolder(tmp_path / "here")
     facts = json.loads(folder.record.read_text())

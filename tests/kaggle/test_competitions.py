@@ -104,7 +104,7 @@ def test_submission_whose_answer_is_lost_is_not_sent_twice(
     server.fail("CreateSubmission", failure)
     line = failure_of(lambda: ACTS["submit"](client, tmp_path), NoAnswerError)
     assert line.startswith("Kaggle, sending digits-1234abcd.csv to digits: ")
-    assert line.endswith("; it may have arrived: look with make leaderboard before sending it again")
+    assert line.endswith("; it may have arrived: look with `leaderboard` before sending it again")
     assert calls(server).count("CreateSubmission") == 1
     assert len(server.submissions["digits"]) == failure.lost
 

@@ -85,8 +85,8 @@ def finished(tmp_path_factory: pytest.TempPathFactory, digits: Digits) -> Path:
         ["train"],
         ["ensemble"],
         ["submit"],
-        ["submit", "--of=cnn"],
-        ["submit", "--of=resnet5"],
+        ["submit", "--member=cnn"],
+        ["submit", "--member=resnet5"],
     ):
         assert softvote(root, words[0], "tiny", *words[1:]) == 0
     return root

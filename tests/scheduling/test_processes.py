@@ -157,7 +157,7 @@ def test_what_ends_a_process_that_reads_its_data_is_told(
     (left,) = processes.run_local(
         Unreadable(run.workspace, run.pipeline.competition, [job], 4, plan.folds, 60, fault=fault), 2
     )
-    assert left.kind == "failed" and left.why.startswith(f"{job.label}: {how.format(job.folder.crash)}")
+    assert left.kind == "failed" and str(left.why).startswith(f"{job.label}: {how.format(job.folder.crash)}")
     said = job.folder.crash.read_text()
     assert said.startswith(log) and "earlier" not in said
 

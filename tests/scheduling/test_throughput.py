@@ -167,7 +167,7 @@ def test_features_that_are_frozen_are_reckoned_for_all_rows(
 @pytest.mark.parametrize(
     "member",
     [
-        {"augment": {"rotate": 5}, "mixup": 0.5, "ema": 0.9, "plain_epochs": 1},
+        {"augment": {"rotate": 5}, "mixup": 0.5, "ema": 0.9, "no_aug_epochs": 1},
         {"schedule": {"name": "plateau", "watch": "held_out", "held_out": 0.2}},
         {"head": "regression", "tta": {"shift": 1}},
         {"model": "resnet5", "epochs": 1},

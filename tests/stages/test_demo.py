@@ -21,7 +21,7 @@ def quick_pipeline() -> str:
     for line, instead in zip(QUICK, QUICKER, strict=True):
         assert line in text
         text = text.replace(line, instead)
-    return text.replace("plain_epochs: 2", "plain_epochs: 0")
+    return text.replace("no_aug_epochs: 2", "no_aug_epochs: 0")
 
 
 def test_every_stage_is_done_with_the_pipeline_that_is_there(

@@ -85,7 +85,7 @@ def test_no_owner_and_no_credentials(place: Place, monkeypatch: pytest.MonkeyPat
 def test_another_owner_cannot_be_pushed_as(place: Place) -> None:
     assert place.refused(*PUSH, "--owner=me") == (
         "--owner me: a kernel is pushed as tester, whose credentials are here; "
-        "leave --owner out, or build without --push"
+        "leave --owner out, or build it without pushing"
     )
     assert place.asked() == []
 

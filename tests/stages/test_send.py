@@ -72,7 +72,7 @@ def test_nothing_is_asked_without_send(place: Place, monkeypatch: pytest.MonkeyP
     forget_package(monkeypatch)
     before = contents(place.root)
     place.done("submit", "tiny")
-    place.done("submit", "tiny", "--again", "--no-wait")
+    place.done("submit", "tiny", "--force", "--no-wait")
     assert place.asked() == []
     assert "kaggle" not in sys.modules
     assert contents(place.root) == before
@@ -87,7 +87,7 @@ def test_no_wait(place: Place) -> None:
 
 
 def test_a_member_alone(place: Place) -> None:
-    place.done("submit", "tiny", "--of=cnn", "--send", "--no-wait")
+    place.done("submit", "tiny", "--member=cnn", "--send", "--no-wait")
     assert [(entry.ensemble, entry.ref) for entry in place.entries()] == [
         ("vote: mean", None),
         ("cnn", FIRST),
@@ -103,14 +103,14 @@ def test_the_same_file_is_not_sent_twice(place: Place) -> None:
     line = place.refused("submit", "tiny", "--send")
     assert line == (
         f"{file_of(place)}: was sent as {FIRST} from tiny; see its score with make leaderboard, "
-        "or send it again with AGAIN=1 (--again)"
+        "or send it again with FORCE=1 (--force)"
     )
     assert place.asked() == []
 
 
 def test_again(place: Place) -> None:
     place.done("submit", "tiny", "--send")
-    told = place.done("submit", "tiny", "--send", "--again")
+    told = place.done("submit", "tiny", "--send", "--force")
     assert f"as {FIRST + 1}; 8 more may be sent today" in told.out
     assert [sent["ref"] for sent in at_kaggle(place)] == [FIRST + 1, FIRST]
     old, new = place.entries()
@@ -127,7 +127,7 @@ def test_what_another_computer_sent_is_not_sent_again(place: Place) -> None:
     line = place.refused("submit", "tiny", "--send", changes=[LEDGER])
     assert line == (
         f"{entry.file}: was sent as 7 at 2025-01-31T12:00:00Z, which the ledger now knows; "
-        "see its score with make leaderboard, or send it again with AGAIN=1 (--again)"
+        "see its score with make leaderboard, or send it again with FORCE=1 (--force)"
     )
     assert place.asked() == ["ListSubmissions"]
     assert [entry.ref for entry in place.entries()] == [7]

@@ -147,7 +147,7 @@ def test_a_damaged_file_is_told_and_left_alone(tmp_path: Path, text: str, where:
     for use in (lambda: read_leaderboard(path), lambda: write_leaderboard(path, "other", [sent(1)])):
         with pytest.raises(UserError) as caught:
             use()
-        assert where in str(caught.value) and "make leaderboard" in str(caught.value)
+        assert where in str(caught.value) and "`leaderboard`" in str(caught.value)
     assert path.read_text() == text
 
 

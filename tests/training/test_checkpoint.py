@@ -75,7 +75,7 @@ RECIPES: dict[str, dict[str, Any]] = {
     "plain": {},
     "ema": {"ema": 0.9},
     "mixup": {"mixup": 0.4},
-    "augment": {"augment": {"rotate": 10, "shift": 1, "elastic": 1}, "plain_epochs": 1},
+    "augment": {"augment": {"rotate": 10, "shift": 1, "elastic": 1}, "no_aug_epochs": 1},
     "albumentations": {"augment": {"engine": "albumentations", "rotate": 10, "shift": 1}},
     "one_cycle": {"schedule": {"name": "one_cycle"}},
     "cosine": {"schedule": {"name": "cosine"}},

@@ -159,8 +159,8 @@ CASES: dict[str, dict[str, Any]] = {
     "cosine": {"schedule": {"name": "cosine"}},
     "crop": {"view": {"name": "crop", "size": 7}, "augment": {"scale": 0.1, "scale_apart": True}},
     "deskew": {"view": {"name": "deskew"}, "normalise": "image"},
-    "augmented": {"augment": {"rotate": 10, "elastic": 1, "horizontal_flip": 0.3}, "plain_epochs": 1},
-    "mixup": {"mixup": 0.5, "plain_epochs": 1, "schedule": {"name": "cosine"}},
+    "augmented": {"augment": {"rotate": 10, "elastic": 1, "horizontal_flip": 0.3}, "no_aug_epochs": 1},
+    "mixup": {"mixup": 0.5, "no_aug_epochs": 1, "schedule": {"name": "cosine"}},
     "ema": {"ema": 0.9, "schedule": {"name": "cosine"}},
     "sgd": {"optimizer": {"name": "sgd", "lr": 0.02}, "schedule": {"name": "cosine"}},
     "held_out": {"schedule": {"name": "plateau", "watch": "held_out", "held_out": 0.2, "patience": 0}},
@@ -182,7 +182,9 @@ def test_recorded_steps_train_as_plain_ones(
 
 
 def test_images_are_composed_anew_in_each_replay(with_graphs: Callable[[Any], Recorders]) -> None:
-    recipe = reader(schedule={"name": "cosine"}, augment={"rotate": 10, "shift": 2}, plain_epochs=1, epochs=5)
+    recipe = reader(
+        schedule={"name": "cosine"}, augment={"rotate": 10, "shift": 2}, no_aug_epochs=1, epochs=5
+    )
 
     def learn() -> Trained:
         return train(TrainingSpec(recipe, Task(19, 2), 0, "tiny fold 0"), composed_rows(32))

@@ -143,7 +143,7 @@ def test_the_last_epochs_see_what_prediction_sees(data: Split, monkeypatch: pyte
         return see(spec, images, drawn_numbers)
 
     monkeypatch.setattr(views, "apply_view", spy)
-    run(data, view={"name": "crop", "size": 7}, plain_epochs=1)
+    run(data, view={"name": "crop", "size": 7}, no_aug_epochs=1)
     assert drawn == [True] * 10 + [False] * 10
     few = run(data, model="cnn", view={"name": "crop", "size": 7}, freeze=True, init_from="other")
     assert len(few.log) == 2 and drawn[20:] == [True] * 20
@@ -292,14 +292,14 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[bool, int]]:
     return noted
 
 
-@pytest.mark.parametrize("plain_epochs", [0, 1, 3, 5])
+@pytest.mark.parametrize("no_aug_epochs", [0, 1, 3, 5])
 def test_the_last_epochs_are_plain(
-    data: Split, calls: list[tuple[bool, int]], feeds: Feeds, plain_epochs: int
+    data: Split, calls: list[tuple[bool, int]], feeds: Feeds, no_aug_epochs: int
 ) -> None:
     trained = run(
-        data, epochs=3, plain_epochs=plain_epochs, augment={"rotate": 90}, mixup=1.0, batch_size=100
+        data, epochs=3, no_aug_epochs=no_aug_epochs, augment={"rotate": 90}, mixup=1.0, batch_size=100
     )
-    augmented = [epoch < 3 - plain_epochs for epoch in range(3)]
+    augmented = [epoch < 3 - no_aug_epochs for epoch in range(3)]
     assert [row["augmented"] for row in trained.log] == augmented
     assert [call[0] for call in calls] == [a for a in augmented for _ in range(3)]
     order = [row for batches in feeds.rows.values() for batch in batches for row in batch]
@@ -344,7 +344,7 @@ def test_mixup_mixes_images_and_losses_alike(
 @pytest.mark.parametrize("alpha", [0.2, 1.0])
 def test_the_share_of_mixup_is_drawn_for_each_batch(data: Split, alpha: float) -> None:
     state = Learner.__new__(Learner)
-    state.member, state.seed = member(mixup=alpha, epochs=5, plain_epochs=1), 0
+    state.member, state.seed = member(mixup=alpha, epochs=5, no_aug_epochs=1), 0
     shares = [[state._mixing_share(epoch, number) for number in range(200)] for epoch in range(5)]
     assert shares[4] == [1.0] * 200
     assert len({share for epoch in shares[:4] for share in epoch}) == 800
@@ -766,7 +766,7 @@ def test_what_is_frozen_stays_and_the_classifier_learns(
     for name in before:
         if name.startswith("classifier."):
             before[name] = torch.zeros_like(before[name])
-    extra = {} if cached else {"augment": {"shift": 1}, "plain_epochs": 3}
+    extra = {} if cached else {"augment": {"shift": 1}, "no_aug_epochs": 3}
     trained = start(data, before, freeze=True, epochs=4, **extra)
     after = state(trained.network)
     assert any("running_mean" in name for name in after)

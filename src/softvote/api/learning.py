@@ -56,9 +56,9 @@ class FittedMember:
         """
         if images.dtype != np.uint8 or images.ndim != 4 or images.shape[1:] != self.image:
             wanted = ", ".join(map(str, self.image))
-            raise UserError(f"images: {images.dtype} {images.shape}; give uint8 (N, {wanted})")
+            raise UserError.at("images", f"{images.dtype} {images.shape}", f"give uint8 (N, {wanted})")
         if (addends is None) == self.predictor.network.task.addend:
-            raise UserError(f"addends: {'one per image is needed' if addends is None else 'leave them out'}")
+            raise UserError.at("addends", "one per image is needed" if addends is None else "leave them out")
         return self.predictor.probabilities(np.ascontiguousarray(images), addends)
 
     def predict(
@@ -161,8 +161,8 @@ def cross_val_predict(
     """
     images = data.train.images
     if np.shape(folds) != (len(images),) or len(present := np.unique(folds)) < 2:
-        raise UserError(
-            f"folds: shape {np.shape(folds)} for {len(images)} images; give each one of two or more"
+        raise UserError.at(
+            "folds", f"shape {np.shape(folds)} for {len(images)} images", "give each one of two or more"
         )
     name = name or member.model
     found = np.zeros((len(images), data.task.num_classes))
@@ -181,11 +181,11 @@ def _row_numbers(rows: NDArray[np.bool_] | NDArray[np.integer] | None, count: in
         return np.arange(count)
     rows = np.asarray(rows)
     if rows.ndim != 1 or rows.dtype.kind not in "biu" or (rows.dtype == bool and len(rows) != count):
-        raise UserError(f"rows: {rows.dtype} {rows.shape}; give bool ({count},), or row numbers")
+        raise UserError.at("rows", f"{rows.dtype} {rows.shape}", f"give bool ({count},), or row numbers")
     chosen = np.flatnonzero(rows) if rows.dtype == bool else np.unique(rows).astype(np.int64)
     if len(chosen) < 2 or chosen[0] < 0 or chosen[-1] >= count:
-        raise UserError(
-            f"rows: {len(chosen)} rows of {count} images; give at least two, from 0 to {count - 1}"
+        raise UserError.at(
+            "rows", f"{len(chosen)} rows of {count} images", f"give at least two, from 0 to {count - 1}"
         )
     return chosen
 
@@ -194,7 +194,9 @@ def _check_recipe(member: Member, init_from: FittedMember | None) -> None:
     """Refuse a recipe that takes more than images and labels, which only the stages have at hand."""
     for key in ("extra_train", "glyphs_from"):
         if getattr(member, key) is not None:
-            raise UserError(f"member.{key}: needs the files of its pipeline; use softvote.run(pipeline)")
+            raise UserError.at(
+                f"member.{key}", "needs the files of its pipeline", "use softvote.run(pipeline)"
+            )
     if bool(member.init_from) != (init_from is not None):
         hint = "pass init_from=" if member.init_from else "leave init_from= out"
-        raise UserError(f"member.init_from: the recipe says {member.init_from or 'nothing'}; {hint}")
+        raise UserError.at("member.init_from", f"the recipe says {member.init_from or 'nothing'}", hint)

@@ -62,13 +62,13 @@ class ImageData:
         """
         images, labels = self.train.images, self.train.labels
         if images.dtype != np.uint8 or images.ndim != 4:
-            raise UserError(f"images: {images.dtype} {images.shape}; give uint8 (N, C, H, W)")
+            raise UserError.at("images", f"{images.dtype} {images.shape}", "give uint8 (N, C, H, W)")
         if labels is None or labels.shape != images.shape[:1]:
             found = "none" if labels is None else f"shape {labels.shape}"
-            raise UserError(f"labels: {found} for {len(images)} images; give one per image")
+            raise UserError.at("labels", f"{found} for {len(images)} images", "give one per image")
         if len(labels) and not 0 <= labels.min() <= labels.max() < len(self.classes):
             found = f"{labels.min()}..{labels.max()} for {len(self.classes)} classes"
-            raise UserError(f"labels: {found}; give indices into classes, from 0")
+            raise UserError.at("labels", found, "give indices into classes, from 0")
 
     @property
     def task(self) -> Task:
@@ -129,7 +129,7 @@ def make_folds(
         UserError: too few different images.
     """
     if n_folds < 2:
-        raise UserError(f"n_folds: {n_folds}; take 2 or more")
+        raise UserError.at("n_folds", str(n_folds), "take 2 or more")
     assert data.train.labels is not None, "ImageData has labels"
     groups = near_identical_groups(data.train.images, near_identical)
     spec = FoldsConfig(count=n_folds, near_identical=near_identical)
@@ -151,10 +151,12 @@ def write_submission(probabilities: NDArray[np.floating], data: ImageData, path:
             written.
     """
     if data.test is None or data.test.ids is None:
-        raise UserError("data.test: there are no test images with ids to submit")
+        raise UserError.at("data.test", "there are no test images with ids to submit")
     expected, path = (len(data.test.ids), len(data.classes)), Path(path)
     if np.shape(probabilities) != expected:
-        raise UserError(f"probabilities: shape {np.shape(probabilities)}, the test images need {expected}")
+        raise UserError.at(
+            "probabilities", f"shape {np.shape(probabilities)}, the test images need {expected}"
+        )
     check_members([np.asarray(probabilities, np.float32)], ["of the submission"])
     labels = [data.classes[index] for index in np.argmax(probabilities, axis=1)]
     text = submission_text(data.sample_header, data.test.ids, labels)
@@ -178,6 +180,6 @@ def run(pipeline: Run, stages: Sequence[str] = ("folds", "train", "ensemble")) -
     """
     for name in [stages] if isinstance(stages, str) else stages:
         if name not in STAGES:
-            raise UserError(f"stages: no stage '{name}'; {one_of(list(STAGES), name)}")
+            raise UserError.at("stages", f"no stage '{name}'", one_of(list(STAGES), name))
     names = [stages] if isinstance(stages, str) else stages
     return {name: importlib.import_module(f"softvote.stages.{name}").run(pipeline) for name in names}

@@ -91,12 +91,14 @@ class SoftVoting(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # sciki
         self.classes_, truth = _class_indices(labels, classes, arrays[0].shape)
         fold_of_row = _fold_numbers(folds, len(truth))
         if chosen and chosen.fitted and len(np.unique(fold_of_row)) < 2:
-            raise UserError(f"rule: '{chosen.name}' fits weights; pass folds= of two or more, or rule='mean'")
+            raise UserError.at(
+                "rule", f"'{chosen.name}' fits weights", "pass folds= of two or more, or rule='mean'"
+            )
         rules = dict(RULES)
         if chosen and chosen.name not in rules:
             if len(self.weights or ()) != len(arrays):
-                raise UserError(
-                    f"weights: {len(self.weights or ())} for {len(arrays)} members; give one each"
+                raise UserError.at(
+                    "weights", f"{len(self.weights or ())} for {len(arrays)} members", "give one each"
                 )
             rules[chosen.name] = chosen
         compared = compare_members(arrays, names, truth, fold_of_row, list(rules.values()))
@@ -113,10 +115,12 @@ class SoftVoting(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # sciki
         if self.weights is not None:
             weights = np.asarray(self.weights, np.float64)
             if weights.ndim != 1 or not (weights >= 0).all() or not 0 < weights.sum() < np.inf:
-                raise UserError(f"weights: {self.weights}; give numbers that are not negative, and not all 0")
+                raise UserError.at(
+                    "weights", str(self.weights), "give numbers that are not negative, and not all 0"
+                )
             return fixed_rule("weights", (weights / weights.sum()).tolist())
         if self.rule != "auto" and self.rule not in RULES:
-            raise UserError(f"rule: no rule '{self.rule}'; {one_of(['auto', *RULES], str(self.rule))}")
+            raise UserError.at("rule", f"no rule '{self.rule}'", one_of(["auto", *RULES], str(self.rule)))
         return RULES.get(self.rule)
 
     def predict_proba(self, members: ArrayLike | Sequence[ArrayLike]) -> NDArray[np.float32]:
@@ -136,9 +140,10 @@ class SoftVoting(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # sciki
         arrays, names = _as_members(members, None)
         fitted, found = (self.n_members_, len(self.classes_)), (len(arrays), arrays[0].shape[1])
         if found != fitted:
-            raise UserError(
-                f"members: {found[0]} of {found[1]} classes, fitted were {fitted[0]} of {fitted[1]}; "
-                "give the same in the same order"
+            raise UserError.at(
+                "members",
+                f"{found[0]} of {found[1]} classes, fitted were {fitted[0]} of {fitted[1]}",
+                "give the same in the same order",
             )
         return soft_vote(arrays, self.weights_, self.space_, names)
 
@@ -188,18 +193,18 @@ def _as_members(
     try:
         given = [np.asarray(member) for member in members]  # type: ignore[union-attr]
     except (TypeError, ValueError):
-        raise UserError(f"members: not arrays of numbers; {wanted}") from None
+        raise UserError.at("members", "not arrays of numbers", wanted) from None
     if any(member.dtype.kind not in "fiu" for member in given):
-        raise UserError(f"members: not arrays of numbers; {wanted}")
+        raise UserError.at("members", "not arrays of numbers", wanted)
     if given and given[0].ndim < 2:
-        raise UserError(f"members: a single one; {wanted}")
+        raise UserError.at("members", "a single one", wanted)
     arrays = [member.astype(np.float32, copy=False) for member in given]
     found = [f"number {index}" for index in range(len(arrays))] if names is None else [str(n) for n in names]
     if len(found) != len(arrays) or len(set(found)) < len(found):
-        raise UserError(f"names: {len(found)} for {len(arrays)} members; give each a name of its own")
+        raise UserError.at("names", f"{len(found)} for {len(arrays)} members", "give each a name of its own")
     check_members(arrays, found)
     if not len(arrays[0]):
-        raise UserError("members: no rows; give at least one")
+        raise UserError.at("members", "no rows", "give at least one")
     return arrays, found
 
 
@@ -209,21 +214,27 @@ def _class_indices(
     """The label of each column (K,), and the column of each row's label (N,)."""
     found, (rows, columns) = np.asarray(labels), shape
     if found.shape != (rows,):
-        raise UserError(f"labels: shape {found.shape}; the members have {rows} rows, give one label each")
+        raise UserError.at(
+            "labels", f"shape {found.shape}", f"the members have {rows} rows, give one label each"
+        )
     if found.dtype.kind not in "iuUO":
-        raise UserError(f"labels: {found.dtype}; give integers from 0, or text")
+        raise UserError.at("labels", str(found.dtype), "give integers from 0, or text")
     if classes is None:
         known = np.arange(columns) if found.dtype.kind in "iu" else np.unique(found)
     else:
         known = np.asarray(classes)
     if known.shape != (columns,) or len(np.unique(known)) < columns:
-        raise UserError(f"classes: {len(known)} for {columns} columns; give the label of each, classes=[...]")
+        raise UserError.at(
+            "classes", f"{len(known)} for {columns} columns", "give the label of each, classes=[...]"
+        )
     order = np.argsort(known, kind="stable")
     place = np.minimum(np.searchsorted(known[order], found), columns - 1)
     unknown = np.flatnonzero(known[order][place] != found)
     if len(unknown):
         what = f"0..{columns - 1}" if classes is None else "one of classes"
-        raise UserError(f"labels: row {unknown[0]} (from 0) is {found[unknown[0]]!s}, not {what}; mend it")
+        raise UserError.at(
+            "labels", f"row {unknown[0]} (from 0) is {found[unknown[0]]!s}, not {what}", "mend it"
+        )
     return known, order[place].astype(np.int64)
 
 
@@ -233,7 +244,7 @@ def _fold_numbers(folds: ArrayLike | None, rows: int) -> NDArray[np.int64]:
         return np.zeros(rows, np.int64)
     found = np.asarray(folds)
     if found.shape != (rows,) or found.dtype.kind not in "iu":
-        raise UserError(
-            f"folds: {found.dtype} {found.shape}; the members have {rows} rows, give integers ({rows},)"
+        raise UserError.at(
+            "folds", f"{found.dtype} {found.shape}", f"the members have {rows} rows, give integers ({rows},)"
         )
     return found.astype(np.int64)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 
 from softvote.config.registry import READERS_PLACE, FilesConfig, load_registry, union_of
-from softvote.config.schema import Strict, checked_name
+from softvote.config.schema import ConfigError, Strict, checked_name
 from softvote.task import LARGEST_ADDEND, LARGEST_DIGIT, Task
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ class LabelRange(Strict):
     @model_validator(mode="after")
     def _ascending(self) -> LabelRange:
         if self.last <= self.first:
-            raise ValueError(f"last ({self.last}) must be above first ({self.first})")
+            raise ConfigError.at("", f"last ({self.last}) must be above first ({self.first})")
         return self
 
 
@@ -98,13 +98,15 @@ class Competition(Strict):
     def _labels_are_the_sums(self) -> Competition:
         if self.hidden_digits is None:
             if self.addend:
-                raise ValueError("addend: is added to hidden digits; say how many: hidden_digits: 1")
+                raise ConfigError.at(
+                    "", "addend: is added to hidden digits", "say how many: hidden_digits: 1"
+                )
             return self
         last = LARGEST_DIGIT * self.hidden_digits + (LARGEST_ADDEND if self.addend else 0)
         if self.classes != [str(label) for label in range(last + 1)]:
             what = f"{self.hidden_digits} hidden digits{' and an addend' if self.addend else ''}"
-            raise ValueError(
-                f"sums of {what} are labels: {{first: 0, last: {last}}}; mend labels or hidden_digits"
+            raise ConfigError.at(
+                "", f"sums of {what} are labels: {{first: 0, last: {last}}}", "mend labels or hidden_digits"
             )
         return self
 
@@ -122,15 +124,19 @@ class Competition(Strict):
     @classmethod
     def _is_a_slug(cls, slug: str | None) -> str | None:
         if slug is not None and not re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", slug):
-            raise ValueError(
-                f"{slug!r} is no competition of Kaggle; write the end of its address, as digit-recognizer"
+            raise ConfigError.at(
+                "",
+                f"{slug!r} is no competition of Kaggle",
+                "write the end of its address, as digit-recognizer",
             )
         return slug
 
     @model_validator(mode="after")
     def _known_answers_are_not_sent(self) -> Competition:
         if self.kaggle is not None and self.solution is not None:
-            raise ValueError("kaggle: where the solution is known nothing is sent; leave out one of the two")
+            raise ConfigError.at(
+                "", "kaggle: where the solution is known nothing is sent", "leave out one of the two"
+            )
         return self
 
     @field_validator("labels", mode="before")
@@ -141,10 +147,10 @@ class Competition(Strict):
             return labels
         for label in labels:
             if isinstance(label, bool):
-                raise ValueError(
-                    "YAML reads yes, no, on and off as true and false: write class names in quotes"
+                raise ConfigError.at(
+                    "", "YAML reads yes, no, on and off as true and false: write class names in quotes"
                 )
         names = [str(label) for label in labels]
         if len(set(names)) < len(names):
-            raise ValueError("a class is named twice")
+            raise ConfigError.at("", "a class is named twice")
         return names

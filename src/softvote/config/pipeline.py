@@ -6,15 +6,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from softvote.config.competition import Competition
-from softvote.config.recipe import Box, Crop, Member, Recipe
+from softvote.config.recipe import RENAMED, Box, Crop, Member, Recipe
 from softvote.config.registry import HEADS_PLACE, RULES_PLACE, literal_of, load_registry
-from softvote.config.schema import Fraction, NonNegative, Strict, checked_name
-from softvote.errors import one_of
+from softvote.config.schema import ConfigError, Fraction, NonNegative, Strict, checked_name
+from softvote.errors import Problem, one_of
 
 if TYPE_CHECKING:
     RuleName = str
@@ -64,15 +65,15 @@ class EnsembleConfig(Strict):
     @classmethod
     def _once_each(cls, members: list[str] | None) -> list[str] | None:
         if members and len(set(members)) < len(members):
-            raise ValueError("a member is named twice")
+            raise ConfigError.at("", "a member is named twice")
         return members
 
     @model_validator(mode="after")
     def _shares_have_their_rule(self) -> EnsembleConfig:
         if self.rule == "shares" and not self.shares:
-            raise ValueError("rule: shares needs shares, such as shares: {cnn: 0.5}")
+            raise ConfigError.at("", "rule: shares needs shares, such as shares: {cnn: 0.5}")
         if self.shares and self.rule not in ("auto", "shares"):
-            raise ValueError(f"shares are not for rule: {self.rule}; leave one of them out")
+            raise ConfigError.at("", f"shares are not for rule: {self.rule}", "leave one of them out")
         return self
 
 
@@ -144,9 +145,13 @@ class Pipeline(Strict):
     def _ensemble_is_of_members(self) -> Pipeline:
         for name in self.voters:
             if name not in self.members:
-                raise ValueError(f"ensemble.members: no member '{name}'; {one_of(list(self.members), name)}")
+                raise ConfigError.at(
+                    "ensemble.members", f"no member '{name}'", one_of(list(self.members), name)
+                )
         if self.ensemble.name in self.members:
-            raise ValueError(f"ensemble.name: '{self.ensemble.name}' is a member's name; choose another")
+            raise ConfigError.at(
+                "ensemble.name", f"'{self.ensemble.name}' is a member's name", "choose another"
+            )
         return self
 
     @model_validator(mode="after")
@@ -160,17 +165,16 @@ class Pipeline(Strict):
         for name, member in self.members.items():
             source, key = member.source, "init_from" if member.init_from else "glyphs_from"
             if source is not None and source not in self.members:
-                what = f"no member '{source}'; {one_of(list(self.members), source)}"
-                problems.append(f"members.{name}.{key}: {what}")
+                known = one_of(list(self.members), source)
+                problems.append(Problem(f"members.{name}.{key}", f"no member '{source}'", known))
             elif source is not None and member.refit and not self.members[source].refit:
-                problems.append(
-                    f"members.{name}.refit: starts from {source}, which has none; set it there too"
-                )
+                what = f"starts from {source}, which has none"
+                problems.append(Problem(f"members.{name}.refit", what, "set it there too"))
             elif circle := self._circle_from(name):
-                what = f"goes in a circle: {' <- '.join(circle)}; break it"
-                problems.append(f"members.{name}.{key}: {what}")
+                what = f"goes in a circle: {' <- '.join(circle)}"
+                problems.append(Problem(f"members.{name}.{key}", what, "break it"))
         if problems:
-            raise ValueError("\n".join(problems))
+            raise ConfigError(*problems)
         return self
 
     def _circle_from(self, name: str) -> list[str]:
@@ -185,12 +189,12 @@ class Pipeline(Strict):
     @model_validator(mode="after")
     def _heads_fit_the_labels(self) -> Pipeline:
         problems = [
-            f"members.{name}.{key}: {what}"
+            replace(problem, where=f"members.{name}.{problem.where}")
             for name, member in self.members.items()
-            for key, what in _misfits(member, self.competition)
+            for problem in _misfits(member, self.competition)
         ]
         if problems:
-            raise ValueError("\n".join(problems))
+            raise ConfigError(*problems)
         return self
 
     @property
@@ -207,7 +211,7 @@ class Pipeline(Strict):
         """The weight of each voter, in their order, where the ensemble gives shares; they sum to 1.
 
         Raises:
-            ValueError: a share of nobody, two of one member, or shares that are not the whole.
+            ConfigError: a share of nobody, two of one member, or shares that are not the whole.
         """
         shares, voters = self.ensemble.shares, self.voters
         if not shares:
@@ -217,42 +221,52 @@ class Pipeline(Strict):
             kind = [voter for voter in voters if name in (voter, self.members[voter].model)]
             if not kind:
                 known = [*voters, *dict.fromkeys(self.members[voter].model for voter in voters)]
-                raise ValueError(f"ensemble.shares: no voter or model '{name}'; {one_of(known, name)}")
+                raise ConfigError.at("ensemble.shares", f"no voter or model '{name}'", one_of(known, name))
             if twice := [voter for voter in kind if voter in weights]:
-                raise ValueError(f"ensemble.shares: '{twice[0]}' is given two shares; name it once")
+                raise ConfigError.at("ensemble.shares", f"'{twice[0]}' is given two shares", "name it once")
             weights |= dict.fromkeys(kind, share / len(kind))
         rest, left = [voter for voter in voters if voter not in weights], 1 - sum(shares.values())
         if left < -_ROUNDING or (rest and left <= _ROUNDING) or (not rest and left > _ROUNDING):
             wanted = f"leave something to {', '.join(rest)}" if rest else "sum to 1"
-            raise ValueError(f"ensemble.shares: sum to {1 - left:g}; they must {wanted}")
+            raise ConfigError.at("ensemble.shares", f"sum to {1 - left:g}", f"they must {wanted}")
         weights |= dict.fromkeys(rest, left / max(1, len(rest)))
         total = sum(weights.values())
         return [weights[voter] / total for voter in voters]
 
 
-def _misfits(member: Member, competition: Competition) -> Iterator[tuple[str, str]]:
-    """What a member asks of the labels that they do not give: key and text."""
+def _misfits(member: Member, competition: Competition) -> Iterator[Problem]:
+    """What a member asks of the labels that they do not give; the place is a key of the member."""
     hidden, extra = competition.hidden_digits, member.extra_train
     yield from _views_that_do_not_fit(member, competition)
     head = load_registry(HEADS_PLACE)[member.head]
     if head.needs_numbers and isinstance(competition.labels, list):
-        yield "head", f"{member.head} needs labels that are numbers, not names; use softmax"
+        yield Problem("head", f"{member.head} needs labels that are numbers, not names", "use softmax")
     if head.needs_hidden_digits and hidden is None:
-        yield "head", f"{member.head} needs to know how many digits hide; say competition.hidden_digits"
+        yield Problem(
+            "head", f"{member.head} needs to know how many digits hide", "say competition.hidden_digits"
+        )
     elif head.needs_known_digits and hidden != 1 and not (extra and extra.digits):
-        yield "head", f"{member.head} learns from rows whose digits are known; give extra_train with digits"
+        yield Problem(
+            "head", f"{member.head} learns from rows whose digits are known", "give extra_train with digits"
+        )
     if member.glyphs_from and ((hidden or 0) < 2 or competition.addend or competition.image.channels != 1):
-        yield "glyphs_from", "composes grey images of several hidden digits, and here are none; leave it out"
+        yield Problem(
+            "glyphs_from", "composes grey images of several hidden digits, and here are none", "leave it out"
+        )
     if extra and extra.digits and hidden is None:
-        yield "extra_train.digits", "mean nothing here; say competition.hidden_digits, or leave them out"
+        yield Problem(
+            "extra_train.digits", "mean nothing here", "say competition.hidden_digits, or leave them out"
+        )
 
 
-def _views_that_do_not_fit(member: Member, competition: Competition) -> Iterator[tuple[str, str]]:
+def _views_that_do_not_fit(member: Member, competition: Competition) -> Iterator[Problem]:
     image, view = competition.image, member.view
     if isinstance(view, Crop) and view.size > (side := min(image.height, image.width)):
-        yield "view.size", f"{view.size} is more than the {side} pixels of the images; take fewer"
+        yield Problem("view.size", f"{view.size} is more than the {side} pixels of the images", "take fewer")
     if isinstance(view, Box) and view.width > image.width:
-        yield "view.width", f"{view.width} is more than the {image.width} pixels of the images; take fewer"
+        yield Problem(
+            "view.width", f"{view.width} is more than the {image.width} pixels of the images", "take fewer"
+        )
 
 
 def json_schema() -> dict[str, Any]:
@@ -266,6 +280,8 @@ def json_schema() -> dict[str, Any]:
         for described in [part, *part.get("properties", {}).values()]:
             if "description" in described:
                 described["description"] = _unwrap(described["description"])
+            if isinstance(default := described.get("default"), dict):
+                described["default"] = {RENAMED.get(key, key): value for key, value in default.items()}
     return schema
 
 

@@ -10,7 +10,9 @@ import yaml
 from pydantic import ValidationError
 
 from softvote.config.pipeline import Pipeline, json_schema
-from softvote.errors import ErrorCollector, UserError, one_of
+from softvote.config.recipe import RENAMED
+from softvote.config.schema import ConfigError
+from softvote.errors import ErrorCollector, Problem, UserError, one_of
 
 Key = tuple[str | int, ...]
 
@@ -41,7 +43,7 @@ def read_pipeline_file(path: Path, settings: Sequence[str] = ()) -> Pipeline:
         try:
             _apply_setting(facts, places, setting)
         except UserError as error:
-            problems.add(*str(error).split(": ", 1))
+            problems.extend(error.problems)
     problems.raise_any()
     members = facts.get("members")
     if isinstance(members, dict) and isinstance(facts.get("defaults"), dict):
@@ -58,7 +60,7 @@ def _read_extended(path: Path, above: tuple[Path, ...]) -> tuple[dict[str, Any],
     """The file's content merged over that of the file it extends, and where each key stands."""
     if path.resolve() in above:
         chain = " -> ".join(str(step.name) for step in (*above, path))
-        raise UserError(f"{path}: extends itself ({chain}); take one `extends` out")
+        raise UserError.at(path, f"extends itself ({chain})", "take one `extends` out")
     facts, places = _read_yaml(path)
     parent = facts.get("extends")
     if not isinstance(parent, str):
@@ -66,8 +68,8 @@ def _read_extended(path: Path, above: tuple[Path, ...]) -> tuple[dict[str, Any],
     parent_path = path.parent / f"{parent}.yaml"
     if not parent_path.is_file():
         known = sorted(file.stem for file in parent_path.parent.glob("*.yaml") if file != path)
-        what = f"there is no {parent_path}; {one_of(known, parent_path.stem)}"
-        raise UserError(f"{places[('extends',)]}: extends: {what}")
+        place = f"{places[('extends',)]}: extends"
+        raise UserError.at(place, f"there is no {parent_path}", one_of(known, parent_path.stem))
     base, base_places = _read_extended(parent_path, (*above, path.resolve()))
     return _merged(base, facts), base_places | places
 
@@ -78,15 +80,17 @@ def _read_yaml(path: Path) -> tuple[dict[str, Any], Places]:
     except FileNotFoundError:
         known = sorted(file.stem for file in path.parent.glob("*.yaml"))
         there = one_of(known, path.stem) if known else f"{path.parent} holds none; name another folder's file"
-        raise UserError(f"{path}: no such pipeline; {there}") from None
+        raise UserError.at(path, "no such pipeline", there) from None
     except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: cannot be read: {error}") from None
+        raise UserError.at(path, f"cannot be read: {error}") from None
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = f", line {mark.line + 1}" if mark else ""
-        raise UserError(f"{path}{line}: is not YAML: {getattr(error, 'problem', None) or error}") from None
+        raise UserError.at(
+            f"{path}{line}", f"is not YAML: {getattr(error, 'problem', None) or error}"
+        ) from None
     if not isinstance(root, yaml.MappingNode):
-        raise UserError(f"{path}: must hold keys and values; a pipeline needs competition and members")
+        raise UserError.at(path, "must hold keys and values", "a pipeline needs competition and members")
     problems, places = ErrorCollector(), Places()
     facts = _construct(root, (), path, places, problems)
     problems.raise_any()
@@ -97,23 +101,36 @@ def _construct(node: yaml.Node, key: Key, path: Path, places: Places, problems: 
     """The node's value; notes in `places` the line of every key, and in `problems` each key given twice."""
     places[key] = f"{path}, line {node.start_mark.line + 1}"
     if len(key) > _DEEPEST:
-        raise UserError(f"{places[key]}: is nested too deep; has an alias got itself inside?")
+        raise UserError.at(places[key], "is nested too deep", "has an alias got itself inside?")
     if isinstance(node, yaml.SequenceNode):
         return [_construct(item, (*key, i), path, places, problems) for i, item in enumerate(node.value)]
     if not isinstance(node, yaml.MappingNode):
         try:
             return yaml.SafeLoader("").construct_object(node)
         except (yaml.YAMLError, ValueError):
-            problems.add(places[key], f"{node.value!r} is no {node.tag.rsplit(':', 1)[-1]}; put it in quotes")
+            problems.add(
+                places[key], f"{node.value!r} is no {node.tag.rsplit(':', 1)[-1]}", "put it in quotes"
+            )
             return None
     facts: dict[str, Any] = {}
     for key_node, value_node in node.value:
-        name = str(key_node.value)
+        written = str(key_node.value)
+        name = _name_today((*key, written))
         if name in facts:
-            problems.add(f"{path}, line {key_node.start_mark.line + 1}", f"{name} is given twice; keep one")
+            again = name if name == written else f"{name}, once {written},"
+            problems.add(
+                f"{path}, line {key_node.start_mark.line + 1}", f"{again} is given twice", "keep one"
+            )
         facts[name] = _construct(value_node, (*key, name), path, places, problems)
         places[(*key, name)] = f"{path}, line {key_node.start_mark.line + 1}"
     return facts
+
+
+def _name_today(key: Key) -> str:
+    """The last part of a key; of one that was renamed, as it is called today."""
+    depth = {"defaults": 1, "members": 2}.get(str(key[0]), len(key))
+    dotted = ".".join(map(str, key[depth:]))
+    return RENAMED.get(dotted, str(key[-1])).rsplit(".", 1)[-1]
 
 
 def _merged(base: Any, over: Any, of: str = "") -> Any:
@@ -135,24 +152,25 @@ def _apply_setting(facts: dict[str, Any], places: Places, setting: str) -> None:
     dotted, equals, text = setting.partition("=")
     keys = dotted.strip().split(".")
     if not equals or not all(keys):
-        raise UserError(f"--set {setting}: write KEY=VALUE, such as members.cnn.epochs=2")
+        raise UserError.at(f"`set` {setting}", "write KEY=VALUE, such as members.cnn.epochs=2")
+    keys[-1] = _name_today(tuple(keys))
     try:
         value = yaml.safe_load(text)
     except (yaml.YAMLError, ValueError):
-        raise UserError(f"--set {setting}: the value is not YAML") from None
+        raise UserError.at(f"`set` {setting}", "the value is not YAML") from None
     if keys[0] == "extends":
-        raise UserError(f"--set {setting}: write it into the pipeline file")
+        raise UserError.at(f"`set` {setting}", "write it into the pipeline file")
     members = facts.get("members")
     known = list(members) if isinstance(members, dict) else []
     if keys[0] == "members" and keys[1:2] and keys[1] not in known:
-        raise UserError(f"--set {setting}: no member '{keys[1]}'; {one_of(known, keys[1])}")
+        raise UserError.at(f"`set` {setting}", f"no member '{keys[1]}'", one_of(known, keys[1]))
     inside = facts
     for depth, key in enumerate(keys[:-1], start=1):
         inside = inside.setdefault(key, {})
         if not isinstance(inside, dict):
-            raise UserError(f"--set {setting}: {'.'.join(keys[:depth])} holds no keys")
-        places[tuple(keys[:depth])] = f"--set {setting}"
-    places[tuple(keys)] = f"--set {setting}"
+            raise UserError.at(f"`set` {setting}", f"{'.'.join(keys[:depth])} holds no keys")
+        places[tuple(keys[:depth])] = f"`set` {setting}"
+    places[tuple(keys)] = f"`set` {setting}"
     if value is None:
         inside.pop(keys[-1], None)
     else:
@@ -163,46 +181,44 @@ def _problems_of(error: ValidationError, facts: dict[str, Any], places: Places, 
     problems, seen = ErrorCollector(), set[Key]()
     for problem in error.errors():
         key, known = _key_in_file(problem["loc"], facts)
-        words = _in_words(problem, known, key)
-        # Where the whole file is at odds with itself, every line of the text begins with the key to mend.
-        found = [(key, words)] if key else [_key_and_words(line) for line in words.splitlines()]
-        for key, words in found:
-            written = _key_as_written(key, places)
+        cause = problem.get("ctx", {}).get("error")
+        found = cause.problems if isinstance(cause, ConfigError) else [_in_words(problem, known, key)]
+        for each in found:
+            # Where the whole file is at odds with itself, each problem names the key to mend.
+            written = _key_as_written(key or tuple(each.where.split(".")), places)
             if written not in seen:  # the defaults' mistakes come back with every member
-                problems.add(_place(written, places, path), f"{'.'.join(map(str, written))}: {words}")
+                where = f"{_place(written, places, path)}: {'.'.join(map(str, written))}"
+                problems.add(where, each.what, each.hint)
             seen.add(written)
     return problems
 
 
-def _key_and_words(line: str) -> tuple[Key, str]:
-    named, _, words = line.partition(": ")
-    return tuple(named.split(".")), words
-
-
-def _in_words(problem: Any, known: list[str], key: Key) -> str:
-    """One validation problem in words, with what would be right."""
+def _in_words(problem: Any, known: list[str], key: Key) -> Problem:
+    """One validation problem in words, with what would be right; the place is left to the caller."""
     kind, message = problem["type"], str(problem["msg"])
+    what, hint = f"{message[0].lower()}{message[1:]}, not {problem['input']!r}", ""
     if kind == "extra_forbidden":
-        return f"unknown key; {one_of(known, str(key[-1]))}"
-    if kind == "too_short":
-        return (
-            "needs at least one; add it" if not problem["input"] else f"needs more than {problem['input']!r}"
-        )
-    if kind == "missing":
-        return "is missing; add it"
-    if kind == "union_tag_not_found":
-        return f"needs {problem['ctx']['discriminator']} to say which kind it is"
-    if kind == "union_tag_invalid":
+        what, hint = "unknown key", one_of(known, str(key[-1]))
+    elif kind == "too_short":
+        what = f"needs more than {problem['input']!r}"
+        if not problem["input"]:
+            what, hint = "needs at least one", "add it"
+    elif kind == "missing":
+        what, hint = "is missing", "add it"
+    elif kind == "union_tag_not_found":
+        what = f"needs {problem['ctx']['discriminator']} to say which kind it is"
+    elif kind == "union_tag_invalid":
         expected = [tag.strip("' ") for tag in problem["ctx"]["expected_tags"].split(",")]
-        return f"unknown kind '{problem['ctx']['tag']}'; {one_of(expected, problem['ctx']['tag'])}"
-    if kind == "literal_error":
+        what, hint = f"unknown kind '{problem['ctx']['tag']}'", one_of(expected, problem["ctx"]["tag"])
+    elif kind == "literal_error":
         expected = [word.strip("' ") for word in problem["ctx"]["expected"].replace(" or ", ",").split(",")]
-        return f"'{problem['input']}' is not one of them; {one_of(expected, str(problem['input']))}"
-    if kind in ("dict_type", "model_type", "model_attributes_type"):
-        return f"must hold keys and values, not {problem['input']!r}"
-    if kind == "value_error":
-        return message.removeprefix("Value error, ")
-    return f"{message[0].lower()}{message[1:]}, not {problem['input']!r}"
+        what = f"'{problem['input']}' is not one of them"
+        hint = one_of(expected, str(problem["input"]))
+    elif kind in ("dict_type", "model_type", "model_attributes_type"):
+        what = f"must hold keys and values, not {problem['input']!r}"
+    elif kind == "value_error":
+        what = message.removeprefix("Value error, ")
+    return Problem("", what, hint)
 
 
 def _key_in_file(loc: tuple[str | int, ...], facts: dict[str, Any]) -> tuple[Key, list[str]]:

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import AliasChoices, Field, model_validator
 
 from softvote.config.registry import (
     HEADS_PLACE,
@@ -16,7 +16,7 @@ from softvote.config.registry import (
     load_registry,
     union_of,
 )
-from softvote.config.schema import BelowOne, Fraction, NonNegative, Strict
+from softvote.config.schema import BelowOne, ConfigError, Fraction, NonNegative, Strict
 
 _HEADS = load_registry(HEADS_PLACE)
 
@@ -145,6 +145,13 @@ class TestTime(Strict):
     left and right; 0 predicts from the image alone."""
 
 
+RENAMED = {"plain_epochs": "no_aug_epochs", "extra_train.alone": "extra_train.only"}
+"""Keys of a recipe under which older files have them, and those of today.
+
+Fingerprints and what lies on disk keep the old ones, so that a new name trains nothing anew.
+"""
+
+
 class ExtraTrain(Strict):
     """Rows added to the training folds only: uint8 (n, H, W) images and what they show, as .npy files."""
 
@@ -156,7 +163,9 @@ class ExtraTrain(Strict):
     digits: str | None = None
     """Path under `input/` of a `.npy` file of integers 0..9 (n, S), the hidden digits, where they are
     known."""
-    alone: bool = False
+    only: bool = Field(
+        default=False, validation_alias=AliasChoices("only", "alone"), serialization_alias="alone"
+    )
     """Train on these rows only, and on none of the competition's."""
 
 
@@ -184,7 +193,12 @@ class Recipe(Strict):
     the plain weights."""
     augment: Augment | None = None
     """Random changes to training images; left out, images are trained on as they are."""
-    plain_epochs: Annotated[int, Field(ge=0)] = 0
+    no_aug_epochs: int = Field(
+        default=0,
+        ge=0,
+        validation_alias=AliasChoices("no_aug_epochs", "plain_epochs"),
+        serialization_alias="plain_epochs",
+    )
     """Number of last epochs that see images as prediction does: no augmentation, no mixup, no random view."""
     view: View | None = None
     """How the network sees an image, in training and prediction alike; left out, as it is."""
@@ -209,7 +223,9 @@ class Recipe(Strict):
     def _smoothing_has_classes(self) -> Recipe:
         if self.label_smoothing and not _HEADS[self.head].takes_label_smoothing:
             takers = " or ".join(name for name, kind in _HEADS.items() if kind.takes_label_smoothing)
-            raise ValueError(f"label_smoothing is for head: {takers}; head: {self.head} has no use for it")
+            raise ConfigError.at(
+                "", f"label_smoothing is for head: {takers}", f"head: {self.head} has no use for it"
+            )
         return self
 
 
@@ -231,7 +247,9 @@ class Member(Recipe):
     @model_validator(mode="after")
     def _frozen_weights_come_from_somewhere(self) -> Member:
         if self.freeze and not self.init_from:
-            raise ValueError("freeze keeps the weights of init_from; name a member there or leave freeze out")
+            raise ConfigError.at(
+                "", "freeze keeps the weights of init_from", "name a member there or leave freeze out"
+            )
         return self
 
     @model_validator(mode="after")
@@ -239,13 +257,15 @@ class Member(Recipe):
         if not self.glyphs_from:
             return self
         if self.head != "digits":
-            raise ValueError("glyphs_from teaches single digits; say head: digits")
+            raise ConfigError.at("", "glyphs_from teaches single digits", "say head: digits")
         if self.init_from or self.extra_train or self.mixup or self.view:
-            raise ValueError(
-                "glyphs_from goes without init_from, extra_train, mixup and view; leave them out"
+            raise ConfigError.at(
+                "", "glyphs_from goes without init_from, extra_train, mixup and view", "leave them out"
             )
         if isinstance(self.schedule, Plateau) and self.schedule.watch == "held_out":
-            raise ValueError("glyphs_from leaves no rows to hold out; let the schedule watch: training_loss")
+            raise ConfigError.at(
+                "", "glyphs_from leaves no rows to hold out", "let the schedule watch: training_loss"
+            )
         return self
 
     @property

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated
+from typing import Annotated, Self
 
 from pydantic import BaseModel, ConfigDict, Field
+
+from softvote.errors import Problem, UserError
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 
@@ -22,10 +24,33 @@ Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
+class ConfigError(ValueError):
+    """What a validator finds wrong with several keys together, for the reader of the file to place.
+
+    Args:
+        problems: the place is a dotted key; empty, it is what is being validated.
+    """
+
+    def __init__(self, *problems: Problem | str) -> None:
+        self.problems = UserError(*problems).problems
+        super().__init__("\n".join(map(str, self.problems)))
+
+    @classmethod
+    def at(cls, key: str, what: str, hint: str = "") -> Self:
+        """The error of one problem."""
+        return cls(Problem(key, what, hint))
+
+
 class Strict(BaseModel):
     """Knows its keys, refuses others, and never changes."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(
+        extra="forbid",
+        frozen=True,
+        use_attribute_docstrings=True,
+        populate_by_name=True,
+        serialize_by_alias=True,  # a renamed key keeps its name on disk, and with it its fingerprint
+    )
 
 
 def checked_name(name: str) -> str:

@@ -22,8 +22,8 @@ ArchiveMembers = dict[PurePosixPath, zipfile.ZipInfo]
 def unpack(zip_path: Path, workspace: Workspace, name: str | None = None) -> Path:
     """Unpack a zip file into `input/<name>`; zip files inside it stay as they are.
 
-    A single folder that holds everything else is left out. Where the same content lies already, that
-    is said and nothing is written.
+    A single folder that holds everything else is left out. Where the same content lies already,
+    nothing is written.
 
     Args:
         name: the competition's; left out, the zip file's without its suffix.
@@ -37,12 +37,11 @@ def unpack(zip_path: Path, workspace: Workspace, name: str | None = None) -> Pat
     try:
         folder = workspace.input(checked_name(name or zip_path.stem))
     except ValueError as error:
-        raise UserError(f"{zip_path}: {error}, or pass --name") from None
+        raise UserError.at(zip_path, f"{error}, or pass `name`") from None
     with _opened(zip_path) as archive:
         members = _without_common_folder(_members(archive, zip_path))
         if folder.is_dir() and any(folder.iterdir()):
             _compare(folder, members, zip_path)
-            print(f"{folder}: already there with the same content")
         else:
             _extract(archive, members, folder, zip_path)
     return folder
@@ -52,11 +51,11 @@ def _opened(zip_path: Path) -> zipfile.ZipFile:
     try:
         return zipfile.ZipFile(zip_path)
     except OSError as error:
-        raise UserError(
-            f"{zip_path}: cannot be read ({error.strerror}); give the path of the zip file"
+        raise UserError.at(
+            zip_path, f"cannot be read ({error.strerror})", "give the path of the zip file"
         ) from None
     except _DAMAGED:
-        raise UserError(f"{zip_path}: is no zip file, or is cut off; download it again") from None
+        raise UserError.at(zip_path, "is no zip file, or is cut off", "download it again") from None
 
 
 def _members(archive: zipfile.ZipFile, zip_path: Path) -> ArchiveMembers:
@@ -68,12 +67,12 @@ def _members(archive: zipfile.ZipFile, zip_path: Path) -> ArchiveMembers:
             continue
         linked = stat.S_ISLNK(info.external_attr >> 16)
         if path.is_absolute() or ".." in path.parts or ":" in path.parts[0] or linked:
-            raise UserError(f"{zip_path}: '{info.filename}' would leave the folder; nothing was unpacked")
+            raise UserError.at(zip_path, f"'{info.filename}' would leave the folder", "nothing was unpacked")
         if path in members:
-            raise UserError(f"{zip_path}: holds '{info.filename}' twice; nothing was unpacked")
+            raise UserError.at(zip_path, f"holds '{info.filename}' twice", "nothing was unpacked")
         members[path] = info
     if not members:
-        raise UserError(f"{zip_path}: holds no files; download it again")
+        raise UserError.at(zip_path, "holds no files", "download it again")
     return members
 
 
@@ -92,9 +91,9 @@ def _extract(archive: zipfile.ZipFile, members: ArchiveMembers, folder: Path, zi
                 with archive.open(info) as source, target.open("wb") as file:
                     shutil.copyfileobj(source, file, 1 << 20)
     except _DAMAGED as error:
-        raise UserError(f"{zip_path}: is damaged ({error}); download it again") from None
+        raise UserError.at(zip_path, f"is damaged ({error})", "download it again") from None
     except OSError as error:
-        raise UserError(f"{folder}: cannot be written ({error.strerror or error})") from None
+        raise UserError.at(folder, f"cannot be written ({error.strerror or error})") from None
 
 
 def _compare(folder: Path, members: ArchiveMembers, zip_path: Path) -> None:
@@ -105,7 +104,7 @@ def _compare(folder: Path, members: ArchiveMembers, zip_path: Path) -> None:
     ]
     if other:
         what = f"already there and differs from {zip_path.name} in {other[0]}"
-        raise UserError(f"{folder}: {what}; remove the folder to unpack anew, or pass another --name")
+        raise UserError.at(folder, what, "remove the folder to unpack anew, or pass another `name`")
 
 
 def _same(path: Path, info: zipfile.ZipInfo) -> bool:

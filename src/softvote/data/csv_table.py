@@ -39,7 +39,7 @@ class Table:
         """Whether there is such a column; noted if not."""
         if column in self.header:
             return True
-        problems.add(f"{self.path}, row 1", f"no column '{column}'; {_columns(self.header, column)}")
+        problems.add(f"{self.path}, row 1", f"no column '{column}'", _columns(self.header, column))
         return False
 
     def column(self, column: str) -> list[str]:
@@ -60,12 +60,10 @@ def open_table(path: Path, problems: ErrorCollector) -> Table | None:
     try:
         header, records = _records(text)
     except csv.Error as error:
-        problems.add(str(path), f"is not CSV ({error}); mend its quotes")
+        problems.add(path, f"is not CSV ({error})", "mend its quotes")
         return None
     if not records:
-        problems.add(
-            str(path), f"has {'a header but no rows' if header else 'no content'}; download it again"
-        )
+        problems.add(path, f"has {('a header but no rows' if header else 'no content')}", "download it again")
         return None
     _report_repeated_names(path, header, problems)
     return Table(path, header, _without_ragged(path, len(header), records, problems))
@@ -78,7 +76,7 @@ def _utf8(path: Path, problems: ErrorCollector) -> str | None:
     except UnicodeDecodeError as error:
         row = data.count(b"\n", 0, error.start) + 1
         problems.add(
-            f"{path}, row {row}", f"byte 0x{data[error.start]:02x} is not UTF-8; save the file as UTF-8"
+            f"{path}, row {row}", f"byte 0x{data[error.start]:02x} is not UTF-8", "save the file as UTF-8"
         )
         return None
 
@@ -120,7 +118,7 @@ def _without_ragged(
             continue
         cut_off = record is last and record.width < width
         fix = "the file looks cut off: download it again" if cut_off else "mend or drop the row"
-        problems.add(f"{path}, row {record.row}", f"has {record.width} cells, the header has {width}; {fix}")
+        problems.add(f"{path}, row {record.row}", f"has {record.width} cells, the header has {width}", fix)
         if len(problems) > 1000:
             break
     return [record for record in records if record.width == width]
@@ -132,7 +130,7 @@ def _report_repeated_names(path: Path, header: list[str], problems: ErrorCollect
         before = first.setdefault(name, number)
         if before != number:
             where = cell(path, 1, name or number)
-            problems.add(where, f"names columns {before} and {number} alike; rename or drop one")
+            problems.add(where, f"names columns {before} and {number} alike", "rename or drop one")
 
 
 def _cell_of(text: str, index: int) -> str:

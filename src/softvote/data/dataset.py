@@ -121,16 +121,14 @@ def read_solution(competition: Competition, workspace: Workspace) -> NDArray[np.
 def _input_folder(competition: Competition, workspace: Workspace) -> Path:
     folder = workspace.input(competition.name)
     if not folder.is_dir():
-        raise UserError(
-            f"{folder}: no such folder; get it with: make data ZIP=path/to/{competition.name}.zip"
-        )
+        raise UserError.at(folder, "no such folder", f"get it with: `data path/to/{competition.name}.zip`")
     return folder
 
 
 def _existing(path: Path) -> Path:
     if not path.is_file():
-        raise UserError(
-            f"{path}: is missing; add it, or mend its name under competition in the pipeline file"
+        raise UserError.at(
+            path, "is missing", "add it, or mend its name under competition in the pipeline file"
         )
     return path
 
@@ -141,8 +139,8 @@ def _cache_key(competition: Competition, folder: Path) -> str:
     try:
         digests = {path.relative_to(folder).as_posix(): sha256_of(path) for path in sources}
     except OSError as error:
-        raise UserError(
-            f"{error.filename}: cannot be read ({error.strerror}); mend it or its rights"
+        raise UserError.at(
+            error.filename, f"cannot be read ({error.strerror})", "mend it or its rights"
         ) from None
     config = competition.model_dump(
         include={"files", "image", "labels", "hidden_digits", "addend", "sample_submission"}
@@ -179,7 +177,7 @@ def _in_order_of(sample: IdLabelTable, test: Images, competition: Competition) -
         return Images(test.pixels[order], ids=sample.ids, addends=addends)
     if len(sample.ids) != len(test.pixels):
         what = f"has {len(sample.ids)} rows for the {len(test.pixels)} test images of {source}"
-        raise UserError(f"{sample.table.path}: {what}; take both from one download")
+        raise UserError.at(sample.table.path, what, "take both from one download")
     return test
 
 
@@ -196,13 +194,13 @@ def _order(
     order = np.array([position_of.get(name, -1) for name in sample.ids], np.int64)
     for row in np.flatnonzero(order < 0)[:MOST].tolist():
         problems.add(
-            sample.where(row, 0), f"id {shown(sample.ids[row])} is not in {source}; mend one of them"
+            sample.where(row, 0), f"id {shown(sample.ids[row])} is not in {source}", "mend one of them"
         )
     known = set(sample.ids)
     unknown = (position for position, name in enumerate(ids) if name not in known)
     for position in islice(unknown, MOST):
-        what = f"id {shown(ids[position])} is not in {sample.table.path.name}; mend one of them"
-        problems.add(where(position), what)
+        what = f"id {shown(ids[position])} is not in {sample.table.path.name}"
+        problems.add(where(position), what, "mend one of them")
     return order
 
 
@@ -262,7 +260,7 @@ def _save_cached(dataset: Dataset, cache: Path) -> None:
             others = {name: value for name, value in vars(dataset).items() if name not in arrays}
             DatasetRecord(**others).write(DatasetRecord.path(temporary))
     except OSError as error:
-        raise UserError(f"{cache}: cannot be written ({error.strerror}); free it or pass --root") from None
+        raise UserError.at(cache, f"cannot be written ({error.strerror})", "free it or pass `root`") from None
     except UserError:
         if _load_cached(cache) is None:
             raise

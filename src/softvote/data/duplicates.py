@@ -77,8 +77,10 @@ def _near_identical_pairs(
     tree = cKDTree(projected)
     asked = projected[:: math.ceil(len(projected) / _ASKED)]
     if tree.query_ball_point(asked, radius, return_length=True).mean() > _CROWD:
-        raise UserError(
-            f"folds.near_identical: {distance:g} grey levels join most of these images; set it lower, or to 0"
+        raise UserError.at(
+            "folds.near_identical",
+            f"{distance:g} grey levels join most of these images",
+            "set it lower, or to 0",
         )
     pairs: NDArray[np.int64] = tree.query_pairs(radius, output_type="ndarray")
     pairs = pairs[np.lexsort((pairs[:, 1], pairs[:, 0]))]

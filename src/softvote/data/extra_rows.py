@@ -45,7 +45,7 @@ def fingerprint_of(spec: ExtraTrain, workspace: Workspace) -> str:
     paths = _paths(spec, workspace)
     for key, path in paths.items():
         if not path.is_file():
-            problems.add(str(path), f"is missing; add it, or mend extra_train.{key} in the pipeline file")
+            problems.add(path, "is missing", f"add it, or mend extra_train.{key} in the pipeline file")
     problems.raise_any()
     return fingerprint({key: sha256_of(path) for key, path in paths.items()})
 
@@ -90,12 +90,12 @@ def _integers(
     expected = shape if shape[0] else (*array.shape[:1], *shape[1:])
     if array.dtype.kind not in "iu" or array.shape != expected:
         wanted = f"integers of shape {expected}"
-        problems.add(str(path), f"holds {array.dtype} of shape {array.shape}, not {wanted}; save it so")
+        problems.add(path, f"holds {array.dtype} of shape {array.shape}, not {wanted}", "save it so")
         return nothing
     first, last = limits
     for place in np.argwhere((array < first) | (array > last))[:MOST].tolist():
         where = ", ".join(map(str, place))
-        problems.add(f"{path}, index {where}", f"{array[tuple(place)]} is not in {first}..{last}; mend it")
+        problems.add(f"{path}, index {where}", f"{array[tuple(place)]} is not in {first}..{last}", "mend it")
     return array.astype(np.int64)
 
 
@@ -105,7 +105,7 @@ def _report_other_sums(
     sums = digits.sum(axis=1)
     for row in np.flatnonzero(sums != values)[:MOST].tolist():
         problems.add(
-            f"{path}, index {row}", f"digits sum to {sums[row]}, the label is {values[row]}; mend one"
+            f"{path}, index {row}", f"digits sum to {sums[row]}, the label is {values[row]}", "mend one"
         )
 
 
@@ -116,7 +116,7 @@ def _refuse_known_images(pixels: NDArray[np.uint8], path: Path, dataset: Dataset
     problems = ErrorCollector()
     for row, digest in enumerate(_digests(pixels)):
         if digest in known:
-            problems.add(f"{path}, index {row}", f"is the image of {known[digest]}; take it out")
+            problems.add(f"{path}, index {row}", f"is the image of {known[digest]}", "take it out")
     problems.raise_any()
 
 

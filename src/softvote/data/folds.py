@@ -80,7 +80,9 @@ def split(
 
     _, first = np.unique(groups, return_index=True)
     if len(first) < spec.count:
-        raise UserError(f"folds.count: {spec.count} folds need as many different images, not {len(first)}")
+        raise UserError.at(
+            "folds.count", f"{spec.count} folds need as many different images, not {len(first)}"
+        )
     fold_of_group = np.empty(len(first), dtype=np.int64)
     splitter = StratifiedKFold(spec.count, shuffle=True, random_state=seed % 2**32)
     try:
@@ -89,8 +91,8 @@ def split(
             for fold, (_, held_out) in enumerate(splitter.split(first, labels[first])):
                 fold_of_group[held_out] = fold
     except ValueError:
-        raise UserError(
-            f"folds.count: no class has {spec.count} different images, one a fold; take fewer folds"
+        raise UserError.at(
+            "folds.count", f"no class has {spec.count} different images, one a fold", "take fewer folds"
         ) from None
     return fold_of_group[groups]
 
@@ -144,17 +146,18 @@ def read_folds(folder: PipelineFolder, inputs: FoldInputs) -> FoldTable:
     """
     written = FoldsRecord.read(folder.folds_record)
     if written is None:
-        raise UserError(f"{folder.folds}: missing or unfinished; run the folds stage first")
+        raise UserError.at(folder.folds, "missing or unfinished", "run the folds stage first")
     _refuse_other_data(folder.folds, written, inputs)
     if changed := written.changed(inputs):
         was = ", ".join(f"{name} {getattr(written, name)}, now {getattr(inputs, name)}" for name in changed)
-        raise UserError(
-            f"{folder.folds}: was made with {was}; run the folds stage again, or give this stage "
-            "the --set that folds had"
+        raise UserError.at(
+            folder.folds,
+            f"was made with {was}",
+            "run the folds stage again, or give this stage the `set` that folds had",
         )
     if not is_intact(folder.folds, written.sha256):
-        raise UserError(
-            f"{folder.folds}: is missing or was changed after it was written; run the folds stage again"
+        raise UserError.at(
+            folder.folds, "is missing or was changed after it was written", "run the folds stage again"
         )
     folds = np.loadtxt(folder.folds, delimiter=",", skiprows=1, usecols=2, dtype=np.int64, ndmin=1)
     return FoldTable(folds, fingerprint(written.sha256))
@@ -163,16 +166,20 @@ def read_folds(folder: PipelineFolder, inputs: FoldInputs) -> FoldTable:
 def _refuse_orphans(folder: PipelineFolder) -> None:
     trained = len([*folder.path.glob("*/fold*/recipe.json"), *folder.path.glob("*/refit/recipe.json")])
     if trained:
-        raise UserError(
-            f"{folder.folds}: is not what would be made now, and {trained} trainings rest on it; put the "
-            f"pipeline's folds and seed back, name another pipeline, or delete {folder.path} to start anew"
+        raise UserError.at(
+            folder.folds,
+            f"is not what would be made now, and {trained} trainings rest on it",
+            "put the pipeline's folds and seed back, name another pipeline, "
+            f"or delete {folder.path} to start anew",
         )
 
 
 def _refuse_other_data(path: Path, written: FoldsRecord, inputs: FoldInputs) -> None:
     if written.data == inputs.data:
         return
-    raise UserError(
-        f"{path}: belongs to other data: it was made from {written.rows} rows, here are "
-        f"{inputs.rows} with other content; put that data back, or delete {path.parent} to start anew"
+    raise UserError.at(
+        path,
+        f"belongs to other data: it was made from {written.rows} rows, "
+        f"here are {inputs.rows} with other content",
+        f"put that data back, or delete {path.parent} to start anew",
     )

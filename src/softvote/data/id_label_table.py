@@ -37,7 +37,7 @@ def read_id_label_table(path: Path) -> IdLabelTable:
     table = open_table(path, problems)
     if table and len(table.header) != 2:
         count, names = len(table.header), ", ".join(table.header[:8])
-        problems.add(f"{path}, row 1", f"has {count} columns ({names}); it must have two, id and label")
+        problems.add(f"{path}, row 1", f"has {count} columns ({names})", "it must have two, id and label")
     problems.raise_any()
     assert table, "a file that cannot be read has a problem"
     id_name, label_name = table.header

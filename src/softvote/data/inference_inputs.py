@@ -59,9 +59,9 @@ def read_inputs(
     problems = ErrorCollector()
     for_all = None
     if addend is not None and needs_addend:
-        for_all = int(addends_of([addend], lambda position: "--addend", problems)[0])
+        for_all = int(addends_of([addend], lambda position: "`addend`", problems)[0])
     elif addend is not None:
-        problems.add("--addend", "the model takes none; leave it out")
+        problems.add("`addend`", "the model takes none", "leave it out")
     files = [file for path in paths for file in _list_files(path, problems)]
     found = [_read(file, image, needs_addend, problems) for file in files]
     if needs_addend:
@@ -76,14 +76,14 @@ def _list_files(path: Path, problems: ErrorCollector) -> list[Path]:
         return [path]
     files = sorted(file for file in path.iterdir() if file.suffix.lower() in SUFFIXES and file.is_file())
     if not files:
-        problems.add(str(path), f"holds no images ({', '.join(SUFFIXES)}); name another folder")
+        problems.add(path, f"holds no images ({', '.join(SUFFIXES)})", "name another folder")
     return files
 
 
 def _read(path: Path, image: Image, needs_addend: bool, problems: ErrorCollector) -> InputImages | None:
     suffix = path.suffix.lower()
     if not path.is_file():
-        problems.add(str(path), "no such file; mend the path")
+        problems.add(path, "no such file", "mend the path")
     elif suffix == ".npy":
         return _array(path, image, problems)
     elif suffix == ".csv":
@@ -91,7 +91,7 @@ def _read(path: Path, image: Image, needs_addend: bool, problems: ErrorCollector
     elif suffix in SUFFIXES:
         return _image_file(path, image, problems)
     else:
-        problems.add(str(path), f"is neither .npy, .csv nor an image ({', '.join(SUFFIXES)}); convert it")
+        problems.add(path, f"is neither .npy, .csv nor an image ({', '.join(SUFFIXES)})", "convert it")
     return None
 
 
@@ -99,7 +99,7 @@ def _with_addends(given: InputImages, for_all: int | None, problems: ErrorCollec
     if given.addends is not None:  # a file's own go before the one for all
         return given
     if for_all is None:
-        problems.add(str(given.path), "the model takes an addend with each image; pass --addend 0..9")
+        problems.add(given.path, "the model takes an addend with each image", "pass `addend` 0..9")
     return replace(given, addends=np.full(len(given.pixels), for_all or 0, np.int64))
 
 
@@ -120,7 +120,7 @@ def _fits(size: tuple[int, ...], path: Path, image: Image, problems: ErrorCollec
     if size == expected or image.resize:
         return True
     found, wanted = (" x ".join(map(str, sides)) for sides in (size, expected))
-    problems.add(str(path), f"is {found}, the model takes {wanted}; pass --resize to bring it there")
+    problems.add(path, f"is {found}, the model takes {wanted}", "pass `resize` to bring it there")
     return False
 
 
@@ -132,13 +132,13 @@ def _array(path: Path, image: Image, problems: ErrorCollector) -> InputImages | 
         return None
     if array.dtype != np.uint8 or array.ndim not in (3, 4) or not array.size:
         what = f"holds {array.dtype} {array.shape}; images must be uint8 (N, H, W) or (N, H, W, C)"
-        problems.add(str(path), f"{what}: convert them")
+        problems.add(path, f"{what}: convert them")
         return None
     if array.ndim == 3:
         array = array[..., None]
     if array.shape[3] != image.channels:
         what = f"has images of {array.shape[3]} channels, the model takes {image.channels}"
-        problems.add(str(path), f"{what}; convert them to (N, H, W, {image.channels})")
+        problems.add(path, what, f"convert them to (N, H, W, {image.channels})")
         return None
     if not _fits(array.shape[1:3], path, image, problems):
         return None
@@ -159,7 +159,7 @@ def _pixel_csv(path: Path, image: Image, needs_addend: bool, problems: ErrorColl
         others = ", ".join(NO_PIXELS[:-1])
         problems.add(
             f"{path}, row 1",
-            f"{len(columns)} columns beside {others} and {ADDEND}, but the model takes {size} pixels; "
+            f"{len(columns)} columns beside {others} and {ADDEND}, but the model takes {size} pixels",
             "give such images",
         )
         return None

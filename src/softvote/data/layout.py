@@ -12,7 +12,7 @@ import yaml
 from softvote.config.schema import checked_name
 from softvote.data.readers.detection import Candidate, DetectedLayout, Size, first_file
 from softvote.data.readers.registry import READERS
-from softvote.errors import UserError
+from softvote.errors import Problem, UserError
 
 SMALL = 64
 """Images up to this side do without a deep backbone."""
@@ -35,7 +35,7 @@ def detect_layout(folder: Path, name: str, image: Size | None = None) -> str:
     except ValueError as error:
         raise UserError(str(error)) from None
     if not folder.is_dir():
-        raise UserError(f"{folder}: no such folder; get it with: make data ZIP=path/to/{name}.zip")
+        raise UserError.at(folder, "no such folder", f"get it with: `data path/to/{name}.zip`")
     sample = first_file(folder, "*sample*sub*.csv", "*submission*.csv", "*sample*.csv", "*example*.csv")
     candidate = Candidate(folder, name, sample, image)
     # A table of labels lies beside most layouts: the plain table comes last.
@@ -43,7 +43,7 @@ def detect_layout(folder: Path, name: str, image: Size | None = None) -> str:
     found = next((layout for layout in tried if layout), None)
     if found is None or sample is None:
         missing = "sample submission (*submission*.csv)" if found else "train and test as CSV, images or .npy"
-        raise UserError(f"{folder}: found no {missing}; write pipelines/{name}.yaml by hand")
+        raise UserError.at(folder, f"found no {missing}", f"write pipelines/{name}.yaml by hand")
     return _text(name, found, sample, first_file(folder, "solution.csv"))
 
 
@@ -73,7 +73,7 @@ def _labels(labels: Sequence[str]) -> dict[str, int] | list[str]:
     """A range where nearly every integer in it occurs (a rare sum may not), else the names."""
     names = sorted({label.strip() for label in labels})
     if len(names) < 2:
-        raise UserError(f"the train labels are all '{''.join(names)}'; mend the label column")
+        raise UserError(Problem("", f"the train labels are all '{''.join(names)}'", "mend the label column"))
     if all(re.fullmatch("0|-?[1-9][0-9]{0,8}", name) for name in names):
         numbers = sorted(map(int, names))
         if len(numbers) >= 0.9 * (numbers[-1] - numbers[0] + 1):
@@ -87,5 +87,5 @@ def _defaults(side: int) -> dict[str, Any]:
     return {
         "epochs": 12,
         "augment": {"rotate": 10, "scale": 0.1, "shear": 6, "shift": max(1, round(side / 14))},
-        "plain_epochs": 1,
+        "no_aug_epochs": 1,
     }

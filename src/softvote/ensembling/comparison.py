@@ -181,10 +181,11 @@ def choose_rule(requested: str, table: Sequence[ComparisonRow]) -> str:
         better = [name for name, gain in gains.items() if gain.verdict == "better"]
         return max(better, key=lambda name: gains[name].value, default="mean")
     if requested not in rules:
-        raise UserError(f"ensemble.rule: no rule '{requested}'; {one_of(['auto', *rules], requested)}")
+        raise UserError.at("ensemble.rule", f"no rule '{requested}'", one_of(["auto", *rules], requested))
     if rules[requested].accuracy is None:
-        raise UserError(
-            f"ensemble.rule: '{requested}' fits weights and needs two trained folds to be scored; "
-            "train another fold or set rule: mean"
+        raise UserError.at(
+            "ensemble.rule",
+            f"'{requested}' fits weights and needs two trained folds to be scored",
+            "train another fold or set rule: mean",
         )
     return requested

@@ -87,9 +87,10 @@ def load_ensemble(path: Path) -> Ensemble:
         return _load_vote(folder, name)
     if folder.folds():
         return Ensemble(name, [EnsembleMember(name, 1.0, _intact_folds(folder))])
-    raise UserError(
-        f"{path}: holds no model; name a program.pt2, a program.onnx, or the folder of an export, "
-        "an ensemble, a member or a fold"
+    raise UserError.at(
+        path,
+        "holds no model",
+        "name a program.pt2, a program.onnx, or the folder of an export, an ensemble, a member or a fold",
     )
 
 
@@ -101,7 +102,7 @@ def read_vote(folder: PredictionsFolder) -> VoteRecord:
     """
     record = VoteRecord.read(folder.vote)
     if record is None:
-        raise UserError(f"{folder.vote}: is damaged; run the ensemble stage")
+        raise UserError.at(folder.vote, "is damaged", "run the ensemble stage")
     return record
 
 
@@ -113,7 +114,7 @@ def _load_vote(folder: PredictionsFolder, name: str) -> Ensemble:
     tests = [read_predictions(folders[member]).test for member in weights]
     voted = soft_vote(tests, np.array(list(weights.values())), vote.space, list(weights))
     if not _probabilities_match(voted, folder):
-        raise UserError(f"{folder.path}: is not the vote of the members beside it; run the ensemble stage")
+        raise UserError.at(folder.path, "is not the vote of the members beside it", "run the ensemble stage")
     return Ensemble(name, members, vote.rule, vote.space)
 
 
@@ -123,11 +124,12 @@ def _intact_folds(member: PredictionsFolder) -> list[FoldFolder]:
     unfinished = [fold.path.name for fold in folds if not has_intact_predictions(fold)]
     if not folds or unfinished:
         what = ", ".join(unfinished) or "every fold"
-        raise UserError(f"{member.path}: {what} is unfinished or damaged; run the train stage")
+        raise UserError.at(member.path, f"{what} is unfinished or damaged", "run the train stage")
     if not _probabilities_match(merge_folds([read_predictions(fold) for fold in folds]).test, member):
-        raise UserError(
-            f"{member.path}: its probabilities are not the mean of the folds in it; run the train stage, "
-            "and delete folds that the pipeline no longer trains"
+        raise UserError.at(
+            member.path,
+            "its probabilities are not the mean of the folds in it",
+            "run the train stage, and delete folds that the pipeline no longer trains",
         )
     return folds
 

@@ -102,6 +102,6 @@ def read_predictions(folder: PredictionsFolder) -> Predictions:
         with np.load(folder.oof) as oof:
             return Predictions(oof["rows"], oof["probabilities"], np.load(folder.test, mmap_mode="r"))
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-        raise UserError(
-            f"{folder.path}: probabilities cannot be read ({error}); run the train and ensemble stages again"
+        raise UserError.at(
+            folder.path, f"probabilities cannot be read ({error})", "run the train and ensemble stages again"
         ) from None

@@ -96,12 +96,12 @@ def check_members(members: Members, names: Sequence[str] | None = None) -> None:
             not non-negative or does not sum to 1 within 1e-3; the text names the member and the row.
     """
     if len(members) == 0:
-        raise UserError("ensemble: no members to vote; name at least one")
+        raise UserError.at("ensemble", "no members to vote", "name at least one")
     for index, member in enumerate(members):
         name = names[index] if names is not None else f"number {index}"
         problem = _problem(member, members[0].shape)
         if problem:
-            raise UserError(f"member {name}: {problem}; predict with it again")
+            raise UserError.at(f"member {name}", problem, "predict with it again")
 
 
 def _problem(member: Probabilities, shape: tuple[int, ...]) -> str:

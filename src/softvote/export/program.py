@@ -135,8 +135,8 @@ def _common_signature(folds: list[FoldFolder]) -> Signature:
         found.setdefault(record.model_dump_json(), fold)
     if len(found) > 1:
         one, other = list(found.values())[:2]
-        raise UserError(
-            f"{other.path}: has other classes or images than {one.path}; run the train stage again"
+        raise UserError.at(
+            other.path, f"has other classes or images than {one.path}", "run the train stage again"
         )
     return Signature.from_record(SignatureRecord.model_validate_json(next(iter(found))))
 
@@ -177,8 +177,8 @@ def load_exported(path: Path) -> tuple[Signature, Predict]:
         raise
     except Exception as error:  # both runtimes raise whatever a damaged file makes them stumble over
         reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise UserError(
-            f"{path}: is no program of softvote export, or damaged ({reason}); export it again"
+        raise UserError.at(
+            path, f"is no program of softvote export, or damaged ({reason})", "export it again"
         ) from None
 
 
@@ -197,7 +197,7 @@ def _open_torch(path: Path) -> tuple[str, Predict]:
 
 def _open_onnx(path: Path) -> tuple[str, Predict]:
     if find_spec("onnxruntime") is None:
-        raise UserError(f"{path}: needs onnxruntime; install with: pip install 'softvote[export]'")
+        raise UserError.at(path, "needs onnxruntime", "install with: pip install 'softvote[export]'")
     import onnxruntime
 
     options = onnxruntime.SessionOptions()

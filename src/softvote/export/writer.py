@@ -73,7 +73,9 @@ def require_packages() -> None:
     """
     missing = [name for name in ("onnx", "onnxscript", "onnxruntime") if find_spec(name) is None]
     if missing:
-        raise UserError(f"export: needs {', '.join(missing)}; install with: pip install 'softvote[export]'")
+        raise UserError.at(
+            "export", f"needs {', '.join(missing)}", "install with: pip install 'softvote[export]'"
+        )
 
 
 def write_program(
@@ -111,7 +113,9 @@ def write_program(
             given = load_exported(written)[1](check.images, check.addends)
             if not _largest(given, expected) <= _MOST_OFF:
                 off = f"{_largest(given, expected):.2g}"
-                raise UserError(f"{place}: would differ from the networks by {off}; predict from the folder")
+                raise UserError.at(
+                    place, f"would differ from the networks by {off}", "predict from the folder"
+                )
             found[place.name] = _largest(given, check.stored)
     checked = {
         "largest_difference": {"rows": len(check.images)} | found,
@@ -138,7 +142,7 @@ def refuse_others(voter: Ensemble, check: Check) -> None:
     off = _largest(soft_vote(members, weights, voter.space), check.stored)
     if not off <= _MOST_OFF:
         what = f"its test.npy differs by {off:.2g} from those of its folds"
-        raise UserError(f"{voter.name}: {what}; delete its scores.json and run its stage again")
+        raise UserError.at(voter.name, what, "delete its scores.json and run its stage again")
 
 
 def _refuse_other(fold: FoldFolder, expected: NDArray[np.float32], check: Check) -> None:
@@ -147,7 +151,7 @@ def _refuse_other(fold: FoldFolder, expected: NDArray[np.float32], check: Check)
     if not off <= _tolerance(predictor.compute_config, read_training(fold).execution):
         what = f"its network, run as it has predicted, differs from test.npy by {off:.2g}"
         remedy = f"delete {fold.path.parent}/fold*/scores.json, run train and ensemble again"
-        raise UserError(f"{fold.path}: {what}; {remedy}")
+        raise UserError.at(fold.path, what, remedy)
 
 
 def _tolerance(here: ComputeConfig, recorded: ExecutionRecord) -> float:
@@ -233,7 +237,7 @@ def _refuse_large(program: EnsembleModule, voter: Ensemble) -> None:
     size = sum(value.numel() * value.element_size() for value in program.state_dict().values())
     if size > _MOST_BYTES:
         what = f"{size / 2**30:.1f} GiB of weights do not fit one ONNX file"
-        raise UserError(f"{voter.name}: {what}; export a member with --of NAME")
+        raise UserError.at(voter.name, what, "export a member with `member` NAME")
 
 
 def _traced(program: EnsembleModule, signature: Signature, voter: Ensemble) -> ExportedProgram:
@@ -270,7 +274,9 @@ def _strictly_traced(program: EnsembleModule, inputs: Any, shapes: Any, voter: E
         return torch.export.export(program, inputs, dynamic_shapes=shapes, strict=True)
     except Exception as error:  # whatever PyTorch's tracers raise
         reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise UserError(f"{voter.name}: cannot be exported ({reason}); export another with --of") from None
+        raise UserError.at(
+            voter.name, f"cannot be exported ({reason})", "export another with `member`"
+        ) from None
 
 
 def _write_torch(exported: ExportedProgram, record: ProgramRecord, path: Path) -> None:

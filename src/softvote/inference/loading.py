@@ -57,7 +57,7 @@ def save_predictor(
     """
     standing = TrainingRecord.read(folder.recipe)
     if standing is not None and standing.inputs:
-        raise UserError(f"{folder.path}: holds a training of a pipeline; name another folder")
+        raise UserError.at(folder.path, "holds a training of a pipeline", "name another folder")
     network, normalisation = predictor.network, predictor.normalisation
     remove_if_exists(folder.recipe)
     save_weights(folder, network.model)
@@ -91,7 +91,7 @@ def read_training(folder: FoldFolder) -> TrainingRecord:
     """
     record = TrainingRecord.read(folder.recipe)
     if record is None:
-        raise UserError(f"{folder.path}: holds no finished training; run the train stage")
+        raise UserError.at(folder.path, "holds no finished training", "run the train stage")
     return record
 
 
@@ -106,9 +106,10 @@ def load_weights(folder: FoldFolder) -> dict[str, Tensor]:
 
 def _load_recorded(folder: FoldFolder, record: TrainingRecord) -> dict[str, Tensor]:
     if place := weights_left_on(folder, record):
-        raise UserError(
-            f"{folder.weights}: stayed on {place}, only its probabilities are here; "
-            f"delete {folder.path} and run the train stage to have it here"
+        raise UserError.at(
+            folder.weights,
+            f"stayed on {place}, only its probabilities are here",
+            f"delete {folder.path} and run the train stage to have it here",
         )
     try:
         if not is_intact(folder.weights, record.weights_sha256):
@@ -120,6 +121,6 @@ def _load_recorded(folder: FoldFolder, record: TrainingRecord) -> dict[str, Tens
 
 def _unusable(folder: FoldFolder, error: Exception) -> UserError:
     reason = (str(error).splitlines() or [type(error).__name__])[0]
-    return UserError(
-        f"{folder.weights}: cannot be used ({reason}); delete {folder.path} and run the train stage"
+    return UserError.at(
+        folder.weights, f"cannot be used ({reason})", f"delete {folder.path} and run the train stage"
     )

@@ -87,14 +87,16 @@ def create_network(
 
 def _refuse_misfits(member: Member, task: Task, takes_addend: bool) -> None:
     if takes_addend and not task.addend:
-        raise UserError(
-            f"model {member.model}: needs an addend with each image, and the competition has none; "
-            "choose another"
+        raise UserError.at(
+            f"model {member.model}",
+            "needs an addend with each image, and the competition has none",
+            "choose another",
         )
     if takes_addend and HEADS[member.head].needs_hidden_digits:
-        raise UserError(
-            f"model {member.model}: adds the addend itself, so head: {member.head} finds no digits in its "
-            "output; use softmax or regression"
+        raise UserError.at(
+            f"model {member.model}",
+            f"adds the addend itself, so head: {member.head} finds no digits in its output",
+            "use softmax or regression",
         )
 
 
@@ -103,9 +105,10 @@ def _refuse_blind(name: str, pipeline: Pipeline, shape: tuple[int, int, int]) ->
     member = pipeline.members[name]
     network = create_network(member, pipeline.competition.task, shape, with_weights=False)
     if member.head != "digits" or not hasattr(network.model, "attention"):
-        raise UserError(
-            f"glyphs_from: {name} does not say which digits stand where; name a network of slots with "
-            "head: digits"
+        raise UserError.at(
+            "glyphs_from",
+            f"{name} does not say which digits stand where",
+            "name a network of slots with head: digits",
         )
 
 
@@ -125,7 +128,7 @@ def build_networks(pipeline: Pipeline, names: Sequence[str], with_weights: bool)
             network = create_network(member, task, shape, with_weights)
             if member.refit and network.head.needs_calibration:
                 what = f"head: {member.head} is measured on rows that a network was not trained on"
-                raise UserError(f"refit: {what}, and a refit leaves none; set refit: false")
+                raise UserError.at("refit", f"{what}, and a refit leaves none", "set refit: false")
             if member.init_from:
                 source = create_network(pipeline.members[member.init_from], task, shape, with_weights=False)
                 models.load_backbone(network.model, source.model.state_dict())
@@ -135,6 +138,6 @@ def build_networks(pipeline: Pipeline, names: Sequence[str], with_weights: bool)
                 models.freeze_backbone(network.model)
             networks[name] = network
         except UserError as error:
-            problems.add(f"members.{name}", str(error))
+            problems.extend(error.within(f"members.{name}").problems)
     problems.raise_any()
     return networks

@@ -16,7 +16,7 @@ from softvote.compute.precision import ComputeConfig
 from softvote.config.recipe import View
 from softvote.data.normalisation import Normalisation
 from softvote.data.split import ImageSplit
-from softvote.errors import UserError
+from softvote.errors import Problem, UserError
 from softvote.heads.digits import DIGITS
 from softvote.inference.network import Network
 from softvote.inference.tta import shifted_views
@@ -78,7 +78,7 @@ class Predictor:
         """
         looks, outputs = self.attention(images), torch.from_numpy(self.outputs(images))
         if looks is None:
-            raise UserError("its network does not say where it looks; take a network of slots")
+            raise UserError(Problem("", "its network does not say where it looks", "take a network of slots"))
         columns = (np.arange(looks.shape[2], dtype=np.float32) + 0.5) * (
             images.shape[3] / looks.shape[2]
         ) - 0.5

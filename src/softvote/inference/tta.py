@@ -24,7 +24,9 @@ def shifted_views(images: Tensor, pixels: int) -> list[Tensor]:
         return [images]
     height, width = images.shape[-2:]
     if pixels >= min(height, width):
-        raise UserError(f"tta.shift: {pixels} moves images of {height} x {width} out of sight; use 1 or 2")
+        raise UserError.at(
+            "tta.shift", f"{pixels} moves images of {height} x {width} out of sight", "use 1 or 2"
+        )
     padded = functional.pad(images, (pixels,) * 4)
     offsets = [(pixels, pixels), (0, pixels), (2 * pixels, pixels), (pixels, 0), (pixels, 2 * pixels)]
     return [padded[:, :, top : top + height, left : left + width] for top, left in offsets]

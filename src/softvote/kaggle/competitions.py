@@ -6,13 +6,13 @@ import contextlib
 import math
 import zipfile
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Literal
 
-from softvote.errors import UserError
+from softvote.errors import Problem, UserError
 from softvote.kaggle.transport import (
     AGAIN,
     MEND,
@@ -121,7 +121,7 @@ class Competitions(Client):
         if not (limits.num_total or limits.num_today or limits.num_allowed_now):
             # What Kaggle says to those who are on no team.
             remedy = _competition(competition).forbidden
-            raise UserError(f"Kaggle, {verb} {competition}: none was sent and none may be; {remedy}")
+            raise UserError.at(f"Kaggle, {verb} {competition}", "none was sent and none may be", remedy)
         return Quota(limits.num_today, limits.num_allowed_now, limits.limited_by_total)
 
     def submissions(self, competition: str) -> list[Submission]:
@@ -170,7 +170,7 @@ class Competitions(Client):
             quota = self.quota(competition)
             if not quota.left:
                 used = f"{quota.today} submissions were sent today and none is left"
-                failure = UserError(f"{competition}: {used}; {quota.resets()}")
+                failure = UserError.at(competition, used, quota.resets())
         raise failure
 
     def _submit(self, competition: str, file: Path, description: str) -> int:
@@ -186,10 +186,11 @@ class Competitions(Client):
             )  # fmt: skip
             if made.ref:
                 return int(made.ref)
-            lost = f"Kaggle, {verb} {competition}: the answer has no number for it"
+            lost = Problem(f"Kaggle, {verb} {competition}", "the answer has no number for it")
         except NoAnswerError as error:
-            lost = error.what
-        raise NoAnswerError(lost, "it may have arrived: look with make leaderboard before sending it again")
+            lost = error.problems[0]
+        hint = "it may have arrived: look with `leaderboard` before sending it again"
+        raise NoAnswerError(replace(lost, hint=hint))
 
     def _call_competition(self, verb: str, competition: str, method: str, **fields: Any) -> Any:
         remedies = _competition(competition)
@@ -226,6 +227,6 @@ def _check_zip(path: Path, where: str, page: str) -> None:
         with zipfile.ZipFile(path) as archive:
             damaged = archive.testzip()
     except (zipfile.BadZipFile, zlib.error, EOFError):
-        raise UserError(f"{where}: the {size:,} bytes that came are no whole zip file; {remedy}") from None
+        raise UserError.at(where, f"the {size:,} bytes that came are no whole zip file", remedy) from None
     if damaged:
-        raise UserError(f"{where}: {damaged} came damaged; {remedy}")
+        raise UserError.at(where, f"{damaged} came damaged", remedy)

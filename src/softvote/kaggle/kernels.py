@@ -69,7 +69,7 @@ class Kernels(Client):
         """
         facts = read_json(folder / _DATASET)
         if not re.fullmatch(r"[^/]+/[^/]+", str(facts.get("id"))):
-            raise UserError(f"{folder / _DATASET}: names no id, such as {self.username}/weights; add it")
+            raise UserError.at(folder / _DATASET, f"names no id, such as {self.username}/weights", "add it")
         name, exists = str(facts["id"]), self._has_dataset(facts["id"])
         files = [
             build_message("datasets", "ApiDatasetNewFile", token=self._upload_blob(path))
@@ -102,7 +102,7 @@ class Kernels(Client):
         status = self._dataset_status(dataset)
         if status in ("FAILED", "DELETED"):
             remedy = f"see https://www.kaggle.com/datasets/{dataset}"
-            raise UserError(f"Kaggle, making the dataset {dataset}: {status.lower()}; {remedy}")
+            raise UserError.at(f"Kaggle, making the dataset {dataset}", status.lower(), remedy)
         return status == "READY"
 
     def _dataset_status(self, dataset: str) -> str:
@@ -128,13 +128,13 @@ class Kernels(Client):
                 if type(error) is not ValueError:  # an answer that is no JSON
                     raise
                 mistake = self._words(str(error))
-            raise UserError(f"{folder / _KERNEL}: {mistake}")
+            raise UserError.at(folder / _KERNEL, mistake)
 
         answer = self._ask(doing, remedies, push)
         self._check_pushed(doing, answer, [])
         ref = "/".join(urlsplit(answer.ref or answer.url).path.strip("/").split("/")[-2:])
         if not (answer.version_number and ref):
-            raise NoAnswerError(f"Kaggle, {doing}: the answer has no version of it", LATER)
+            raise NoAnswerError.at(f"Kaggle, {doing}", "the answer has no version of it", LATER)
         return Pushed(ref, answer.version_number, answer.url)
 
     def kernel_state(self, kernel: str) -> KernelState:
@@ -153,8 +153,8 @@ class Kernels(Client):
             for item in answer.files:
                 path = folder / item.file_name
                 if not path.resolve().is_relative_to(folder.resolve()):
-                    raise UserError(
-                        f"{kernel}: output {item.file_name!r} would leave {folder}; rename it there"
+                    raise UserError.at(
+                        kernel, f"output {item.file_name!r} would leave {folder}", "rename it there"
                     )
                 self._fetch(item.url, path)
                 paths.append(path)
@@ -186,7 +186,7 @@ class Kernels(Client):
             if names := getattr(answer, f"invalid_{kind}", []):
                 problems.append(f"no valid {kind.replace('_', ' ')}: {', '.join(names)}")
         if problems:
-            raise UserError(f"Kaggle, {doing}: refused, {self._words('; '.join(problems))}; {MEND}")
+            raise UserError.at(f"Kaggle, {doing}", f"refused, {self._words('; '.join(problems))}", MEND)
 
 
 def _dataset(dataset: str) -> Remedies:

@@ -138,13 +138,14 @@ def _slug(pipeline: str, role: str) -> str:
 
     slug = f"softvote-{slugify(pipeline)}-{role}"
     if "--" in slug:
-        raise UserError(
-            f"pipeline '{pipeline}': has no letter that an address can hold; name its file otherwise"
+        raise UserError.at(
+            f"pipeline '{pipeline}'", "has no letter that an address can hold", "name its file otherwise"
         )
     if len(slug) > _LONGEST_SLUG:
-        raise UserError(
-            f"pipeline '{pipeline}': Kaggle takes {_LONGEST_SLUG} characters, not the {len(slug)} of {slug}; "
-            "give its file a shorter name"
+        raise UserError.at(
+            f"pipeline '{pipeline}'",
+            f"Kaggle takes {_LONGEST_SLUG} characters, not the {len(slug)} of {slug}",
+            "give its file a shorter name",
         )
     return slug
 
@@ -152,10 +153,10 @@ def _slug(pipeline: str, role: str) -> str:
 def _refuse(name: str, pipeline: Pipeline, mode: Mode, owner: str) -> None:
     problems = ErrorCollector()
     if pipeline.competition.kaggle is None:
-        what = "is not given; say what Kaggle calls the competition, as digit-recognizer"
-        problems.add(f"{name}: competition.kaggle", what)
+        hint = "say what Kaggle calls the competition, as digit-recognizer"
+        problems.add(f"{name}: competition.kaggle", "is not given", hint)
     if not NAME.fullmatch(owner):
-        problems.add(f"owner {owner!r}", "is no user of Kaggle; write the name in your profile's address")
+        problems.add(f"owner {owner!r}", "is no user of Kaggle", "write the name in your profile's address")
     for member_name, member in pipeline.members.items() if mode == "train" else ():
         key = f"members.{member_name}"
         remedy = "which is not on Kaggle; train here and use mode infer"
@@ -274,7 +275,7 @@ def _program(kernel: Kernel, pipeline: Pipeline) -> str:
     )
     if len(text.encode()) > _MOST_BYTES:
         what = f"{len(text.encode()):,} bytes of code are more than the {_MOST_BYTES:,} that Kaggle takes"
-        raise UserError(f"pipeline '{kernel.pipeline}': {what}; take modules out of {_PACKAGE}")
+        raise UserError.at(f"pipeline '{kernel.pipeline}'", what, f"take modules out of {_PACKAGE}")
     return text
 
 

@@ -25,6 +25,7 @@ from urllib.parse import unquote, urlsplit
 from tqdm import tqdm
 
 from softvote.errors import UserError
+from softvote.progress import note
 from softvote.storage.files import atomic_write
 
 T = TypeVar("T")
@@ -50,23 +51,13 @@ _LONGEST_PAUSE = 600.0
 
 
 class NoAnswerError(UserError):
-    """The answer was lost, or says nothing: what was asked for may have happened all the same.
-
-    Attributes:
-        what: the line without its remedy.
-    """
-
-    def __init__(self, what: str, remedy: str) -> None:
-        super().__init__(f"{what}; {remedy}")
-        self.what = what
+    """The answer was lost, or says nothing: what was asked for may have happened all the same."""
 
 
 class RefusedError(UserError):
     """Kaggle understood and said no, with an HTTP status of 400 to 499."""
 
-    def __init__(self, line: str, status: int) -> None:
-        super().__init__(line)
-        self.status = status
+    status = 400
 
 
 @dataclass(frozen=True)
@@ -134,7 +125,7 @@ class Client:
             raise
         except (SystemExit, OSError):  # an OSError may name a token that was taken for a file
             pass
-        raise UserError(f"Kaggle, signing in: {_about_credentials('no credentials that can be used')}")
+        raise UserError.at("Kaggle, signing in", _about_credentials("no credentials that can be used"))
 
     def _call(self, doing: str, remedies: Remedies, service: str, method: str, **fields: Any) -> Any:
         """One call of the package, such as "competitions" and "list_submissions", with a request's fields."""
@@ -166,7 +157,7 @@ class Client:
                 pause = _pause(error, next(pauses, None))
             if pause is None:
                 raise failure
-            print(f"Kaggle, {doing}: too many requests, waiting {pause:.0f} s", file=sys.stderr, flush=True)
+            note(f"Kaggle, {doing}: too many requests, waiting {pause:.0f} s")
             self._wait(pause)
 
     def _told(self, error: Exception, where: str, remedies: Remedies) -> Exception:
@@ -177,28 +168,30 @@ class Client:
         if isinstance(error, requests.HTTPError) and error.response is not None:
             return self._refusal(error.response, where, remedies)
         if isinstance(error, requests.Timeout):
-            return NoAnswerError(f"{where}: no answer within {self._timeout:g} s", AGAIN)
+            return NoAnswerError.at(where, f"no answer within {self._timeout:g} s", AGAIN)
         if isinstance(error, broken):
-            return NoAnswerError(
-                f"{where}: no connection, or it broke off", f"see to the network and {AGAIN}"
+            return NoAnswerError.at(
+                where, "no connection, or it broke off", f"see to the network and {AGAIN}"
             )
         if isinstance(error, OSError) and not isinstance(error, requests.RequestException):
             return error
         kind = type(error).__name__
-        return NoAnswerError(f"{where}: the answer cannot be understood ({kind})", LATER)
+        return NoAnswerError.at(where, f"the answer cannot be understood ({kind})", LATER)
 
     def _refusal(self, response: Any, where: str, remedies: Remedies) -> UserError:
         status, message = _verdict(response)
         if status == 401:
-            return UserError(f"{where}: {status}, {_about_credentials('wrong or expired credentials')}")
+            return UserError.at(where, f"{status}, {_about_credentials('wrong or expired credentials')}")
         if status == 429:
             minutes = math.ceil((_retry_after(response) or 3600) / 60)
-            return UserError(f"{where}: {status}, too many requests; try again in {minutes} min")
-        told = f"{where}: {status}, {self._words(message)}"
+            return UserError.at(where, f"{status}, too many requests", f"try again in {minutes} min")
+        told = f"{status}, {self._words(message)}"
         if status >= 500:
-            return NoAnswerError(told, "Kaggle itself fails: try again later")
+            return NoAnswerError.at(where, told, "Kaggle itself fails: try again later")
         remedy = {403: remedies.forbidden, 404: remedies.unknown}.get(status, remedies.otherwise)
-        return RefusedError(f"{told}; {remedy}", status)
+        refused = RefusedError.at(where, told, remedy)
+        refused.status = status
+        return refused
 
     def _upload(self, path: Path, url: str) -> None:
         """Put a file where Kaggle wants it; the package's own way is silent, even when it fails."""

@@ -84,16 +84,16 @@ def create_model(
     """
     args = dict(args or {})
     if not timm.is_model(name.split(".")[0]):
-        raise UserError(f"model '{name}': {one_of(own_models(), name)}; or any name of timm.list_models()")
+        raise UserError.at(f"model '{name}'", one_of(own_models(), name), "or any name of timm.list_models()")
     if name in own_models():
         args.setdefault("img_size", img_size)
     try:
         model: nn.Module = timm.create_model(name, num_classes=num_outputs, in_chans=in_chans, **args)
     except UserError as error:
-        raise UserError(f"model {name}: {error}") from None
+        raise error.within(f"model {name}") from None
     except Exception as error:
         # timm's builders raise whatever their layers or the hub raise; all of it is the user's choice.
-        raise UserError(f"model {name}: cannot be built with {args}: {_first_line(error)}") from None
+        raise UserError.at(f"model {name}", f"cannot be built with {args}: {_first_line(error)}") from None
     kind = _class_of(name)
     assert kind in (None, type(model)), f"def {name}() -> {type(model).__name__}: annotate it so, not {kind}"
     _see_blank_images_through(model, name, num_outputs, (in_chans, *img_size))
@@ -108,9 +108,11 @@ def _see_blank_images_through(
         with torch.no_grad():
             outputs = model(torch.zeros(2, *shape))
     except Exception as error:
-        raise UserError(f"model {name}: cannot take images of {shape}: {_first_line(error)}") from None
+        raise UserError.at(f"model {name}", f"cannot take images of {shape}: {_first_line(error)}") from None
     if tuple(outputs.shape) != (2, num_outputs):
-        raise UserError(f"model {name}: gives {tuple(outputs.shape)} for two images, not (2, {num_outputs})")
+        raise UserError.at(
+            f"model {name}", f"gives {tuple(outputs.shape)} for two images, not (2, {num_outputs})"
+        )
     model.train()
 
 
@@ -148,7 +150,9 @@ def load_backbone(model: nn.Module, weights: dict[str, Tensor]) -> None:
     differ = [_difference(name, value, source) for name, value in backbone.items()]
     problems = [text for text in differ if text]
     if problems:
-        raise UserError(f"init_from: its weights do not fit: {'; '.join(problems[:3])}; take a like network")
+        raise UserError.at(
+            "init_from", f"its weights do not fit: {'; '.join(problems[:3])}", "take a like network"
+        )
     rest = state.keys() - backbone.keys()
     whole = all(_difference(name, state[name], source) is None for name in rest)
     names = state if whole else backbone
@@ -196,7 +200,7 @@ def freeze_backbone(model: nn.Module) -> None:
     for name, parameter in model.named_parameters():
         parameter.requires_grad_(name.startswith(prefixes))
     if not count_parameters(model):
-        raise UserError("freeze: leaves nothing to learn; leave it out")
+        raise UserError.at("freeze", "leaves nothing to learn", "leave it out")
     for name, module in model.named_modules():
         if not f"{name}.".startswith(prefixes):
             module.training = False

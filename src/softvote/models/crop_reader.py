@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from softvote.data.digit_layout import FIRST, SIDE, STEP_HIGH, STEP_LOW, least_width
-from softvote.errors import UserError
+from softvote.errors import Problem, UserError
 from softvote.heads.digits import DIGITS
 from softvote.models.layers import ImageSize, reject_pretrained, strided_conv
 
@@ -56,11 +56,17 @@ class CropReader(nn.Module):
         height, width = img_size
         self.digits = num_classes // DIGITS
         if num_classes % DIGITS:
-            raise UserError(f"{num_classes} outputs are not {DIGITS} a digit; use head: digits")
+            raise UserError(
+                Problem("", f"{num_classes} outputs are not {DIGITS} a digit", "use head: digits")
+            )
         if height < SIDE or width < least_width(self.digits):
             needed = f"{SIDE} x {least_width(self.digits)}"
             raise UserError(
-                f"images of {height} x {width} are too small for {self.digits} digits; they need {needed}"
+                Problem(
+                    "",
+                    f"images of {height} x {width} are too small for {self.digits} digits",
+                    f"they need {needed}",
+                )
             )
         self.locator = Locator(in_chans, img_size)
         self.classifier: nn.Module = timm.create_model(

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from softvote.errors import UserError
+from softvote.errors import Problem, UserError
 from softvote.ops import fused_ops
 
 ImageSize = tuple[int, int]
@@ -29,7 +29,7 @@ def reject_pretrained(pretrained: bool, kwargs: dict[str, Any]) -> dict[str, Any
         UserError: pretrained weights were asked for.
     """
     if pretrained:
-        raise UserError("has no pretrained weights; leave pretrained out")
+        raise UserError(Problem("", "has no pretrained weights", "leave pretrained out"))
     return {key: value for key, value in kwargs.items() if key not in _TIMM_EXTRAS}
 
 

@@ -12,7 +12,7 @@ from huggingface_hub.errors import LocalEntryNotFoundError
 from timm.models import adapt_input_conv, load_state_dict, register_model
 from torch import Tensor, nn
 
-from softvote.errors import UserError
+from softvote.errors import Problem, UserError
 from softvote.models.layers import FeaturesThenClassifier, ImageSize, reject_pretrained
 
 _HUB_REPOSITORY = "timm/resnet50.a1_in1k"  # what timm's own resnet50 starts from
@@ -56,8 +56,11 @@ def _published_weights() -> Path:
         return Path(hf_hub_download(_HUB_REPOSITORY, _HUB_FILE))
     except Exception as error:  # whatever the hub's client and its HTTP library raise
         raise UserError(
-            f"no ImageNet weights from the hub ({_in_short(error)}); name a file with model_args: "
-            "{weights: PATH}, or leave pretrained out to train from scratch"
+            Problem(
+                "",
+                f"no ImageNet weights from the hub ({_in_short(error)})",
+                "name a file with model_args: {weights: PATH}, or leave pretrained out to train from scratch",
+            )
         ) from None
 
 
@@ -71,11 +74,11 @@ def _load_backbone(backbone: nn.Module, file: Path) -> None:
         UserError: no such file, one that cannot be read, or not the weights of a ResNet50.
     """
     if not file.is_file():
-        raise UserError(f"weights {file}: no such file; {_REMEDY}")
+        raise UserError.at(f"weights {file}", "no such file", _REMEDY)
     try:
         found: dict[str, Tensor] = load_state_dict(str(file))
     except Exception as error:  # safetensors, zipfile, pickle and PyTorch each raise their own
-        raise UserError(f"weights {file}: cannot be read ({_in_short(error)}); {_REMEDY}") from None
+        raise UserError.at(f"weights {file}", f"cannot be read ({_in_short(error)})", _REMEDY) from None
     kept = {name: value for name, value in found.items() if not name.startswith("fc.")}
     try:
         if "conv1.weight" in kept:
@@ -84,7 +87,9 @@ def _load_backbone(backbone: nn.Module, file: Path) -> None:
         # All names must be there and fit: a file of another network would otherwise leave its noise.
         backbone.load_state_dict(kept)
     except Exception as error:
-        raise UserError(f"weights {file}: do not fit a ResNet50 ({_in_short(error)}); {_REMEDY}") from None
+        raise UserError.at(
+            f"weights {file}", f"do not fit a ResNet50 ({_in_short(error)})", _REMEDY
+        ) from None
 
 
 def _in_short(error: Exception) -> str:

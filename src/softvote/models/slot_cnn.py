@@ -14,7 +14,7 @@ import torch
 from timm.models import register_model
 from torch import Tensor, nn
 
-from softvote.errors import UserError
+from softvote.errors import Problem, UserError
 from softvote.heads.digits import DIGITS
 from softvote.models.layers import FusedSequential, ImageSize, output_shape, reject_pretrained, strided_conv
 from softvote.models.resnet5 import ResidualBlock
@@ -48,7 +48,7 @@ class SlotNetwork(nn.Module):
     ) -> None:
         super().__init__()
         if num_classes % DIGITS:
-            raise UserError(f"{num_classes} outputs are not {DIGITS} a slot; use head: digits")
+            raise UserError(Problem("", f"{num_classes} outputs are not {DIGITS} a slot", "use head: digits"))
         channels, height, width = output_shape(trunk, in_chans, img_size)
         kernel, padding = (height, reach), (0, reach // 2)
         self.features = FusedSequential(

@@ -16,7 +16,7 @@ from softvote.tracking.ledger import Entry
 def render_board(comparisons: Sequence[LeaderboardComparison]) -> str:
     """A table a competition, and under it what its ranks have in common; ends in a line end."""
     if not comparisons:
-        return "nothing to show: the ledger has no submission yet; build one with make submit\n"
+        return "nothing to show: the ledger has no submission yet; build one with `submit`\n"
     legend = "± is one standard error; up to two of them from 0 is what chance explains\n"
     return "\n".join([*map(_table, comparisons), legend])
 

@@ -57,7 +57,7 @@ class JobBatch:
     def rows(self, job: Job) -> int:
         """How many rows a job's training learns from, with extra ones unless their file is damaged."""
         extra = job.member.extra_train
-        own = 0 if extra and extra.alone else np.count_nonzero(self.folds != job.fold)
+        own = 0 if extra and extra.only else np.count_nonzero(self.folds != job.fold)
         labels = load_array(self.workspace.inputs / extra.labels, ErrorCollector()) if extra else None
         return int(own) + (0 if labels is None else labels.size)
 
@@ -68,7 +68,7 @@ class Unfinished:
 
     job: Job
     kind: Kind
-    why: str
+    why: UserError
 
 
 Engine = Callable[[JobBatch], list[Unfinished]]
@@ -98,7 +98,7 @@ class TimeLeft:
 
 def late(job: Job) -> Unfinished:
     """A job for which there was no time."""
-    return Unfinished(job, "busy", "no time is left for it")
+    return Unfinished(job, "busy", UserError.at(job.label, "no time is left for it"))
 
 
 def run_locked(job: Job, work: JobBatch, begin: Callable[[], Dataset]) -> Unfinished | None:
@@ -110,7 +110,7 @@ def run_locked(job: Job, work: JobBatch, begin: Callable[[], Dataset]) -> Unfini
     try:
         with try_lock(job.folder.lock) as mine:
             if not mine:
-                return Unfinished(job, "busy", "another run is busy with it")
+                return taken(job)
             with _recorded(job):
                 status = read_status(job)  # now that nobody else can change it
                 if not status.is_ready:
@@ -118,10 +118,10 @@ def run_locked(job: Job, work: JobBatch, begin: Callable[[], Dataset]) -> Unfini
                 if not status.is_done:
                     _run(status, begin(), work)
     except UserError as error:
-        return Unfinished(job, "failed", str(error))
+        return Unfinished(job, "failed", error)
     except OSError as error:  # what no room below had words for, such as a full disk
         where = f"{error.filename}: " if error.filename else ""
-        return Unfinished(job, "failed", f"{job.label}: {where}{error.strerror or error}")
+        return Unfinished(job, "failed", UserError.at(job.label, f"{where}{error.strerror or error}"))
     return None
 
 
@@ -140,7 +140,7 @@ def _recorded(job: Job) -> Iterator[None]:
         except Exception as error:
             what = f"{type(error).__name__}: {error}".partition("\n")[0]
             log.write(f"{what}\n{traceback.format_exc()}")
-            raise UserError(f"{job.label}: crashed ({what}; all of it in {path})") from None
+            raise UserError.at(job.label, f"crashed ({what}; all of it in {path})") from None
         finally:
             if not log.tell():
                 remove_if_exists(path)
@@ -162,15 +162,19 @@ def _faults_told(log: TextIO) -> Iterator[None]:
 def waiting(job: Job) -> Unfinished:
     """A job whose source is not there."""
     source = job.source.label if job.source else ""
-    return Unfinished(
-        job, "busy", f"waits for {source}, which another run is busy with; run the same command again"
-    )
+    what = f"waits for {source}, which another run is busy with"
+    return Unfinished(job, "busy", UserError.at(job.label, what, "run the same command again"))
+
+
+def taken(job: Job) -> Unfinished:
+    """A job that another run is busy with."""
+    return Unfinished(job, "busy", UserError.at(job.label, "another run is busy with it"))
 
 
 def blocked(job: Job) -> Unfinished:
     """A job whose source failed."""
     source = job.source.label if job.source else ""
-    return Unfinished(job, "failed", f"{job.label}: starts from {source}, which failed")
+    return Unfinished(job, "failed", UserError.at(job.label, f"starts from {source}, which failed"))
 
 
 def _run(status: JobStatus, dataset: Dataset, work: JobBatch) -> None:
@@ -180,6 +184,6 @@ def _run(status: JobStatus, dataset: Dataset, work: JobBatch) -> None:
     try:
         run_job(job, dataset, work.folds, work.checkpoint_seconds, cache=cache, due=status.due)
     except torch.OutOfMemoryError:
-        raise UserError(
-            f"{job.label}: the device's memory is too small; lower members.{job.member_name}.batch_size"
+        raise UserError.at(
+            job.label, "the device's memory is too small", f"lower members.{job.member_name}.batch_size"
         ) from None

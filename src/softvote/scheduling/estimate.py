@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from heapq import heappop, heappush
@@ -14,6 +13,7 @@ from softvote.compute.autotune import layers, machine_environment
 from softvote.compute.device import find_device
 from softvote.errors import UserError
 from softvote.inference.network import Network
+from softvote.progress import note
 from softvote.scheduling.engine import JobBatch
 from softvote.scheduling.job import Job
 from softvote.scheduling.resources import assign_devices
@@ -29,7 +29,7 @@ FORECAST_VERSION = 2
 _OF_THE_DATA = ("data", "image", "classes", "hidden_digits", "addend", "extra_train")
 
 
-_NOT_OF_THE_PACE = {"epochs", "plain_epochs", "init_from"}
+_NOT_OF_THE_PACE = {"epochs", "no_aug_epochs", "init_from"}
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class Forecast:
     """
 
     throughputs: dict[str, Throughput]
-    failed: dict[str, str]
+    failed: dict[str, UserError]
     jobs: list[tuple[Job, float]]
     at_once: int
     seconds: float | None
@@ -73,13 +73,13 @@ def forecast(
     gpus = gpus[: len(work.jobs)]
     if workers == 1:  # jobs run in this process then, which has threads of its own
         threads = min(threads, torch.get_num_threads())
-    paces, failed = dict[str, Throughput](), dict[str, str]()
+    paces, failed = dict[str, Throughput](), dict[str, UserError]()
     first = {job.member_name: job for job in reversed(work.jobs)}
     for name, job in reversed(first.items()):
         try:
             paces[name] = _pace(job, work, networks[name], gpus, threads)
         except UserError as error:
-            failed[name] = str(error)
+            failed[name] = error
     test, files = len(work.dataset().test_pixels), files or Snapshot()
     jobs = list[tuple[Job, float]]()
     for job in [job for job in work.jobs if job.member_name in paces]:
@@ -113,7 +113,7 @@ def _pace(job: Job, work: JobBatch, network: Network, gpus: list[int], threads: 
     conditions |= {name: job.inputs.get(name) for name in _OF_THE_DATA}
 
     def find() -> JsonObject:
-        print(f"{job.member_name}: trained for some seconds, to see how fast it is here", file=sys.stderr)
+        note(f"{job.member_name}: trained for some seconds, to see how fast it is here")
         return asdict(measure(job, work, gpus, threads))
 
     return Throughput(**disk_cache(work.workspace.throughputs)(conditions, find))

@@ -15,6 +15,7 @@ from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
 from softvote.data.dataset import Dataset
+from softvote.errors import UserError
 from softvote.progress import set_bar_position
 from softvote.scheduling.engine import JobBatch, TimeLeft, Unfinished, blocked, late, run_locked, waiting
 from softvote.scheduling.job import Job
@@ -164,7 +165,8 @@ def _outcome(running: _Running) -> Unfinished | None:
             found: Unfinished | None = said.recv()
         except (EOFError, OSError):  # it ended before it could say anything, or all of it
             running.process.join()
-            return Unfinished(job, "failed", f"{job.label}: {_death(running)}; run the same command to go on")
+            why = UserError.at(job.label, _death(running), "run the same command to go on")
+            return Unfinished(job, "failed", why)
     running.process.join()
     return found and replace(found, job=job)
 

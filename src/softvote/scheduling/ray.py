@@ -27,8 +27,8 @@ from numpy.typing import NDArray
 from softvote.config.pipeline import RayEngine
 from softvote.data.dataset import Dataset
 from softvote.data.extra_rows import ExtraRows
-from softvote.errors import ErrorCollector, UserError
-from softvote.scheduling.engine import JobBatch, Unfinished, blocked, waiting
+from softvote.errors import ErrorCollector, Problem, UserError
+from softvote.scheduling.engine import JobBatch, Unfinished, blocked, taken, waiting
 from softvote.scheduling.job import Job
 from softvote.scheduling.status import Due, is_ready, read_status
 from softvote.scheduling.worker import run_job
@@ -66,7 +66,7 @@ def require_ray() -> None:
     try:
         import ray  # noqa: F401
     except ModuleNotFoundError:
-        raise UserError("engine ray: Ray is not installed; pip install 'softvote[cluster]'") from None
+        raise UserError.at("engine ray", "Ray is not installed", "pip install 'softvote[cluster]'") from None
 
 
 def run_on_cluster(work: JobBatch, spec: RayEngine) -> list[Unfinished]:
@@ -90,9 +90,9 @@ def _refuse_weights_files(jobs: Sequence[Job]) -> None:
     problems = ErrorCollector()
     for job in jobs:
         if job.member.weights_file and read_status(job).due == "train":
-            remedy = f"train it here first: --member {job.member_name} --set engine=local"
-            what = f"starts from {job.member.weights_file}, which engine ray takes to no node; {remedy}"
-            problems.add(f"members.{job.member_name}.model_args", what)
+            what = f"starts from {job.member.weights_file}, which engine ray takes to no node"
+            hint = f"train it here first: `member` {job.member_name} `set` engine=local"
+            problems.add(f"members.{job.member_name}.model_args", what, hint)
     problems.raise_any()
 
 
@@ -113,8 +113,8 @@ def _connect(spec: RayEngine) -> None:
         )
     except (OSError, ValueError, RuntimeError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise UserError(
-            f"engine.address: no Ray cluster at {address} ({reason}); start one with: ray start --head"
+        raise UserError.at(
+            "engine.address", f"no Ray cluster at {address} ({reason})", "start one with: ray start --head"
         ) from None
 
 
@@ -164,14 +164,16 @@ class _Driver:
                     if not is_ready(job):
                         continue
                     self._take_up(job)
-                except (UserError, OSError) as error:
-                    self._note_failed(job, str(error))
+                except UserError as error:
+                    self._note_failed(job, error)
+                except OSError as error:
+                    self._note_failed(job, UserError(str(error)))
             self.waiting.remove(job)
 
     def _take_up(self, job: Job) -> None:
         """Send it, unless another run is busy with it, or did it meanwhile."""
         if not self.claims.enter_context(try_lock(job.folder.lock)):
-            self.left.append(Unfinished(job, "busy", "another run is busy with it"))
+            self.left.append(taken(job))
         elif (due := read_status(job).due) != "done":
             self._send(job, due)
 
@@ -202,8 +204,8 @@ class _Driver:
         job = self.running.pop(ended)
         try:
             found = _answer(ended)
-            if isinstance(found, str):
-                raise UserError(found)
+            if isinstance(found, UserError):
+                raise found
             remove_if_exists(job.folder.scores)
             for name, content in found.items():
                 with atomic_write(job.folder.path / name) as temporary:
@@ -211,27 +213,36 @@ class _Driver:
             for passed in (job.folder.checkpoint, job.folder.crash):  # the latter of another run, perhaps
                 remove_if_exists(passed)
         except UserError as error:
-            self._note_failed(job, str(error))
+            self._note_failed(job, error)
 
-    def _note_failed(self, job: Job, told: str) -> None:
-        named = told if told.startswith(job.label) else f"{job.label}: {told}"
-        self.left.append(Unfinished(job, "failed", named))
+    def _note_failed(self, job: Job, error: UserError) -> None:
+        named = [
+            problem if problem.where.startswith(job.label) else problem.within(job.label)
+            for problem in error.problems
+        ]
+        self.left.append(Unfinished(job, "failed", UserError(*named)))
 
 
-def _answer(ended: Any) -> FileContents | str:
-    """What a job left, or what is wrong in words."""
+def _answer(ended: Any) -> FileContents | UserError:
+    """What a job left, or what is wrong."""
     import ray
 
     try:
-        found: FileContents | str = ray.get(ended)
+        found: FileContents | UserError = ray.get(ended)
     except ray.exceptions.RayTaskError as error:  # an exception of the job's own
         cause = error.cause
         what = f"{type(cause).__name__}: {cause}".partition("\n")[0]
-        return f"crashed on the cluster ({what}); its traceback is in the log of Ray's worker"
+        hint = "its traceback is in the log of Ray's worker"
+        return UserError(Problem("", f"crashed on the cluster ({what})", hint))
     except ray.exceptions.RayError as error:
         lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-        return f"was lost on the cluster ({lines[0]})"
+        return UserError(f"was lost on the cluster ({lines[0]})")
     return found
+
+
+def _cause(error: Any) -> UserError:
+    """What the keeper met, as it said it."""
+    return error.cause if isinstance(error.cause, UserError) else UserError(str(error.cause))
 
 
 def _this_node() -> Any:
@@ -274,8 +285,8 @@ def _do(
     keeper: Any,
     kept: Path,
     cache: Path,
-) -> FileContents | str:
-    """Do a job in a temporary folder; the files it left, or what is wrong in words.
+) -> FileContents | UserError:
+    """Do a job in a temporary folder; the files it left, or what is wrong.
 
     Args:
         own: files of the job that are there already.
@@ -298,7 +309,7 @@ def _do(
             with _kept_by(keeper, kept) as keep:
                 run_job(here, *data, seconds, keep, _found_by(keeper, cache))
         except UserError as error:
-            return str(error)
+            return error
         return _read(here.folder, (*_LEFT_BY_TRAINING, *_LEFT_BY_PREDICTION))
 
 
@@ -316,7 +327,7 @@ def _kept_by(keeper: Any, path: Path) -> Iterator[Callable[[bytes], None]]:
         try:
             ray.get(sent)
         except ray.exceptions.RayTaskError as error:
-            raise UserError(str(error.cause)) from None
+            raise _cause(error) from None
 
     def keep(content: bytes) -> None:
         arrive()
@@ -335,7 +346,7 @@ def _found_by(keeper: Any, folder: Path) -> Cache:
             known: JsonObject | None = ray.get(keeper.find.remote(folder, inputs, None))
             return known or cast(JsonObject, ray.get(keeper.find.remote(folder, inputs, find())))
         except ray.exceptions.RayTaskError as error:
-            raise UserError(str(error.cause)) from None
+            raise _cause(error) from None
 
     return find_once
 

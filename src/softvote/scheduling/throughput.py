@@ -149,8 +149,8 @@ def _answers(lines: list[Connection]) -> list[dict[str, float]]:
                 answer = line.recv()
             except (EOFError, OSError):
                 raise UserError("its process was killed, perhaps for want of memory") from None
-            if isinstance(answer, str):
-                raise UserError(answer)
+            if isinstance(answer, UserError):
+                raise answer
             ready.append(line)
             found += [answer] if answer else []
         if len(ready) == len(lines) > len(found):
@@ -172,9 +172,9 @@ def _try(job: Job, work: JobBatch, share: tuple[int, int], seconds: float, line:
         try:
             line.send(asdict(_trial(job, work, meet, seconds)))
         except UserError as error:
-            line.send(str(error))
+            line.send(error)
         except Exception as error:  # a fault of ours: told here, for nobody sees its traceback
-            line.send(f"{type(error).__name__}: {error}")
+            line.send(UserError(f"{type(error).__name__}: {error}"))
 
 
 def _trial(job: Job, work: JobBatch, meet: Barrier, seconds: float) -> Throughput:
@@ -199,7 +199,7 @@ class _Trial:
 
     def __init__(self, job: Job, work: JobBatch, data: Split, meet: Barrier) -> None:
         self.job, self.data, self.meet = job, data, meet
-        self.member = job.member.model_copy(update={"epochs": _ENDLESS, "plain_epochs": 0})
+        self.member = job.member.model_copy(update={"epochs": _ENDLESS, "no_aug_epochs": 0})
         self.choices = disk_cache(work.workspace.autotune)
         _, channels, height, width = data.images.shape
         self.network = create_network(self.member, job.task, (channels, height, width), with_weights=False)

@@ -126,7 +126,7 @@ def training_rows(job: Job, dataset: Dataset, folds: NDArray[np.int64]) -> Split
     extra = job.extra(dataset) if job.extra else None
     if extra is None:
         return Split.of(dataset.train, rows)
-    if job.member.extra_train and job.member.extra_train.alone:
+    if job.member.extra_train and job.member.extra_train.only:
         rows = rows[:0]
     more = np.arange(len(extra.values)) + len(folds)
     unknown = np.full((len(rows), job.task.hidden_digits or 0), -1)

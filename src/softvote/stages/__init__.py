@@ -1,8 +1,11 @@
-"""The stages: each reads what the one before it wrote, calls the library, and writes one place."""
+"""The stages: each reads what the one before it wrote, calls the library, and writes one place.
+
+A stage returns what it did as a small object; its `str` is what the command line prints. None prints itself.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +14,13 @@ from softvote.config.pipeline_file import read_pipeline_file
 from softvote.config.recipe import Member
 from softvote.errors import UserError, one_of
 from softvote.storage.paths import PipelineFolder, Workspace
+
+Report = Callable[[object], None]
+"""Takes what a stage tells on its way: results whose `str` is what a person reads."""
+
+
+def ignore(result: object) -> None:
+    """The report of those who wait for the result that is returned."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +50,7 @@ class Run:
         known = [self.pipeline.ensemble.name, *self.pipeline.members]
         if name is None or name in known:
             return name or known[0]
-        raise UserError(f"--of: neither ensemble nor member '{name}'; {one_of(known, name)}")
+        raise UserError.at("`member`", f"neither ensemble nor member '{name}'", one_of(known, name))
 
 
 def open_run(root: Path, pipeline: str, settings: Sequence[str] = ()) -> Run:

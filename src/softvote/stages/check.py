@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -20,12 +21,33 @@ from softvote.scheduling.estimate import Forecast, forecast, format_duration
 from softvote.scheduling.job import Job
 from softvote.scheduling.planner import plan as plan_jobs
 from softvote.scheduling.worker import CHECKPOINT_SECONDS
-from softvote.stages import Run
+from softvote.stages import Report, Run, ignore
 from softvote.stages.plan import Plan, make_plan
 
 
-def run(run: Run) -> None:
-    """Build every network, look for what is done already and how long the rest takes, and show it as a table.
+@dataclass(frozen=True)
+class CheckResult:
+    """What a pipeline would run.
+
+    Attributes:
+        text: the members as tables, and how long what is due takes.
+        due: the trainings that are.
+        seconds: until all is done; None where that is not known.
+    """
+
+    text: str
+    due: tuple[Job, ...]
+    seconds: float | None
+
+    def __str__(self) -> str:
+        return self.text
+
+
+def run(run: Run, report: Report = ignore) -> CheckResult:
+    """Build every network, look for what is done already and how long the rest takes.
+
+    Args:
+        report: takes the result too where an error follows.
 
     Raises:
         UserError: every network that cannot be built or cannot take the images; data or folds that cannot
@@ -36,23 +58,24 @@ def run(run: Run) -> None:
     plan, missing = _plan(run)
     due = [status.job for status in plan.statuses() if not status.is_done] if plan else []
     foretold = _forecast(plan, due, networks) if plan and due else None
-    print(_headline(run))
-    print(_recipes(members, networks), end="")
+    lines = [_headline(run), _recipes(members, networks).removesuffix("\n")]
     trainings = {name: member.repeats * folds + member.refit for name, member in members.items()}
     epochs = sum(member.epochs * trainings[name] for name, member in members.items())
     count = sum(trainings.values())
-    print(f"{count} trainings on {folds} of {run.pipeline.folds.count} folds, {epochs} epochs in all")
+    lines.append(f"{count} trainings on {folds} of {run.pipeline.folds.count} folds, {epochs} epochs in all")
     rule = "shares" if run.pipeline.ensemble.shares else run.pipeline.ensemble.rule
-    print(f"then a vote of {len(run.pipeline.voters)}, rule: {rule}")
+    lines.append(f"then a vote of {len(run.pipeline.voters)}, rule: {rule}")
     if due:
-        print(_dues(trainings, due, foretold), end="")
-    for line in _time(run, plan, due, foretold):
-        print(line)
+        lines.append(_dues(trainings, due, foretold).removesuffix("\n"))
+    lines.append(_time(plan, due, foretold))
     if missing:
-        print(f"before training: {missing}")
+        lines.append(f"before training: {missing}")
+    result = CheckResult("\n".join(lines), tuple(due), foretold.seconds if foretold else None)
     if foretold and foretold.failed:
-        problems = [(name, line) for name, why in foretold.failed.items() for line in why.splitlines()]
-        raise UserError("\n".join(f"{name}: cannot be trained: {line}" for name, line in problems))
+        report(result)
+        errors = [error.within(f"{name}: cannot be trained") for name, error in foretold.failed.items()]
+        raise UserError(*(problem for error in errors for problem in error.problems))
+    return result
 
 
 def _headline(run: Run) -> str:
@@ -113,17 +136,17 @@ def _times(name: str, foretold: Forecast | None) -> list[str]:
     return [f"{pace.trained:,.0f}", format_duration(pace.epoch), format_duration(foretold.longest(name))]
 
 
-def _time(run: Run, plan: Plan | None, due: list[Job], foretold: Forecast | None) -> list[str]:
+def _time(plan: Plan | None, due: list[Job], foretold: Forecast | None) -> str:
     """How long what is due takes, or why that is not known."""
     if plan is None:
-        return ["time: not known before the data is there"]
+        return "time: not known before the data is there"
     if not due:
-        return ["time: nothing is due"]
+        return "time: nothing is due"
     if foretold is None:
-        return ["time: not known; the nodes of a cluster are not tried from here"]
+        return "time: not known; the nodes of a cluster are not tried from here"
     if foretold.seconds is None:
-        return ["time: not known, because not every member can be trained"]
-    return [f"time: about {format_duration(foretold.seconds)} for what is due, {foretold.at_once} at once"]
+        return "time: not known, because not every member can be trained"
+    return f"time: about {format_duration(foretold.seconds)} for what is due, {foretold.at_once} at once"
 
 
 def _forecast(plan: Plan, due: list[Job], networks: dict[str, Network]) -> Forecast | None:
@@ -143,11 +166,11 @@ def _plan(run: Run) -> tuple[Plan | None, str]:
     """
     folder = run.workspace.input(run.pipeline.competition.name)
     if not folder.is_dir():
-        return None, f"put the competition's files into {folder}: make data ZIP=path/to/the.zip"
+        return None, f"put the competition's files into {folder}: `data path/to/the.zip`"
     if run.folder.folds.is_file():
         return make_plan(run), ""
     dataset = read_dataset(run.pipeline.competition, run.workspace)
     # Folds of about the sizes that are to come say as much about the time.
     folds = np.arange(len(dataset.train_labels)) % run.pipeline.folds.count
     jobs = plan_jobs(run.pipeline, run.workspace, run.folder, dataset, FoldTable(folds, "not there yet"))
-    return Plan(run, dataset, folds, jobs), "make folds"
+    return Plan(run, dataset, folds, jobs), "`folds`"

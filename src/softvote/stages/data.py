@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 
 from softvote.config.schema import checked_name
@@ -13,7 +14,25 @@ from softvote.stages import open_run
 from softvote.storage.paths import Workspace
 
 
-def run(root: Path, source: str, name: str | None) -> None:
+@dataclass(frozen=True)
+class DataResult:
+    """A competition's folder.
+
+    Attributes:
+        note: what is to be said of what was there; empty where it was unpacked now.
+        files: the first twenty, with their bytes.
+    """
+
+    folder: Path
+    note: str
+    files: tuple[tuple[Path, int], ...]
+
+    def __str__(self) -> str:
+        lines = [f"{self.folder}: {self.note}"] if self.note else []
+        return "\n".join([*lines, *(f"{path}  {size:,} bytes" for path, size in self.files)])
+
+
+def run(root: Path, source: str, name: str | None) -> DataResult:
     """Unpack a zip, or download a competition and unpack it, and list what came out of it.
 
     Args:
@@ -27,22 +46,29 @@ def run(root: Path, source: str, name: str | None) -> None:
     workspace = Workspace(root)
     if _is_pipeline(workspace, source):
         competition = open_run(root, source).pipeline.competition
-        folder = _fetched(workspace, competition.kaggle, name or competition.name)
+        folder, note = _fetched(workspace, competition.kaggle, name or competition.name)
     elif source.endswith(".zip") or Path(source).is_file():
+        there = _has_files(workspace.input(name or Path(source).stem))
         folder = unpack(Path(source), workspace, name)
+        note = "already there with the same content" if there else ""
     else:
-        folder = _fetched(workspace, source, name or source)
-    for path in sorted(folder.rglob("*"))[:20]:
-        if path.is_file():
-            print(f"{path}  {path.stat().st_size:,} bytes")
+        folder, note = _fetched(workspace, source, name or source)
+    found = [(path, path.stat().st_size) for path in sorted(folder.rglob("*"))[:20] if path.is_file()]
+    return DataResult(folder, note, tuple(found))
+
+
+def _has_files(folder: Path) -> bool:
+    return folder.is_dir() and any(folder.iterdir())
 
 
 def _is_pipeline(workspace: Workspace, source: str) -> bool:
     return source.endswith(".yaml") or (workspace.pipelines / f"{source}.yaml").is_file()
 
 
-def _fetched(workspace: Workspace, slug: str | None, name: str) -> Path:
-    """The folder of a competition, downloaded unless it is there: it is written whole or not at all.
+def _fetched(workspace: Workspace, slug: str | None, name: str) -> tuple[Path, str]:
+    """The folder of a competition, and what to say of it where it was there.
+
+    It is written whole or not at all.
 
     Args:
         slug: what Kaggle calls it; None where it is not held there.
@@ -50,21 +76,23 @@ def _fetched(workspace: Workspace, slug: str | None, name: str) -> Path:
     try:
         folder = workspace.input(checked_name(name))
     except ValueError as error:
-        raise UserError(f"{name}: {error}, or pass --name") from None
+        raise UserError.at(name, f"{error}, or pass `name`") from None
     if folder.is_file():
-        raise UserError(f"{folder}: is a file where a folder is to be; move it away, or pass another --name")
-    if folder.is_dir() and any(folder.iterdir()):
-        print(f"{folder}: already there; remove the folder to get it again")
-        return folder
+        raise UserError.at(
+            folder, "is a file where a folder is to be", "move it away, or pass another `name`"
+        )
+    if _has_files(folder):
+        return folder, "already there; remove the folder to get it again"
     if slug is None:
-        raise UserError(
-            f"{folder}: is not there, and the competition has no address at Kaggle (competition.kaggle); "
-            "unpack its files with: make data ZIP=path/to/it.zip, or see docs/results.md for making them"
+        raise UserError.at(
+            folder,
+            "is not there, and the competition has no address at Kaggle (competition.kaggle)",
+            "unpack its files with: `data path/to/it.zip`, or see docs/results.md for making them",
         )
     client = Competitions()
     try:
         workspace.inputs.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".download-", dir=workspace.inputs) as temporary:
-            return unpack(client.download(slug, Path(temporary)), workspace, name)
+            return unpack(client.download(slug, Path(temporary)), workspace, name), ""
     except OSError as error:
-        raise UserError(f"{workspace.inputs}: cannot be written ({error.strerror})") from None
+        raise UserError.at(workspace.inputs, f"cannot be written ({error.strerror})") from None

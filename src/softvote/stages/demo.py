@@ -6,20 +6,25 @@ from importlib import resources
 from pathlib import Path
 
 from softvote.data.demo_digits import write_demo_digits
-from softvote.stages import ensemble, folds, open_run, submit, train
+from softvote.stages import Report, ensemble, folds, ignore, open_run, submit, train
+from softvote.stages.submit import SubmitResult
 from softvote.storage.files import write_text
 from softvote.storage.paths import Workspace
 
 _NAME = "demo"
 
 
-def run(root: Path) -> None:
+def run(root: Path, report: Report = ignore) -> SubmitResult:
     """Write the demo's data and pipeline into a workspace, then do the four stages there.
 
     A pipeline that is there already, perhaps changed by hand, is left as it is and run.
 
     Args:
         root: the workspace's folder; it is made where it is missing.
+        report: takes the result of each stage but the last as it comes.
+
+    Returns:
+        The last stage's.
 
     Raises:
         UserError: a file cannot be written, or a stage cannot do its work.
@@ -29,11 +34,11 @@ def run(root: Path) -> None:
     opened = open_run(root, _NAME)
     folder = workspace.input(opened.pipeline.competition.name)
     rows, test_rows = write_demo_digits(folder)
-    print(f"wrote {rows:,} training and {test_rows:,} test digits to {folder}", flush=True)
-    folds.run(opened)
-    train.run(opened)
-    ensemble.run(opened)
-    submit.run(opened)
+    report(f"wrote {rows:,} training and {test_rows:,} test digits to {folder}")
+    report(folds.run(opened))
+    report(train.run(opened, report=report))
+    report(ensemble.run(opened))
+    return submit.run(opened)
 
 
 def write_demo_pipeline(root: Path) -> Path:

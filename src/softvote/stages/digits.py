@@ -14,6 +14,7 @@ from softvote.reporting.plots import Reading, plot_digit_readings
 from softvote.scheduling.job import REFIT
 from softvote.seeds import derive_seed
 from softvote.stages import Run
+from softvote.stages.pictures import Picture
 from softvote.stages.plan import Plan, make_plan
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ _WRONG = 18
 _COLUMNS = 4
 
 
-def run(run: Run, member_name: str | None = None) -> None:
+def run(run: Run, member_name: str | None = None) -> Picture:
     """Draw images whose sum is right, and the surest of those whose sum is wrong, with the digits found.
 
     Raises:
@@ -33,10 +34,10 @@ def run(run: Run, member_name: str | None = None) -> None:
     members = run.pipeline.members
     readers = [name for name in members if members[name].head == "digits"]
     if not readers:
-        raise UserError(f"{run.name}: no member has head: digits, so none says which digits it found")
+        raise UserError.at(run.name, "no member has head: digits, so none says which digits it found")
     name = member_name or readers[0]
     if name not in readers:
-        raise UserError(f"--member: no member '{name}' with head: digits; {one_of(readers, name)}")
+        raise UserError.at("`member`", f"no member '{name}' with head: digits", one_of(readers, name))
     plan = make_plan(run)
     predictions, dataset = plan.predictions(name), plan.dataset
     labels, guesses = dataset.train_labels[predictions.rows], predictions.oof.argmax(axis=1)
@@ -55,7 +56,7 @@ def run(run: Run, member_name: str | None = None) -> None:
         _read(predictor, dataset, row, named[row]) for row, predictor in _predictors(plan, name, rows)
     ]
     plot_digit_readings(path, readings, _COLUMNS, heading)
-    print(f"wrote {path}")
+    return Picture(path)
 
 
 def _predictors(plan: Plan, name: str, rows: NDArray[np.int64]) -> Iterator[tuple[int, Predictor]]:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from pathlib import Path
+
 from softvote.ensembling.comparison import choose_rule, compare_members, fixed_rule
 from softvote.ensembling.ensemble import read_vote
 from softvote.ensembling.predictions import Predictions, read_predictions, write_predictions
@@ -9,6 +12,7 @@ from softvote.ensembling.records import ScoreRecord, VoteRecord
 from softvote.ensembling.rules import RULES
 from softvote.ensembling.vote import soft_vote
 from softvote.errors import ErrorCollector
+from softvote.metrics.scores import Score
 from softvote.reporting.comparison import render_table
 from softvote.scheduling.job import describe_jobs
 from softvote.stages import Run
@@ -16,7 +20,36 @@ from softvote.stages.plan import WITHOUT_SCORE, Plan, make_plan
 from softvote.storage.files import remove_if_exists, write_text
 
 
-def run(run: Run) -> None:
+@dataclass(frozen=True)
+class EnsembleResult:
+    """A vote and how it was chosen.
+
+    Attributes:
+        made: whether it was made now; otherwise it was there.
+        comparison: the table of the rules, as text.
+        refitted: members whose refit votes on test rows too.
+    """
+
+    name: str
+    folder: Path
+    made: bool
+    comparison: str
+    rule: str
+    weights: dict[str, float]
+    refitted: tuple[str, ...]
+    squared_error: Score | None
+
+    def __str__(self) -> str:
+        lines = [] if self.made else [f"ensemble: {self.folder} is there and unchanged"]
+        weights = ", ".join(f"{voter} {weight:.3f}" for voter, weight in self.weights.items())
+        lines += [self.comparison.removesuffix("\n"), f"{self.name}: {self.rule} ({weights})"]
+        lines += [f"{refitted}: {WITHOUT_SCORE}" for refitted in self.refitted]
+        if self.squared_error:
+            lines.append(f"{self.name}: squared error of the expected sum {self.squared_error}")
+        return "\n".join(lines)
+
+
+def run(run: Run) -> EnsembleResult:
     """Compare the rules, choose one, and write its vote.
 
     Raises:
@@ -25,19 +58,20 @@ def run(run: Run) -> None:
     plan, name = make_plan(run), run.pipeline.ensemble.name
     _refuse_unfinished(plan)
     folder = run.folder.predictions(name)
-    if plan.is_current(name):
-        print(f"ensemble: {folder.path} is there and unchanged")
-    else:
+    made = not plan.is_current(name)
+    if made:
         _vote(plan)
-    print(folder.comparison.read_text(encoding="utf-8"), end="")
-    vote = read_vote(folder)
-    weights = ", ".join(f"{voter} {weight:.3f}" for voter, weight in vote.weights.items())
-    print(f"{name}: {vote.rule} ({weights})")
-    for refitted in run.pipeline.refitted:
-        print(f"{refitted}: {WITHOUT_SCORE}")
-    scores = ScoreRecord.read(folder.scores)
-    if scores and scores.squared_error:
-        print(f"{name}: squared error of the expected sum {scores.squared_error}")
+    vote, scores = read_vote(folder), ScoreRecord.read(folder.scores)
+    return EnsembleResult(
+        name=name,
+        folder=folder.path,
+        made=made,
+        comparison=folder.comparison.read_text(encoding="utf-8"),
+        rule=vote.rule,
+        weights=vote.weights,
+        refitted=tuple(run.pipeline.refitted),
+        squared_error=scores.squared_error if scores else None,
+    )
 
 
 def _refuse_unfinished(plan: Plan) -> None:
@@ -47,9 +81,9 @@ def _refuse_unfinished(plan: Plan) -> None:
         if due:
             reasons = "; ".join(dict.fromkeys(status.reason for status in due))
             which = describe_jobs([status.job for status in due])
-            problems.add(f"members.{name}", f"{which} is due ({reasons}); run the train stage")
+            problems.add(f"members.{name}", f"{which} is due ({reasons})", "run the train stage")
         elif not plan.is_current(name):
-            problems.add(f"members.{name}", "its folds are not put together yet; run the train stage")
+            problems.add(f"members.{name}", "its folds are not put together yet", "run the train stage")
     problems.raise_any()
 
 

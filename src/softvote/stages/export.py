@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,7 +25,32 @@ EXPORT_VERSION = 1
 _ROWS = 16  # test rows that a written program is tried on
 
 
-def run(run: Run, voter: str | None = None, to: Path | None = None) -> None:
+@dataclass(frozen=True)
+class ExportResult:
+    """A voter as programs.
+
+    Attributes:
+        how: what the programs compute, in words; empty where they were there and unchanged.
+        differences: of each program by its name, at most, from the probabilities of test.npy.
+        rows: of test.npy that were compared.
+    """
+
+    folder: ExportFolder
+    how: str = ""
+    differences: dict[str, float] = field(default_factory=dict)
+    rows: int = 0
+
+    def __str__(self) -> str:
+        if not self.how:
+            return f"export: {self.folder.path} is there and unchanged"
+        return "\n".join([self.how, *map(self._line, self.folder.programs), f"wrote {self.folder.record}"])
+
+    def _line(self, path: Path) -> str:
+        size, most = f"{path.stat().st_size / 1e6:,.1f} MB", self.differences[path.name]
+        return f"wrote {path}  {size}, at most {most:.1e} from test.npy in {self.rows} rows"
+
+
+def run(run: Run, voter: str | None = None, to: Path | None = None) -> ExportResult:
     """Write the ensemble, or one member, for PyTorch and as ONNX.
 
     Args:
@@ -41,15 +67,14 @@ def run(run: Run, voter: str | None = None, to: Path | None = None) -> None:
     folder = run.folder.predictions(name).export if to is None else ExportFolder(to)
     key = fingerprint([EXPORT_VERSION, run.name, plan.key(name)])
     if _is_written(folder, key):
-        print(f"export: {folder.path} is there and unchanged")
-        return
+        return ExportResult(folder)
 
     from softvote.export.writer import require_packages, write_program
 
     require_packages()
     described, check = _voter(plan, name), _check(plan, name)
     differences = write_program(described, folder, run.name, key, check)
-    _tell(run, described, folder, differences, len(check.images))
+    return ExportResult(folder, _describe(run, described), differences, len(check.images))
 
 
 def _is_written(folder: ExportFolder, key: str) -> bool:
@@ -75,11 +100,7 @@ def _check(plan: Plan, name: str) -> Check:
     return Check(rows, np.ascontiguousarray(dataset.test_pixels[rows]), addends, stored[rows])
 
 
-def _tell(run: Run, voter: Ensemble, folder: ExportFolder, differences: dict[str, float], rows: int) -> None:
+def _describe(run: Run, voter: Ensemble) -> str:
     networks = sum(len(member.folds) for member in voter.voting)
     how = f"{voter.rule} of " if voter.rule else ""
-    print(f"{run.name}, {voter.name}: {how}{networks} networks, in float32")
-    for path in folder.programs:
-        size = f"{path.stat().st_size / 1e6:,.1f} MB"
-        print(f"wrote {path}  {size}, at most {differences[path.name]:.1e} from test.npy in {rows} rows")
-    print(f"wrote {folder.record}")
+    return f"{run.name}, {voter.name}: {how}{networks} networks, in float32"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 from softvote.config.schema import NAME
@@ -11,7 +12,18 @@ from softvote.storage.files import write_text
 from softvote.storage.paths import Workspace
 
 
-def run(root: Path, folder: Path, name: str | None, image: tuple[int, int] | None) -> None:
+@dataclass(frozen=True)
+class InitResult:
+    """A pipeline file that was written, and what is in it."""
+
+    path: Path
+    text: str
+
+    def __str__(self) -> str:
+        return f"{self.text}wrote {self.path}; next: `check {self.path.stem}`"
+
+
+def run(root: Path, folder: Path, name: str | None, image: tuple[int, int] | None) -> InitResult:
     """Recognise the files and write `pipelines/<name>.yaml`.
 
     Raises:
@@ -19,14 +31,13 @@ def run(root: Path, folder: Path, name: str | None, image: tuple[int, int] | Non
     """
     workspace = Workspace(root)
     if name and not NAME.fullmatch(name):
-        raise UserError(f"--name: '{name}' is no name: use letters, digits, - and _")
+        raise UserError.at("`name`", f"'{name}' is no name: use letters, digits, - and _")
     competition = folder.resolve().name
     if folder.resolve() != workspace.input(competition).resolve():
-        raise UserError(f"{folder}: put it under {workspace.inputs} first; the stages read from there")
+        raise UserError.at(folder, f"put it under {workspace.inputs} first", "the stages read from there")
     path = workspace.pipelines / f"{name or competition}.yaml"
     if path.exists():
-        raise UserError(f"{path}: is there already; remove it or pass --name")
+        raise UserError.at(path, "is there already", "remove it or pass `name`")
     text = detect_layout(folder, competition, image)
     write_text(path, text)
-    print(text, end="")
-    print(f"wrote {path}; next: softvote check {path.stem}")
+    return InitResult(path, text)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from itertools import zip_longest
 from pathlib import Path
 
@@ -13,10 +13,10 @@ from softvote.kaggle.kernels import Kernels, KernelState, Pushed
 from softvote.kaggle.notebook import Mode, build_kernel
 from softvote.kaggle.transport import NoAnswerError
 from softvote.progress import poll
-from softvote.stages import Run
+from softvote.stages import Report, Run, ignore
 from softvote.stages.plan import make_plan
 from softvote.stages.send import kaggle_slug
-from softvote.stages.submit import build_submission
+from softvote.stages.submit import build_submission, ledger_note
 from softvote.storage.files import atomic_directory
 from softvote.storage.fingerprints import sha256_of
 from softvote.storage.git import git_state
@@ -28,6 +28,53 @@ from softvote.tracking.submission import write_submission_file
 _PATIENCE = {"dataset": 3600.0, "infer": 3 * 3600.0, "train": 12 * 3600.0, "output": 3600.0}
 
 
+@dataclass(frozen=True)
+class KernelBuilt:
+    """A kernel's folders.
+
+    Attributes:
+        parts: each folder, how many files it holds, and their bytes.
+        competition: what Kaggle calls it.
+        pushed: whether it is pushed next.
+    """
+
+    folder: KernelFolder
+    parts: tuple[tuple[Path, int, int], ...]
+    competition: str
+    pushed: bool
+
+    def __str__(self) -> str:
+        lines = [f"wrote {part}  {files} files, {size:,} bytes" for part, files, size in self.parts]
+        if not self.pushed:
+            how = "let Kaggle run it with the same command and `push`"
+            lines.append(f"{how}; competition {self.competition}")
+        return "\n".join(lines)
+
+
+@dataclass(frozen=True)
+class KernelRan:
+    """What a kernel left, once its submission was found to be what it should be.
+
+    Attributes:
+        submission: the file that Kaggle's kernel wrote.
+        kept: the file it equals, or as which it was kept.
+        equal: whether there was one made here, and it is the same byte for byte.
+        added: whether its row is new in the ledger.
+    """
+
+    entry: Entry
+    submission: Path
+    kept: Path
+    equal: bool
+    ledger: Path
+    added: bool
+
+    def __str__(self) -> str:
+        same = f"{self.submission}: the same as {self.kept}, byte for byte"
+        first = same if self.equal else f"wrote {self.kept}"
+        return f"{first}\n{ledger_note(self.ledger, self.added)}"
+
+
 def run(
     run: Run,
     mode: Mode,
@@ -35,7 +82,8 @@ def run(
     owner: str | None = None,
     gpu: bool | None = None,
     push: bool = False,
-) -> None:
+    report: Report = ignore,
+) -> KernelBuilt | KernelRan:
     """Build the kernel's folder and, if wanted, let Kaggle run it and bring back what it wrote.
 
     Args:
@@ -43,6 +91,7 @@ def run(
         owner: the user of Kaggle whose kernel it becomes; left out, whose credentials are here.
         gpu: whether it runs on one; left out, it does to train, and predicts as the networks did here.
         push: whether it is pushed.
+        report: takes, where it is pushed, what was built, pushed and fetched before the result.
 
     Raises:
         UserError: what cannot become a kernel, what Kaggle refuses, a kernel that failed, or one whose
@@ -52,9 +101,10 @@ def run(
     if push or owner is None:
         client = Kernels()
         if owner not in (None, client.username):
-            raise UserError(
-                f"--owner {owner}: a kernel is pushed as {client.username}, whose credentials are here; "
-                "leave --owner out, or build without --push"
+            raise UserError.at(
+                f"`owner` {owner}",
+                f"a kernel is pushed as {client.username}, whose credentials are here",
+                "leave `owner` out, or build it without pushing",
             )
         owner = client.username
     name = run.resolve_name(voter)
@@ -64,34 +114,37 @@ def run(
         _dataset(run)  # what comes back, perhaps in hours, will be held against it
     on_gpu = mode == "train" if gpu is None else gpu
     folder = build_kernel(run.workspace, run.name, run.pipeline, mode, name, owner, on_gpu)
-    _list(folder)
-    if push and client is not None:
-        _run_there(run, client, folder, mode, name)
-    else:
-        print(f"let Kaggle run it with the same command and --push (PUSH=1); competition {slug}")
+    built = KernelBuilt(folder, tuple(_parts(folder)), slug, push)
+    if not push or client is None:
+        return built
+    report(built)
+    return _run_there(run, client, folder, mode, name, report)
 
 
-def _list(folder: KernelFolder) -> None:
+def _parts(folder: KernelFolder) -> Iterator[tuple[Path, int, int]]:
     for part in (folder.code, folder.dataset):
         files = sorted(part.iterdir()) if part.is_dir() else []
         if files:
-            size = sum(file.stat().st_size for file in files)
-            print(f"wrote {part}  {len(files)} files, {size:,} bytes")
+            yield part, len(files), sum(file.stat().st_size for file in files)
 
 
-def _run_there(run: Run, client: Kernels, folder: KernelFolder, mode: Mode, name: str) -> None:
+def _run_there(
+    run: Run, client: Kernels, folder: KernelFolder, mode: Mode, name: str, report: Report
+) -> KernelRan:
     local = build_submission(run, name) if mode == "infer" else None  # first, because it may be refused
     if folder.dataset.is_dir():
         _push_dataset(client, folder)
     pushed = client.push_kernel(folder.code)
-    print(f"pushed {pushed.ref} version {pushed.version}: {pushed.url}", flush=True)
+    report(f"pushed {pushed.ref} version {pushed.version}: {pushed.url}")
     state = _ended(client, pushed, mode)
     files = _fetched(client, folder, pushed)
+    names = [str(file.relative_to(folder.output)) for file in files]
+    report(f"fetched {', '.join(names) or 'nothing'} into {folder.output}")
     submission = _submission_among(files, folder.output, pushed, state)
-    entry = _compared(submission, *local) if local else _checked(run, submission)
+    entry, kept = _compared(submission, *local) if local else _checked(run, submission)
     entry = replace(entry, kernel=f"{pushed.ref}/{pushed.version}")
     added = append_entry(run.workspace.ledger, entry)
-    print(f"{'added a row to' if added else 'already in'} {run.workspace.ledger}")
+    return KernelRan(entry, submission, kept, local is not None, run.workspace.ledger, added)
 
 
 def _push_dataset(client: Kernels, folder: KernelFolder) -> None:
@@ -122,7 +175,7 @@ def _ended(client: Kernels, pushed: Pushed, mode: Mode) -> KernelState:
 def _wait(what: str, look: Callable[[], str], lasting: tuple[str, ...], patience: float) -> None:
     state = poll(what, look, lasting, patience, passing=NoAnswerError)
     if state not in lasting:
-        raise UserError(f"{what}: still {state} after {patience / 3600:g} h; look at it on Kaggle")
+        raise UserError.at(what, f"still {state} after {patience / 3600:g} h", "look at it on Kaggle")
 
 
 def _fetched(client: Kernels, folder: KernelFolder, pushed: Pushed) -> list[Path]:
@@ -136,7 +189,6 @@ def _fetched(client: Kernels, folder: KernelFolder, pushed: Pushed) -> list[Path
 
         _wait(f"output of {pushed.ref}", look, ("fetched",), _PATIENCE["output"])
         names = [file.relative_to(temporary) for file in files]
-    print(f"fetched {', '.join(map(str, names)) or 'nothing'} into {folder.output}")
     return [folder.output / name for name in names]
 
 
@@ -145,37 +197,40 @@ def _submission_among(files: list[Path], output: Path, pushed: Pushed, state: Ke
     look = f"see its log: {logs[-1]}, or {pushed.url}" if logs else f"see {pushed.url}"
     if state.status != "complete":
         said = state.message or "Kaggle does not say why"
-        raise UserError(f"kernel {pushed.ref}: {state.status}, {said}; {look}")
+        raise UserError.at(f"kernel {pushed.ref}", f"{state.status}, {said}", look)
     if output / "submission.csv" not in files:
-        raise UserError(f"kernel {pushed.ref}: left no submission.csv; {look}")
+        raise UserError.at(f"kernel {pushed.ref}", "left no submission.csv", look)
     return output / "submission.csv"
 
 
-def _compared(submission: Path, entry: Entry, local: Path) -> Entry:
-    """The local submission's entry, if Kaggle's is the same byte for byte."""
+def _compared(submission: Path, entry: Entry, local: Path) -> tuple[Entry, Path]:
+    """The local submission's entry and file, if Kaggle's is the same byte for byte."""
     if sha256_of(submission) == entry.sha256:
-        print(f"{submission}: the same as {local}, byte for byte")
-        return entry
+        return entry, local
     theirs, ours = (path.read_bytes().splitlines()[1:] for path in (submission, local))
     other = sum(a != b for a, b in zip_longest(theirs, ours))
-    raise UserError(f"{submission}: differs from {local} in {other} of {len(ours)} rows; nothing was entered")
+    raise UserError.at(
+        submission, f"differs from {local} in {other} of {len(ours)} rows", "nothing was entered"
+    )
 
 
-def _checked(run: Run, submission: Path) -> Entry:
-    """The entry that the kernel made of what it trained, once its submission has the right form."""
+def _checked(run: Run, submission: Path) -> tuple[Entry, Path]:
+    """The entry that the kernel made of what it trained, and the file its submission is kept as.
+
+    The submission has the right form then.
+    """
     entries = read_ledger(submission.with_name("ledger.csv"))
     if not entries or entries[-1].sha256 != sha256_of(submission):
-        raise UserError(
-            f"{submission.parent}: its ledger.csv is not of its submission.csv; nothing was entered"
+        raise UserError.at(
+            submission.parent, "its ledger.csv is not of its submission.csv", "nothing was entered"
         )
     dataset, classes = _dataset(run), run.pipeline.competition.classes
     text = submission.read_bytes().decode(errors="replace")
     path = write_submission_file(
         run.workspace, run.name, text, dataset.sample_header, dataset.test_ids, classes
     )
-    print(f"wrote {path}")
     commit, clean = git_state(run.workspace.root)
-    return replace(entries[-1], commit=commit, clean=clean)
+    return replace(entries[-1], commit=commit, clean=clean), path
 
 
 def _dataset(run: Run) -> Dataset:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
 from softvote.config.competition import Competition
@@ -11,12 +12,31 @@ from softvote.kaggle.competitions import Competitions
 from softvote.reporting.leaderboard import draw_board, render_board
 from softvote.stages import open_run
 from softvote.storage.paths import Workspace
-from softvote.tracking.comparison import join_ledger
+from softvote.tracking.comparison import LeaderboardComparison, join_ledger
 from softvote.tracking.leaderboard import read_leaderboard, write_leaderboard
 from softvote.tracking.ledger import Entry, read_ledger
 
 
-def run(root: Path, fetch: bool) -> None:
+@dataclass(frozen=True)
+class LeaderboardResult:
+    """What cross-validation and the leaderboard say of past submissions.
+
+    Attributes:
+        fetched: what was asked of Kaggle before, a line each.
+        rows: a comparison for each competition.
+        picture: None where there was nothing to draw.
+    """
+
+    fetched: tuple[str, ...]
+    rows: tuple[LeaderboardComparison, ...]
+    picture: Path | None
+
+    def __str__(self) -> str:
+        wrote = [f"wrote {self.picture}"] if self.picture else []
+        return "\n".join([*self.fetched, render_board(self.rows).removesuffix("\n"), *wrote])
+
+
+def run(root: Path, fetch: bool) -> LeaderboardResult:
     """Show every submission of the ledger with its scores, as a table and a picture.
 
     Args:
@@ -28,14 +48,12 @@ def run(root: Path, fetch: bool) -> None:
     workspace = Workspace(root)
     entries = read_ledger(workspace.ledger)
     competitions = _competitions(workspace, entries)
-    if fetch:
-        _fetch(workspace, competitions.values())
+    fetched = _fetch(workspace, competitions.values()) if fetch else []
     shares = {name: competition.public_share for name, competition in competitions.items()}
     board = read_leaderboard(workspace.leaderboard)
     rows = join_ledger(entries, board, shares)
-    print(render_board(rows), end="")
-    if draw_board(workspace.leaderboard_picture, rows):
-        print(f"wrote {workspace.leaderboard_picture}")
+    drawn = draw_board(workspace.leaderboard_picture, rows)
+    return LeaderboardResult(tuple(fetched), tuple(rows), workspace.leaderboard_picture if drawn else None)
 
 
 def _competitions(workspace: Workspace, entries: Iterable[Entry]) -> dict[str, Competition]:
@@ -50,13 +68,13 @@ def _competitions(workspace: Workspace, entries: Iterable[Entry]) -> dict[str, C
     return found
 
 
-def _fetch(workspace: Workspace, competitions: Iterable[Competition]) -> None:
+def _fetch(workspace: Workspace, competitions: Iterable[Competition]) -> list[str]:
     held = [competition for competition in competitions if competition.kaggle is not None]
     if not held:
-        print("no competition of the ledger is held at Kaggle; nothing to fetch")
-        return
-    client = Competitions()
+        return ["no competition of the ledger is held at Kaggle; nothing to fetch"]
+    client, told = Competitions(), list[str]()
     for competition in held:
         past = client.submissions(str(competition.kaggle))
         write_leaderboard(workspace.leaderboard, competition.name, past)
-        print(f"{competition.name}: {len(past)} submissions into {workspace.leaderboard}")
+        told.append(f"{competition.name}: {len(past)} submissions into {workspace.leaderboard}")
+    return told

@@ -7,13 +7,14 @@ import numpy as np
 from softvote.data.dataset import Dataset
 from softvote.reporting.plots import image_grid
 from softvote.stages import Run
+from softvote.stages.pictures import Picture
 from softvote.stages.plan import make_plan
 
 _COLUMNS = 12  # of square images
 _MOST = 60
 
 
-def run(run: Run, voter: str | None = None) -> None:
+def run(run: Run, voter: str | None = None) -> Picture:
     """Draw them, each with its row, its addend where it has one, what it was taken for, and its true label.
 
     Raises:
@@ -26,8 +27,7 @@ def run(run: Run, voter: str | None = None) -> None:
     labels, guesses = dataset.train_labels[predictions.rows], predictions.oof.argmax(axis=1)
     wrong = np.flatnonzero(guesses != labels)
     if len(wrong) == 0:
-        print(f"{name}: no mistakes in {len(labels):,} rows")
-        return
+        return Picture(None, f"{name}: no mistakes in {len(labels):,} rows")
     surest = wrong[np.argsort(-predictions.oof[wrong, guesses[wrong]], kind="stable")][:_MOST]
     image = run.pipeline.competition.image
     columns = max(3, min(_COLUMNS, round(_COLUMNS * image.height / image.width)))
@@ -44,7 +44,7 @@ def run(run: Run, voter: str | None = None) -> None:
         f"{run.name}, {name}: {len(surest)} of {len(wrong)} mistakes in {len(labels):,} rows, surest first"
     )
     image_grid(folder.mistakes, pixels, titles, heading)
-    print(f"wrote {folder.mistakes}")
+    return Picture(folder.mistakes)
 
 
 def _name(dataset: Dataset, row: int) -> str:

@@ -82,8 +82,8 @@ class Plan:
         folder = self.run.folder.predictions(voter)
         if not self.is_current(voter):
             stage = "train" if voter in self.run.pipeline.members else "ensemble"
-            raise UserError(
-                f"{folder.path}: is missing, damaged or not what the pipeline says now; run the {stage} stage"
+            raise UserError.at(
+                folder.path, "is missing, damaged or not what the pipeline says now", f"run the {stage} stage"
             )
         return read_predictions(folder)
 

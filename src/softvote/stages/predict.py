@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,7 +33,7 @@ class PredictOptions:
         addend: one for every image that has none in its file.
         resize: whether images of other sizes are brought to the model's.
         probabilities: whether each class has a column.
-        to: the file to write; None for standard output.
+        to: the file to write; None for none.
     """
 
     images: Sequence[Path]
@@ -44,8 +43,26 @@ class PredictOptions:
     to: Path | None = None
 
 
-def run(model: Path, wanted: PredictOptions) -> None:
-    """Predict, and print or write one line an image: file, row in it (from 0), label, its probability.
+@dataclass(frozen=True)
+class PredictResult:
+    """Labels of images.
+
+    Attributes:
+        table: CSV, one line an image: file, row in it (from 0), label, its probability.
+        rows: how many images.
+        path: the file it was written to; None where it was not.
+    """
+
+    table: str
+    rows: int
+    path: Path | None
+
+    def __str__(self) -> str:
+        return f"wrote {self.path}  {self.rows:,} rows" if self.path else self.table.removesuffix("\n")
+
+
+def run(model: Path, wanted: PredictOptions) -> PredictResult:
+    """Predict, and write the table where a file is named.
 
     Args:
         model: a program.pt2 or program.onnx, or the folder of an export, an ensemble, a member or a
@@ -59,11 +76,9 @@ def run(model: Path, wanted: PredictOptions) -> None:
     given = read_inputs(wanted.images, image, signature.addend, wanted.addend)
     found = [probabilities_of(each.pixels, each.addends) for each in given]
     text = _table(given, found, signature.classes, wanted.probabilities)
-    if wanted.to is None:
-        sys.stdout.write(text)
-        return
-    write_text(wanted.to, text)
-    print(f"wrote {wanted.to}  {sum(map(len, found)):,} rows")
+    if wanted.to is not None:
+        write_text(wanted.to, text)
+    return PredictResult(text, sum(map(len, found)), wanted.to)
 
 
 def _load(model: Path) -> tuple[Signature, Predict]:
@@ -84,9 +99,9 @@ def _predict(model: Path) -> Path | Ensemble:
         programs = [path for path in ExportFolder(model).programs if path.is_file()]
         return _check_program(programs[0]) if programs else load_ensemble(model)
     if not model.exists():
-        raise UserError(f"{model}: no such model; make one with: softvote export PIPELINE")
+        raise UserError.at(model, "no such model", "make one with: `export PIPELINE`")
     if model.suffix not in (".pt2", ".onnx"):
-        raise UserError(f"{model}: is no model; name a program.pt2, a program.onnx or a folder of models/")
+        raise UserError.at(model, "is no model", "name a program.pt2, a program.onnx or a folder of models/")
     return _check_program(model)
 
 
@@ -100,7 +115,7 @@ def _check_program(program: Path) -> Path:
     record = ProgramRecord.read(folder.record)
     content = dict(zip(folder.programs, record.checksums if record else [], strict=False))
     if program in content and not is_intact(program, content[program]):
-        raise UserError(f"{program}: is not the file that softvote export wrote; export it again")
+        raise UserError.at(program, "is not the file that softvote export wrote", "export it again")
     return program
 
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from softvote.errors import UserError
+from softvote.errors import Problem, UserError
 from softvote.kaggle.competitions import Competitions, Submission
 from softvote.kaggle.transport import NoAnswerError
 from softvote.progress import poll
-from softvote.stages import Run
+from softvote.stages import Report, Run, ignore
 from softvote.tracking.ledger import Entry, read_ledger, record_submission_id
 from softvote.tracking.submission_message import parse_sha256, submission_message
 
@@ -21,11 +21,11 @@ class SendOptions:
     """How to send.
 
     Attributes:
-        again: even if the same file was sent before.
+        force: even if the same file was sent before.
         wait: until it is scored.
     """
 
-    again: bool = False
+    force: bool = False
     wait: bool = True
 
 
@@ -37,43 +37,88 @@ def kaggle_slug(run: Run) -> str:
     """
     competition = run.pipeline.competition
     if competition.kaggle is None:
-        raise UserError(
-            f"{run.name}: {competition.name} is not held at Kaggle (competition.kaggle names no address); "
-            "nothing was sent"
+        raise UserError.at(
+            run.name,
+            f"{competition.name} is not held at Kaggle (competition.kaggle names no address)",
+            "nothing was sent",
         )
     if run.settings:
-        raise UserError(
-            f"{run.name}: a trial with --set is never sent; write a pipeline that extends {run.name} "
-            f"with {' '.join(run.settings)}"
+        raise UserError.at(
+            run.name,
+            "a trial with `set` is never sent",
+            f"write a pipeline that extends {run.name} with {' '.join(run.settings)}",
         )
     return competition.kaggle
 
 
-def send(run: Run, entry: Entry, file: Path, how: SendOptions) -> None:
+@dataclass(frozen=True)
+class Sent:
+    """A submission that Kaggle took.
+
+    Attributes:
+        competition: what Kaggle calls it.
+        ref: Kaggle's number for the submission.
+        left: how many more may be sent today.
+    """
+
+    file: Path
+    competition: str
+    ref: int
+    left: int
+
+    def __str__(self) -> str:
+        return f"sent {self.file} to {self.competition} as {self.ref}; {self.left} more may be sent today"
+
+
+@dataclass(frozen=True)
+class SendResult:
+    """What Kaggle says of a submission.
+
+    Attributes:
+        waited: whether its score was waited for.
+        found: the submission once it is scored; None before.
+    """
+
+    competition: str
+    ref: int
+    waited: bool
+    found: Submission | None
+
+    def __str__(self) -> str:
+        if not self.waited:
+            return ""
+        if self.found is None:
+            return f"{self.ref} was sent and is not scored yet; look later with: `leaderboard`"
+        scores = {"public": self.found.public, "private": self.found.private}
+        told = ", ".join(f"{name} {score:.3%}" for name, score in scores.items() if score is not None)
+        return f"{self.competition}: {told or 'no score'}; compare with: `leaderboard`"
+
+
+def send(run: Run, entry: Entry, file: Path, how: SendOptions, report: Report = ignore) -> SendResult:
     """Send a submission once, note Kaggle's number for it in the ledger, and wait for its score.
 
     Args:
         entry: its row in the ledger.
+        report: takes what was sent before its score is waited for.
 
     Raises:
         UserError: it was sent before, no submissions are left today, or what Kaggle refuses; or it was
             sent, and its score is an error, cannot be asked for, or was not waited for (Ctrl-C).
     """
     slug = kaggle_slug(run)
-    if not how.again:
+    if not how.force:
         _refuse_repetition(run, entry)
     client = Competitions()
     _refuse_what_kaggle_has(run, entry, client.submissions(slug), how)
     quota = client.quota(slug)
     if quota.left < 1:
-        raise UserError(
-            f"{slug}: {quota.today} submissions were sent today and none is left; {quota.resets()}"
+        raise UserError.at(
+            slug, f"{quota.today} submissions were sent today and none is left", quota.resets()
         )
     ref = client.submit(slug, file, submission_message(entry))
-    print(f"sent {file} to {slug} as {ref}; {quota.left - 1} more may be sent today", flush=True)
+    report(Sent(file, slug, ref, quota.left - 1))
     record_submission_id(run.workspace.ledger, entry, ref)
-    if how.wait:
-        _show(client, slug, ref)
+    return SendResult(slug, ref, how.wait, _scored(client, slug, ref) if how.wait else None)
 
 
 def _refuse_repetition(run: Run, entry: Entry) -> None:
@@ -89,29 +134,25 @@ def _refuse_repetition(run: Run, entry: Entry) -> None:
 def _refuse_what_kaggle_has(run: Run, entry: Entry, board: list[Submission], how: SendOptions) -> None:
     """A file may have been sent from another computer, or its answer lost on the way; Kaggle knows."""
     same = [old for old in board if parse_sha256(old.description) == entry.sha256]
-    if same and not how.again:
+    if same and not how.force:
         record_submission_id(run.workspace.ledger, entry, same[0].ref)
         _refuse(entry, same[0].ref, f"at {same[0].time}, which the ledger now knows")
 
 
 def _refuse(entry: Entry, ref: int | None, when: str) -> None:
-    raise UserError(
-        f"{entry.file}: was sent as {ref} {when}; see its score with make leaderboard, "
-        "or send it again with AGAIN=1 (--again)"
+    raise UserError.at(
+        entry.file,
+        f"was sent as {ref} {when}",
+        "see its score with `leaderboard`, or send it again with `force`",
     )
 
 
-def _show(client: Competitions, slug: str, ref: int) -> None:
-    """Wait until the submission is scored, and say what came of it."""
+def _scored(client: Competitions, slug: str, ref: int) -> Submission | None:
+    """The submission once it is scored; None if that takes too long."""
     found = _wait_for_score(client, slug, ref)
-    if found is None:
-        print(f"{ref} was sent and is not scored yet; look later with: make leaderboard")
-        return
-    if found.status == "error":
-        raise UserError(f"{slug}: {ref} was not scored: {found.error or 'Kaggle does not say why'}")
-    scores = {"public": found.public, "private": found.private}
-    told = ", ".join(f"{name} {score:.3%}" for name, score in scores.items() if score is not None)
-    print(f"{slug}: {told or 'no score'}; compare with: make leaderboard")
+    if found is not None and found.status == "error":
+        raise UserError.at(slug, f"{ref} was not scored: {found.error or 'Kaggle does not say why'}")
+    return found
 
 
 def _wait_for_score(client: Competitions, slug: str, ref: int) -> Submission | None:
@@ -122,12 +163,16 @@ def _wait_for_score(client: Competitions, slug: str, ref: int) -> Submission | N
         found[:] = [old for old in client.submissions(slug) if old.ref == ref]
         return found[0].status if found else "not listed yet"
 
-    sent = f"{ref} was sent, and nothing more is to be done; see its score with make leaderboard"
+    sent = f"{ref} was sent, and nothing more is to be done; see its score with `leaderboard`"
     lasting = ("complete", "error")
     try:
         state = poll(f"score of {ref}", look, lasting, _PATIENCE, passing=NoAnswerError)
     except KeyboardInterrupt:
         raise KeyboardInterrupt(f"stopped waiting; {sent}") from None
     except UserError as error:
-        raise UserError(f"{error}; {sent}") from None
+        raise UserError(*(_also(problem, sent) for problem in error.problems)) from None
     return found[0] if state in lasting else None
+
+
+def _also(problem: Problem, hint: str) -> Problem:
+    return replace(problem, hint="; ".join(filter(None, [problem.hint, hint])))

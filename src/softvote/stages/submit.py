@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +15,7 @@ from softvote.ensembling.records import ScoreRecord
 from softvote.inference.record import TrainingRecord
 from softvote.metrics.scores import accuracy
 from softvote.reporting.tables import render
-from softvote.stages import Run
+from softvote.stages import Report, Run, ignore
 from softvote.stages.plan import Plan, make_plan
 from softvote.stages.send import SendOptions, kaggle_slug, send
 from softvote.storage.fingerprints import sha256_of
@@ -24,12 +24,39 @@ from softvote.tracking.ledger import REFIT_BESIDE, Entry, append_entry
 from softvote.tracking.submission import submission_text, write_submission_file
 
 
-def run(run: Run, voter: str | None = None, sending: SendOptions | None = None) -> None:
+@dataclass(frozen=True)
+class SubmitResult:
+    """A submission that was written and checked.
+
+    Attributes:
+        entry: its row of the ledger.
+        path: of its file.
+        added: whether the row is new there.
+    """
+
+    entry: Entry
+    path: Path
+    ledger: Path
+    added: bool
+
+    def __str__(self) -> str:
+        return "\n".join([*_lines(self.entry), f"wrote {self.path}", ledger_note(self.ledger, self.added)])
+
+
+def ledger_note(ledger: Path, added: bool) -> str:
+    """What became of a row of the ledger."""
+    return f"{'added a row to' if added else 'already in'} {ledger}"
+
+
+def run(
+    run: Run, voter: str | None = None, sending: SendOptions | None = None, report: Report = ignore
+) -> SubmitResult:
     """Write the submission of the ensemble, or of one member, and enter it in the ledger.
 
     Args:
         voter: a member instead of the ensemble.
         sending: how it is sent to Kaggle; None and it stays here.
+        report: takes, where it is sent, the result before, and then what Kaggle says.
 
     Raises:
         UserError: no such voter, predictions that are not this pipeline's, a damaged ledger, or a
@@ -40,11 +67,11 @@ def run(run: Run, voter: str | None = None, sending: SendOptions | None = None) 
         kaggle_slug(run)  # what can never be sent is told before anything is written
     entry, path = build_submission(run, name)
     added = append_entry(run.workspace.ledger, entry)
-    _show(entry)
-    print(f"wrote {path}")
-    print(f"{'added a row to' if added else 'already in'} {run.workspace.ledger}")
+    result = SubmitResult(entry, path, run.workspace.ledger, added)
     if sending is not None:
-        send(run, entry, path, sending)
+        report(result)
+        report(send(run, entry, path, sending, report))
+    return result
 
 
 def build_submission(run: Run, name: str) -> tuple[Entry, Path]:
@@ -121,13 +148,14 @@ def _device(plan: Plan, members: Sequence[str]) -> str:
     return ", ".join(sorted({record.device for record in records if record} - {""}))
 
 
-def _show(entry: Entry) -> None:
+def _lines(entry: Entry) -> list[str]:
     lines = [["cross-validation", str(entry.cv), f"{entry.rows:,}", f"{entry.folds} folds"]]
     if entry.solution is not None:
         lines.append(["solution.csv", str(entry.solution), f"{entry.test_rows:,}", "test rows"])
-    print(f"{entry.pipeline}, {entry.ensemble} ({', '.join(entry.members)})")
-    print(render(["accuracy on", "score", "rows", "of"], lines), end="")
+    table = render(["accuracy on", "score", "rows", "of"], lines).removesuffix("\n")
+    told = [f"{entry.pipeline}, {entry.ensemble} ({', '.join(entry.members)})", table]
     if entry.folds.endswith(REFIT_BESIDE):
-        print("refits on all rows predict test rows too, and are in no out-of-fold score")
+        told.append("refits on all rows predict test rows too, and are in no out-of-fold score")
     if entry.squared_error is not None:
-        print(f"squared error of the expected sum in cross-validation: {entry.squared_error}")
+        told.append(f"squared error of the expected sum in cross-validation: {entry.squared_error}")
+    return told

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from softvote.ensembling.predictions import merge_folds, read_predictions, write_predictions
 from softvote.ensembling.records import ScoreRecord
-from softvote.errors import ErrorCollector, UserError, one_of
+from softvote.errors import ErrorCollector, Problem, UserError, one_of
 from softvote.inference.record import TrainingRecord
 from softvote.metrics.scores import Score
 from softvote.reporting.tables import render
@@ -16,9 +17,57 @@ from softvote.scheduling.engine import JobBatch, Unfinished
 from softvote.scheduling.job import Job, describe_jobs
 from softvote.scheduling.status import JobStatus
 from softvote.scheduling.worker import CHECKPOINT_SECONDS
-from softvote.stages import Run
+from softvote.stages import Report, Run, ignore
 from softvote.stages.plan import WITHOUT_SCORE, Plan, make_plan
 from softvote.storage.locks import file_lock
+
+
+@dataclass(frozen=True)
+class TrainStatus:
+    """What is done before a run, and what will be.
+
+    Attributes:
+        done: trainings that are there and unchanged.
+        chosen: all that were asked for.
+        due: the others: what is to be done, to which trainings, and why.
+    """
+
+    done: int
+    chosen: int
+    due: tuple[tuple[str, str, str], ...]
+
+    def __str__(self) -> str:
+        lines = (
+            [f"train: {self.done} of {self.chosen} trainings are there and unchanged"] if self.done else []
+        )
+        return "\n".join([*lines, *(f"{what} {jobs} ({why})" for what, jobs, why in self.due)])
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """What the members score.
+
+    Attributes:
+        left: trainings that were not done: another run is busy with them, there was no time, or they failed.
+        header: of the table.
+        members: a line each, whole or not.
+        notes: on regressions, and on refits that no score includes.
+    """
+
+    left: tuple[Unfinished, ...]
+    header: tuple[str, ...]
+    members: tuple[tuple[str, ...], ...]
+    notes: tuple[str, ...]
+
+    @property
+    def failed(self) -> list[Problem]:
+        """What made trainings fail."""
+        return [problem for each in self.left if each.kind == "failed" for problem in each.why.problems]
+
+    def __str__(self) -> str:
+        busy = [str(each.why) for each in self.left if each.kind == "busy"]
+        table = render(self.header, self.members).removesuffix("\n")
+        return "\n".join([*busy, table, *self.notes])
 
 
 def run(
@@ -27,7 +76,8 @@ def run(
     only_folds: Sequence[int] = (),
     checkpoint_seconds: float = CHECKPOINT_SECONDS,
     deadline: float = math.inf,
-) -> None:
+    report: Report = ignore,
+) -> TrainResult:
     """Train what is due and predict with it.
 
     Args:
@@ -35,6 +85,7 @@ def run(
         only_folds: only these; all when empty.
         checkpoint_seconds: between two checkpoints of a training.
         deadline: of time.monotonic(); a training that cannot end before it is left for another time.
+        report: takes the status before anything is trained, and the result where an error follows.
 
     Raises:
         UserError: no folds, folds of other data, a network that cannot be built; or, after all others are
@@ -44,18 +95,16 @@ def run(
     chosen = plan.statuses(_chosen(plan, members, only_folds))
     due = [status for status in chosen if not status.is_done]
     check_dependencies(due)
-    print_status(len(chosen), due)
+    report(status_of(len(chosen), due))
     left = list[Unfinished]()
     if due:
         left = _run_jobs(plan, [status.job for status in due], checkpoint_seconds, deadline)
         plan = plan.reread()
-    for each in left:
-        if each.kind == "busy":
-            print(f"{each.job.label}: {each.why}")
-    _finish_members(plan)
-    failed = [each.why for each in left if each.kind == "failed"]
-    if failed:
-        raise UserError("\n".join(failed))
+    result = _finish_members(plan, left)
+    if result.failed:
+        report(result)
+        raise UserError(*result.failed)
+    return result
 
 
 def _run_jobs(plan: Plan, due: list[Job], checkpoint_seconds: float, deadline: float) -> list[Unfinished]:
@@ -72,11 +121,13 @@ def _chosen(plan: Plan, members: Sequence[str], only_folds: Sequence[int]) -> li
     run, problems = plan.run, ErrorCollector()
     for name in members:
         if name not in run.pipeline.members:
-            problems.add("--member", f"no member '{name}'; {one_of(list(run.pipeline.members), name)}")
+            problems.add("`member`", f"no member '{name}'", one_of(list(run.pipeline.members), name))
     for fold in only_folds:
         if fold not in run.pipeline.folds.trained:
             problems.add(
-                "--fold", f"no fold {fold} to train; known: {', '.join(map(str, run.pipeline.folds.trained))}"
+                "`fold`",
+                f"no fold {fold} to train",
+                f"known: {', '.join(map(str, run.pipeline.folds.trained))}",
             )
     problems.raise_any()
     return [
@@ -98,8 +149,8 @@ def check_dependencies(due: list[JobStatus]) -> None:
         if job.source and job.source not in to_come and not status.is_ready:
             problems.add(
                 f"members.{job.member_name}",
-                f"starts from {job.source.label}, which is not trained; "
-                f"add --member {job.source.member_name}",
+                f"starts from {job.source.label}, which is not trained",
+                f"add `member` {job.source.member_name}",
             )
     problems.raise_any()
 
@@ -114,28 +165,25 @@ def preflight(plan: Plan, due: list[Job]) -> None:
         read(plan.dataset)
 
 
-def print_status(count: int, due: list[JobStatus]) -> None:
-    """Print how many of so many trainings are done, and a line with the reason for those that are due."""
-    done = count - len(due)
-    if done:
-        print(f"train: {done} of {count} trainings are there and unchanged")
+def status_of(count: int, due: list[JobStatus]) -> TrainStatus:
+    """How many of so many trainings are done, and with the reason those that are due, alike ones together."""
     alike: dict[tuple[str, str], list[Job]] = {}
     for status in due:
         what = f"{status.job.member_name}: {status.due}"
         alike.setdefault((what, status.reason), []).append(status.job)
-    for what, why in sorted(alike):
-        print(f"{what} {describe_jobs(alike[what, why])} ({why})")
+    told = [(what, describe_jobs(alike[what, why]), why) for what, why in sorted(alike)]
+    return TrainStatus(count - len(due), count, tuple(told))
 
 
-def _finish_members(plan: Plan) -> None:
-    """Put the folds of each finished member together, and show what the members score."""
+def _finish_members(plan: Plan, left: list[Unfinished]) -> TrainResult:
+    """Put the folds of each finished member together; what the members score."""
     metrics = ["accuracy", "log_loss", *(["squared_error"] if plan.task.is_of_sums else [])]
-    lines, notes = [], []
+    lines, notes = list[tuple[str, ...]](), list[str]()
     for name in plan.run.pipeline.members:
         jobs = plan.jobs_of(name)
         finished = [status for status in plan.statuses(jobs) if status.is_done]
         if len(finished) < len(jobs):
-            lines.append([name, f"{len(finished)}/{len(jobs)}", *[""] * len(metrics), "unfinished"])
+            lines.append((name, f"{len(finished)}/{len(jobs)}", *[""] * len(metrics), "unfinished"))
             continue
         scores, records = (
             _finish_member(plan, name, jobs),
@@ -143,16 +191,15 @@ def _finish_members(plan: Plan) -> None:
         )
         minutes = sum(record.seconds for record in records if record) / 60
         shown = [str(scores.score(metric)) for metric in metrics]
-        lines.append([name, f"{len(jobs)}/{len(jobs)}", *shown, f"{minutes:.1f} min"])
+        lines.append((name, f"{len(jobs)}/{len(jobs)}", *shown, f"{minutes:.1f} min"))
         notes += _as_numbers(name, [record.head for record in records if record])
     headings = [metric.replace("_", " ") for metric in metrics]
     for name in plan.run.pipeline.members:
         if plan.run.pipeline.members[name].refit:
             notes.append(f"{name}: {WITHOUT_SCORE}")
     repeated = len(plan.jobs) > len(plan.run.pipeline.folds.trained) * len(plan.run.pipeline.members)
-    print(render(["member", "trainings" if repeated else "folds", *headings, "trained in"], lines), end="")
-    for note in notes:
-        print(note)
+    header = ("member", "trainings" if repeated else "folds", *headings, "trained in")
+    return TrainResult(tuple(left), header, tuple(lines), tuple(notes))
 
 
 def _finish_member(plan: Plan, name: str, jobs: list[Job]) -> ScoreRecord:

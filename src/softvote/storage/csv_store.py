@@ -45,7 +45,7 @@ class CsvSchema:
         try:
             lines = list(_numbered(path.read_bytes().decode()))
         except (OSError, UnicodeDecodeError, csv.Error) as error:
-            problems.add(str(path), f"cannot be read ({error}); {self.remedy}")
+            problems.add(path, f"cannot be read ({error})", self.remedy)
         else:
             self._check(lines, problems, path)
         problems.raise_any()
@@ -77,15 +77,15 @@ class CsvSchema:
         if lines:  # those that are there of the newer ones
             columns = [name for name in columns if name not in self.newer or name in lines[0][1]]
         if not lines or lines[0][1] != columns:
-            problems.add(f"{path}, row 1", f"the header is not {','.join(columns)}; {self.remedy}")
+            problems.add(f"{path}, row 1", f"the header is not {','.join(columns)}", self.remedy)
             return
         for row, texts in lines[1:]:
             if len(texts) != len(columns):
-                problems.add(f"{path}, row {row}", f"{len(texts)} columns, not {len(columns)}; {self.remedy}")
+                problems.add(f"{path}, row {row}", f"{len(texts)} columns, not {len(columns)}", self.remedy)
                 continue
             for column, text in zip(columns, texts, strict=True):
                 if not self._readable(column, text):
-                    problems.add(cell(path, row, column), f"{text!r} cannot be read; {self.remedy}")
+                    problems.add(cell(path, row, column), f"{text!r} cannot be read", self.remedy)
 
     def _readable(self, column: str, text: str) -> bool:
         try:

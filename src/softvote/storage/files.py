@@ -29,7 +29,7 @@ def atomic_write(path: Path) -> Iterator[Path]:
             os.fsync(file.fileno())
         temporary.replace(path)
     except OSError as error:
-        raise UserError(f"{path}: cannot be written ({error.strerror or error})") from None
+        raise UserError.at(path, f"cannot be written ({error.strerror or error})") from None
     finally:
         with contextlib.suppress(OSError):  # a parent that is no folder has nothing to clean
             temporary.unlink(missing_ok=True)
@@ -77,7 +77,7 @@ def read_json(path: Path) -> dict[str, Any]:
     except (FileNotFoundError, NotADirectoryError, ValueError):
         return {}
     except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror})") from None
+        raise UserError.at(path, f"cannot be read ({error.strerror})") from None
     return content if isinstance(content, dict) else {}
 
 
@@ -86,7 +86,7 @@ def remove_if_exists(path: Path) -> None:
     try:
         path.unlink(missing_ok=True)
     except OSError as error:
-        raise UserError(f"{path}: cannot be removed ({error.strerror})") from None
+        raise UserError.at(path, f"cannot be removed ({error.strerror})") from None
 
 
 def remove_temp_files(folder: Path) -> None:
@@ -102,7 +102,7 @@ def remove_folder(path: Path) -> None:
     except FileNotFoundError:
         return
     except OSError as error:
-        raise UserError(f"{path}: cannot be removed ({error.strerror or error})") from None
+        raise UserError.at(path, f"cannot be removed ({error.strerror or error})") from None
 
 
 @contextlib.contextmanager
@@ -116,6 +116,6 @@ def atomic_directory(path: Path) -> Iterator[Path]:
         yield temporary
         temporary.replace(path)
     except OSError as error:
-        raise UserError(f"{path}: cannot be written ({error.strerror or error})") from None
+        raise UserError.at(path, f"cannot be written ({error.strerror or error})") from None
     finally:
         shutil.rmtree(temporary, ignore_errors=True)

@@ -17,7 +17,7 @@ def try_lock(lock: Path) -> Iterator[bool]:
         lock.parent.mkdir(parents=True, exist_ok=True)
         file = lock.open("w")
     except OSError as error:
-        raise UserError(f"{lock}: cannot be written ({error.strerror})") from None
+        raise UserError.at(lock, f"cannot be written ({error.strerror})") from None
     with file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -39,7 +39,7 @@ def file_lock(path: Path) -> Iterator[None]:
         # The file itself cannot be the lock: it is replaced by each writer.
         file = path.with_name(f".{path.stem}.lock").open("w")
     except OSError as error:
-        raise UserError(f"{path}: cannot be written ({error.strerror}); free it or pass --root") from None
+        raise UserError.at(path, f"cannot be written ({error.strerror})", "free it or pass `root`") from None
     with file as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield

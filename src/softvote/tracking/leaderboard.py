@@ -39,7 +39,7 @@ _READERS: dict[str, CellParser] = {
 
 _FORM = CsvSchema(
     {column: _READERS.get(column, str) for column in LEADERBOARD_COLUMNS},
-    remedy="mend it, or take it away and fetch it again: make leaderboard",
+    remedy="mend it, or take it away and fetch it again: `leaderboard`",
 )
 
 
@@ -87,6 +87,9 @@ def _refuse_other_metrics(competition: str, submissions: Iterable[Submission]) -
     for each in submissions:
         for score in (each.public, each.private):
             if score is not None and not 0 <= score <= 1:
-                what = f"the score {score} is no accuracy 0..1; only competitions of accuracy can be compared"
-                problems.add(f"{competition}, submission {each.ref}", what)
+                problems.add(
+                    f"{competition}, submission {each.ref}",
+                    f"the score {score} is no accuracy 0..1",
+                    "only competitions of accuracy can be compared",
+                )
     problems.raise_any()

@@ -89,11 +89,11 @@ def _records(path_or_text: Path | str, name: str) -> Records:
         text = path_or_text if isinstance(path_or_text, str) else path_or_text.read_bytes().decode()
         records = list(csv.reader(io.StringIO(text, newline=""), strict=True))
     except OSError as error:
-        raise UserError(f"{name}: cannot be read ({error.strerror})") from None
+        raise UserError.at(name, f"cannot be read ({error.strerror})") from None
     except (UnicodeDecodeError, csv.Error) as error:
-        raise UserError(f"{name}: is no CSV in UTF-8 ({error}); build it again") from None
+        raise UserError.at(name, f"is no CSV in UTF-8 ({error})", "build it again") from None
     if not records:
-        raise UserError(f"{name}: is empty; build it again")
+        raise UserError.at(name, "is empty", "build it again")
     return records
 
 
@@ -139,17 +139,19 @@ def _check_labels(
     known, whole_numbers = set(classes), all(map(_is_integer, classes))
     for row, record in enumerate(records[1:], start=2):
         if len(record) > 1 and record[1] not in known:
-            problems.add(cell(name, row, column), _label_problem(record[1], list(classes), whole_numbers))
+            problems.add(cell(name, row, column), *_label_problem(record[1], list(classes), whole_numbers))
 
 
-def _label_problem(label: str, classes: list[str], whole_numbers: bool) -> str:
+def _label_problem(label: str, classes: list[str], whole_numbers: bool) -> tuple[str, str]:
+    """What is wrong, and what to do."""
     if not label:
-        return "the label is empty"
+        return "the label is empty", ""
     if not whole_numbers:
-        return f"label {label!r} is no class; {one_of(classes, label)}"
+        return f"label {label!r} is no class", one_of(classes, label)
     if not _is_integer(label):
-        return f"label {label!r} is not an integer; write {classes[0]} to {classes[-1]} without point or sign"
-    return f"label {label!r} is not one of {classes[0]}..{classes[-1]}"
+        how = f"write {classes[0]} to {classes[-1]} without point or sign"
+        return f"label {label!r} is not an integer", how
+    return f"label {label!r} is not one of {classes[0]}..{classes[-1]}", ""
 
 
 def _is_integer(text: str) -> bool:

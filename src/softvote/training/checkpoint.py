@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Any
 import torch
 
 from softvote.errors import UserError
+from softvote.progress import note
 from softvote.storage.files import atomic_write, remove_if_exists
 from softvote.training.callbacks import Callback
 from softvote.training.state import TrainingState
@@ -55,7 +55,7 @@ class Checkpoints(Callback):
         except FileNotFoundError:
             return None
         except OSError as error:
-            raise UserError(f"{self.path}: cannot be read ({error.strerror})") from None
+            raise UserError.at(self.path, f"cannot be read ({error.strerror})") from None
         state = _state_in(content)
         if state is None:
             self._set_aside()
@@ -66,7 +66,7 @@ class Checkpoints(Callback):
             return False
         if state["threads"] != self.threads:
             what = f"threads changed, {state['threads']} -> {self.threads}, and with them the bits"
-            print(f"{self.path}: {what}; this training starts again", file=sys.stderr)
+            note(f"{self.path}: {what}; this training starts again")
         return bool(state["threads"] == self.threads)
 
     def _set_aside(self) -> None:
@@ -74,9 +74,9 @@ class Checkpoints(Callback):
         try:
             self.path.replace(aside)
         except OSError as error:
-            raise UserError(f"{self.path}: is damaged and cannot be moved ({error.strerror})") from None
+            raise UserError.at(self.path, f"is damaged and cannot be moved ({error.strerror})") from None
         what = f"is damaged, set aside as {aside.name}; this training starts again"
-        print(f"{self.path}: {what}", file=sys.stderr)
+        note(f"{self.path}: {what}")
 
     def on_step(self, state: TrainingState) -> None:
         """Write a checkpoint when one is due; never of a training that is lost already."""

@@ -12,7 +12,6 @@ from __future__ import annotations
 import contextlib
 import math
 import os
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -22,6 +21,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from softvote.compute.draws import SeedInMemory
+from softvote.progress import note
 
 SWITCH = "SOFTVOTE_CUDA_GRAPHS"
 """Of the environment: 0 takes each step as it is."""
@@ -175,11 +175,7 @@ class StepGraphs:
             self.recorder = None
             self._forget()
             reason = (str(error).splitlines() or [type(error).__name__])[0]
-            print(
-                f"{self.label}: steps cannot be recorded ({reason}); it goes on without CUDA graphs",
-                file=sys.stderr,
-                flush=True,
-            )
+            note(f"{self.label}: steps cannot be recorded ({reason}); it goes on without CUDA graphs")
             return
         known.gradients = [parameter.grad for parameter in self._parameters()]
 

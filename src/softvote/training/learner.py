@@ -84,7 +84,7 @@ class Learner:
 
     def is_augmented(self, epoch: int) -> bool:
         """Whether images of this epoch, from 0, are augmented."""
-        return epoch < self.member.epochs - self.member.plain_epochs
+        return epoch < self.member.epochs - self.member.no_aug_epochs
 
     def state_dict(self) -> dict[str, Any]:
         """All that another learner of the same training needs to go on to the same bits."""

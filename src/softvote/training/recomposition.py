@@ -12,7 +12,7 @@ from torch.nn import functional
 from softvote.compute.draws import Rows, Seed, draw_uniforms
 from softvote.config.recipe import Augment
 from softvote.data.digit_layout import FIRST, SIDE, STEP_HIGH, STEP_LOW
-from softvote.errors import UserError
+from softvote.errors import Problem, UserError
 from softvote.heads.digits import DIGITS
 from softvote.models.crop_reader import SLACK, CropReader
 from softvote.training.augment import create_augmenter
@@ -59,7 +59,9 @@ class Composer:
         self, glyphs: Glyphs, digits: int, size: tuple[int, int], augment: Augment | None, device: str
     ) -> None:
         if not len(glyphs.digits):
-            raise UserError("no glyph was found whose digit is sure; train longer what it learns them from")
+            raise UserError(
+                Problem("", "no glyph was found whose digit is sure", "train longer what it learns them from")
+            )
         self.digits, self.size, self.device = digits, size, device
         self.images = torch.from_numpy(glyphs.images)[:, None].to(device)
         self.names = torch.from_numpy(glyphs.digits).to(device)

@@ -96,9 +96,11 @@ class TrainingState:
         """
         loss, accuracy = (self.epoch.totals / self.epoch.rows).tolist()
         if not math.isfinite(loss):
-            raise UserError(
-                f"{self.label}: the loss is {loss} in epoch {self.epoch.number + 1} (step {self.steps}, "
-                f"learning rate {self.learner.rate.now:.2g}); lower the learning rate or set precision: fp32"
+            raise UserError.at(
+                self.label,
+                f"the loss is {loss} in epoch {self.epoch.number + 1} (step {self.steps}, "
+                f"learning rate {self.learner.rate.now:.2g})",
+                "lower the learning rate or set precision: fp32",
             )
         return loss, accuracy
 

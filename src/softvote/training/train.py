@@ -118,7 +118,7 @@ def _create_network(spec: TrainingSpec, images: Tensor) -> Network:
         try:
             models.load_backbone(network.model, spec.start)
         except UserError as error:
-            raise UserError(f"{spec.label}: {error}") from None
+            raise error.within(spec.label) from None
     return network
 
 

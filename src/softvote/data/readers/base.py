@@ -73,7 +73,7 @@ def existing(competition: Competition, folder: Path, names: Iterable[str]) -> li
     for path in paths:
         if not path.exists():
             problems.add(
-                str(path), "is missing; add it, or mend its name under competition in the pipeline file"
+                path, "is missing", "add it, or mend its name under competition in the pipeline file"
             )
     problems.raise_any()
     return paths
@@ -155,7 +155,7 @@ def report_impossible_sums(
     shows = labels - addends
     for position in np.flatnonzero((shows < 0) | (shows > most))[:MOST].tolist():
         what = f"label {labels[position]} less addend {addends[position]} is {shows[position]}"
-        problems.add(where(position), f"{what}, and hidden digits give 0..{most}; mend one of them")
+        problems.add(where(position), f"{what}, and hidden digits give 0..{most}", "mend one of them")
 
 
 def report_duplicates(ids: Sequence[str], where: Callable[[int], str], problems: ErrorCollector) -> None:
@@ -168,12 +168,12 @@ def report_duplicates(ids: Sequence[str], where: Callable[[int], str], problems:
     )
     for position in islice(bad, MOST):
         name = ids[position]
-        what = (
-            f"id {shown(name)} stands already at {where(first[name])}; drop one"
-            if name
-            else "is empty; write the id"
-        )
-        problems.add(where(position), what)
+        if name:
+            problems.add(
+                where(position), f"id {shown(name)} stands already at {where(first[name])}", "drop one"
+            )
+        else:
+            problems.add(where(position), "is empty", "write the id")
 
 
 def shown(text: str) -> str:
@@ -190,6 +190,6 @@ def read_bytes(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
-        raise UserError(
-            f"{path}: cannot be read ({error.strerror or error}); mend it or its rights"
+        raise UserError.at(
+            path, f"cannot be read ({error.strerror or error})", "mend it or its rights"
         ) from None

@@ -79,6 +79,6 @@ def label_column(table: Table, candidates: list[str]) -> str:
     if usual:
         return usual[0]
     tried = ", ".join(LABEL_NAMES)
-    raise UserError(
-        f"{table.path}, row 1: no column looks like the label ({tried}); write the pipeline by hand"
+    raise UserError.at(
+        f"{table.path}, row 1", f"no column looks like the label ({tried})", "write the pipeline by hand"
     )

@@ -49,10 +49,10 @@ def read_csv(path: Path, each: int = 1) -> DigitImages:
     assert table, "a file that cannot be read has a problem"
     columns = [index for index, name in enumerate(table.header) if name != LABEL]
     if LABEL not in table.header:
-        problems.add(f"{path}, row 1", f"no column '{LABEL}'; give labelled digits, such as a train.csv")
+        problems.add(f"{path}, row 1", f"no column '{LABEL}'", "give labelled digits, such as a train.csv")
     elif len(columns) != SIDE * SIDE:
         what = f"{len(columns)} columns beside '{LABEL}', but {SIDE} x {SIDE} digits have {SIDE * SIDE}"
-        problems.add(f"{path}, row 1", f"{what}; give other digits")
+        problems.add(f"{path}, row 1", what, "give other digits")
     problems.raise_any()
     cells = table.column(LABEL)
     labels = _labels(cells, lambda position: table.where(position, LABEL), problems)
@@ -76,15 +76,15 @@ def read_npy(images: Path, labels: Path, each: int = 1) -> DigitImages:
     pixels, numbers = load_array(images, problems), load_array(labels, problems)
     if pixels is not None and (pixels.dtype != np.uint8 or pixels.shape[1:] != (SIDE, SIDE)):
         found = f"holds {pixels.dtype} {pixels.shape}"
-        problems.add(str(images), f"{found}; digits must be uint8 (N, {SIDE}, {SIDE}): give other digits")
+        problems.add(images, found, f"digits must be uint8 (N, {SIDE}, {SIDE}): give other digits")
     if numbers is not None and (numbers.dtype.kind not in "iu" or numbers.ndim != 1):
         found = f"holds {numbers.dtype} {numbers.shape}"
-        problems.add(str(labels), f"{found}; labels must be integers (N,): give the labels of {images.name}")
+        problems.add(labels, found, f"labels must be integers (N,): give the labels of {images.name}")
     problems.raise_any()
     assert pixels is not None and numbers is not None, "a file that cannot be read has a problem"
     if len(pixels) != len(numbers):
         what = f"has {len(numbers)} labels for the {len(pixels)} images of {images.name}"
-        problems.add(str(labels), f"{what}; pair the files")
+        problems.add(labels, what, "pair the files")
     cells = [str(number) for number in numbers.tolist()]
     checked = _labels(cells, lambda position: f"{labels}, index {position}", problems)
     _report_scarce(labels, checked, each, problems)
@@ -96,7 +96,7 @@ def _require(*paths: Path) -> None:
     problems = ErrorCollector()
     for path in paths:
         if not path.is_file():
-            problems.add(str(path), "no such file; mend the path")
+            problems.add(path, "no such file", "mend the path")
     problems.raise_any()
 
 
@@ -116,4 +116,4 @@ def _report_scarce(path: Path, labels: NDArray[np.int64], each: int, problems: E
     scarce = [f"{count} of {digit}" for digit, count in enumerate(counts) if count < each]
     if scarce and not problems:
         what = f"too few digits, images {', '.join(scarce)}"
-        problems.add(str(path), f"{what}; give at least {each} of each digit 0..9")
+        problems.add(path, what, f"give at least {each} of each digit 0..9")

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from softvote.config.registry import FilesConfig
+from softvote.config.schema import ConfigError
 from softvote.data.csv_table import Table, open_table
 from softvote.data.id_label_table import read_id_label_table
 from softvote.data.readers.base import (
@@ -70,7 +71,9 @@ class ImageFolder(FilesConfig):
     def check_addend(self, addend: bool) -> None:
         """Refuse addends."""
         if addend:
-            raise ValueError("files of format image_folder have no place for addends; use pixel_csv or npy")
+            raise ConfigError.at(
+                "", "files of format image_folder have no place for addends", "use pixel_csv or npy"
+            )
 
 
 def sources(competition: Competition, folder: Path) -> list[Path]:
@@ -130,7 +133,7 @@ def _load_all(
         path = path_of(folder, name, suffix)
         if path is None:
             tried = suffix or ", ".join(SUFFIXES)
-            problems.add(place, f"no image {folder / name} (nor with {tried}); add it or mend files.suffix")
+            problems.add(place, f"no image {folder / name} (nor with {tried})", "add it or mend files.suffix")
         else:
             loaded = load_image(path, image, place, problems)
             pixels[position] = 0 if loaded is None else loaded
@@ -152,7 +155,7 @@ def load_image(
         return None
     if image.size != (facts.width, facts.height) and not facts.resize:
         found, named = f"{image.height} x {image.width}", f"{facts.height} x {facts.width}"
-        problems.add(place, f"{path} is {found}, competition.image says {named}; set image.resize: true")
+        problems.add(place, f"{path} is {found}, competition.image says {named}", "set image.resize: true")
         return None
     return as_array(image, facts)
 
@@ -166,7 +169,7 @@ def decoded(path: Path, channels: int, place: str, problems: ErrorCollector) -> 
             return _eight_bit(file).convert("L" if channels == 1 else "RGB")
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         reason = "not an image" if isinstance(error, UnidentifiedImageError) else str(error)
-        problems.add(place, f"{path} is damaged ({reason}); download it again")
+        problems.add(place, f"{path} is damaged ({reason})", "download it again")
         return None
 
 
@@ -259,7 +262,7 @@ def _size_of_files(paths: Iterable[Path], image: Size | None) -> tuple[int, int,
                 sizes[file.height, file.width] += 1
                 channels = 1 if channels == 1 and file.mode[0] in "1LI" else 3
         except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
-            raise UserError(f"{path}: is not an image that can be read; download it again") from None
+            raise UserError.at(path, "is not an image that can be read", "download it again") from None
     height, width = image or _limited(*sizes.most_common(1)[0][0])
     return height, width, channels, set(sizes) != {(height, width)}
 

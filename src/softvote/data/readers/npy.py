@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from softvote.config.registry import FilesConfig
+from softvote.config.schema import ConfigError
 from softvote.data.readers.base import (
     READERS,
     Images,
@@ -50,7 +51,9 @@ class NpyArrays(FilesConfig):
     def check_addend(self, addend: bool) -> None:
         """Refuse addends without files of them, and the other way round."""
         if addend != bool(self.train_addends and self.test_addends):
-            raise ValueError("addend: true, files.train_addends and files.test_addends belong together")
+            raise ConfigError.at(
+                "", "addend: true, files.train_addends and files.test_addends belong together"
+            )
 
 
 def sources(competition: Competition, folder: Path) -> list[Path]:
@@ -99,19 +102,15 @@ def load_array(path: Path, problems: ErrorCollector) -> NDArray[Any] | None:
         with path.open("rb") as file:
             magic = file.read(6)
         if magic != b"\x93NUMPY":
-            problems.add(str(path), "is not an .npy file; write it with numpy.save")
+            problems.add(path, "is not an .npy file", "write it with numpy.save")
             return None
         array: NDArray[Any] = np.load(path, allow_pickle=False)
         return array
     except (OSError, ValueError, EOFError, SyntaxError) as error:
         if "Object arrays" in str(error):
-            problems.add(
-                str(path), "holds pickled objects, which can run code; save it as an array of numbers"
-            )
+            problems.add(path, "holds pickled objects, which can run code", "save it as an array of numbers")
         else:
-            problems.add(
-                str(path), f"is cut off or damaged ({str(error).splitlines()[0]}); download it again"
-            )
+            problems.add(path, f"is cut off or damaged ({str(error).splitlines()[0]})", "download it again")
         return None
 
 
@@ -123,18 +122,16 @@ def load_images(path: Path, image: ImageFacts, problems: ErrorCollector) -> NDAr
     if array is None:
         return nothing
     if array.dtype != np.uint8:
-        problems.add(str(path), f"holds {array.dtype}, not uint8; scale to 0..255 and save it as uint8")
+        problems.add(path, f"holds {array.dtype}, not uint8", "scale to 0..255 and save it as uint8")
     if array.ndim not in (3, 4):
-        problems.add(str(path), f"has shape {array.shape}; images need (N, H, W) or (N, H, W, C)")
+        problems.add(path, f"has shape {array.shape}", "images need (N, H, W) or (N, H, W, C)")
         return nothing
     size = array.shape[1:] if array.ndim == 4 else (*array.shape[1:], 1)
     if size != expected:
         found, named = (" x ".join(map(str, sides)) for sides in (size, expected))
-        problems.add(
-            str(path), f"has images of {found} (H x W x C), competition.image says {named}; mend one"
-        )
+        problems.add(path, f"has images of {found} (H x W x C), competition.image says {named}", "mend one")
     if not len(array):
-        problems.add(str(path), "holds no images; download it again")
+        problems.add(path, "holds no images", "download it again")
     return nothing if problems else array.reshape(-1, *expected)
 
 
@@ -145,10 +142,10 @@ def _load_labels(path: Path, competition: Competition, problems: ErrorCollector)
     if array is None:
         return nothing
     if array.dtype.kind not in "iu":
-        problems.add(str(path), f"holds {array.dtype}; labels must be integers: save it as int64")
+        problems.add(path, f"holds {array.dtype}", "labels must be integers: save it as int64")
         return nothing
     if array.ndim != 1:
-        problems.add(str(path), f"has shape {array.shape}; labels need (N,)")
+        problems.add(path, f"has shape {array.shape}", "labels need (N,)")
         return nothing
     labels = [str(label) for label in array.tolist()]
     return class_indices(labels, competition, lambda position: f"{path}, index {position}", problems)
@@ -168,14 +165,14 @@ def _load_addends(
     addends, count = np.concatenate(parts), sum(map(len, images))
     if len(addends) != count:
         what = f"has {len(addends)} addends for the {count} images of {', '.join(images_names)}"
-        problems.add(", ".join(str(folder / name) for name in names), f"{what}; pair the files")
+        problems.add(", ".join(str(folder / name) for name in names), what, "pair the files")
     return addends
 
 
 def _load_some_addends(path: Path, problems: ErrorCollector) -> NDArray[np.int64]:
     array = load_array(path, problems)
     if array is not None and (array.dtype.kind not in "iu" or array.ndim != 1):
-        problems.add(str(path), f"holds {array.dtype} of shape {array.shape}; addends are integers (N,)")
+        problems.add(path, f"holds {array.dtype} of shape {array.shape}", "addends are integers (N,)")
         array = None
     cells = [] if array is None else [str(addend) for addend in array.tolist()]
     return addends_of(cells, lambda position: f"{path}, index {position}", problems)
@@ -197,7 +194,7 @@ def _report_other_lengths(
     for name, some_labels, images_name, images in pairs:
         if len(some_labels) != len(images):
             what = f"has {len(some_labels)} labels for the {len(images)} images of {images_name}"
-            problems.add(str(folder / name), f"{what}; pair the files")
+            problems.add(folder / name, what, "pair the files")
 
 
 def detect(candidate: Candidate) -> DetectedLayout | None:

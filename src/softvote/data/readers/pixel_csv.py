@@ -115,7 +115,8 @@ def _report_other_order(
         assert tables[1]
         problems.add(
             f"{tables[1].path}, row 1, column {column}",
-            f"the pixels stand in another order than in {files.train}; order both alike",
+            f"the pixels stand in another order than in {files.train}",
+            "order both alike",
         )
 
 
@@ -163,7 +164,7 @@ def _fits(table: Table, count: int, image: ImageFacts, problems: ErrorCollector)
     fits = side**2 * image.channels == count and not rest
     fix = f"set image height and width to {side}" if fits else "mend image, or the label and id columns"
     problems.add(
-        f"{table.path}, row 1", f"{count} pixel columns, but competition.image is {size} = {expected}; {fix}"
+        f"{table.path}, row 1", f"{count} pixel columns, but competition.image is {size} = {expected}", fix
     )
     return False
 
@@ -181,7 +182,7 @@ def pixel_values(table: Table, columns: list[int], problems: ErrorCollector) -> 
         pixels[:, place] = _checked_cells(table, columns[place], problems)
     more = np.count_nonzero(unclean) - MOST
     if more > 0:
-        problems.add(str(table.path), f"{more} more columns hold cells that are not integers 0..255")
+        problems.add(table.path, f"{more} more columns hold cells that are not integers 0..255")
     return pixels
 
 
@@ -214,7 +215,7 @@ def _checked_cells(table: Table, index: int, problems: ErrorCollector) -> list[i
     for position in islice((place for place, good in enumerate(whole) if not good), MOST):
         text = cells[position]
         found = f"{shown(text)} is no whole number from 0 to 255" if text else "is empty"
-        problems.add(table.where(position, name), f"{found}; write the pixel as an integer 0..255")
+        problems.add(table.where(position, name), found, "write the pixel as an integer 0..255")
     return [int(text) if good else 0 for text, good in zip(cells, whole, strict=True)]
 
 
@@ -242,8 +243,10 @@ def _size_of_pixels(count: int, image: Size | None, path: Path, name: str) -> tu
         if count and height * width * channels == count:
             return height, width, channels
     tried = f"neither {image[0]} x {image[1]}" if image else "neither a square"
-    fix = f"pass --image HxW, or write pipelines/{name}.yaml by hand"
-    raise UserError(f"{path}, row 1: {count} pixel columns are {tried} in one channel nor in three; {fix}")
+    fix = f"pass `image` HxW, or write pipelines/{name}.yaml by hand"
+    raise UserError.at(
+        f"{path}, row 1", f"{count} pixel columns are {tried} in one channel nor in three", fix
+    )
 
 
 READERS.add("pixel_csv", Reader(PixelCsv, sources, read, detect), rank=0)

@@ -52,7 +52,7 @@ def serve(parsed: argparse.Namespace) -> None:
     """
     found = competition_slugs(parsed.folder) if parsed.folder.is_dir() else []
     if not found:
-        raise UserError(f"{parsed.folder}: holds no folder with a competition's files; make one first")
+        raise UserError.at(parsed.folder, "holds no folder with a competition's files", "make one first")
     server = KaggleServer(
         parsed.folder,
         parsed.port,

@@ -52,7 +52,7 @@ class KaggleServer(Kaggle):
         try:
             self._http = _Http(("127.0.0.1", port), _Handler)
         except OSError as error:
-            raise UserError(f"port {port}: {error.strerror}; name another, or none") from None
+            raise UserError.at(f"port {port}", str(error.strerror), "name another, or none") from None
         self._http.kaggle = self
         self.url = f"http://127.0.0.1:{self._http.server_address[1]}"
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import model_validator
 
 from softvote.config.registry import OptimizerConfig
-from softvote.config.schema import BelowOne, NonNegative, Positive
+from softvote.config.schema import BelowOne, ConfigError, NonNegative, Positive
 from softvote.training.optimizers.base import register_optimizer
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ class Sgd(OptimizerConfig):
     @model_validator(mode="after")
     def _nesterov_has_momentum(self) -> Sgd:
         if self.nesterov and self.momentum == 0:
-            raise ValueError("nesterov needs momentum above 0; set nesterov: false")
+            raise ConfigError.at("", "nesterov needs momentum above 0", "set nesterov: false")
         return self
 
     def create(self, parameters: Iterator[Parameter], fused: bool) -> Optimizer:

@@ -1,0 +1,59 @@
+"""What is the command line's alone: to print, and to know what is typed in a shell."""
+
+from __future__ import annotations
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+import softvote
+from softvote.cli import in_shell_words
+
+PACKAGE = Path(softvote.__file__).parent
+OF_OTHERS = {"--upgrade", "--head"}  # of pip and of Ray
+MAKEFILE = (PACKAGE.parents[1] / "Makefile").read_text(encoding="utf-8")
+TYPED = "|".join(
+    ["--[a-z]+", *(rf"\bmake {target}\b" for target in re.findall(r"^([a-z-]+):", MAKEFILE, re.M))]
+)
+OUTERMOST = {"cli.py", "kernel_entry.py", "__main__.py", "kaggle/testing/__main__.py"}
+BELOW = [path for path in sorted(PACKAGE.rglob("*.py")) if str(path.relative_to(PACKAGE)) not in OUTERMOST]
+
+
+@pytest.mark.parametrize("path", BELOW, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_nothing_below_prints(path: Path) -> None:
+    """Progress goes to standard error by way of `softvote.progress`."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "print":
+            assert path.name == "progress.py", f"line {node.lineno} prints; return it, or use progress.note"
+            assert any(keyword.arg == "file" for keyword in node.keywords)
+        assert ast.unparse(node) != "sys.stdout" if isinstance(node, ast.Attribute) else True, "return it"
+
+
+@pytest.mark.parametrize("path", BELOW, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_nothing_below_names_a_flag_or_a_make_target(path: Path) -> None:
+    """An argument or a stage is called by its name in backquotes, which the command line puts into words."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    comments = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in comments:
+            if node.value.startswith("--") and path.name == "git.py":  # flags of another program
+                continue
+            for typed in re.findall(TYPED, node.value):
+                assert typed in OF_OTHERS, f"line {node.lineno} says {typed}"
+
+
+@pytest.mark.parametrize(
+    ("named", "typed"),
+    [
+        ("pass `root`", "pass --root"),
+        ("`set` members.cnn.epochs=x: is no number", "--set members.cnn.epochs=x: is no number"),
+        ("get it with: `data path/to/it.zip`", "get it with: make data ZIP=path/to/it.zip"),
+        ("next: `check digits`", "next: softvote check digits"),
+        ("`leaderboard`, or `force`", "make leaderboard, or FORCE=1 (--force)"),
+        ("take one `extends` out", "take one `extends` out"),
+    ],
+)
+def test_what_is_named_is_said_as_it_is_typed(named: str, typed: str) -> None:
+    assert in_shell_words(named) == typed
