@@ -39,6 +39,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from softvote.cli import in_shell_words
 from softvote.compute import machine
 from softvote.data.digit_layout import SIDE
 from softvote.data.readers.digits import DigitImages, read_csv
@@ -115,7 +116,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(table(found), end="")
         draw(parsed.to / "growth.png", found)
     except UserError as error:
-        for line in str(error).splitlines():
+        for line in in_shell_words(str(error)).splitlines():
             print(f"growth: {line}", file=sys.stderr)
         return 1
     print(f"wrote {parsed.to / 'growth.json'} and {parsed.to / 'growth.png'}")

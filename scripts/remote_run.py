@@ -338,7 +338,9 @@ def _pipeline(root: Path, name: str, parsed: argparse.Namespace, until: float, r
     run = with_workers(open_run(root, name, parsed.set), parsed.workers)
     print(folds.run(run))
     report.say(f"{name}: folds are there; {until - time.monotonic():.0f} s for training")
-    _guarded(report, f"{name}, train", train.run, run, (), (), 3600.0, until, print)
+    trained = _guarded(report, f"{name}, train", train.run, run, (), (), 3600.0, until, print)
+    if trained is not None:
+        print(trained)
     settings = whole_part(run)
     if settings is None:
         report.say(f"{name}: no fold is whole")
@@ -346,7 +348,7 @@ def _pipeline(root: Path, name: str, parsed: argparse.Namespace, until: float, r
     report.say(f"{name}: what is whole: {' '.join(settings) or 'all'}")
     if settings:
         run = with_workers(open_run(root, name, [*parsed.set, *settings]), parsed.workers)
-        print(train.run(run))
+        print(train.run(run, report=print))
     print(ensemble.run(run))
     print(submit.run(run))
     report.say(f"{name}: submitted")
@@ -580,7 +582,7 @@ def _put_together(root: Path, name: str) -> None:
     if settings:
         print(f"{name}: what is whole: SET='{' '.join(settings)}'")
         run = open_run(root, name, settings)
-    print(train.run(run))
+    print(train.run(run, report=print))
     print(ensemble.run(run))
 
 

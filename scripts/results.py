@@ -16,6 +16,7 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
+from softvote.cli import in_shell_words
 from softvote.errors import UserError
 from softvote.storage.files import atomic_write
 from softvote.storage.paths import Workspace
@@ -63,7 +64,7 @@ def main() -> int:
     try:
         show(read_ledger(Workspace(Path()).ledger), picture)
     except UserError as error:
-        for line in str(error).splitlines():
+        for line in in_shell_words(str(error)).splitlines():
             print(f"results: {line}", file=sys.stderr)
         return 1
     return 0

@@ -27,6 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.model_selection import train_test_split
 
+from softvote.cli import in_shell_words
 from softvote.data.readers.digits import DigitImages, read_csv
 from softvote.errors import UserError
 from softvote.seeds import derive_seed
@@ -49,7 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         train, test = split(digits.labels, parsed.seed)
         write(tables(digits, addends, train, test), parsed.folder)
     except UserError as error:
-        for line in str(error).splitlines():
+        for line in in_shell_words(str(error)).splitlines():
             print(f"digit_adder: {line}", file=sys.stderr)
         return 1
     print(f"wrote {len(train):,} training and {len(test):,} test rows to {parsed.folder}")

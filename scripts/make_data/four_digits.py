@@ -32,6 +32,7 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
+from softvote.cli import in_shell_words
 from softvote.data.digit_layout import FIRST, SIDE, STEP_HIGH, STEP_LOW
 from softvote.data.readers.digits import DigitImages, read_csv, read_npy
 from softvote.errors import UserError
@@ -82,7 +83,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         test = None if held_out is None else make(held_out, parsed.test, parsed.seed)
         write(made, test, parsed.folder)
     except UserError as error:
-        for line in str(error).splitlines():
+        for line in in_shell_words(str(error)).splitlines():
             print(f"four_digits: {line}", file=sys.stderr)
         return 1
     mean, deviation = pixel_statistics(made.images)
