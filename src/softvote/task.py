@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import accumulate, pairwise
+from typing import Literal
 
 LARGEST_DIGIT = 9
 
@@ -10,19 +12,42 @@ LARGEST_DIGIT = 9
 LARGEST_ADDEND = 9
 
 
+TaskKind = Literal["classes", "ordered", "tags", "targets"]
+"""`classes`: one of K. `ordered`: one of K, whose order means something. `tags`: any of K. `targets`: one
+class each of several targets. Labels are int64 (N,) of the first two, 0..K-1; (N, K) of 0 and 1 for tags;
+(N, T) for targets, each 0..K_t-1."""
+
+
 @dataclass(frozen=True)
 class Task:
     """What is to be named.
 
     Attributes:
-        num_classes: K, of the label.
+        num_classes: K, how many columns probabilities have.
         hidden_digits: S, where the label is a sum of digits 0..9 that hide in the image.
         addend: whether a known integer 0..9 comes with the image and is part of the sum.
+        kind: what a row of labels is.
+        target_sizes: K_t of each of several targets, which add up to K.
     """
 
     num_classes: int
     hidden_digits: int | None = None
     addend: bool = False
+    kind: TaskKind = "classes"
+    target_sizes: tuple[int, ...] = ()
+
+    @property
+    def is_single_label(self) -> bool:
+        """Whether a row of labels is the number of one class."""
+        return self.kind in ("classes", "ordered")
+
+    @property
+    def blocks(self) -> tuple[slice, ...]:
+        """The columns whose probabilities sum to 1 in every row: all, a block per target, or none."""
+        if self.kind == "tags":
+            return ()
+        ends = accumulate(self.target_sizes or (self.num_classes,), initial=0)
+        return tuple(slice(start, end) for start, end in pairwise(ends))
 
     @property
     def num_values(self) -> int:

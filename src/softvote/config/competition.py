@@ -9,7 +9,7 @@ from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 
 from softvote.config.registry import READERS_PLACE, FilesConfig, load_registry, union_of
 from softvote.config.schema import ConfigError, Strict, checked_name
-from softvote.task import LARGEST_ADDEND, LARGEST_DIGIT, Task
+from softvote.task import LARGEST_ADDEND, LARGEST_DIGIT, Task, TaskKind
 
 if TYPE_CHECKING:
     Files = FilesConfig
@@ -64,8 +64,15 @@ class Competition(Strict):
     """How the raw files are laid out; `format` chooses the layout."""
     image: Image
     """Size and colour of one image."""
-    labels: LabelsConfig
-    """A range of integers (`first`, `last`), or a list of at least two class names."""
+    labels: LabelsConfig | None = None
+    """One of these is right for an image: a range of integers (`first`, `last`), or a list of at least two
+    class names."""
+    ordered: bool = False
+    """The order of `labels` means something, as that of grades does."""
+    tags: Annotated[list[str], Field(min_length=1)] | None = None
+    """In place of `labels`: names of which any number may be right for an image."""
+    targets: Annotated[dict[str, LabelsConfig], Field(min_length=1)] | None = None
+    """In place of `labels`: several targets by their names, each with labels of its own."""
     hidden_digits: Annotated[int, Field(ge=1, le=10)] | None = None
     """Number of digits 0..9 hidden in an image, whose sum is the label; left out, labels are plain
     classes."""
@@ -85,14 +92,42 @@ class Competition(Strict):
 
     @property
     def classes(self) -> list[str]:
-        """Every label as it is written in files, in the order of the probabilities' columns."""
-        if isinstance(self.labels, list):
-            return self.labels
-        return [str(label) for label in range(self.labels.first, self.labels.last + 1)]
+        """What each column of probabilities stands for: a label or tag as it is written in files; of several
+        targets `target=label`."""
+        if self.tags is not None:
+            return self.tags
+        if self.targets is not None:
+            return [f"{target}={label}" for target, labels in self.target_classes.items() for label in labels]
+        assert self.labels is not None, "one of labels, tags and targets is there"
+        return _names(self.labels)
+
+    @property
+    def target_classes(self) -> dict[str, list[str]]:
+        """The labels of each of several targets as they are written in files, by its name; else empty."""
+        return {target: _names(labels) for target, labels in (self.targets or {}).items()}
 
     @property
     def task(self) -> Task:
-        return Task(len(self.classes), self.hidden_digits, self.addend)
+        sizes = tuple(len(labels) for labels in self.target_classes.values())
+        return Task(len(self.classes), self.hidden_digits, self.addend, self._kind, sizes)
+
+    @property
+    def _kind(self) -> TaskKind:
+        if self.tags is not None:
+            return "tags"
+        if self.targets is not None:
+            return "targets"
+        return "ordered" if self.ordered else "classes"
+
+    @model_validator(mode="after")
+    def _one_of_labels_tags_and_targets(self) -> Competition:
+        if [self.labels, self.tags, self.targets].count(None) != 2:
+            raise ConfigError.at(
+                "", "labels, tags or targets: one of the three says what is named", "write just one of them"
+            )
+        if self.labels is None and self.ordered:
+            raise ConfigError.at("", "ordered: goes with labels", "leave it out")
+        return self
 
     @model_validator(mode="after")
     def _labels_are_the_sums(self) -> Competition:
@@ -103,7 +138,7 @@ class Competition(Strict):
                 )
             return self
         last = LARGEST_DIGIT * self.hidden_digits + (LARGEST_ADDEND if self.addend else 0)
-        if self.classes != [str(label) for label in range(last + 1)]:
+        if not self.task.is_single_label or self.classes != [str(label) for label in range(last + 1)]:
             what = f"{self.hidden_digits} hidden digits{' and an addend' if self.addend else ''}"
             raise ConfigError.at(
                 "", f"sums of {what} are labels: {{first: 0, last: {last}}}", "mend labels or hidden_digits"
@@ -139,18 +174,36 @@ class Competition(Strict):
             )
         return self
 
-    @field_validator("labels", mode="before")
+    @field_validator("labels", "tags", mode="before")
     @classmethod
     def _class_names_are_text(cls, labels: Any) -> Any:
-        # YAML reads [0, 1] as integers and [yes, no] as booleans; the first is harmless.
-        if not isinstance(labels, list):
-            return labels
-        for label in labels:
-            if isinstance(label, bool):
-                raise ConfigError.at(
-                    "", "YAML reads yes, no, on and off as true and false: write class names in quotes"
-                )
-        names = [str(label) for label in labels]
-        if len(set(names)) < len(names):
-            raise ConfigError.at("", "a class is named twice")
-        return names
+        return _as_text(labels)
+
+    @field_validator("targets", mode="before")
+    @classmethod
+    def _names_of_targets_are_text(cls, targets: Any) -> Any:
+        if not isinstance(targets, dict):
+            return targets
+        return {str(target): _as_text(labels) for target, labels in targets.items()}
+
+
+def _names(labels: LabelRange | list[str]) -> list[str]:
+    if isinstance(labels, list):
+        return labels
+    return [str(label) for label in range(labels.first, labels.last + 1)]
+
+
+def _as_text(labels: Any) -> Any:
+    """Class names as they were written: YAML reads [0, 1] as integers, which does no harm, and [yes, no] as
+    booleans, which does."""
+    if not isinstance(labels, list):
+        return labels
+    for label in labels:
+        if isinstance(label, bool):
+            raise ConfigError.at(
+                "", "YAML reads yes, no, on and off as true and false: write class names in quotes"
+            )
+    names = [str(label) for label in labels]
+    if len(set(names)) < len(names):
+        raise ConfigError.at("", "a class is named twice")
+    return names

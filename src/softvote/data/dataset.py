@@ -53,7 +53,8 @@ class Dataset:
     """A competition's images, labels and ids.
 
     train_pixels: uint8 (N, C, H, W), 0..255.
-    train_labels: int64 (N,), indices into `Competition.classes`.
+    train_labels: int64 (N,), indices into `Competition.classes`; (N, K) of 0 and 1 of tags; (N, T), the
+        index of each target's class, where there are several targets.
     test_pixels: uint8 (T, C, H, W), in the sample submission's order.
     test_ids: T ids as the sample submission writes them, in its order.
     sample_header: the sample submission's two column names.
@@ -144,7 +145,7 @@ def _cache_key(competition: Competition, folder: Path) -> str:
         ) from None
     config = competition.model_dump(
         include={"files", "image", "labels", "hidden_digits", "addend", "sample_submission"}
-    )
+    ) | competition.model_dump(include={"tags", "targets", "ordered"}, exclude_defaults=True)
     return fingerprint([CACHE_VERSION, config, digests])
 
 

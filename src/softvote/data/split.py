@@ -14,7 +14,8 @@ class ImageSplit:
 
     Attributes:
         images: uint8 (N, C, H, W), 0..255.
-        labels: int64 (N,), indices into the classes; None where nobody knows them.
+        labels: int64 (N,), indices into the classes, or (N, K) or (N, T) as the task's kind has them; None
+            where nobody knows them.
         ids: N ids as the competition writes them; None for training images.
         addends: int64 (N,), 0..9, where the task has them.
     """
@@ -29,7 +30,7 @@ class ImageSplit:
 
     @property
     def image_labels(self) -> NDArray[np.int64]:
-        """What each image shows, int64 (N,): its label, less the addend where one comes along."""
+        """What each image shows, as `labels`: its label, less the addend where one comes along."""
         labels = self.known_labels
         return labels if self.addends is None else labels - self.addends
 

@@ -28,7 +28,8 @@ class Images:
     """Images of one split, in the order of their file.
 
     pixels: uint8 (N, C, H, W), 0..255.
-    labels: int64 (N,), indices into `Competition.classes`; None where unknown.
+    labels: int64 (N,), indices into `Competition.classes`, or (N, K) or (N, T) as `TaskKind` has them; None
+        where unknown.
     ids: as written in the files; None where images have none.
     addends: int64 (N,), 0..9; None where none come along.
     """
@@ -117,9 +118,10 @@ def looked_up(
 
 
 def _known(competition: Competition, label: str) -> str:
-    if isinstance(competition.labels, list):
+    labels = competition.labels
+    if labels is None or isinstance(labels, list):
         return one_of(competition.classes, label)
-    return f"integers {competition.labels.first}..{competition.labels.last}"
+    return f"integers {labels.first}..{labels.last}"
 
 
 def addends_of(
