@@ -58,12 +58,13 @@ def open_run(root: Path, pipeline: str, settings: Sequence[str] = ()) -> Run:
 
     Args:
         root: the workspace's folder.
-        pipeline: a name, standing for `<root>/pipelines/<name>.yaml`, or a path that ends in .yaml.
+        pipeline: a name, standing for `<root>/pipelines/<name>.yaml` or else the gallery's of that name, or
+            a path that ends in .yaml.
         settings: overrides, KEY=VALUE.
 
     Raises:
         UserError: every problem of the file.
     """
     workspace = Workspace(root)
-    path = Path(pipeline) if pipeline.endswith(".yaml") else workspace.pipelines / f"{pipeline}.yaml"
+    path = Path(pipeline) if pipeline.endswith(".yaml") else workspace.pipeline_file(pipeline)
     return Run(workspace, path.stem, read_pipeline_file(path, settings), tuple(settings))
