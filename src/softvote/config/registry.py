@@ -11,15 +11,17 @@ from __future__ import annotations
 import importlib
 import pkgutil
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, Union
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, TypeVar, Union
 
 from pydantic import Field
 
 from softvote.config.schema import Positive, Strict
+from softvote.task import TaskKind
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from torch import Tensor
     from torch.nn import Parameter
     from torch.optim import Optimizer
 
@@ -27,6 +29,9 @@ _T = TypeVar("_T")
 
 
 HEADS_PLACE = "softvote.heads:HEADS"
+
+
+LOSSES_PLACE = "softvote.heads.losses:LOSSES"
 
 
 OPTIMIZERS_PLACE = "softvote.training.optimizers:OPTIMIZERS"
@@ -95,6 +100,34 @@ class OptimizerConfig(Strict):
         Args:
             fused: whether the device has fused steps.
         """
+        raise NotImplementedError
+
+
+class LossConfig(Strict):
+    """A loss's hyperparameters, and what it makes of a head's outputs; import torch inside.
+
+    Attributes:
+        kinds: of tasks that it is for.
+    """
+
+    kinds: ClassVar[tuple[TaskKind, ...]] = ("classes", "ordered", "tags", "targets")
+
+    name: str
+
+    def of_classes(self, logits: Tensor, wanted: Tensor) -> Tensor:
+        """The loss of each row where one class is right.
+
+        Args:
+            logits: float32 (B, K), whose softmax is the probabilities.
+            wanted: float32 (B, K), the probabilities to be learned.
+
+        Returns:
+            float32 (B,).
+        """
+        raise NotImplementedError
+
+    def of_tags(self, logits: Tensor, wanted: Tensor) -> Tensor:
+        """The loss of each tag of each row, float32 (B, K), of logits and probabilities (B, K)."""
         raise NotImplementedError
 
 
