@@ -105,3 +105,24 @@ class Task:
     def is_of_sums(self) -> bool:
         """Whether labels are sums of several numbers, so that how far off a guess is means something."""
         return (self.hidden_digits or 0) + self.addend > 1
+
+
+@dataclass(frozen=True)
+class LabelSpace:
+    """A task, and what its columns are called.
+
+    Attributes:
+        task: what is to be named.
+        names: K, of the columns: a label or tag each as it is written in files; of several targets
+            `target=label`.
+        targets: of several targets, T names and the labels of each.
+    """
+
+    task: Task
+    names: tuple[str, ...]
+    targets: tuple[tuple[str, tuple[str, ...]], ...] = ()
+
+    @property
+    def target_names(self) -> tuple[str, ...]:
+        """What a label is asked of: each target; of tags every tag."""
+        return self.names if self.task.kind == "tags" else tuple(name for name, _ in self.targets)
