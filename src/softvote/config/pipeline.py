@@ -187,6 +187,12 @@ class Pipeline(Strict):
         return []
 
     @model_validator(mode="after")
+    def _heads_are_of_the_task(self) -> Pipeline:
+        kind = self.competition.task.kind
+        self.members.update({name: member.with_head_of(kind) for name, member in self.members.items()})
+        return self
+
+    @model_validator(mode="after")
     def _heads_fit_the_labels(self) -> Pipeline:
         problems = [
             replace(problem, where=f"members.{name}.{problem.where}")
@@ -239,7 +245,12 @@ def _misfits(member: Member, competition: Competition) -> Iterator[Problem]:
     hidden, extra = competition.hidden_digits, member.extra_train
     yield from _views_that_do_not_fit(member, competition)
     head = load_registry(HEADS_PLACE)[member.head]
-    if head.needs_numbers and isinstance(competition.labels, list):
+    yield from member.misfits_of_weights(competition.task, competition.classes)
+    misfits = member.misfits_of_head(competition.task.kind)
+    yield from misfits
+    if any(problem.where == "head" for problem in misfits):
+        return
+    if head.needs_numbers and isinstance(competition.labels, list) and not competition.ordered:
         yield Problem("head", f"{member.head} needs labels that are numbers, not names", "use softmax")
     if head.needs_hidden_digits and hidden is None:
         yield Problem(
