@@ -38,6 +38,19 @@ else:
     Files = union_of([reader.files for reader in load_registry(READERS_PLACE).values()], "format")
 
 
+def _kind_of_range(value: Any) -> str:
+    nested = isinstance(value, list) and value and isinstance(value[0], list | tuple)
+    return "each" if nested else "all"
+
+
+_Pair = tuple[float, float]
+
+
+ValueRange = Annotated[
+    Annotated[_Pair, Tag("all")] | Annotated[list[_Pair], Tag("each")], Discriminator(_kind_of_range)
+]
+
+
 class Image(Strict):
     """What one image looks like."""
 
@@ -45,10 +58,34 @@ class Image(Strict):
     """Height of every image, in pixels."""
     width: Annotated[int, Field(ge=1)]
     """Width of every image, in pixels."""
-    channels: Literal[1, 3] = 1
-    """Number of colour channels: 1 for grey, 3 for RGB."""
+    channels: Annotated[int, Field(ge=1, le=16)] = 1
+    """Number of channels: 1 for grey, 3 for RGB, 4 for RGB with alpha as it stands, others for bands."""
     resize: bool = False
     """Resize image files of other sizes to this one, instead of refusing them."""
+    value_range: ValueRange | None = None
+    """Values that become black and white, as `[low, high]`, where images do not have 8 bits (16-bit PNG and
+    TIFF, floats, DICOM); values beyond them are cut off. Several such pairs are one for each channel: a DICOM
+    window of center c and width w is `[c - w/2, c + w/2]`. Left out, 16 bits are `[0, 65535]`."""
+    background: Literal["white", "black"] = "white"
+    """What transparent images are laid on where `channels` is 1 or 3."""
+
+    @model_validator(mode="after")
+    def _ranges_fit(self) -> Image:
+        ranges = self.value_ranges
+        if len(ranges) > 1 and len(ranges) != self.channels:
+            raise ConfigError.at(
+                "", f"value_range: {len(ranges)} pairs for {self.channels} channels", "write one, or one each"
+            )
+        if any(high <= low for low, high in ranges):
+            raise ConfigError.at("", "value_range: the second value must be above the first")
+        return self
+
+    @property
+    def value_ranges(self) -> list[tuple[float, float]]:
+        """The pairs of `value_range`: none, one for all channels, or one for each."""
+        if self.value_range is None:
+            return []
+        return [self.value_range] if isinstance(self.value_range, tuple) else self.value_range
 
 
 class LabelRange(Strict):
@@ -215,7 +252,7 @@ class Competition(Strict):
     @field_validator("kaggle")
     @classmethod
     def _is_a_slug(cls, slug: str | None) -> str | None:
-        if slug is not None and not re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", slug):
+        if slug is not None and not re.fullmatch(r"[A-Za-z0-9]+(-[A-Za-z0-9]+)*", slug):
             raise ConfigError.at(
                 "",
                 f"{slug!r} is no competition of Kaggle",

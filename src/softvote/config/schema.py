@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Self
+from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
 
 from softvote.errors import Problem, UserError
 
@@ -22,6 +22,17 @@ Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
 NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+
+def _kind_of_names(value: Any) -> str:
+    return "several" if isinstance(value, list) else "one"
+
+
+OneOrSeveral = Annotated[
+    Annotated[str, Tag("one")] | Annotated[list[str], Field(min_length=1), Tag("several")],
+    Discriminator(_kind_of_names),
+]
+"""A name, or a list of them."""
 
 
 class ConfigError(ValueError):

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ from softvote.storage.fingerprints import fingerprint, sha256_of
 from softvote.storage.paths import Workspace
 from softvote.storage.records import JsonRecord
 
-CACHE_VERSION = 1
+CACHE_VERSION = 2
 """Raised whenever the readers give other arrays for the same files."""
 
 
@@ -41,6 +41,8 @@ class DatasetRecord(JsonRecord):
     sample_header: tuple[str, str]
     train_fingerprint: str
     test_fingerprint: str
+    group_names: list[str] = []
+    notes: list[str] = []
 
     @classmethod
     def path(cls, cache: Path) -> Path:
@@ -62,6 +64,8 @@ class Dataset:
     test_fingerprint: sha256 of test pixels, ids and addends.
     train_addends: int64 (N,), 0..9, fixed for when a row validates; None where none come along.
     test_addends: int64 (T,), 0..9.
+    train_groups: what further columns say of each training image, str (N,), by the column's name.
+    notes: what is to be said of how the files were read.
     """
 
     train_pixels: NDArray[np.uint8]
@@ -73,6 +77,8 @@ class Dataset:
     test_fingerprint: str
     train_addends: NDArray[np.int64] | None = None
     test_addends: NDArray[np.int64] | None = None
+    train_groups: Mapping[str, NDArray[np.str_]] = field(default_factory=dict)
+    notes: Sequence[str] = ()
 
     @property
     def train(self) -> ImageSplit:
@@ -164,6 +170,8 @@ def _parse(competition: Competition, folder: Path) -> Dataset:
         _digest(test.pixels, sample.ids, test.addends),
         train.addends,
         test.addends,
+        train.groups,
+        [*train.notes, *test.notes],
     )
 
 
@@ -175,7 +183,7 @@ def _in_order_of(sample: IdLabelTable, test: Images, competition: Competition) -
         order = _order(sample, test.ids, source, lambda row: f"{source}, image {row + 1}", problems)
         problems.raise_any()
         addends = None if test.addends is None else test.addends[order]
-        return Images(test.pixels[order], ids=sample.ids, addends=addends)
+        return Images(test.pixels[order], ids=sample.ids, addends=addends, notes=test.notes)
     if len(sample.ids) != len(test.pixels):
         what = f"has {len(sample.ids)} rows for the {len(test.pixels)} test images of {source}"
         raise UserError.at(sample.table.path, what, "take both from one download")
@@ -236,7 +244,12 @@ def _kept(cache: Path) -> Dataset:
         name: np.asarray(np.load(cache / f"{name}.npy", mmap_mode="c", allow_pickle=False))
         for name in (*_ARRAYS, *with_addends)
     }
-    return Dataset(**arrays, **dict(record))
+    facts = dict(record)
+    groups = {
+        name: np.load(cache / f"group{number}.npy", mmap_mode="r", allow_pickle=False)
+        for number, name in enumerate(facts.pop("group_names"))
+    }
+    return Dataset(**arrays, **facts, train_groups=groups)
 
 
 def _fingerprints_match(dataset: Dataset) -> bool:
@@ -258,8 +271,11 @@ def _save_cached(dataset: Dataset, cache: Path) -> None:
             for name, array in arrays.items():
                 if array is not None:
                     np.save(temporary / f"{name}.npy", array, allow_pickle=False)
+            for number, column in enumerate(dataset.train_groups.values()):
+                np.save(temporary / f"group{number}.npy", column, allow_pickle=False)
             others = {name: value for name, value in vars(dataset).items() if name not in arrays}
-            DatasetRecord(**others).write(DatasetRecord.path(temporary))
+            names = list(others.pop("train_groups"))
+            DatasetRecord(**others, group_names=names).write(DatasetRecord.path(temporary))
     except OSError as error:
         raise UserError.at(cache, f"cannot be written ({error.strerror})", "free it or pass `root`") from None
     except UserError:

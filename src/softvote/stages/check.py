@@ -58,7 +58,7 @@ def run(run: Run, report: Report = ignore) -> CheckResult:
     plan, missing = _plan(run)
     due = [status.job for status in plan.statuses() if not status.is_done] if plan else []
     foretold = _forecast(plan, due, networks) if plan and due else None
-    lines = [_headline(run), _recipes(members, networks).removesuffix("\n")]
+    lines = [_headline(run), *_notes(run), _recipes(members, networks).removesuffix("\n")]
     trainings = {name: member.repeats * folds + member.refit for name, member in members.items()}
     epochs = sum(member.epochs * trainings[name] for name, member in members.items())
     count = sum(trainings.values())
@@ -85,6 +85,13 @@ def _headline(run: Run) -> str:
         f"{run.name}: {competition.name}, images {image.height} x {image.width} x {image.channels}, "
         f"{len(classes)} classes {classes[0]}..{classes[-1]}{_hidden(competition)}, {competition.metric}"
     )
+
+
+def _notes(run: Run) -> list[str]:
+    """What is to be said of how the files were read."""
+    if not run.workspace.input(run.pipeline.competition.name).is_dir():
+        return []
+    return [f"data: {note}" for note in read_dataset(run.pipeline.competition, run.workspace).notes]
 
 
 def _hidden(competition: Competition) -> str:
