@@ -173,13 +173,13 @@ class DecisionConfig(Strict):
     Attributes:
         makes: what comes out.
         kinds: the tasks that it knows.
-        fitted: whether it has numbers that are fitted to labels.
+        needs_fit: whether it has numbers that are fitted to labels.
     """
 
     name: str
     makes: ClassVar[Predicted] = "labels"
     kinds: ClassVar[tuple[TaskKind, ...]] = ("classes", "ordered", "tags", "targets")
-    fitted: ClassVar[bool] = False
+    needs_fit: ClassVar[bool] = False
 
 
 class FormConfig(Strict):
