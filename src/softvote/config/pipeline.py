@@ -188,12 +188,16 @@ class Pipeline(Strict):
 
     @model_validator(mode="after")
     def _heads_are_of_the_task(self) -> Pipeline:
+        if not self.competition.knows_classes:
+            return self
         kind = self.competition.task.kind
         self.members.update({name: member.with_head_of(kind) for name, member in self.members.items()})
         return self
 
     @model_validator(mode="after")
     def _heads_fit_the_labels(self) -> Pipeline:
+        if not self.competition.knows_classes:
+            return self
         problems = [
             replace(problem, where=f"members.{name}.{problem.where}")
             for name, member in self.members.items()

@@ -12,6 +12,7 @@ from pathlib import Path
 from softvote.config.pipeline import Pipeline
 from softvote.config.pipeline_file import read_pipeline_file
 from softvote.config.recipe import Member
+from softvote.data.label_names import read_label_names
 from softvote.errors import UserError, one_of
 from softvote.storage.paths import PipelineFolder, Workspace
 
@@ -67,4 +68,8 @@ def open_run(root: Path, pipeline: str, settings: Sequence[str] = ()) -> Run:
     """
     workspace = Workspace(root)
     path = Path(pipeline) if pipeline.endswith(".yaml") else workspace.pipeline_file(pipeline)
-    return Run(workspace, path.stem, read_pipeline_file(path, settings), tuple(settings))
+
+    def read_names(competition: str, file: str, column: str) -> list[str] | None:
+        return read_label_names(workspace.input(competition) / file, column)
+
+    return Run(workspace, path.stem, read_pipeline_file(path, settings, read_names), tuple(settings))
