@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from softvote.config.pipeline import FoldsConfig
-from softvote.data import folds as fold_tables
 from softvote.data.dataset import read_dataset
 from softvote.data.duplicates import near_identical_groups
 from softvote.data.split import ImageSplit
+from softvote.data.splitting import split
 from softvote.ensembling.vote import check_members
 from softvote.errors import UserError, one_of
 from softvote.stages import Run, open_run
@@ -138,30 +138,41 @@ def load_dataset(pipeline: Run) -> ImageData:
 
 
 def make_folds(
-    data: ImageData, n_folds: int = 5, seed: int = 0, near_identical: float = 4.0
+    data: ImageData,
+    n_folds: int = 5,
+    seed: int = 0,
+    near_identical: float = 4.0,
+    groups: ArrayLike | None = None,
 ) -> NDArray[np.int64]:
     """Assign each training row to a fold: stratified, and near-identical images in one fold.
 
-    With a pipeline's count, seed and distance these are the folds of its folds stage.
+    With a pipeline's count, seed, distance and group these are the folds of its folds stage. Tags and several
+    targets are stratified too, all of them at once.
 
     Args:
         n_folds: at least 2.
         seed: of the shuffle.
         near_identical: largest root mean square difference of two images that share a fold, in grey levels
             of 0..255; 0 keeps exact copies together only.
+        groups: (N,), such as each image's patient; rows of equal values share a fold.
 
     Returns:
         int64 (N,), 0..n_folds-1.
 
     Raises:
-        UserError: too few different images.
+        UserError: too few different images or groups, or not one group per image.
     """
     if n_folds < 2:
         raise UserError.at("n_folds", str(n_folds), "take 2 or more")
     assert data.train.labels is not None, "ImageData has labels"
-    groups = near_identical_groups(data.train.images, near_identical)
-    spec = FoldsConfig(count=n_folds, near_identical=near_identical)
-    return fold_tables.split(data.train.labels, groups, spec, seed)
+    named = None if groups is None else np.asarray(groups).astype(str)
+    if named is not None and named.shape != (len(data.train),):
+        raise UserError.at("groups", f"shape {named.shape} for {len(data.train)} images", "give one each")
+    twins = near_identical_groups(data.train.images, near_identical)
+    spec = FoldsConfig(
+        count=n_folds, near_identical=near_identical, group=None if named is None else "groups"
+    )
+    return split(data.train.labels, twins, spec, seed, data.task, {} if named is None else {"groups": named})
 
 
 def write_submission(probabilities: NDArray[np.floating], data: ImageData, path: str | Path) -> Path:

@@ -30,12 +30,24 @@ class FoldsConfig(Strict):
     """Stratified k-fold."""
 
     count: Annotated[int, Field(ge=2)] = 5
-    """Number of folds."""
+    """Number of folds; with `column`, how many values that has."""
     train: Annotated[int, Field(ge=1)] | None = None
     """Number of folds, counted from the first, that are trained and scored; left out, all are."""
     near_identical: NonNegative = 4.0
     """Images whose pixels differ by at most this root mean square, in grey levels of 0..255, share a fold; 0
     keeps exact copies together only."""
+    group: str | None = None
+    """A column of the training table whose equal values share a fold, such as the patient; near-identical
+    images do so too."""
+    column: str | None = None
+    """A column of the training table that says the fold of each row, in place of folds that are made here;
+    its values become folds 0, 1, ... in their order."""
+
+    @model_validator(mode="after")
+    def _given_or_made(self) -> FoldsConfig:
+        if self.group and self.column:
+            raise ConfigError.at("", "group: is for folds that are made, column: for given ones", "drop one")
+        return self
 
     @property
     def trained(self) -> list[int]:
