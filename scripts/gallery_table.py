@@ -1,6 +1,6 @@
 """Write the tables of docs/gallery.md from the pipelines of the gallery.
 
-    python scripts/gallery_table.py
+python scripts/gallery_table.py
 """
 
 from __future__ import annotations
@@ -80,7 +80,10 @@ def _order(path: Path) -> str:
 
 def describe_all(pipelines: dict[str, Pipeline]) -> list[str]:
     """A line for each competition: images, files, what is asked, score, answer, folds."""
-    lines = ["| name | images | files | asked | scored by | submitted | folds |", "|---|---|---|---|---|---|---|"]
+    lines = [
+        "| name | images | files | asked | scored by | submitted | folds |",
+        "|---|---|---|---|---|---|---|",
+    ]
     for slug, pipeline in pipelines.items():
         competition = pipeline.competition
         train, test = IMAGES[slug]

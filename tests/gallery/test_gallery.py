@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import csv
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from gallery.download import Rows
-from gallery.miniatures import MAKERS, make
+from gallery.miniatures import MAKERS
 from gallery.scoring import LOWER_IS_BETTER, SCORERS
+from programs import load
 from projects import softvote
 
 from softvote.stages import open_run
@@ -63,22 +63,6 @@ def read_rows(path: Path) -> Rows:
         return list(csv.reader(file))
 
 
-@pytest.fixture
-def project(tmp_path: Path) -> Callable[[str], Path]:
-    """A workspace with the repository's pipelines, and the files of a competition as `data` unpacks them."""
-
-    def start(slug: str) -> Path:
-        root = tmp_path / "project"
-        shutil.copytree(REPOSITORY / "pipelines", root / "pipelines")
-        miniature = make(slug, tmp_path / "kaggle")
-        assert softvote(root, "data", str(miniature.zip)) == 0
-        with (root / "input" / slug / "solution.csv").open("w", newline="", encoding="utf-8") as file:
-            csv.writer(file, lineterminator="\n").writerows(miniature.solution)
-        return root
-
-    return start
-
-
 def test_every_competition_has_its_file() -> None:
     assert {path.stem for path in GALLERY.glob("*.yaml")} == set(MAKERS) == set(SCORERS)
 
@@ -103,3 +87,10 @@ def test_from_zip_to_submission(slug: str, project: Callable[[str], Path]) -> No
     with (root / "submissions" / "ledger.csv").open(newline="", encoding="utf-8") as file:
         (entry,) = csv.DictReader(file)
     assert float(entry["solution_score"]) == pytest.approx(reached, abs=1e-5)
+
+
+def test_the_page_of_the_gallery_is_current() -> None:
+    tables = load("gallery_table")
+    page = tables.PAGE.read_text(encoding="utf-8")
+    assert page == tables.with_tables(page), "write it anew: python scripts/gallery_table.py"
+    assert tables.IMAGES.keys() == MAKERS.keys()
