@@ -99,7 +99,8 @@ def _vote(plan: Plan) -> None:
     rule = rules[choose_rule("shares" if shares else ensemble.rule, compared.rows)]
     weights, voted = compared.fit_weights(rule.name), compared.votes[rule.name]
     assert voted is not None, "choose_rule refuses a fitted rule with one fold"
-    test = soft_vote([member.test for member in members], weights, rule.space, voters)
+    blocks = plan.task.blocks
+    test = soft_vote([member.test for member in members], weights, rule.space, voters, blocks)
     folder = plan.run.folder.predictions(ensemble.name)
     remove_if_exists(folder.scores)
     write_text(folder.comparison, render_table(compared.rows))
