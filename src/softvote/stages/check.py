@@ -83,7 +83,8 @@ def _headline(run: Run) -> str:
     image, classes = competition.image, competition.classes
     return (
         f"{run.name}: {competition.name}, images {image.height} x {image.width} x {image.channels}, "
-        f"{len(classes)} classes {classes[0]}..{classes[-1]}{_hidden(competition)}, {competition.metric}"
+        f"{len(classes)} classes {classes[0]}..{classes[-1]}{_hidden(competition)}, "
+        f"{competition.metric.title}"
     )
 
 
