@@ -10,18 +10,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from softvote.config.pipeline import FoldsConfig
-from softvote.data import folds as fold_tables
 from softvote.data.dataset import read_dataset
 from softvote.data.duplicates import near_identical_groups
 from softvote.data.split import ImageSplit
+from softvote.data.splitting import split
 from softvote.ensembling.vote import check_members
 from softvote.errors import UserError, one_of
 from softvote.stages import Run, open_run
 from softvote.storage.files import write_text
-from softvote.task import Task
+from softvote.task import Task, TaskKind
 from softvote.tracking.submission import check_submission, submission_text
 
 STAGES = ("check", "folds", "train", "ensemble", "submit")
@@ -38,6 +38,10 @@ class ImageData:
         test: with ids; None where there are none.
         sample_header: the two column names of a submission.
         hidden_digits: S, where a class is the sum of digits 0..9 that hide in the image.
+        kind: of the task: `classes`, `ordered` classes, `tags` with labels (N, K) of 0 and 1, or `targets`
+            with labels (N, T).
+        target_sizes: how many classes each target has; `classes` then names all of them in turn, as
+            `target=label`.
 
     Examples:
         >>> import numpy as np
@@ -46,6 +50,9 @@ class ImageData:
         >>> data = sv.ImageData(sv.ImageSplit(images, labels=np.arange(6) % 2), classes=["cat", "dog"])
         >>> data.task.num_classes
         2
+        >>> tags = np.array([[1, 1], [0, 1], [0, 0], [1, 0], [1, 1], [0, 1]])
+        >>> sv.ImageData(sv.ImageSplit(images, labels=tags), classes=["cat", "dog"], kind="tags").task.kind
+        'tags'
     """
 
     train: ImageSplit
@@ -53,27 +60,39 @@ class ImageData:
     test: ImageSplit | None = None
     sample_header: tuple[str, str] = ("id", "label")
     hidden_digits: int | None = None
+    kind: TaskKind = "classes"
+    target_sizes: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         """Check the training images.
 
         Raises:
-            UserError: they are not uint8 (N, C, H, W) with one label each in 0..K-1.
+            UserError: they are not uint8 (N, C, H, W) with one label each in 0..K-1, or with labels as
+                another kind of task has them.
         """
+        if (self.kind == "targets") != bool(self.target_sizes) or (
+            self.target_sizes and sum(self.target_sizes) != len(self.classes)
+        ):
+            what = f"{self.target_sizes} for kind {self.kind} of {len(self.classes)} classes"
+            raise UserError.at("target_sizes", what, "give the number of classes of each target")
         images, labels = self.train.images, self.train.labels
         if images.dtype != np.uint8 or images.ndim != 4:
             raise UserError.at("images", f"{images.dtype} {images.shape}", "give uint8 (N, C, H, W)")
-        if labels is None or labels.shape != images.shape[:1]:
+        if labels is None or labels.shape != (len(images), *self.task.label_shape):
             found = "none" if labels is None else f"shape {labels.shape}"
-            raise UserError.at("labels", f"{found} for {len(images)} images", "give one per image")
-        if len(labels) and not 0 <= labels.min() <= labels.max() < len(self.classes):
+            wanted = {"tags": "0 or 1 per image and tag", "targets": "one per image and target"}
+            hint = f"give {wanted.get(self.kind, 'one per image')}"
+            raise UserError.at("labels", f"{found} for {len(images)} images", hint)
+        if self.task.check_labels(labels):
             found = f"{labels.min()}..{labels.max()} for {len(self.classes)} classes"
-            raise UserError.at("labels", found, "give indices into classes, from 0")
+            hint = "give 0 and 1" if self.kind == "tags" else "give indices into classes, from 0"
+            raise UserError.at("labels", found, hint)
 
     @property
     def task(self) -> Task:
         """What is asked of an image."""
-        return Task(len(self.classes), self.hidden_digits, self.train.addends is not None)
+        addend = self.train.addends is not None
+        return Task(len(self.classes), self.hidden_digits, addend, self.kind, self.target_sizes)
 
 
 def load_pipeline(
@@ -106,34 +125,53 @@ def load_dataset(pipeline: Run) -> ImageData:
     found = read_dataset(competition, pipeline.workspace)
     train = ImageSplit(found.train_pixels, found.train_labels, addends=found.train_addends)
     test = ImageSplit(found.test_pixels, ids=found.test_ids, addends=found.test_addends)
-    return ImageData(train, competition.classes, test, found.sample_header, competition.hidden_digits)
+    return ImageData(
+        train,
+        competition.classes,
+        test,
+        found.sample_header,
+        competition.hidden_digits,
+        competition.task.kind,
+        competition.task.target_sizes,
+    )
 
 
 def make_folds(
-    data: ImageData, n_folds: int = 5, seed: int = 0, near_identical: float = 4.0
+    data: ImageData,
+    n_folds: int = 5,
+    seed: int = 0,
+    near_identical: float = 4.0,
+    groups: ArrayLike | None = None,
 ) -> NDArray[np.int64]:
     """Assign each training row to a fold: stratified, and near-identical images in one fold.
 
-    With a pipeline's count, seed and distance these are the folds of its folds stage.
+    With a pipeline's count, seed, distance and group these are the folds of its folds stage. Tags and several
+    targets are stratified too, all of them at once.
 
     Args:
         n_folds: at least 2.
         seed: of the shuffle.
         near_identical: largest root mean square difference of two images that share a fold, in grey levels
             of 0..255; 0 keeps exact copies together only.
+        groups: (N,), such as each image's patient; rows of equal values share a fold.
 
     Returns:
         int64 (N,), 0..n_folds-1.
 
     Raises:
-        UserError: too few different images.
+        UserError: too few different images or groups, or not one group per image.
     """
     if n_folds < 2:
         raise UserError.at("n_folds", str(n_folds), "take 2 or more")
     assert data.train.labels is not None, "ImageData has labels"
-    groups = near_identical_groups(data.train.images, near_identical)
-    spec = FoldsConfig(count=n_folds, near_identical=near_identical)
-    return fold_tables.split(data.train.labels, groups, spec, seed)
+    named = None if groups is None else np.asarray(groups).astype(str)
+    if named is not None and named.shape != (len(data.train),):
+        raise UserError.at("groups", f"shape {named.shape} for {len(data.train)} images", "give one each")
+    twins = near_identical_groups(data.train.images, near_identical)
+    spec = FoldsConfig(
+        count=n_folds, near_identical=near_identical, group=None if named is None else "groups"
+    )
+    return split(data.train.labels, twins, spec, seed, data.task, {} if named is None else {"groups": named})
 
 
 def write_submission(probabilities: NDArray[np.floating], data: ImageData, path: str | Path) -> Path:

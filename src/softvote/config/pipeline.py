@@ -43,12 +43,24 @@ class FoldsConfig(Strict):
     """Stratified k-fold."""
 
     count: Annotated[int, Field(ge=2)] = 5
-    """Number of folds."""
+    """Number of folds; with `column`, how many values that has."""
     train: Annotated[int, Field(ge=1)] | None = None
     """Number of folds, counted from the first, that are trained and scored; left out, all are."""
     near_identical: NonNegative = 4.0
     """Images whose pixels differ by at most this root mean square, in grey levels of 0..255, share a fold; 0
     keeps exact copies together only."""
+    group: str | None = None
+    """A column of the training table whose equal values share a fold, such as the patient; near-identical
+    images do so too."""
+    column: str | None = None
+    """A column of the training table that says the fold of each row, in place of folds that are made here;
+    its values become folds 0, 1, ... in their order."""
+
+    @model_validator(mode="after")
+    def _given_or_made(self) -> FoldsConfig:
+        if self.group and self.column:
+            raise ConfigError.at("", "group: is for folds that are made, column: for given ones", "drop one")
+        return self
 
     @property
     def trained(self) -> list[int]:
@@ -229,6 +241,12 @@ class Pipeline(Strict):
         return []
 
     @model_validator(mode="after")
+    def _heads_are_of_the_task(self) -> Pipeline:
+        kind = self.competition.task.kind
+        self.members.update({name: member.with_head_of(kind) for name, member in self.members.items()})
+        return self
+
+    @model_validator(mode="after")
     def _heads_fit_the_labels(self) -> Pipeline:
         problems = [
             replace(problem, where=f"members.{name}.{problem.where}")
@@ -285,7 +303,12 @@ def _misfits(member: Member, competition: Competition) -> Iterator[Problem]:
     hidden, extra = competition.hidden_digits, member.extra_train
     yield from _views_that_do_not_fit(member, competition)
     head = load_registry(HEADS_PLACE)[member.head]
-    if head.needs_numbers and isinstance(competition.labels, list):
+    yield from member.misfits_of_weights(competition.task, competition.classes)
+    misfits = member.misfits_of_head(competition.task.kind)
+    yield from misfits
+    if any(problem.where == "head" for problem in misfits):
+        return
+    if head.needs_numbers and isinstance(competition.labels, list) and not competition.ordered:
         yield Problem("head", f"{member.head} needs labels that are numbers, not names", "use softmax")
     if head.needs_hidden_digits and hidden is None:
         yield Problem(

@@ -23,6 +23,7 @@ from softvote.task import LabelSpace, TaskKind
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from torch import Tensor
     from torch.nn import Parameter
     from torch.optim import Optimizer
 
@@ -36,6 +37,9 @@ FORMS_PLACE = "softvote.data.forms:FORMS"
 
 
 HEADS_PLACE = "softvote.heads:HEADS"
+
+
+LOSSES_PLACE = "softvote.heads.losses:LOSSES"
 
 
 METRICS_PLACE = "softvote.metrics:METRICS"
@@ -218,6 +222,34 @@ class OptimizerConfig(Strict):
         Args:
             fused: whether the device has fused steps.
         """
+        raise NotImplementedError
+
+
+class LossConfig(Strict):
+    """A loss's hyperparameters, and what it makes of a head's outputs; import torch inside.
+
+    Attributes:
+        kinds: of tasks that it is for.
+    """
+
+    kinds: ClassVar[tuple[TaskKind, ...]] = ("classes", "ordered", "tags", "targets")
+
+    name: str
+
+    def of_classes(self, logits: Tensor, wanted: Tensor) -> Tensor:
+        """The loss of each row where one class is right.
+
+        Args:
+            logits: float32 (B, K), whose softmax is the probabilities.
+            wanted: float32 (B, K), the probabilities to be learned.
+
+        Returns:
+            float32 (B,).
+        """
+        raise NotImplementedError
+
+    def of_tags(self, logits: Tensor, wanted: Tensor) -> Tensor:
+        """The loss of each tag of each row, float32 (B, K), of logits and probabilities (B, K)."""
         raise NotImplementedError
 
 

@@ -27,8 +27,8 @@ Space = Literal["probability", "logit"]
 
 
 Blocks = Sequence[slice]
-"""The columns whose probabilities sum to 1 in every row, as `Task.blocks` has them; none of tags, each of
-which is a probability by itself."""
+"""The columns whose probabilities sum to 1 in every row, as `Task.blocks` has them; none of tags, of which
+each is a probability by itself."""
 
 
 WHOLE: Blocks = (slice(None),)

@@ -64,6 +64,7 @@ class _Planner:
             "classes": pipeline.competition.classes,
             "hidden_digits": self.task.hidden_digits,
             "addend": self.task.addend,
+            **self.task.kind_fields,
             "image": list(dataset.train_pixels.shape[1:]),
             "pipeline_seed": pipeline.seed,
         }

@@ -126,5 +126,9 @@ def make_plan(run: Run) -> Plan:
 def inputs_of_folds(run: Run, dataset: Dataset) -> folds.FoldInputs:
     """What the pipeline's fold table is made from."""
     return folds.fold_inputs(
-        dataset.train_labels, dataset.train_fingerprint, run.pipeline.folds, run.pipeline.seed
+        dataset.train_labels,
+        dataset.train_fingerprint,
+        run.pipeline.folds,
+        run.pipeline.seed,
+        dataset.train_groups,
     )
