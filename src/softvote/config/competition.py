@@ -240,8 +240,9 @@ class Competition(Strict):
         return self
 
     @model_validator(mode="after")
-    def _addends_are_somewhere(self) -> Competition:
+    def _files_fit(self) -> Competition:
         self.files.check_addend(self.addend)
+        self.files.check_channels(self.image.channels)
         return self
 
     @field_validator("name")

@@ -269,3 +269,10 @@ class FilesConfig(Strict):
         Raises:
             ValueError: they do not.
         """
+
+    def check_channels(self, channels: int) -> None:
+        """Refuse files that do not fit the number of channels.
+
+        Raises:
+            ValueError: they do not.
+        """
