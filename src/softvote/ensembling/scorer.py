@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -21,6 +20,10 @@ from softvote.metrics.scores import Difference
 from softvote.task import LabelSpace
 
 
+SCORING_VERSION = 1
+"""Raised whenever a metric or a decision gives something else for the same probabilities."""
+
+
 @dataclass(frozen=True, eq=False)
 class Scorer:
     """Decides and scores.
@@ -28,8 +31,8 @@ class Scorer:
     Attributes:
         metric: what is scored.
         space: the labels.
-        decision: what `auto` or the pipeline takes; where it is fitted, members and rules are compared by what
-            is decided without.
+        decision: what `auto` or the pipeline takes; where it is fitted, members and rules are compared by
+            what is decided without.
         is_asked_for: whether the pipeline names it, so that it is taken whether or not it is better.
         groups: integers (N,), of rows that belong together; None where rows are drawn one by one.
     """

@@ -22,7 +22,7 @@ Line = list[str]
 """The cells of a line."""
 
 
-METRIC_IS_UNKNOWN = "which metric counts no file tells: see that competition.metric is what the competition says"
+METRIC_IS_UNKNOWN = "which metric counts no file tells: see that competition.metric is right"
 """What is said of a form that is asked for by several metrics."""
 
 
@@ -57,10 +57,14 @@ class SampleTable(NamedTuple):
 
 
 class Answers(NamedTuple):
-    """The labels int64 of a file in the form of a submission, and the id of each of them."""
+    """The labels int64 of a file in the form of a submission, and the id of each of them.
+
+    lines: position in the table of the first line of each, where they are not one after the other.
+    """
 
     ids: list[str]
     labels: NDArray[np.int64]
+    lines: list[int] | None = None
 
 
 class RecognisedForm(NamedTuple):

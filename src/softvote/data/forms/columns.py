@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from softvote.config.registry import Predicted
 from softvote.data.csv_table import Table
 from softvote.data.forms.base import (
+    METRIC_IS_UNKNOWN,
     Answers,
     Fault,
     Faults,
@@ -18,7 +19,6 @@ from softvote.data.forms.base import (
     Line,
     RecognisedForm,
     SubmissionTemplate,
-    METRIC_IS_UNKNOWN,
     check_names_of_columns,
     faults_of_numbers,
     number_cell,

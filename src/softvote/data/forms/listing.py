@@ -14,6 +14,7 @@ from softvote.config.registry import Predicted
 from softvote.config.schema import ConfigError
 from softvote.data.csv_table import Table
 from softvote.data.forms.base import (
+    METRIC_IS_UNKNOWN,
     Answers,
     Fault,
     Faults,
@@ -21,7 +22,6 @@ from softvote.data.forms.base import (
     Line,
     RecognisedForm,
     SubmissionTemplate,
-    METRIC_IS_UNKNOWN,
     register_form,
     unique_ids,
 )

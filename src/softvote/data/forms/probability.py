@@ -12,13 +12,13 @@ from softvote.config.registry import Predicted
 from softvote.config.schema import ConfigError
 from softvote.data.csv_table import Table
 from softvote.data.forms.base import (
+    METRIC_IS_UNKNOWN,
     Answers,
     Faults,
     Form,
     Line,
     RecognisedForm,
     SubmissionTemplate,
-    METRIC_IS_UNKNOWN,
     as_number,
     faults_of_numbers,
     number_cell,

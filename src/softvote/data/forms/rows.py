@@ -13,6 +13,7 @@ from pydantic import Field
 from softvote.config.registry import Predicted
 from softvote.data.csv_table import Table
 from softvote.data.forms.base import (
+    METRIC_IS_UNKNOWN,
     Answers,
     Fault,
     Faults,
@@ -21,7 +22,6 @@ from softvote.data.forms.base import (
     RecognisedForm,
     SampleTable,
     SubmissionTemplate,
-    METRIC_IS_UNKNOWN,
     faults_of_numbers,
     number_cell,
     read_marks,
@@ -126,7 +126,8 @@ class RowsForm(Form):
                 labels[row_of[lines[line][0]], place] = label
         for row in np.flatnonzero((labels < 0).any(axis=1))[:MOST].tolist():
             problems.add(table.path, f"image {shown(ids[row])} lacks a line", "add it")
-        return Answers(ids, labels)
+        first = {image: line for line, (image, _) in reversed(lines.items())}
+        return Answers(ids, labels, [first[image] for image in ids])
 
     def check_cells(
         self, columns: Sequence[Sequence[str]], header: Sequence[str], space: LabelSpace

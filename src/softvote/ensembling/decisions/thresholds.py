@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from softvote.config.registry import MetricConfig
-from softvote.config.schema import Fraction
+from softvote.config.schema import ConfigError, Fraction
 from softvote.ensembling.decisions.base import (
     Decision,
     climb,
@@ -28,6 +28,12 @@ _FINE = 8
 class _Cuts(Decision):
     at_least_one: bool = False
     """Give an image whose tags are all below their thresholds the most probable of them."""
+
+    def check(self, space: LabelSpace) -> None:
+        """Refuse more than two classes."""
+        if space.task.kind != "tags" and len(space.names) != 2:
+            what = f"{self.name} is of tags or two classes, and here are {len(space.names)}"
+            raise ConfigError.at("", what, "leave it out")
 
     def _decide(
         self, probabilities: Probabilities, cuts: Sequence[float], space: LabelSpace
