@@ -171,6 +171,8 @@ class Pipeline(Strict):
     @model_validator(mode="after")
     def _metric_decision_and_form_agree(self) -> Pipeline:
         competition, decision = self.competition, self.decision
+        if not competition.knows_classes:
+            return self
         metric, form, kind = competition.metric, competition.submission_form, competition.task.kind
         made = metric.predicted if decision is None else decision.makes
         if decision is not None and kind not in decision.kinds:
