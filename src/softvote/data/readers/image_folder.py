@@ -14,7 +14,7 @@ from softvote.config.schema import ConfigError, OneOrSeveral
 from softvote.data.csv_table import Table, open_table
 from softvote.data.decoding import SUFFIXES
 from softvote.data.id_label_table import read_id_label_table
-from softvote.data.image_files import ImageLoader, Stores, folders_of, image_sources
+from softvote.data.image_files import ImageLoader, Stores, folders_of, image_sources, packages_to_open
 from softvote.data.label_cells import LabelledFiles, read_labels
 from softvote.data.readers.base import READERS, Images, Reader, existing
 from softvote.data.readers.detection import (
@@ -50,6 +50,10 @@ class ImageFolder(LabelledFiles):
     channel_suffixes: list[str] = []
     """Where several files are the channels of one image: what follows the id in each of their names, such as
     `[_red.png, _green.png, _blue.png]`."""
+
+    @property
+    def packages(self) -> dict[str, str]:
+        return packages_to_open([*folders_of(self.train_images), *folders_of(self.test_images)])
 
     @property
     def test_source(self) -> str:
@@ -193,4 +197,4 @@ def _limited(height: int, width: int) -> Size:
     return max(1, round(height * shrink)), max(1, round(width * shrink))
 
 
-READERS.add("image_folder", Reader(ImageFolder, sources, read, detect), rank=1)
+READERS.add("image_folder", Reader(ImageFolder, sources, read, detect), rank=3)

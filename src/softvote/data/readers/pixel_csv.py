@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import math
 import re
+from collections import Counter
 from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
@@ -13,15 +14,14 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from softvote.config.registry import FilesConfig
 from softvote.data.csv_table import CsvLine, Table, open_table
+from softvote.data.label_cells import LabelledFiles, label_columns, read_row_labels
 from softvote.data.readers.base import (
     MOST,
     READERS,
     Images,
     Reader,
     addends_of,
-    class_indices,
     existing,
     report_duplicates,
     report_impossible_sums,
@@ -52,7 +52,7 @@ _BLOCK = 4096  # rows parsed at once: the parser makes eight bytes of every pixe
 WHOLE = re.compile(r"\+?[0-9]{1,9}")
 
 
-class PixelCsv(FilesConfig):
+class PixelCsv(LabelledFiles):
     """One line per image: pixels row by row, a label column anywhere, perhaps an id column."""
 
     format: Literal["pixel_csv"]
@@ -61,12 +61,19 @@ class PixelCsv(FilesConfig):
     """CSV of the training rows, by its path in the competition's folder."""
     test: str = "test.csv"
     """CSV of the test rows, by its path in the competition's folder."""
-    label: str = "label"
-    """Name of the label's column in the train file."""
     id: str | None = None
-    """Name of the id's column, where both files have one; else test rows are in sample_submission's order."""
+    """Name of the id's column in both files, or in the test file alone; left out, test rows are in
+    sample_submission's order."""
+    ignore: list[str] = []
+    """Names of columns that are no pixels; where left out, such columns are told by their names."""
+    has_header: bool = True
+    """Whether the first row of both files names the columns; else their names are '0', '1', ..."""
     addend: str = "addend"
     """Name of the addend's column in both files, where `competition.addend` says that there is one."""
+
+    @property
+    def packages(self) -> dict[str, str]:
+        return {"pandas": "pandas"}
 
     @property
     def test_source(self) -> str:
@@ -82,7 +89,7 @@ def sources(competition: Competition, folder: Path) -> list[Path]:
 def read(competition: Competition, folder: Path) -> tuple[Images, Images]:
     """Train images with labels, and test images; with ids where the pipeline names their column."""
     files, problems = _files(competition), ErrorCollector()
-    tables = [open_table(folder / name, problems) for name in (files.train, files.test)]
+    tables = [open_table(folder / name, problems, files.has_header) for name in (files.train, files.test)]
     _report_other_order(tables, competition, problems)
     train, test = (
         _images(table, competition, labelled, problems) if table else None
@@ -99,9 +106,23 @@ def _files(competition: Competition) -> PixelCsv:
 
 
 def _pixel_columns(table: Table, competition: Competition) -> list[int]:
-    files = _files(competition)
-    others = (files.label, files.id, files.addend if competition.addend else None)
-    return [index for index, name in enumerate(table.header) if name not in others]
+    """The columns of pixels: all that have no other meaning; of too many, those numbered alike."""
+    files, image = _files(competition), competition.image
+    others = {files.id, files.addend if competition.addend else None, *files.ignore}
+    others |= set(label_columns(files, competition))
+    columns = [index for index, name in enumerate(table.header) if name not in others]
+    expected = image.height * image.width * image.channels
+    if len(columns) <= expected:
+        return columns
+    numbered = numbered_alike([table.header[index] for index in columns])
+    return [columns[place] for place in numbered] if len(numbered) == expected else columns
+
+
+def numbered_alike(names: Sequence[str]) -> list[int]:
+    """Positions of the names that are one word with different numbers, as pixel0, pixel1, or 1x1, 1x2."""
+    words = [re.sub("[0-9]+", "0", name) if re.search("[0-9]", name) else "" for name in names]
+    commonest = Counter(filter(None, words)).most_common(1)
+    return [place for place, word in enumerate(words) if commonest and word == commonest[0][0]]
 
 
 def _report_other_order(
@@ -125,33 +146,57 @@ def _images(
 ) -> Images | None:
     files, image = _files(competition), competition.image
     columns = _pixel_columns(table, competition)
-    asked = ((files.label, labelled), (files.id, True), (files.addend, competition.addend))
-    wanted = [name for name, needed in asked if name and needed]
+    labels_in = label_columns(files, competition) if labelled else []
+    id_name = files.id if not labelled or files.id in table.header else None
+    wanted = [*labels_in, *filter(None, [id_name, files.addend if competition.addend else None])]
     present = [table.has(name, problems) for name in wanted]
     if not all(present) or not _fits(table, len(columns), image, problems):
         return None
-    labels = ids = addends = None
+    labels, addends = _read_labels(table, competition, labelled, problems)
+    ids = None
+    if id_name:
+        ids = table.column(id_name)
+        report_duplicates(ids, lambda position: table.where(position, id_name), problems)
+    flat = pixel_values(table, columns, problems)
+    shaped = flat.reshape(-1, image.height, image.width, image.channels)
+    others = [
+        name for index, name in enumerate(table.header) if index not in {*columns} and name not in wanted
+    ]
+    pixels = np.ascontiguousarray(shaped.transpose(0, 3, 1, 2))
+    return Images(
+        pixels, labels, ids, addends, _groups(table, others, labelled), _notes(table, others, files)
+    )
+
+
+def _read_labels(
+    table: Table, competition: Competition, labelled: bool, problems: ErrorCollector
+) -> tuple[NDArray[np.int64] | None, NDArray[np.int64] | None]:
+    """Labels, where there are, and addends, where there are."""
+    files = _files(competition)
+    labels = addends = None
     if competition.addend:
         addends = addends_of(
             table.column(files.addend), lambda position: table.where(position, files.addend), problems
         )
     if labelled:
-        labels = class_indices(
-            table.column(files.label),
-            competition,
-            lambda position: table.where(position, files.label),
-            problems,
-        )
+        labels = read_row_labels(table, label_columns(files, competition)[0], competition, problems)
     if labels is not None and addends is not None and not problems:
         report_impossible_sums(
             labels, addends, competition, lambda position: table.where(position, files.label), problems
         )
-    if files.id:
-        name, ids = files.id, table.column(files.id)
-        report_duplicates(ids, lambda position: table.where(position, name), problems)
-    flat = pixel_values(table, columns, problems)
-    shaped = flat.reshape(-1, image.height, image.width, image.channels)
-    return Images(np.ascontiguousarray(shaped.transpose(0, 3, 1, 2)), labels, ids, addends)
+    return labels, addends
+
+
+def _groups(table: Table, others: Sequence[str], labelled: bool) -> dict[str, NDArray[np.str_]]:
+    return {name: np.array(table.column(name), np.str_) for name in others} if labelled else {}
+
+
+def _notes(table: Table, others: Sequence[str], files: PixelCsv) -> list[str]:
+    """What is to be said of columns that were left out without being named."""
+    unnamed = [name or "without a name" for name in others if name not in files.ignore]
+    if not unnamed:
+        return []
+    return [f"{table.path.name}: columns that are no pixels were left out: {', '.join(unnamed[:8])}"]
 
 
 def _fits(table: Table, count: int, image: ImageFacts, problems: ErrorCollector) -> bool:
