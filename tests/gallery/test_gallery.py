@@ -28,11 +28,18 @@ QUICK = (
 
 EVERY = [pytest.param(slug, marks=() if slug in QUICK else pytest.mark.slow) for slug in sorted(MAKERS)]
 
-# A small network for a few seconds, in place of what a competitor would start from.
+# A small network for a few seconds, in place of what a competitor would start from; losses, sampling and folds
+# stay the gallery's.
 TINY = [
     "members={tiny: {model: cnn}}",
     "folds.count=2",
-    "defaults={epochs: 12, batch_size: 16, optimizer: {name: adamw, lr: 0.004}, precision: fp32}",
+    "defaults.epochs=12",
+    "defaults.no_aug_epochs=0",
+    "defaults.batch_size=16",
+    "defaults.optimizer={name: adamw, lr: 0.004}",
+    "defaults.ema=0",
+    "defaults.augment=null",
+    "defaults.precision=fp32",
     "engine.workers=1",
 ]
 
