@@ -31,7 +31,7 @@ Blocks = Sequence[slice]
 each is a probability by itself."""
 
 
-WHOLE: Blocks = (slice(None),)
+ALL_COLUMNS: Blocks = (slice(None),)
 """All columns together, as of classes."""
 
 
@@ -46,7 +46,7 @@ def soft_vote(
     weights: Weights,
     space: Space = "probability",
     names: Sequence[str] | None = None,
-    blocks: Blocks = WHOLE,
+    blocks: Blocks = ALL_COLUMNS,
 ) -> Probabilities:
     """The weighted mean of the members' probabilities, or of their logarithms.
 
@@ -74,7 +74,9 @@ def soft_vote(
     return weighted_mean(members, weights, space, blocks)
 
 
-def weighted_mean(members: Members, weights: Weights, space: Space, blocks: Blocks = WHOLE) -> Probabilities:
+def weighted_mean(
+    members: Members, weights: Weights, space: Space, blocks: Blocks = ALL_COLUMNS
+) -> Probabilities:
     """`soft_vote` of members that are known to hold probabilities."""
     _check_weights(weights, len(members))
     vote = _mean_logits if space == "logit" else _mean_probabilities
@@ -117,7 +119,7 @@ def _sum_to_one(mass: NDArray[np.float64], blocks: Blocks) -> NDArray[np.float64
     return mass
 
 
-def check_members(members: Members, names: Sequence[str] | None = None, blocks: Blocks = WHOLE) -> None:
+def check_members(members: Members, names: Sequence[str] | None = None, blocks: Blocks = ALL_COLUMNS) -> None:
     """Refuse what cannot vote.
 
     Args:
