@@ -69,7 +69,8 @@ def write_predictions(
         labels: int64 (N,), of every row of the train file.
         task: says whether errors of sums are scored as well.
         fingerprint: of the work that they come from.
-        scorer: of a member's or an ensemble's; None of a single training, which is never submitted alone.
+        scorer: of every row of the train file, for a member or an ensemble; None of a single training, which
+            is never submitted alone.
         folds: int64 (N,), of every row of the train file; with a scorer.
 
     Raises:
@@ -79,7 +80,9 @@ def write_predictions(
     truth, some = labels[predictions.rows], len(predictions.rows) > 0
     scores = _scores(predictions.oof, truth, task) if some else {}
     if scorer and some and folds is not None:
-        scores |= _decide(folder, scorer, predictions.oof, truth, folds[predictions.rows])
+        scores |= _decide(
+            folder, scorer.for_rows(predictions.rows), predictions.oof, truth, folds[predictions.rows]
+        )
     with atomic_write(folder.oof) as temporary:
         np.savez(temporary, rows=predictions.rows, probabilities=predictions.oof)
     with atomic_write(folder.test) as temporary:

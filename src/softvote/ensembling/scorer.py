@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +19,6 @@ from softvote.metrics import METRICS, Labels, Metric, PredictedArray, as_metric
 from softvote.metrics.evaluation import Evaluation
 from softvote.metrics.scores import Difference
 from softvote.task import LabelSpace
-
 
 SCORING_VERSION = 1
 """Raised whenever a metric or a decision gives something else for the same probabilities."""
@@ -52,19 +52,24 @@ class Scorer:
         return cls(as_metric(metric), space, resolved, decision is not None)
 
     @classmethod
-    def of_pipeline(cls, pipeline: Pipeline) -> Scorer:
-        """The scorer of a pipeline's competition."""
+    def of_pipeline(cls, pipeline: Pipeline, groups: NDArray[Any] | None = None) -> Scorer:
+        """The scorer of a pipeline's competition.
+
+        Args:
+            groups: (N,) of anything that tells groups apart.
+        """
         competition = pipeline.competition
-        return cls.create(competition.metric, competition.label_space, pipeline.decision)
+        scorer = cls.create(competition.metric, competition.label_space, pipeline.decision)
+        return scorer if groups is None else replace(scorer, groups=np.unique(groups, return_inverse=True)[1])
 
     @property
     def is_plain_accuracy(self) -> bool:
         """Whether the most probable of several classes is all that counts."""
         return self.metric.name == "accuracy" and self.space.task.is_single_label
 
-    def with_groups(self, groups: NDArray[np.integer] | None) -> Scorer:
-        """The same, for rows of these groups."""
-        return replace(self, groups=groups)
+    def for_rows(self, rows: NDArray[np.int64]) -> Scorer:
+        """The same, for some of the rows that `groups` are of."""
+        return self if self.groups is None else replace(self, groups=self.groups[rows])
 
     def evaluate(self, probabilities: Probabilities, labels: Labels) -> Evaluation:
         """Score what is decided without fitting anything.

@@ -37,7 +37,7 @@ class ComparisonTable:
 
     def __repr__(self) -> str:
         """The table as text; see `render_table`."""
-        return render_table(self.comparison)
+        return render_table(self.rows, self.metric)
 
     def _repr_html_(self) -> str:
         """The same for notebooks."""
@@ -72,13 +72,12 @@ class ComparisonTable:
         return table.astype(dict.fromkeys(numbers, float))
 
 
-def render_table(comparison: Comparison) -> str:
+def render_table(table: Sequence[ComparisonRow], metric: MetricConfig) -> str:
     """The rows of a comparison as aligned plain text, with words on how to read it and on each rule.
 
     Differences are in the metric's unit, those of percentages in points. 98 columns while names have at most
     14 letters.
     """
-    table, metric = comparison.rows, comparison.scorer.metric
     lines = [_cells(row, metric) for row in table]
     return tables.render(_header(metric), lines) + "\n".join(_explain(table, metric)) + "\n"
 

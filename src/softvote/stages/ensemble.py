@@ -113,14 +113,14 @@ def _vote(plan: Plan) -> None:
     if shares := plan.run.pipeline.vote_shares():
         rules["shares"] = fixed_rule("shares", shares)
     scorer = plan.scorer
-    compared = compare_members(oof, voters, truth, fold_of_row, scorer, list(rules.values()))
+    compared = compare_members(oof, voters, truth, fold_of_row, scorer.for_rows(rows), list(rules.values()))
     rule = rules[choose_rule("shares" if shares else ensemble.rule, compared.rows)]
     weights, voted = compared.fit_weights(rule.name), compared.votes[rule.name]
     assert voted is not None, "choose_rule refuses a fitted rule with one fold"
     test = soft_vote([member.test for member in members], weights, rule.space, voters, plan.task.blocks)
     folder = plan.run.folder.predictions(ensemble.name)
     remove_if_exists(folder.scores)
-    write_text(folder.comparison, render_table(compared))
+    write_text(folder.comparison, render_table(compared.rows, scorer.metric))
     chosen = {name: float(weight) for name, weight in zip(voters, weights, strict=True)}
     VoteRecord(rule=rule.name, space=rule.space, weights=chosen).write(folder.vote)
     predictions = Predictions(rows, voted, test)

@@ -47,7 +47,8 @@ class Plan:
     @property
     def scorer(self) -> Scorer:
         """What out-of-fold rows are scored and decided by."""
-        return Scorer.of_pipeline(self.run.pipeline)
+        groups = self.dataset.train_groups.get(self.run.pipeline.folds.group or "")
+        return Scorer.of_pipeline(self.run.pipeline, groups)
 
     def jobs_of(self, member: str) -> list[Job]:
         """One job a trained fold and repeat."""

@@ -8,7 +8,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from softvote.config.registry import MetricConfig
 from softvote.kaggle.competitions import Submission
+from softvote.metrics import parse_metric
 from softvote.metrics.scores import Difference, Score, verdict
 from softvote.tracking.ledger import Entry
 from softvote.tracking.submission_message import parse_sha256
@@ -117,6 +119,11 @@ class LeaderboardComparison:
     competition: str
     rows: list[LeaderboardRow]
     unknown: int
+
+    @property
+    def metric(self) -> MetricConfig:
+        """What the competition is scored by, as its newest entry says."""
+        return parse_metric(self.rows[0].metric if self.rows else "accuracy")
 
     @property
     def scored(self) -> list[LeaderboardRow]:
