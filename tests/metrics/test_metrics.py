@@ -10,7 +10,7 @@ import sklearn.metrics as reference
 
 from softvote.config.schema import ConfigError
 from softvote.errors import UserError
-from softvote.metrics import METRICS, Metric
+from softvote.metrics import METRICS, Metric, parse_metric
 from softvote.metrics.evaluation import Bootstrap, Proportion, RowMean
 from softvote.task import LabelSpace, Task, TaskKind
 
@@ -286,6 +286,12 @@ def test_what_does_not_go_with_the_labels_is_refused(
 
 def test_a_metric_is_told_by_what_was_said_of_it() -> None:
     assert str(METRICS["accuracy"]()) == "accuracy"
-    f2 = METRICS["f_beta"].model_validate({"name": "f_beta", "average": "samples", "beta": 2})
-    assert str(f2) == "f_beta average=samples"
-    assert f2.title == "samples F2"
+    f3 = METRICS["f_beta"].model_validate({"name": "f_beta", "average": "samples", "beta": 3})
+    assert str(f3) == "f_beta {average: samples, beta: 3.0}"
+    assert f3.title == "samples F3"
+
+
+@pytest.mark.parametrize("metric", {str(case.values[0]): case.values[0] for case in CASES}.values(), ids=str)
+def test_the_words_of_a_metric_lead_back_to_it(metric: Metric) -> None:
+    assert parse_metric(str(metric)) == metric
+    assert parse_metric("something {of: tomorrow}").title == "something"

@@ -15,14 +15,15 @@ from numpy.typing import ArrayLike, NDArray
 from softvote.config.pipeline import FoldsConfig
 from softvote.data.dataset import read_dataset
 from softvote.data.duplicates import near_identical_groups
+from softvote.data.forms import FORMS, SubmissionTemplate
 from softvote.data.split import ImageSplit
 from softvote.data.splitting import split
 from softvote.ensembling.vote import check_members
 from softvote.errors import UserError, one_of
 from softvote.stages import Run, open_run
 from softvote.storage.files import write_text
-from softvote.task import Task, TaskKind
-from softvote.tracking.submission import check_submission, submission_text
+from softvote.task import LabelSpace, Task, TaskKind
+from softvote.tracking.submission import SubmissionFormat, check_submission, submission_text
 
 STAGES = ("check", "folds", "train", "ensemble", "submit")
 """What `run` knows, in the order in which stages build on each other."""
@@ -36,12 +37,15 @@ class ImageData:
         train: with labels.
         classes: K names, the columns of all probabilities in this order.
         test: with ids; None where there are none.
-        sample_header: the two column names of a submission.
+        sample_header: the column names of a submission.
         hidden_digits: S, where a class is the sum of digits 0..9 that hide in the image.
         kind: of the task: `classes`, `ordered` classes, `tags` with labels (N, K) of 0 and 1, or `targets`
             with labels (N, T).
         target_sizes: how many classes each target has; `classes` then names all of them in turn, as
             `target=label`.
+        line_ids: the id of each line of a submission, where an image has several; None where each has one.
+        form: how a submission is written, its name or its keys as under `competition.form` of a pipeline
+            file; None for `label`, of tags `columns`, of several targets `rows`.
 
     Examples:
         >>> import numpy as np
@@ -58,10 +62,12 @@ class ImageData:
     train: ImageSplit
     classes: list[str]
     test: ImageSplit | None = None
-    sample_header: tuple[str, str] = ("id", "label")
+    sample_header: tuple[str, ...] = ("id", "label")
     hidden_digits: int | None = None
     kind: TaskKind = "classes"
     target_sizes: tuple[int, ...] = ()
+    line_ids: list[str] | None = None
+    form: str | Mapping[str, Any] | None = None
 
     def __post_init__(self) -> None:
         """Check the training images.
@@ -93,6 +99,17 @@ class ImageData:
         """What is asked of an image."""
         addend = self.train.addends is not None
         return Task(len(self.classes), self.hidden_digits, addend, self.kind, self.target_sizes)
+
+    @property
+    def label_space(self) -> LabelSpace:
+        """The task with the names of its columns and targets."""
+        targets: dict[str, list[str]] = {}
+        for name in self.classes if self.kind == "targets" else ():
+            target, _, label = name.partition("=")
+            targets.setdefault(target, []).append(label)
+        return LabelSpace(
+            self.task, tuple(self.classes), tuple((name, tuple(of)) for name, of in targets.items())
+        )
 
 
 def load_pipeline(
@@ -133,6 +150,8 @@ def load_dataset(pipeline: Run) -> ImageData:
         competition.hidden_digits,
         competition.task.kind,
         competition.task.target_sizes,
+        found.line_ids,
+        competition.submission_form.model_dump(),
     )
 
 
@@ -174,11 +193,14 @@ def make_folds(
     return split(data.train.labels, twins, spec, seed, data.task, {} if named is None else {"groups": named})
 
 
-def write_submission(probabilities: NDArray[np.floating], data: ImageData, path: str | Path) -> Path:
-    """Write the most probable class of each test image as a submission, and check it first.
+def write_submission(predictions: NDArray[Any], data: ImageData, path: str | Path) -> Path:
+    """Write a submission in the form of the competition, and check it first.
 
     Args:
-        probabilities: floats (T, K) of the test images.
+        predictions: probabilities, floats (T, K), of the test images; where the form takes labels, the most
+            probable is written (of tags those above one half, of a list of classes five). Or integers that
+            are decided already, such as `SoftVoting.decision_` gives: labels (T,), tags (T, K), targets
+            (T, targets), or the most probable classes (T, k).
         path: the file to write.
 
     Returns:
@@ -191,16 +213,44 @@ def write_submission(probabilities: NDArray[np.floating], data: ImageData, path:
     if data.test is None or data.test.ids is None:
         raise UserError.at("data.test", "there are no test images with ids to submit")
     expected, path = (len(data.test.ids), len(data.classes)), Path(path)
-    if np.shape(probabilities) != expected:
-        raise UserError.at(
-            "probabilities", f"shape {np.shape(probabilities)}, the test images need {expected}"
-        )
-    check_members([np.asarray(probabilities, np.float32)], ["of the submission"])
-    labels = [data.classes[index] for index in np.argmax(probabilities, axis=1)]
-    text = submission_text(data.sample_header, data.test.ids, labels)
-    check_submission(text, data.sample_header, data.test.ids, data.classes, path.name)
+    wanted, predictions = _submission_format(data, data.test.ids), np.asarray(predictions)
+    if predictions.dtype.kind == "f":
+        if predictions.shape != expected:
+            what = f"shape {predictions.shape}, the test images need {expected}"
+            raise UserError.at("predictions", what)
+        check_members([predictions.astype(np.float32)], ["of the submission"], data.task.blocks)
+        predictions = _decide_plainly(predictions.astype(np.float32), wanted)
+    elif len(predictions) != len(data.test.ids):
+        what = f"{len(predictions)} rows, the test images need {len(data.test.ids)}"
+        raise UserError.at("predictions", what)
+    text = submission_text(wanted, predictions)
+    check_submission(text, wanted, path.name)
     write_text(path, text)
     return path
+
+
+def _submission_format(data: ImageData, ids: list[str]) -> SubmissionFormat:
+    usual = {"tags": "columns", "targets": "rows"}.get(data.kind, "label")
+    written = data.form or usual
+    keys = {"name": written} if isinstance(written, str) else dict(written)
+    if keys.get("name") not in FORMS:
+        raise UserError.at(
+            "data.form", f"no form '{keys.get('name')}'", one_of(list(FORMS), str(keys.get("name")))
+        )
+    form = FORMS[keys["name"]].model_validate(keys)
+    return SubmissionFormat(
+        form, SubmissionTemplate(data.sample_header, ids, data.line_ids or ids), data.label_space
+    )
+
+
+def _decide_plainly(probabilities: NDArray[np.float32], wanted: SubmissionFormat) -> NDArray[Any]:
+    """What the form takes, where no metric says more."""
+    taken = wanted.form.takes[wanted.space.task.kind]
+    if "probabilities" in taken:
+        return probabilities
+    if "labels" in taken:
+        return wanted.space.task.name(probabilities)
+    return np.argsort(-probabilities, axis=1, kind="stable")[:, :5]
 
 
 def run(pipeline: Run, stages: Sequence[str] = ("folds", "train", "ensemble")) -> dict[str, Any]:

@@ -13,13 +13,26 @@ from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from softvote.config.competition import Competition
 from softvote.config.recipe import RENAMED, Box, Crop, Member, Recipe
-from softvote.config.registry import HEADS_PLACE, RULES_PLACE, literal_of, load_registry
+from softvote.config.registry import (
+    DECISIONS_PLACE,
+    HEADS_PLACE,
+    RULES_PLACE,
+    DecisionConfig,
+    literal_of,
+    load_registry,
+    named_union_of,
+)
 from softvote.config.schema import ConfigError, Fraction, NonNegative, Strict, checked_name
 from softvote.errors import Problem, one_of
 
+_DECISIONS = load_registry(DECISIONS_PLACE)
+
+
 if TYPE_CHECKING:
     RuleName = str
+    Decision = DecisionConfig
 else:
+    Decision = named_union_of(_DECISIONS, "auto")
     RuleName = literal_of(["auto", *load_registry(RULES_PLACE), "shares"])
 
 
@@ -143,8 +156,37 @@ class Pipeline(Strict):
     """The networks that are trained and may vote, by their names: letters, digits, `-` and `_`."""
     ensemble: EnsembleConfig = EnsembleConfig()
     """Which members vote, and by which rule."""
+    decision: Decision | None = None
+    """How probabilities become what is submitted, by its name (`argmax`) or with what it takes beyond
+    (`{name: top_k, k: 5}`); `auto`, or left out, is what the metric asks for, and where numbers would have to
+    be fitted, these only if they make it better by more than two standard errors of the paired difference."""
     engine: EngineConfig = LocalEngine()
     """Where trainings run; it changes nothing about what they compute."""
+
+    @field_validator("decision", mode="before")
+    @classmethod
+    def _auto_is_none(cls, decision: Any) -> Any:
+        return None if decision == "auto" or decision == {"name": "auto"} else decision
+
+    @model_validator(mode="after")
+    def _metric_decision_and_form_agree(self) -> Pipeline:
+        competition, decision = self.competition, self.decision
+        metric, form, kind = competition.metric, competition.submission_form, competition.task.kind
+        made = metric.predicted if decision is None else decision.makes
+        if decision is not None and kind not in decision.kinds:
+            fitting = ", ".join(name for name, other in _DECISIONS.items() if kind in other.kinds)
+            raise ConfigError.at("decision", f"{decision.name} is not for {kind}", f"take auto, or {fitting}")
+        if decision is not None:
+            decision.check(competition.label_space)
+        if made != metric.predicted:
+            what = f"{decision.name if decision else 'auto'} makes {_words(made)}"
+            needed = f"{metric.name} needs {_words(metric.predicted)}"
+            raise ConfigError.at("decision", f"{what}, and {needed}", "leave it out")
+        if made not in form.takes[kind]:
+            what = f"{form.name} writes {_words(form.takes[kind][0])}"
+            hint = f"take another form or, as the competition is scored, another metric than {metric.name}"
+            raise ConfigError.at("competition.form", f"{what}, and {metric.name} needs {_words(made)}", hint)
+        return self
 
     @field_validator("members")
     @classmethod
@@ -250,6 +292,10 @@ class Pipeline(Strict):
         weights |= dict.fromkeys(rest, left / max(1, len(rest)))
         total = sum(weights.values())
         return [weights[voter] / total for voter in voters]
+
+
+def _words(predicted: str) -> str:
+    return predicted.replace("top_k", "the most probable classes")
 
 
 def _misfits(member: Member, competition: Competition) -> Iterator[Problem]:

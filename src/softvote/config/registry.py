@@ -9,10 +9,12 @@ compute, because reading a pipeline file must not.
 from __future__ import annotations
 
 import importlib
+import math
 import pkgutil
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, TypeVar, Union
 
+import yaml
 from pydantic import BeforeValidator, Field
 
 from softvote.config.schema import Positive, Strict
@@ -162,9 +164,10 @@ class MetricConfig(Strict):
         """
 
     def __str__(self) -> str:
-        """Its name and what was said beyond it, in a word or several: `f_beta beta=2.0 average=samples`."""
+        """Its name and what was said beyond it, as YAML: `f_beta {average: samples, beta: 3.0}`."""
         said = self.model_dump(exclude={"name"}, exclude_defaults=True)
-        return " ".join([self.name, *(f"{key}={value}" for key, value in said.items())])
+        in_flow = yaml.safe_dump(said, default_flow_style=True, width=math.inf).strip()
+        return f"{self.name} {in_flow}" if said else self.name
 
 
 class DecisionConfig(Strict):
@@ -173,13 +176,20 @@ class DecisionConfig(Strict):
     Attributes:
         makes: what comes out.
         kinds: the tasks that it knows.
-        fitted: whether it has numbers that are fitted to labels.
+        needs_fit: whether it has numbers that are fitted to labels.
     """
 
     name: str
     makes: ClassVar[Predicted] = "labels"
     kinds: ClassVar[tuple[TaskKind, ...]] = ("classes", "ordered", "tags", "targets")
-    fitted: ClassVar[bool] = False
+    needs_fit: ClassVar[bool] = False
+
+    def check(self, space: LabelSpace) -> None:
+        """Refuse labels that it cannot decide on.
+
+        Raises:
+            ConfigError: they are such.
+        """
 
 
 class FormConfig(Strict):
@@ -255,6 +265,13 @@ class FilesConfig(Strict):
 
     def check_addend(self, addend: bool) -> None:
         """Refuse files that do not fit whether a known integer comes with each image.
+
+        Raises:
+            ValueError: they do not.
+        """
+
+    def check_channels(self, channels: int) -> None:
+        """Refuse files that do not fit the number of channels.
 
         Raises:
             ValueError: they do not.

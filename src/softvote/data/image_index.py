@@ -59,15 +59,16 @@ class ImageFolders:
     def __init__(self, folders: Sequence[Path], suffixes: Sequence[str] = ()) -> None:
         self._names: list[str] = []
         self._exact: dict[str, list[Path]] = defaultdict(list)
-        self._by_name: dict[str, list[Path]] = defaultdict(list)
+        self._by_name: dict[str, list[tuple[Path, Sequence[str]]]] = defaultdict(list)
         for folder in folders:
             for path in sorted(image_files(folder, suffixes)):
                 self._names.append(str(path))
                 place = path.relative_to(folder).as_posix()
                 for key in {place, without_suffix(place)}:
                     self._exact[key].append(path)
+                parts = (folder.name, *Path(place).parent.parts)
                 for key in {path.name, without_suffix(path.name)}:
-                    self._by_name[key].append(path)
+                    self._by_name[key].append((path, parts))
 
     def names(self) -> list[str]:
         """Every file, as messages name it."""
@@ -86,7 +87,7 @@ class ImageFolders:
                 return found
         parts = PurePosixPath(name).parts
         for wanted in filter(None, (parts[-1] + suffix if suffix else "", parts[-1])):
-            near = [path for path in self._by_name.get(wanted, []) if _agree(path.parent.parts, parts[:-1])]
+            near = [path for path, folders in self._by_name.get(wanted, []) if _agree(folders, parts[:-1])]
             if near:
                 return near
         return []

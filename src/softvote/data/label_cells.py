@@ -244,7 +244,7 @@ def yes_or_no(
 
 def split_row_id(text: str, names: Mapping[str, int]) -> tuple[str, int] | None:
     """The image's id and the index of the tag or target of a row's id; None where it ends in none of them."""
-    for place in (place for place in range(len(text) - 1, 0, -1) if text[place] == "_"):
+    for place in (match.start() for match in re.finditer("_", text)):  # the longest name first
         if (index := names.get(text[place + 1 :])) is not None:
             return text[:place], index
     return None

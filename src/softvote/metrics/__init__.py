@@ -7,8 +7,16 @@ without.
 """
 
 from softvote.config.registry import import_modules
-from softvote.metrics.base import METRICS, Labels, Metric, PredictedArray, as_metric, register_metric
+from softvote.metrics.base import (
+    METRICS,
+    Labels,
+    Metric,
+    PredictedArray,
+    as_metric,
+    parse_metric,
+    register_metric,
+)
 
-__all__ = ["METRICS", "Labels", "Metric", "PredictedArray", "as_metric", "register_metric"]
+__all__ = ["METRICS", "Labels", "Metric", "PredictedArray", "as_metric", "parse_metric", "register_metric"]
 
 import_modules(__name__)

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar, get_args
 
 import numpy as np
+import yaml
 from numpy.typing import NDArray
 
 from softvote.config.registry import MetricConfig, Registry
@@ -98,7 +99,8 @@ class Metric(MetricConfig):
         rows = self.rows(predictions, labels, space)
         if rows is not None and groups is None:
             values, own = rows
-            parts = value + (values - value) * own / own.mean()
+            weighted = not (own == 1).all()
+            parts = value + (values - value) * own / own.mean() if weighted else values
             return self._evaluation(RowMean, value, error_of_mean(parts), parts)
         draws = bootstrap_weights(len(labels), groups, self.columns(space))
         parts = np.concatenate([self.resample(predictions, labels, space, drawn) for drawn in draws])
@@ -138,6 +140,15 @@ def as_metric(config: MetricConfig) -> Metric:
     """The metric that a pipeline file names; they are one object."""
     assert isinstance(config, Metric)
     return config
+
+
+def parse_metric(text: str) -> MetricConfig:
+    """The metric that `str` made the text of; one without a kind where there is none of that name."""
+    name, _, said = text.partition(" ")
+    kind = METRICS.get(name)
+    if kind is None:
+        return MetricConfig(name=name)
+    return kind.model_validate({"name": name} | (yaml.safe_load(said) if said else {}))
 
 
 def check_names(key: str, given: dict[str, Any] | str | None, known: tuple[str, ...], what: str) -> None:

@@ -124,7 +124,7 @@ class FBeta(_FMeasure):
     name: Literal["f_beta"] = "f_beta"
     """`f_beta`: the harmonic mean of precision and recall, in which recall counts `beta` times as much."""
     beta: Positive = 2.0
-    """How many times as much recall counts as precision."""
+    """Factor by which recall counts more than precision; no unit."""
 
     @property
     def weight_of_recall(self) -> float:

@@ -46,8 +46,8 @@ class PartialRocAuc(RankingMetric):
     """`partial_roc_auc`: the area between the ROC curve of the second of two classes and a true positive
     rate."""
     above_tpr: float = 0.8
-    """True positive rate above which the area is taken, 0 or more and below 1; the best value is 1 less
-    it."""
+    """True positive rate above which the area is taken, a proportion of the positives; 1 less it is the best
+    value."""
 
     needs: ClassVar[Literal["ranking"]] = "ranking"
     kinds: ClassVar[tuple[TaskKind, ...]] = ("classes", "ordered")

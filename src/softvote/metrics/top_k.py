@@ -17,7 +17,7 @@ K = Annotated[int, Field(ge=1)]
 
 class _TopK(Metric):
     k: K = 5
-    """How many classes an image may be given; the most probable first."""
+    """Number of classes that an image may be given, the most probable first."""
 
     needs: ClassVar[Predicted] = "top_k"
     kinds: ClassVar[tuple[TaskKind, ...]] = ("classes", "ordered")

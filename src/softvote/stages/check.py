@@ -83,7 +83,7 @@ def _headline(run: Run) -> str:
     image = competition.image
     return (
         f"{run.name}: {competition.name}, images {image.height} x {image.width} x {image.channels}, "
-        f"{_names(competition)}{_hidden(competition)}, {competition.metric}"
+        f"{_names(competition)}{_hidden(competition)}, {competition.metric.title}"
     )
 
 

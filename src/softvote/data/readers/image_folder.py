@@ -62,6 +62,12 @@ class ImageFolder(LabelledFiles):
                 "", "files of format image_folder have no place for addends", "use pixel_csv or npy"
             )
 
+    def check_channels(self, channels: int) -> None:
+        """Refuse another number of channel files."""
+        count = len(self.channel_suffixes)
+        if count not in (0, channels):
+            raise ConfigError.at("", f"files: {count} channel_suffixes for {channels} channels", "mend one")
+
 
 def sources(competition: Competition, folder: Path) -> list[Path]:
     """The table, the sample submission and every image file under the image folders."""
