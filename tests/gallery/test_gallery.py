@@ -28,8 +28,8 @@ QUICK = (
 
 EVERY = [pytest.param(slug, marks=() if slug in QUICK else pytest.mark.slow) for slug in sorted(MAKERS)]
 
-# A small network for a few seconds, in place of what a competitor would start from; losses, sampling and folds
-# stay the gallery's.
+# A small network for a few seconds, in place of what a competitor would start from; losses, sampling and the
+# kind of folds stay the gallery's.
 TINY = [
     "members={tiny: {model: cnn}}",
     "folds.count=2",
