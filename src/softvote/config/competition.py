@@ -3,17 +3,38 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 
-from softvote.config.registry import READERS_PLACE, FilesConfig, load_registry, union_of
+from softvote.config.registry import (
+    FORMS_PLACE,
+    METRICS_PLACE,
+    READERS_PLACE,
+    FilesConfig,
+    FormConfig,
+    MetricConfig,
+    load_registry,
+    named_union_of,
+    union_of,
+)
 from softvote.config.schema import ConfigError, Strict, checked_name
-from softvote.task import LARGEST_ADDEND, LARGEST_DIGIT, Task, TaskKind
+from softvote.task import LARGEST_ADDEND, LARGEST_DIGIT, LabelSpace, Task, TaskKind
+
+_FORMS = load_registry(FORMS_PLACE)
+
+
+_METRICS = load_registry(METRICS_PLACE)
+
 
 if TYPE_CHECKING:
     Files = FilesConfig
+    Metric = MetricConfig
+    Form = FormConfig
 else:
+    Metric = named_union_of(_METRICS)
+    Form = named_union_of(_FORMS)
     Files = union_of([reader.files for reader in load_registry(READERS_PLACE).values()], "format")
 
 
@@ -115,8 +136,11 @@ class Competition(Strict):
     classes."""
     addend: bool = False
     """A known integer 0..9 comes with each image and is part of the sum."""
-    metric: Literal["accuracy"] = "accuracy"
-    """What is scored: `accuracy`, the proportion of rows whose label is right."""
+    metric: Metric = _METRICS["accuracy"]()
+    """What is scored, by its name (`accuracy`) or with what it takes beyond (`{name: f_beta, beta: 2}`)."""
+    form: Form | None = None
+    """How a submission is written, by its name (`label`) or with what it takes beyond
+    (`{name: list, separator: " "}`); left out, `label`, of tags `columns`, of targets `rows`."""
     sample_submission: str = "sample_submission.csv"
     """CSV whose header, ids and order of rows a submission must have."""
     solution: str | None = None
@@ -147,6 +171,19 @@ class Competition(Strict):
     def task(self) -> Task:
         sizes = tuple(len(labels) for labels in self.target_classes.values())
         return Task(len(self.classes), self.hidden_digits, self.addend, self._kind, sizes)
+
+    @property
+    def label_space(self) -> LabelSpace:
+        """The task with the names of its columns and targets."""
+        targets = tuple((target, tuple(labels)) for target, labels in self.target_classes.items())
+        return LabelSpace(self.task, tuple(self.classes), targets)
+
+    @property
+    def submission_form(self) -> FormConfig:
+        """How a submission is written, also where nothing says so."""
+        usual = {"tags": "columns", "targets": "rows"}.get(self._kind, "label")
+        form: FormConfig = self.form or _FORMS[usual]()
+        return form
 
     @property
     def _kind(self) -> TaskKind:
@@ -180,6 +217,26 @@ class Competition(Strict):
             raise ConfigError.at(
                 "", f"sums of {what} are labels: {{first: 0, last: {last}}}", "mend labels or hidden_digits"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _metric_and_form_fit_the_labels(self) -> Competition:
+        space, form = self.label_space, self.submission_form
+        if self._kind not in self.metric.kinds:
+            fitting = ", ".join(name for name, metric in _METRICS.items() if self._kind in metric.kinds)
+            raise ConfigError.at("metric", f"{self.metric.name} is not for {self._kind}", f"take {fitting}")
+        if self._kind not in form.takes:
+            fitting = ", ".join(name for name, other in _FORMS.items() if self._kind in other.takes)
+            raise ConfigError.at("form", f"{form.name} does not write {self._kind}", f"take {fitting}")
+        for key, part in (("metric", self.metric), ("form", form)):
+            try:
+                part.check(space)
+            except ConfigError as error:
+                problems = (
+                    replace(problem, where=".".join(filter(None, [key, problem.where])))
+                    for problem in error.problems
+                )
+                raise ConfigError(*problems) from None
         return self
 
     @model_validator(mode="after")

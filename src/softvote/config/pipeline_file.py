@@ -20,8 +20,11 @@ Key = tuple[str | int, ...]
 Places = dict[Key, str]
 
 
-# The keys that say which kind of optimizer, schedule, view or files it is.
-_CHOOSERS = {"optimizer": "name", "schedule": "name", "view": "name", "files": "format"}
+# The keys that say which kind of optimizer, schedule, view, metric, form, decision or files it is.
+_CHOOSERS = {
+    **dict.fromkeys(["optimizer", "schedule", "view", "metric", "form", "decision"], "name"),
+    "files": "format",
+}
 
 
 _DEEPEST = 20  # no pipeline needs more levels; an alias of itself has no end
@@ -184,8 +187,8 @@ def _problems_of(error: ValidationError, facts: dict[str, Any], places: Places, 
         cause = problem.get("ctx", {}).get("error")
         found = cause.problems if isinstance(cause, ConfigError) else [_in_words(problem, known, key)]
         for each in found:
-            # Where the whole file is at odds with itself, each problem names the key to mend.
-            written = _key_as_written(key or tuple(each.where.split(".")), places)
+            # Where several keys are at odds with each other, each problem names the key to mend.
+            written = _key_as_written((*key, *(each.where.split(".") if each.where else ())), places)
             if written not in seen:  # the defaults' mistakes come back with every member
                 where = f"{_place(written, places, path)}: {'.'.join(map(str, written))}"
                 problems.add(where, each.what, each.hint)
@@ -258,7 +261,8 @@ def _resolved(schema: Any, definitions: dict[str, Any], inside: Any) -> dict[str
     references = [kind for kind in kinds if "$ref" in kind]
     if isinstance(inside, dict) and references:
         return _resolved(references[0], definitions, inside)
-    return schema
+    unions = [kind for kind in kinds if "discriminator" in kind]
+    return _resolved(unions[0], definitions, inside) if isinstance(inside, dict) and unions else schema
 
 
 def _key_as_written(key: Key, places: Places) -> Key:

@@ -171,8 +171,7 @@ def _trained_files(pipeline: PipelineFolder, voter: str) -> dict[str, Path]:
     folder = pipeline.predictions(voter)
     folds = [fold for member in load_ensemble(folder.path).voting for fold in member.folds]
     files = [file for fold in folds for file in (fold.weights, fold.recipe)]
-    if folder.vote.is_file():
-        files.append(folder.vote)
+    files += [file for file in (folder.vote, folder.decision) if file.is_file()]
     return {flattened(file.relative_to(pipeline.path)): file for file in sorted(files)}
 
 

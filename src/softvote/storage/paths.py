@@ -130,6 +130,11 @@ class PredictionsFolder:
         return self.path / "vote.json"
 
     @property
+    def decision(self) -> Path:
+        """How its probabilities become what is submitted, where that could be fitted."""
+        return self.path / "decision.json"
+
+    @property
     def comparison(self) -> Path:
         """An ensemble's table of members and rules, as text."""
         return self.path / "comparison.txt"
