@@ -55,6 +55,7 @@ class DataTable:
         matrix: whether it is square with names on both sides, so that it is not sorted.
         selectable: the name of the CSV of the rows that a person ticks, with the texts of their cells;
             empty without.
+        folded: whether it is opened by a click.
     """
 
     header: Sequence[str]
@@ -62,6 +63,7 @@ class DataTable:
     caption: str = ""
     matrix: bool = False
     selectable: str = ""
+    folded: bool = False
 
     @property
     def cells(self) -> list[list[Cell]]:

@@ -71,6 +71,7 @@ def _environment() -> Any:
     )
     environment.globals["asset"] = _read_asset
     environment.filters["kind"] = lambda block: type(block).__name__
+    environment.filters["with_code"] = _mark_code
     environment.filters["data_uri"] = _as_data_uri
     environment.filters["embedded_json"] = _as_json
     return environment
@@ -81,6 +82,15 @@ def _read_asset(name: str) -> Any:
 
     template = resources.files("softvote.reporting.report").joinpath("templates", name)
     return Markup(template.read_text(encoding="utf-8"))
+
+
+def _mark_code(text: str) -> Any:
+    """The text with what stands in backquotes as code."""
+    from markupsafe import Markup, escape
+
+    parts = text.split("`")
+    marked = [Markup("<code>{}</code>").format(p) if i % 2 else escape(p) for i, p in enumerate(parts)]
+    return Markup("").join(marked)
 
 
 def _as_data_uri(text: str) -> str:

@@ -1,7 +1,7 @@
 """What a section is, and what it may read.
 
-A section is one module in `sections/` with one function under `@section`. It says what it needs; where that is
-not there, the page says so in a sentence and leaves the section out.
+A section is one module in `sections/` with one function under `@section`. It says what it needs; where
+that is not there, the page says so in a sentence and leaves the section out.
 """
 
 from __future__ import annotations
