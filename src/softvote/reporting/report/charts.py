@@ -84,17 +84,6 @@ def draw_reliability(
     return _to_chart(figure, title)
 
 
-def draw_bars(title: str, bars: Mapping[str, float], unit: str) -> Chart:
-    """A bar per name, the first on top."""
-    figure, axis = _create_axis(max(1.2, 0.23 * len(bars) + 0.7))
-    axis.barh(-np.arange(len(bars)), list(bars.values()), color=SERIES[0], height=0.65)
-    axis.set_yticks(-np.arange(len(bars)), [_shorten(name) for name in bars])
-    axis.set(xlabel=unit, ylim=(-len(bars) + 0.4, 0.6))
-    axis.grid(axis="x", color=_FAINT, linewidth=0.6)
-    axis.set_axisbelow(True)
-    return _to_chart(figure, title)
-
-
 def draw_histograms(title: str, groups: Mapping[str, NDArray[np.float64]], unit: str) -> Chart:
     """How values of 0..1 are spread in each group, as shares of the group."""
     figure, axis = _create_axis()
@@ -144,7 +133,7 @@ def _create_axis(height: float = _HEIGHT) -> tuple[Any, Any]:
     figure = Figure(figsize=(_WIDTH, height), layout="constrained")
     axis = figure.subplots()
     axis.set_facecolor("none")
-    axis.tick_params(colors=_INK, labelsize=9)
+    axis.tick_params(which="both", colors=_INK, labelsize=9)
     for side, spine in axis.spines.items():
         spine.set(color=_INK, linewidth=0.8, visible=side in ("left", "bottom"))
     axis.xaxis.label.set(color=_INK, size=9.5)
@@ -164,7 +153,8 @@ def _to_chart(figure: Any, title: str) -> Chart:
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
     svg = re.sub(r' (?:width|height)="[\d.]+pt"', "", svg, count=2)
     svg = re.sub(r'<g id="[^"]*"', "<g", svg)  # nothing leads there, and two charts would share them
-    svg = re.sub(r"font: ([^;\"]*?)([\d.]+px) [^;\"]*", r"font: \1\2 var(--font)", svg)
+    svg = re.sub(r"font-family: [^;\"]*", "font-family: var(--font)", svg)
+    svg = re.sub(r"font: ([^;\"]*?)([\d.]+px) [^;\"]*", r"font: \1\2 var(--font)", svg)  # before 3.10
     for colour, variable in _VARIABLES.items():
         svg = svg.replace(colour, variable)
     return Chart(re.sub(r"\n\s*", "\n", svg), title)

@@ -114,11 +114,11 @@ class ReportData:
         return np.asarray(self.oof.max(axis=1))
 
     def describe_row(self, position: int) -> str:
-        """Row number, true label and answer of the row at a position of `rows`."""
+        """Row number, how sure the answer was, label and answer of the row at a position of `rows`."""
         row, label, guess = (int(each[position]) for each in (self.rows, self.labels, self.guesses))
         addend = "" if self.dataset.train_addends is None else f", + {self.dataset.train_addends[row]}"
-        answer = f"{self.classes[guess]} at {self.confidence[position]:.0%}"
-        return f"row {row}{addend}: label {self.classes[label]}, answer {answer}"
+        sure = f"row {row}{addend}, {self.confidence[position]:.0%}"
+        return f"{sure}\nlabel {self.classes[label]}, answer {self.classes[guess]}"
 
     def create_card(self, position: int) -> PictureCard:
         """The picture of the row at a position of `rows`, green where the answer is right."""

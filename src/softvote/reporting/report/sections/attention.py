@@ -46,8 +46,9 @@ def build_attention(data: ReportData) -> Sequence[Block]:
     for position, seen in zip(positions.tolist(), maps, strict=True):
         row, label, guess = data.rows[position], data.labels[position], guesses[position]
         tone: Tone = "good" if label == guess else "bad"
-        answer = f"{data.classes[guess]} at {sureness[position]:.0%}"
-        caption = f"row {row}: label {data.classes[label]}, answer {answer}"
+        caption = (
+            f"row {row}, {sureness[position]:.0%}\nlabel {data.classes[label]}, answer {data.classes[guess]}"
+        )
         picture = overlay(data.dataset.train_pixels[row], seen)
         cards.append(PictureCard(encode_image(picture), caption, tone))
     note = (
@@ -88,5 +89,7 @@ def _look(
 
 
 def _load(folders: Sequence[FoldFolder], fold: int) -> Predictor:
-    folder = next(folder for folder in folders if folder.path.name == f"fold{fold}")
+    folder = next((folder for folder in folders if folder.path.name == f"fold{fold}"), None)
+    if folder is None:
+        raise LeftOutError(f"no training of fold {fold} is there")
     return load_predictor(folder)
