@@ -268,3 +268,15 @@ def test_an_error_of_our_own_is_not_hidden(digits: Digits) -> None:
     broken = Predictions(data.rows, data.members["cnn"].oof[:5], data.members["cnn"].test)
     with pytest.raises((ValueError, UserError)):
         SECTIONS["scores"].build(make_data(digits, members=None, vote=broken))
+
+
+def test_corrected_labels_are_scored_as_given_too(digits: Digits) -> None:
+    labels = digits[1][:TRAIN]
+    given = labels.copy()
+    given[:60] = (given[:60] + 1) % 10
+    data = make_data(digits, {"a": make_probabilities(labels, 1, 30)}, given_labels=given)
+    blocks = build("corrections", data)
+    assert "60 training labels" in text_of(blocks)
+    (table,) = tables(blocks)
+    assert column(table, "on corrected labels")[0].startswith("100.00")
+    assert column(table, "on given labels")[0].startswith("90.00")

@@ -5,7 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from softvote import __version__
+from softvote.data.dataset import read_dataset
 from softvote.ensembling.ensemble import read_vote
 from softvote.ensembling.records import ScoreRecord
 from softvote.errors import UserError
@@ -87,8 +91,18 @@ def _gather(plan: Plan, experiments: list[Experiment], ledger: list[Entry]) -> R
         vote_scores=ScoreRecord.read(run.folder.predictions(ensemble).scores) if voted else None,
         unfinished=[name for name in run.pipeline.voters if name not in names],
         experiments=[each for each in experiments if each.competition == competition],
+        given_labels=_read_given_labels(plan),
         leaderboard=_find_leaderboard(run, ledger),
     )
+
+
+def _read_given_labels(plan: Plan) -> NDArray[np.int64] | None:
+    """The training labels as the competition gives them, where the pipeline corrects some."""
+    competition = plan.run.pipeline.competition
+    if competition.corrections is None:
+        return None
+    as_given = competition.model_copy(update={"corrections": None})
+    return read_dataset(as_given, plan.run.workspace).train_labels
 
 
 def _find_leaderboard(run: Run, ledger: list[Entry]) -> LeaderboardComparison | None:

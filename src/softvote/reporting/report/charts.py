@@ -17,8 +17,13 @@ SERIES = tuple(f"#0102{number:02x}" for number in range(16, 26))
 """Ten colours of series: what stands here is replaced by the page's own."""
 
 
-_VARIABLES = {_INK: "var(--ink)", _FAINT: "var(--line)"} | {
-    colour: f"var(--series-{number})" for number, colour in enumerate(SERIES)
+def _variable(name: str) -> str:
+    """What the style sheet of the page defines under a name."""
+    return f"var(--{name})"
+
+
+_VARIABLES = {_INK: _variable("ink"), _FAINT: _variable("line")} | {
+    colour: _variable(f"series-{number}") for number, colour in enumerate(SERIES)
 }
 
 
@@ -153,8 +158,10 @@ def _to_chart(figure: Any, title: str) -> Chart:
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
     svg = re.sub(r' (?:width|height)="[\d.]+pt"', "", svg, count=2)
     svg = re.sub(r'<g id="[^"]*"', "<g", svg)  # nothing leads there, and two charts would share them
-    svg = re.sub(r"font-family: [^;\"]*", "font-family: var(--font)", svg)
-    svg = re.sub(r"font: ([^;\"]*?)([\d.]+px) [^;\"]*", r"font: \1\2 var(--font)", svg)  # before 3.10
+    svg = re.sub(r"font-family: [^;\"]*", f"font-family: {_variable('font')}", svg)
+    svg = re.sub(
+        r"font: ([^;\"]*?)([\d.]+px) [^;\"]*", rf"font: \1\2 {_variable('font')}", svg
+    )  # before 3.10
     for colour, variable in _VARIABLES.items():
         svg = svg.replace(colour, variable)
     return Chart(re.sub(r"\n\s*", "\n", svg), title)

@@ -42,6 +42,7 @@ class ReportData:
         vote_scores: what it scored; None without one.
         unfinished: names of the members that are not trained.
         experiments: what the workspace knows of pipelines of the same competition, this one among them.
+        given_labels: of the training rows, where the pipeline corrects some; None where it corrects none.
         leaderboard: what became of the competition's submissions; None where the ledger has none.
         pictures: those that a click shows.
     """
@@ -57,6 +58,7 @@ class ReportData:
     vote_scores: ScoreRecord | None = None
     unfinished: Sequence[str] = ()
     experiments: Sequence[Experiment] = ()
+    given_labels: NDArray[np.int64] | None = None
     leaderboard: LeaderboardComparison | None = None
     pictures: PictureStore = field(default_factory=PictureStore)
 
