@@ -34,10 +34,6 @@ def test_named_labels_are_others_and_the_data_too(workspace: Workspace, plain: C
     assert read_dataset(plain, workspace).train_fingerprint == given.train_fingerprint
 
 
-def test_no_lines_leave_the_data_as_they_are(workspace: Workspace, plain: Competition) -> None:
-    assert correct(workspace, plain).train_fingerprint == read_dataset(plain, workspace).train_fingerprint
-
-
 def test_all_problems_of_a_file_are_told_together(workspace: Workspace, plain: Competition) -> None:
     with pytest.raises(UserError) as error:
         correct(workspace, plain, "1000,1,2,", "x,1,2,", "4,1,11,", "5,1,2,", "5,1,2,")
@@ -53,7 +49,7 @@ def test_a_file_of_other_rows_is_found_out(workspace: Workspace, plain: Competit
 
 
 def test_a_column_that_is_missing(workspace: Workspace, plain: Competition) -> None:
-    (workspace.input("digits") / "fix.csv").write_text("row,label\n")
+    (workspace.input("digits") / "fix.csv").write_text("row,label\n1,2\n")
     with pytest.raises(UserError, match="no column 'corrected'"):
         read_dataset(plain.model_copy(update={"corrections": "fix.csv"}), workspace)
 

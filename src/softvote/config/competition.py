@@ -85,8 +85,8 @@ class Competition(Strict):
     solution: str | None = None
     """CSV of the true labels of the test rows in the same form, where they are known (a demo)."""
     corrections: str | None = None
-    """CSV in the competition's folder of training labels that are wrong as given, with the columns `row`, from
-    0, `label`, as given, and `corrected`; it is trained and scored on the corrected ones."""
+    """CSV in the competition's folder of training labels that are wrong as given, with columns `row` (from
+    0), `label` (as given) and `corrected`; training and scores take the corrected ones."""
     kaggle: str | None = None
     """Slug of the competition on Kaggle, the last part of its address; left out, nothing is ever sent
     there."""

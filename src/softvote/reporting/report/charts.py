@@ -158,10 +158,9 @@ def _to_chart(figure: Any, title: str) -> Chart:
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
     svg = re.sub(r' (?:width|height)="[\d.]+pt"', "", svg, count=2)
     svg = re.sub(r'<g id="[^"]*"', "<g", svg)  # nothing leads there, and two charts would share them
-    svg = re.sub(r"font-family: [^;\"]*", f"font-family: {_variable('font')}", svg)
-    svg = re.sub(
-        r"font: ([^;\"]*?)([\d.]+px) [^;\"]*", rf"font: \1\2 {_variable('font')}", svg
-    )  # before 3.10
+    font = _variable("font")
+    svg = re.sub(r"font-family: [^;\"]*", f"font-family: {font}", svg)
+    svg = re.sub(r"font: ([^;\"]*?)([\d.]+px) [^;\"]*", rf"font: \1\2 {font}", svg)  # before 3.10
     for colour, variable in _VARIABLES.items():
         svg = svg.replace(colour, variable)
     return Chart(re.sub(r"\n\s*", "\n", svg), title)

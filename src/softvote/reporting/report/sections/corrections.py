@@ -39,8 +39,8 @@ def build_corrections(data: ReportData) -> Sequence[Block]:
         both = (scores.accuracy(oof, labels) for labels in (data.labels, given))
         rows.append([name, *(Cell(str(score), score.value) for score in both)])
     text = (
-        f"{changed:,} training labels are corrected by {data.pipeline.competition.corrections}. All other scores "
-        "of this page are on corrected labels, and flatter where labels became what a voter said: test rows "
-        "have theirs from the same people as the given ones. Compare pipelines by the last column."
+        f"{changed:,} training labels are corrected by {data.pipeline.competition.corrections}. All other "
+        "scores of this page are on corrected labels, and flatter where labels became what a voter said: "
+        "nobody corrected those of test rows. Compare pipelines by the last column."
     )
     return [Paragraph(text, "warning"), DataTable(["voter", "on corrected labels", "on given labels"], rows)]
