@@ -106,7 +106,7 @@ def _inferred(run: Run, kernel: Kernel) -> Path:
     from softvote.stages.submit import write_labels
 
     _put_back(run, kernel)
-    # Nothing here looks at training labels, and the file that corrects them stayed where they were trained on.
+    # Nothing here looks at training labels, and the file that corrects them is not on Kaggle.
     competition = run.pipeline.competition.model_copy(update={"corrections": None})
     dataset = read_dataset(competition, run.workspace)
     vote = None if kernel.voter in run.pipeline.members else run.folder.predictions(kernel.voter)
