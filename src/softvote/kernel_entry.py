@@ -107,7 +107,9 @@ def _inferred(run: Run, kernel: Kernel) -> Path:
     from softvote.stages.submit import write_decided
 
     _put_back(run, kernel)
-    dataset = read_dataset(run.pipeline.competition, run.workspace)
+    # Nothing here looks at training labels, and the file that corrects them is not on Kaggle.
+    competition = run.pipeline.competition.model_copy(update={"corrections": None})
+    dataset = read_dataset(competition, run.workspace)
     vote = None if kernel.voter in run.pipeline.members else run.folder.predictions(kernel.voter)
     voter = from_members(kernel.voter, vote, lambda member: run.folder.predictions(member).folds())
 
