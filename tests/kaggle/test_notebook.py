@@ -312,12 +312,13 @@ def test_kaggles_own_package_takes_it(
         pushed = api.kernels_push(str(folder.code))
         assert capsys.readouterr().out == ""  # no word on the title
         assert not (pushed.error or pushed.invalid_dataset_sources or pushed.invalid_competition_sources)
-        notebook, dataset = server.kernels["me/softvote-tiny-infer"].facts, server.datasets[f"me/{DATASET}"]
+        notebook = server.kernels["me/softvote-tiny-infer"].metadata
+        dataset = server.datasets[f"me/{DATASET}"]
     assert notebook["text"] == folder.program.read_text(encoding="utf-8")
     assert (notebook["isPrivate"], notebook["enableInternet"]) == (True, False)
     assert notebook["machineShape"] == "NvidiaTeslaT4"
     sent = {name: bytes_ for name, bytes_ in contents(folder.dataset).items() if name[:8] != "dataset-"}
-    assert dataset.files == sent and dataset.facts["isPrivate"]
+    assert dataset.files == sent and dataset.metadata["isPrivate"]
 
 
 def test_flat_names_become_paths_again() -> None:

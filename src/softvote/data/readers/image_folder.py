@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
     from softvote.config.competition import Competition
-    from softvote.config.competition import Image as ImageFacts
+    from softvote.config.competition import Image as ImageConfig
 
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp")
@@ -147,17 +147,17 @@ def path_of(folder: Path, name: str, suffix: str) -> Path | None:
 
 
 def load_image(
-    path: Path, facts: ImageFacts, place: str, problems: ErrorCollector
+    path: Path, config: ImageConfig, place: str, problems: ErrorCollector
 ) -> NDArray[np.uint8] | None:
     """One image, uint8 (C, H, W); what is wrong is noted at the place that names it, and gives None."""
-    image = decoded(path, facts.channels, place, problems)
+    image = decoded(path, config.channels, place, problems)
     if image is None:
         return None
-    if image.size != (facts.width, facts.height) and not facts.resize:
-        found, named = f"{image.height} x {image.width}", f"{facts.height} x {facts.width}"
+    if image.size != (config.width, config.height) and not config.resize:
+        found, named = f"{image.height} x {image.width}", f"{config.height} x {config.width}"
         problems.add(place, f"{path} is {found}, competition.image says {named}", "set image.resize: true")
         return None
-    return as_array(image, facts)
+    return as_array(image, config)
 
 
 def decoded(path: Path, channels: int, place: str, problems: ErrorCollector) -> Image.Image | None:
@@ -173,14 +173,14 @@ def decoded(path: Path, channels: int, place: str, problems: ErrorCollector) -> 
         return None
 
 
-def as_array(image: Image.Image, facts: ImageFacts) -> NDArray[np.uint8]:
-    """uint8 (C, H, W), brought to the height and width of `facts`."""
+def as_array(image: Image.Image, config: ImageConfig) -> NDArray[np.uint8]:
+    """uint8 (C, H, W), brought to the height and width of `config`."""
     from PIL import Image
 
-    size = (facts.width, facts.height)
+    size = (config.width, config.height)
     if image.size != size:
         image = image.resize(size, Image.Resampling.BILINEAR)
-    return np.asarray(image).reshape(facts.height, facts.width, facts.channels).transpose(2, 0, 1)
+    return np.asarray(image).reshape(config.height, config.width, config.channels).transpose(2, 0, 1)
 
 
 def _eight_bit(image: Image.Image) -> Image.Image:
