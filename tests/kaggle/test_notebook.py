@@ -170,9 +170,8 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
 
 
-@pytest.mark.parametrize(
-    ("layout", "voter"), [("new", "vote"), pytest.param("old", "cnn", marks=pytest.mark.slow)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize(("layout", "voter"), [("new", "vote"), ("old", "cnn")])
 def test_infer_gives_the_local_submission(project: Path, tmp_path: Path, layout: str, voter: str) -> None:
     place = Place(tmp_path / "kaggle", project, build(project, "infer", voter), layout)
     done = place.run(*(name for name in OPTIONAL.split() if name != "pandas"))
