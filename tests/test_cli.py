@@ -21,8 +21,6 @@ from projects import probabilities, process, softvote, write_project
 
 from softvote import __version__, cli, shell
 from softvote.models import own_models
-from softvote.scheduling import estimate
-from softvote.scheduling.throughput import Throughput
 from softvote.storage.paths import FoldFolder
 
 
@@ -248,9 +246,8 @@ def test_a_pipe_that_closes_early(fresh: Path) -> None:
 
 
 def test_from_a_zip_to_a_pipeline_that_runs(
-    tmp_path: Path, digits: Digits, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, digits: Digits, capsys: pytest.CaptureFixture[str], known_throughput: None
 ) -> None:
-    monkeypatch.setattr(estimate, "measure", lambda *_: Throughput(600.0, 150.0, 0.5, 1000.0))
     source = write_project(tmp_path / "elsewhere", digits, 60, 20)
     archive = tmp_path / "some-contest.zip"
     with zipfile.ZipFile(archive, "w") as file:
