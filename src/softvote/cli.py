@@ -1,39 +1,22 @@
-"""The command line: words to calls, errors to one line and an exit code. Heavy modules load late."""
+"""The command line: words to calls. Heavy modules load late."""
 
 from __future__ import annotations
 
 import argparse
 import math
 import os
-import re
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from softvote import __version__
-from softvote.errors import UserError
+from softvote.shell import in_shell_words, run_program
 
 if TYPE_CHECKING:
     from softvote.stages import Run
 
     Commands = argparse._SubParsersAction[argparse.ArgumentParser]
 
-INTERRUPTED = 130
-
-# What the rooms below call by its name, in backquotes, and what is typed for it in a shell: arguments, and
-# stages with what they are given. Another name in backquotes, such as a key, stays as it is.
-_ARGUMENTS = ("addend", "fold", "image", "member", "name", "owner", "resize", "root", "set")
-_TYPED = {name: f"--{name}" for name in _ARGUMENTS} | {
-    "check": "softvote check",
-    "data": "make data ZIP=",
-    "export": "softvote export",
-    "folds": "make folds",
-    "force": "FORCE=1 (--force)",
-    "leaderboard": "make leaderboard",
-    "push": "--push (PUSH=1)",
-    "submit": "make submit",
-}
 _STOPPED = "stopped; what was finished is kept, run the same command to go on"
 
 
@@ -48,34 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     os.environ.setdefault("PYTORCH_ENABLE_MPS_FALLBACK", "1")  # not every layer has a Metal kernel
     parsed = _parser().parse_args(arguments)
-    try:
-        parsed.run(parsed)
-    except BrokenPipeError:  # the reader of a pipe, such as head, has seen enough
-        return 1
-    except UserError as error:
-        for line in in_shell_words(str(error)).splitlines():
-            print(f"softvote: {line}", file=sys.stderr)
-        return 1
-    except OSError as error:  # what no room below had words for: a full disk, a folder gone meanwhile
-        where = f"{error.filename}: " if error.filename else ""
-        print(f"softvote: {where}{error.strerror or error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt as stop:  # a stage that knows better what became of its work says it
-        print(f"softvote: {in_shell_words(str(stop)) or _STOPPED}", file=sys.stderr)
-        return INTERRUPTED
-    return 0
-
-
-def in_shell_words(text: str) -> str:
-    """The text with what it names in backquotes as it is typed in a shell: `` `name` `` is --name."""
-    return re.sub(r"`([a-z]+)(?: ([^`\n]+))?`", _typed, text)
-
-
-def _typed(named: re.Match[str]) -> str:
-    typed = _TYPED.get(named[1])
-    if typed is None:
-        return named[0]
-    return f"{typed}{named[2]}" if typed.endswith("=") else " ".join(filter(None, [typed, named[2]]))
+    return run_program("softvote", lambda: parsed.run(parsed), _STOPPED)
 
 
 def _parser() -> argparse.ArgumentParser:

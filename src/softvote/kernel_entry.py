@@ -10,13 +10,13 @@ from __future__ import annotations
 import csv
 import os
 import shutil
-import sys
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from softvote import __version__
 from softvote.errors import ErrorCollector, Problem, UserError
+from softvote.shell import run_program
 from softvote.storage.files import atomic_write, write_json, write_text
 from softvote.storage.fingerprints import sha256_of
 from softvote.storage.paths import Workspace
@@ -40,7 +40,8 @@ def main(fields: dict[str, Any], pipeline: str, folder: str) -> int:
     Returns:
         0; 1 after a line on standard error that says what is missing.
     """
-    try:
+
+    def work() -> None:
         _require(fields["packages"])
 
         from softvote.kaggle.notebook import OUTPUT, Kernel
@@ -48,15 +49,8 @@ def main(fields: dict[str, Any], pipeline: str, folder: str) -> int:
         kernel = Kernel(**fields)
         print(f"softvote {__version__} from {Path(__file__).parent}", flush=True)
         _run(kernel, pipeline, Workspace(Path(folder)), Path(os.environ.get(OUTPUT, _OUTPUT)))
-    except UserError as error:
-        for line in str(error).splitlines():
-            print(f"softvote: {line}", file=sys.stderr)
-        return 1
-    except OSError as error:
-        where = f"{error.filename}: " if error.filename else ""
-        print(f"softvote: {where}{error.strerror or error}", file=sys.stderr)
-        return 1
-    return 0
+
+    return run_program("softvote", work, words=str)
 
 
 def _require(packages: dict[str, str]) -> None:

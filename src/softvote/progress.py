@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import math
 import sys
 import threading
 import time
@@ -104,10 +105,11 @@ class TrainingProgress:
         if not self.bar.disable or (now - self.told < _SECONDS_A_LINE and not last):
             return
         self.told = now
-        left = (self.epochs - epoch - 1) * self.images / images_per_second
+        # Rounded up, so that nothing is left after the last epoch alone.
+        left = math.ceil((self.epochs - epoch - 1) * self.images / images_per_second)
         print(
             f"{self.label}: epoch {epoch + 1}/{self.epochs}  loss {loss:.4f}  accuracy {accuracy:.2%}  "
-            f"{images_per_second:,.0f} images/s  {int(left) // 60}:{int(left) % 60:02d} left",
+            f"{images_per_second:,.0f} images/s  {left // 60}:{left % 60:02d} left",
             file=sys.stderr,
             flush=True,
         )

@@ -22,7 +22,7 @@ from softvote.kaggle.transport import (
     RefusedError,
     Remedies,
     save_body,
-    upload_facts,
+    stat_fields,
 )
 from softvote.storage.files import atomic_write
 
@@ -176,7 +176,7 @@ class Competitions(Client):
     def _submit(self, competition: str, file: Path, description: str) -> int:
         verb = f"sending {file.name} to"
         start = self._call_competition(
-            verb, competition, "start_submission_upload", file_name=file.name, **upload_facts(file)
+            verb, competition, "start_submission_upload", file_name=file.name, **stat_fields(file)
         )
         self._upload(file, start.create_url)
         try:

@@ -10,7 +10,8 @@ from functools import lru_cache
 from pathlib import Path, PurePosixPath
 
 from softvote.kaggle.testing.state import Kaggle, call
-from softvote.kaggle.testing.wire import Answer, Facts, Refused, page_of, timestamp
+from softvote.kaggle.testing.wire import Answer, Refused, page_of, timestamp
+from softvote.storage.cache import JsonObject
 
 SOLUTION = "solution.csv"
 
@@ -18,7 +19,7 @@ SOLUTION = "solution.csv"
 SAMPLE = "sample_submission.csv"
 
 
-def _competition(kaggle: Kaggle, asked: Facts) -> str:
+def _competition(kaggle: Kaggle, asked: JsonObject) -> str:
     slug: str = asked.get("competitionName", "")
     if slug not in competition_slugs(kaggle.folder):
         raise Refused(404, "Not Found")
@@ -26,7 +27,7 @@ def _competition(kaggle: Kaggle, asked: Facts) -> str:
 
 
 @call
-def list_data_files(kaggle: Kaggle, asked: Facts) -> Facts:
+def list_data_files(kaggle: Kaggle, asked: JsonObject) -> JsonObject:
     folder = kaggle.folder / _competition(kaggle, asked)
     files, token = page_of(data_files(folder), asked)
     rows = [
@@ -37,7 +38,7 @@ def list_data_files(kaggle: Kaggle, asked: Facts) -> Facts:
 
 
 @call
-def download_data_files(kaggle: Kaggle, asked: Facts) -> Answer:
+def download_data_files(kaggle: Kaggle, asked: JsonObject) -> Answer:
     slug = _competition(kaggle, asked)
     files = data_files(kaggle.folder / slug)
     content = _zipped(kaggle.folder / slug, tuple(files))
@@ -46,7 +47,7 @@ def download_data_files(kaggle: Kaggle, asked: Facts) -> Answer:
 
 
 @call
-def download_data_file(kaggle: Kaggle, asked: Facts) -> Answer:
+def download_data_file(kaggle: Kaggle, asked: JsonObject) -> Answer:
     folder = kaggle.folder / _competition(kaggle, asked)
     modified = dict(data_files(folder)).get(asked.get("fileName", ""))
     if modified is None:
@@ -56,7 +57,7 @@ def download_data_file(kaggle: Kaggle, asked: Facts) -> Answer:
 
 
 @call
-def get_submission_limits(kaggle: Kaggle, asked: Facts) -> Facts:
+def get_submission_limits(kaggle: Kaggle, asked: JsonObject) -> JsonObject:
     rows = kaggle.submissions[_competition(kaggle, asked)]
     today = sum(row.get("date", "").startswith(timestamp()[:10]) for row in rows)
     left = max(0, kaggle.daily_limit - today)
@@ -64,13 +65,13 @@ def get_submission_limits(kaggle: Kaggle, asked: Facts) -> Facts:
 
 
 @call
-def start_submission_upload(kaggle: Kaggle, asked: Facts) -> Facts:
+def start_submission_upload(kaggle: Kaggle, asked: JsonObject) -> JsonObject:
     _competition(kaggle, asked)
     return kaggle.expect(asked.get("fileName", ""), asked.get("contentLength", 0))
 
 
 @call
-def create_submission(kaggle: Kaggle, asked: Facts) -> Facts:
+def create_submission(kaggle: Kaggle, asked: JsonObject) -> JsonObject:
     slug = _competition(kaggle, asked)
     if not get_submission_limits(kaggle, asked)["numAllowedNow"]:
         allowance = f"Your team has used its daily Submission allowance ({kaggle.daily_limit}) today"
@@ -94,7 +95,7 @@ def create_submission(kaggle: Kaggle, asked: Facts) -> Facts:
 
 
 @call
-def list_submissions(kaggle: Kaggle, asked: Facts) -> Facts:
+def list_submissions(kaggle: Kaggle, asked: JsonObject) -> JsonObject:
     rows, token = page_of(kaggle.submissions[_competition(kaggle, asked)], asked)
     for row in rows:
         _settle(kaggle, row)
@@ -102,7 +103,7 @@ def list_submissions(kaggle: Kaggle, asked: Facts) -> Facts:
 
 
 @call
-def get_submission(kaggle: Kaggle, asked: Facts) -> Facts:
+def get_submission(kaggle: Kaggle, asked: JsonObject) -> JsonObject:
     for row in (row for rows in kaggle.submissions.values() for row in rows):
         if row["ref"] == asked.get("ref"):
             _settle(kaggle, row)
@@ -110,7 +111,7 @@ def get_submission(kaggle: Kaggle, asked: Facts) -> Facts:
     raise Refused(404, "Not Found")
 
 
-def _settle(kaggle: Kaggle, row: Facts) -> None:
+def _settle(kaggle: Kaggle, row: JsonObject) -> None:
     ref = row["ref"]
     if ref in kaggle.verdicts and kaggle.listed[ref] >= kaggle.polls:
         row.update(kaggle.verdicts.pop(ref))
@@ -122,7 +123,7 @@ def competition_slugs(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir() if path.is_dir() and data_files(path))
 
 
-def score_submission(folder: Path, content: bytes) -> Facts:
+def score_submission(folder: Path, content: bytes) -> JsonObject:
     """Status, and score or error, of a submission to the competition in `folder`."""
     try:
         rows = _rows(content)

@@ -7,11 +7,12 @@ import time
 from softvote.kaggle.testing.competitions import competition_slugs
 from softvote.kaggle.testing.runs import KernelRun
 from softvote.kaggle.testing.state import HostedDataset, HostedKernel, Kaggle, call
-from softvote.kaggle.testing.wire import Facts, Refused, page_of
+from softvote.kaggle.testing.wire import Refused, page_of
+from softvote.storage.cache import JsonObject
 
 
 @call
-def create_dataset(kaggle: Kaggle, asked: Facts) -> Facts:
+def create_dataset(kaggle: Kaggle, asked: JsonObject) -> JsonObject:
     name = f"{asked['ownerSlug']}/{asked['slug']}"
     if name in kaggle.datasets:
         return {"status": "error", "error": f'The requested title "{asked["title"]}" is already in use'}
@@ -20,22 +21,22 @@ def create_dataset(kaggle: Kaggle, asked: Facts) -> Facts:
 
 
 @call
-def create_dataset_version(kaggle: Kaggle, asked: Facts) -> Facts:
+def create_dataset_version(kaggle: Kaggle, asked: JsonObject) -> JsonObject:
     name, dataset = _dataset(kaggle, asked)
-    dataset.facts, dataset.files = asked["body"], _files(kaggle, asked["body"])
+    dataset.metadata, dataset.files = asked["body"], _files(kaggle, asked["body"])
     dataset.version += 1
     dataset.polls = kaggle.polls
     return _dataset_made(name)
 
 
 @call
-def get_dataset(kaggle: Kaggle, asked: Facts) -> Facts:
+def get_dataset(kaggle: Kaggle, asked: JsonObject) -> JsonObject:
     name, dataset = _dataset(kaggle, asked)
     return {"ref": name, "currentVersionNumber": dataset.version}
 
 
 @call
-def get_dataset_status(kaggle: Kaggle, asked: Facts) -> Facts:
+def get_dataset_status(kaggle: Kaggle, asked: JsonObject) -> JsonObject:
     _, dataset = _dataset(kaggle, asked)
     if dataset.polls:
         dataset.polls -= 1
@@ -43,15 +44,15 @@ def get_dataset_status(kaggle: Kaggle, asked: Facts) -> Facts:
     return {"status": "READY"}
 
 
-def _files(kaggle: Kaggle, asked: Facts) -> dict[str, bytes]:
+def _files(kaggle: Kaggle, asked: JsonObject) -> dict[str, bytes]:
     return dict(kaggle.arrived(file["token"]) for file in asked.get("files", []))
 
 
-def _dataset_made(name: str) -> Facts:
+def _dataset_made(name: str) -> JsonObject:
     return {"ref": f"/{name}", "url": f"https://www.kaggle.com/datasets/{name}", "status": "ok"}
 
 
-def _dataset(kaggle: Kaggle, asked: Facts) -> tuple[str, HostedDataset]:
+def _dataset(kaggle: Kaggle, asked: JsonObject) -> tuple[str, HostedDataset]:
     name = f"{asked.get('ownerSlug')}/{asked.get('datasetSlug')}"
     if name not in kaggle.datasets:
         raise Refused(403, "Permission 'datasets.get' was denied")
@@ -59,12 +60,12 @@ def _dataset(kaggle: Kaggle, asked: Facts) -> tuple[str, HostedDataset]:
 
 
 @call
-def save_kernel(kaggle: Kaggle, asked: Facts) -> Facts:
+def save_kernel(kaggle: Kaggle, asked: JsonObject) -> JsonObject:
     if kaggle.push_error:
         return {"error": kaggle.push_error}
     name = asked["slug"]
     kernel = kaggle.kernels.setdefault(name, HostedKernel())
-    kernel.facts, kernel.polls = asked, kaggle.polls
+    kernel.metadata, kernel.polls = asked, kaggle.polls
     kernel.version += 1
     if kaggle.run_kernels:
         kaggle.at_exit.append(KernelRun(kaggle, kernel).stop)
@@ -81,7 +82,7 @@ def save_kernel(kaggle: Kaggle, asked: Facts) -> Facts:
 
 
 @call
-def get_kernel_session_status(kaggle: Kaggle, asked: Facts) -> Facts:
+def get_kernel_session_status(kaggle: Kaggle, asked: JsonObject) -> JsonObject:
     kernel = _kernel(kaggle, asked)
     if kernel.over:
         return {"status": "ERROR" if kernel.failure else "COMPLETE", "failureMessage": kernel.failure}
@@ -91,7 +92,7 @@ def get_kernel_session_status(kaggle: Kaggle, asked: Facts) -> Facts:
 
 
 @call
-def list_kernel_session_output(kaggle: Kaggle, asked: Facts) -> Facts:
+def list_kernel_session_output(kaggle: Kaggle, asked: JsonObject) -> JsonObject:
     kernel = _kernel(kaggle, asked)
     if not kernel.over:
         return {"files": [], "log": ""}
@@ -101,7 +102,7 @@ def list_kernel_session_output(kaggle: Kaggle, asked: Facts) -> Facts:
     return {"files": files, "log": kernel.log, "nextPageToken": token}
 
 
-def _kernel(kaggle: Kaggle, asked: Facts) -> HostedKernel:
+def _kernel(kaggle: Kaggle, asked: JsonObject) -> HostedKernel:
     name = f"{asked.get('userName')}/{asked.get('kernelSlug')}"
     if name not in kaggle.kernels:
         raise Refused(403, "Permission 'kernels.get' was denied")

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import quote
 
-from softvote.kaggle.testing.wire import Answer, Facts, Refused
+from softvote.kaggle.testing.wire import Answer, Refused
+from softvote.storage.cache import JsonObject
 
 
 @dataclass
@@ -32,7 +33,7 @@ class HostedDataset:
         polls: questions about the status that still find it unfinished.
     """
 
-    facts: Facts
+    metadata: JsonObject
     files: dict[str, bytes]
     version: int = 1
     polls: int = 0
@@ -45,7 +46,7 @@ class HostedKernel:
     A test may set output, log and failure, before a push or after it; only a real run replaces them.
 
     Attributes:
-        facts: what SaveKernel said last.
+        metadata: what SaveKernel said last.
         version: counts the pushes.
         polls: questions about the status that still find it unfinished.
         running: a real run is not over.
@@ -54,7 +55,7 @@ class HostedKernel:
         failure: why the session ended with an error; empty where it did not.
     """
 
-    facts: Facts = field(default_factory=dict)
+    metadata: JsonObject = field(default_factory=dict)
     version: int = 0
     polls: int = 0
     running: bool = False
@@ -105,8 +106,8 @@ class Kaggle:
         self.folder, self.username, self.key = folder, username, key
         self.daily_limit, self.polls, self.run_kernels = daily_limit, polls, run_kernels
         self.url = ""
-        self.submissions: defaultdict[str, list[Facts]] = defaultdict(list)
-        self.verdicts: dict[int, Facts] = {}
+        self.submissions: defaultdict[str, list[JsonObject]] = defaultdict(list)
+        self.verdicts: dict[int, JsonObject] = {}
         self.listed: defaultdict[int, int] = defaultdict(int)
         self.datasets: dict[str, HostedDataset] = {}
         self.kernels: dict[str, HostedKernel] = {}
@@ -123,7 +124,7 @@ class Kaggle:
         # Not localhost: a client redirected to another host leaves its credentials behind, as with Kaggle.
         return self.url + path
 
-    def expect(self, name: str, size: int) -> Facts:
+    def expect(self, name: str, size: int) -> JsonObject:
         """Answer that an upload of `size` bytes may come, and where to."""
         token = uuid.uuid4().hex
         self.blobs[token] = Blob(name, size)
@@ -137,10 +138,10 @@ class Kaggle:
         return blob.name, blob.content
 
 
-Handler = Callable[[Kaggle, Any], Facts | Answer]
+Handler = Callable[[Kaggle, Any], JsonObject | Answer]
 
 
-H = TypeVar("H", bound=Callable[[Kaggle, Any], Facts | Answer])
+H = TypeVar("H", bound=Callable[[Kaggle, Any], JsonObject | Answer])
 
 
 CALLS: dict[str, Handler] = {}
