@@ -19,8 +19,7 @@ from softvote.kaggle.competitions import Submission
 from softvote.reporting.leaderboard import draw_board, render_board
 from softvote.tracking.comparison import LeaderboardComparison, LeaderboardRow, join_ledger
 from softvote.tracking.leaderboard import LEADERBOARD_COLUMNS, read_leaderboard, write_leaderboard
-from softvote.tracking.ledger import LEDGER_COLUMNS as LEDGER_COLUMNS
-from softvote.tracking.ledger import Entry, read_ledger
+from softvote.tracking.ledger import LEDGER_COLUMNS, NEWER_COLUMNS, Entry, read_ledger
 from softvote.tracking.submission_message import parse_sha256, submission_message
 
 LEDGER = """\
@@ -36,8 +35,7 @@ DIGITS = "digit-recognizer"
 @pytest.fixture(scope="module")
 def entries(tmp_path_factory: pytest.TempPathFactory) -> list[Entry]:
     path = tmp_path_factory.mktemp("submissions") / "ledger.csv"
-    newer = ("device", "metric", "decision", "solution_standard_error")
-    older = [column for column in LEDGER_COLUMNS if column not in newer]
+    older = [column for column in LEDGER_COLUMNS if column not in NEWER_COLUMNS]
     path.write_text(",".join(older) + "\n" + LEDGER)
     return read_ledger(path)
 

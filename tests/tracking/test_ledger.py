@@ -14,6 +14,7 @@ import pytest
 from softvote.errors import UserError
 from softvote.tracking.ledger import (
     LEDGER_COLUMNS,
+    NEWER_COLUMNS,
     Entry,
     append_entry,
     now,
@@ -51,13 +52,14 @@ def test_the_file_has_the_promised_columns_and_digits(tmp_path: Path) -> None:
     append_entry(path, replace(ENTRY, time="2025-01-31T12:00:00Z", cv_score=1 / 3))
     header, row = path.read_text().splitlines()
     assert header == (
-        "time,pipeline,competition,ensemble,members,folds,settings,metric,decision,cv_score,cv_standard_error,rows,cv_squared_error,"
+        "time,pipeline,competition,ensemble,members,folds,settings,metric,decision,cv_score,cv_standard_error,rows,expected_score,"
+        "expected_standard_error,cv_squared_error,"
         "cv_squared_error_standard_error,"
         "solution_score,solution_standard_error,test_rows,file,sha256,ref,kernel,device,commit,clean"
     )
     assert row == (
         "2025-01-31T12:00:00Z,digit-recognizer,digit-recognizer,vote: mean,cnn_small resnet18,5/5,,accuracy,,"
-        f"0.333333,0.000300,28000,,,,,10000,digit-recognizer-0123abcd.csv,{ENTRY.sha256},,,,abc1234,true"
+        f"0.333333,0.000300,28000,,,,,,,10000,digit-recognizer-0123abcd.csv,{ENTRY.sha256},,,,abc1234,true"
     )
 
 
@@ -184,6 +186,8 @@ GOOD = [
     "0.9",
     "0.01",
     "100",
+    "0.6",
+    "0.1",
     "0.5",
     "0.1",
     "0.8",
@@ -210,7 +214,7 @@ def damaged(column: str, text: str) -> str:
     [
         ("", "row 1: the header"),
         ("time,pipeline\n", "row 1: the header"),
-        (damaged("clean", "true,1"), "row 3: 25 columns, not 24"),
+        (damaged("clean", "true,1"), "row 3: 27 columns, not 26"),
         (damaged("clean", "yes"), "row 3, column clean: 'yes'"),
         (damaged("cv_score", ""), "row 3, column cv_score: ''"),
         (damaged("cv_score", "nan"), "row 3, column cv_score: 'nan'"),
@@ -219,7 +223,7 @@ def damaged(column: str, text: str) -> str:
         (damaged("ref", "12a"), "row 3, column ref: '12a'"),
         (damaged("rows", "1.5"), "row 3, column rows: '1.5'"),
         (damaged("file", '"f'), "cannot be read"),
-        (damaged("file", "f") + "<<<<<<< HEAD\n", "row 4: 1 columns, not 24"),
+        (damaged("file", "f") + "<<<<<<< HEAD\n", "row 4: 1 columns, not 26"),
     ],
 )
 def test_a_damaged_ledger_is_told_and_left_alone(tmp_path: Path, text: str, where: str) -> None:
@@ -245,7 +249,7 @@ def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path) -> None:
         append_entry(tmp_path / "submissions" / "ledger.csv", ENTRY)
 
 
-NEWER = ["device", "metric", "decision", "solution_standard_error"]
+NEWER = list(NEWER_COLUMNS)
 
 
 @pytest.mark.parametrize("missing", [NEWER[:1], NEWER[1:], NEWER], ids=", ".join)

@@ -160,6 +160,9 @@ class Pipeline(Strict):
     """How probabilities become what is submitted, by its name (`argmax`) or with what it takes beyond
     (`{name: top_k, k: 5}`); `auto`, or left out, is what the metric asks for, and where numbers would have to
     be fitted, these only if they make it better by more than two standard errors of the paired difference."""
+    twin: str | None = None
+    """Another pipeline, by its name, that does the same on a competition whose solution is known: what its
+    submission scored beyond its cross-validation is expected of this one's too."""
     engine: EngineConfig = LocalEngine()
     """Where trainings run; it changes nothing about what they compute."""
 

@@ -15,18 +15,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from softvote.ensembling.vote import Probabilities
+from softvote.metrics import Labels
 from softvote.metrics.scores import Score
 from softvote.seeds import uniforms
 from softvote.task import Task
-
-Labels = NDArray[np.int64]
-
 
 Worth = Callable[[Probabilities, Labels], float]
 """What probabilities score against labels, as in `softvote.task.TaskKind`."""
 
 
-_MOST_ROWS = 20_000  # so many test rows tell the gain well enough
+MOST_TEST_ROWS = 20_000
+"""So many rows spread over the test rows tell the gain well enough."""
 
 
 _DRAWS = 12
@@ -61,18 +60,16 @@ def expected_score(
         raise ValueError(f"cannot compare {[fold.shape for fold in folds]} with {submitted.shape}")
     if len(folds) < 2:
         return cv
-    rows = np.linspace(0, len(submitted) - 1, min(len(submitted), _MOST_ROWS)).astype(np.int64)
-    alone, together = [fold[rows] for fold in folds], submitted[rows]
-    draws = [_numbers(draw, rows, task) for draw in range(_DRAWS)]
+    draws = [_numbers(draw, len(submitted), task) for draw in range(_DRAWS)]
 
     def of_single_folds(temperature: float) -> NDArray[np.float64]:
-        likely = _tempered(together, temperature, task)
+        likely = _tempered(submitted, temperature, task)
         labels = [draw_labels(likely, numbers, task) for numbers in draws]
-        return np.array([np.mean([worth(fold, drawn) for fold in alone]) for drawn in labels])
+        return np.array([np.mean([worth(fold, drawn) for fold in folds]) for drawn in labels])
 
     temperature = _matching(lambda each: float(of_single_folds(each).mean()), cv.value)
-    likely = _tempered(together, temperature, task)
-    of_all = np.array([worth(together, draw_labels(likely, numbers, task)) for numbers in draws])
+    likely = _tempered(submitted, temperature, task)
+    of_all = np.array([worth(submitted, draw_labels(likely, numbers, task)) for numbers in draws])
     gains = of_all - of_single_folds(temperature)
     error = math.hypot(cv.standard_error, float(gains.std(ddof=1)))
     return Score(cv.value + float(gains.mean()), error, cv.rows, cv.percent)
@@ -105,9 +102,9 @@ def _tempered(probabilities: Probabilities, temperature: float, task: Task) -> N
     return powers
 
 
-def _numbers(draw: int, rows: NDArray[np.int64], task: Task) -> NDArray[np.float32]:
+def _numbers(draw: int, rows: int, task: Task) -> NDArray[np.float32]:
     """Uniform numbers in [0, 1), one a row and label; the same for all temperatures: scores move smoothly."""
-    return uniforms(draw, rows, task.num_classes if task.kind == "tags" else len(task.blocks))
+    return uniforms(draw, np.arange(rows), task.num_classes if task.kind == "tags" else len(task.blocks))
 
 
 def draw_labels(probabilities: NDArray[np.float64], numbers: NDArray[np.float32], task: Task) -> Labels:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from textwrap import shorten
 from typing import Any
 
 from softvote.reporting.plots import Point, cross_validation_against_leaderboard
@@ -12,12 +13,16 @@ from softvote.reporting.tables import render
 from softvote.tracking.comparison import FEWEST_RANKED, LeaderboardComparison, LeaderboardRow
 from softvote.tracking.ledger import Entry
 
+_LONGEST = 60  # letters of a name beside its point; settings can be many
+
 
 def render_board(comparisons: Sequence[LeaderboardComparison]) -> str:
     """A table a competition, and under it what its ranks have in common; ends in a line end."""
     if not comparisons:
         return "nothing to show: the ledger has no submission yet; build one with `submit`\n"
     legend = "± is one standard error; up to two of them from 0 is what chance explains\n"
+    if any(row.entry.expected for comparison in comparisons for row in comparison.rows):
+        legend += "expected is CV, and what the networks of all folds gain together; in old rows CV alone\n"
     return "\n".join([*map(_table, comparisons), legend])
 
 
@@ -35,7 +40,9 @@ def _table(comparison: LeaderboardComparison) -> str:
 
 def _without_empty_columns(comparison: LeaderboardComparison) -> str:
     theirs = "solution" if _is_solved(comparison) else "public"
-    header = ["pipeline", "voter", "file", "CV", theirs, "private", f"{theirs} - CV", "which is"]
+    header = ["pipeline", "voter", "file", "CV", "expected", theirs, "private"]
+    foretold = "expected" if any(row.entry.expected for row in comparison.rows) else "CV"
+    header += [f"{theirs} - {foretold}", "which is"]
     header += ["CV rank", f"{theirs} rank", "status"]
     files = _told_apart(comparison.rows, lambda entry: (_name(entry), entry.ensemble))
     cells = [_cells(row, file) for row, file in zip(comparison.rows, files, strict=True)]
@@ -56,7 +63,14 @@ def _told_apart(rows: Sequence[LeaderboardRow], name: Callable[[Entry], object])
 
 
 def _cells(row: LeaderboardRow, file: str) -> list[str]:
-    values: list[Any] = [row.cv, row.leaderboard, row.private, row.difference, row.verdict]
+    values: list[Any] = [
+        row.cv,
+        row.entry.expected,
+        row.leaderboard,
+        row.private,
+        row.difference,
+        row.verdict,
+    ]
     values += [row.cv_rank, row.leaderboard_rank, row.status]
     names = [_name(row.entry), row.entry.ensemble, file]
     return [*names, *("" if value is None else str(value) for value in values)]
@@ -109,5 +123,6 @@ def _points(rows: Sequence[LeaderboardRow]) -> list[Point]:
         if several[name] > 1:
             name = ", ".join(filter(None, [name, row.entry.ensemble, file]))
         if score is not None:
+            name = shorten(name, _LONGEST, placeholder=" ...")
             points.append(Point(name, row.cv, score, row.verdict == "chance"))
     return points

@@ -16,6 +16,7 @@ from softvote.metrics.scores import Score
 from softvote.reporting.comparison import render_table
 from softvote.scheduling.job import describe_jobs
 from softvote.stages import Run
+from softvote.stages.expectation import describe_source, expect
 from softvote.stages.plan import WITHOUT_SCORE, Plan, make_plan
 from softvote.storage.files import remove_if_exists, write_text
 
@@ -30,6 +31,7 @@ class EnsembleResult:
         refitted: members whose refit votes on test rows too.
         decided: what the vote's probabilities are decided by, and what that scores; empty where nothing was
             to be decided.
+        expected: what its submission may be expected to score, and why; empty where nothing was scored.
     """
 
     name: str
@@ -41,12 +43,14 @@ class EnsembleResult:
     refitted: tuple[str, ...]
     squared_error: Score | None
     decided: str = ""
+    expected: str = ""
 
     def __str__(self) -> str:
         lines = [] if self.made else [f"ensemble: {self.folder} is there and unchanged"]
         weights = ", ".join(f"{voter} {weight:.3f}" for voter, weight in self.weights.items())
         lines += [self.comparison.removesuffix("\n"), f"{self.name}: {self.rule} ({weights})"]
         lines += [f"{self.name}: {self.decided}"] if self.decided else []
+        lines += [f"{self.name}: expected of the test rows {self.expected}"] if self.expected else []
         lines += [f"{refitted}: {WITHOUT_SCORE}" for refitted in self.refitted]
         if self.squared_error:
             lines.append(f"{self.name}: squared error of the expected sum {self.squared_error}")
@@ -76,7 +80,13 @@ def run(run: Run) -> EnsembleResult:
         refitted=tuple(run.pipeline.refitted),
         squared_error=scores.squared_error if scores else None,
         decided=_decision_in_words(plan, scores) if scores else "",
+        expected=_expected_in_words(plan, name),
     )
+
+
+def _expected_in_words(plan: Plan, name: str) -> str:
+    expected = expect(plan, name)
+    return "" if expected is None else f"{expected}, {describe_source(plan, name)}"
 
 
 def _decision_in_words(plan: Plan, scores: ScoreRecord) -> str:

@@ -19,6 +19,7 @@ from softvote.inference.record import TrainingRecord
 from softvote.metrics.scores import Score
 from softvote.reporting.tables import render
 from softvote.stages import Report, Run, ignore
+from softvote.stages.expectation import expect
 from softvote.stages.plan import Plan, make_plan, read_decision
 from softvote.stages.send import SendOptions, kaggle_slug, send
 from softvote.storage.fingerprints import sha256_of
@@ -92,7 +93,9 @@ def build_submission(run: Run, name: str) -> tuple[Entry, Path]:
     if truth is not None:
         decided = decision.decide(predictions.test, scorer.space)
         solution = scorer.metric.evaluate(decided, truth, scorer.space).score
-    entry = _entry(run, name, path, len(predictions.test), solution)
+    entry, expected = _entry(run, name, path, len(predictions.test), solution), expect(plan, name)
+    if expected is not None:
+        entry = replace(entry, expected_score=expected.value, expected_standard_error=expected.standard_error)
     return replace(entry, device=_device(plan, entry.members)), path
 
 
@@ -162,6 +165,8 @@ def _device(plan: Plan, members: Sequence[str]) -> str:
 
 def _lines(entry: Entry) -> list[str]:
     lines = [["cross-validation", str(entry.cv), f"{entry.rows:,}", f"{entry.folds} folds"]]
+    if entry.expected is not None:
+        lines.append(["expected", str(entry.expected), f"{entry.test_rows:,}", "test rows"])
     if entry.solution is not None:
         lines.append(["solution.csv", str(entry.solution), f"{entry.test_rows:,}", "test rows"])
     table = render([f"{entry.scored_by.title} on", "score", "rows", "of"], lines).removesuffix("\n")

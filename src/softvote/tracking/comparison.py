@@ -62,18 +62,23 @@ class LeaderboardRow:
         return self.entry.cv
 
     @property
+    def expected(self) -> Score:
+        """What the leaderboard was expected to say; cross-validation, where nothing else was expected."""
+        return self.entry.expected or self.cv
+
+    @property
     def leaderboard(self) -> Score | None:
-        """What cross-validation is held against: the public score, else the solution's."""
+        """What is held against the expected score: the public score, else the solution's."""
         return self.public or self.solution
 
     @property
     def difference(self) -> Difference | None:
-        """Leaderboard minus cross-validation, of samples that have no row in common."""
+        """Leaderboard minus expected score, of samples that have no row in common."""
         score, metric = self.leaderboard, self.entry.scored_by
         if score is None or not self.is_comparable:
             return None
-        error = math.hypot(score.standard_error, self.cv.standard_error)
-        gap = score.value - self.cv.value
+        error = math.hypot(score.standard_error, self.expected.standard_error)
+        gap = score.value - self.expected.value
         return Difference(gap, error, score.rows, metric.percent, metric.greater_is_better)
 
     @property

@@ -52,6 +52,9 @@ class Entry:
     cv_standard_error: float
     rows: int
     """How many out-of-fold rows cv_score was taken over."""
+    expected_score: float | None = None
+    """What the test rows may be expected to score: more networks vote on them than in cross-validation."""
+    expected_standard_error: float | None = None
     cv_squared_error: float | None = None
     """Of the expected label on the same rows, where labels are sums."""
     cv_squared_error_standard_error: float | None = None
@@ -73,6 +76,12 @@ class Entry:
     @property
     def cv(self) -> Score:
         return Score(self.cv_score, self.cv_standard_error, self.rows, self.scored_by.percent)
+
+    @property
+    def expected(self) -> Score | None:
+        if self.expected_score is None or self.expected_standard_error is None:
+            return None
+        return Score(self.expected_score, self.expected_standard_error, self.rows, self.scored_by.percent)
 
     @property
     def scored_by(self) -> MetricConfig:
@@ -113,6 +122,17 @@ class Entry:
 LEDGER_COLUMNS = [column.name for column in fields(Entry)]
 
 
+NEWER_COLUMNS = (
+    "device",
+    "metric",
+    "decision",
+    "expected_score",
+    "expected_standard_error",
+    "solution_standard_error",
+)
+"""Those that ledgers written before they were thought of do not have."""
+
+
 _READERS: dict[str, CellParser] = {
     "metric": lambda text: text or "accuracy",
     "members": lambda text: tuple(text.split()),
@@ -120,6 +140,8 @@ _READERS: dict[str, CellParser] = {
     "cv_score": parse_finite,
     "cv_standard_error": parse_finite,
     "rows": int,
+    "expected_score": optional(parse_finite),
+    "expected_standard_error": optional(parse_finite),
     "cv_squared_error": optional(parse_finite),
     "cv_squared_error_standard_error": optional(parse_finite),
     "solution_score": optional(parse_finite),
@@ -133,7 +155,7 @@ _READERS: dict[str, CellParser] = {
 _FORM = CsvSchema(
     {column: _READERS.get(column, str) for column in LEDGER_COLUMNS},
     remedy="mend it by hand or from git, nothing was written",
-    newer=("device", "metric", "decision", "solution_standard_error"),
+    newer=NEWER_COLUMNS,
 )
 
 
