@@ -9,6 +9,11 @@ BIN := .venv/bin
 SOFTVOTE := $(BIN)/softvote $(if $(filter-out .,$(ROOT)),--root '$(ROOT)')
 OVERRIDES := $(foreach setting,$(SET),--set '$(setting)')
 
+# $(call flag,SEND,--send): the word of a variable that is 1; one that is neither 1, 0 nor empty is a mistake.
+flag = $(if $(filter-out 0 1,$($(1))),$(error $(1)=$($(1)) says neither yes nor no: write $(1)=1 or leave it out))$(if $(filter 1,$($(1))),$(2))
+
+$(foreach name,SEND FORCE AGAIN WAIT PUSH SUBMIT FETCH,$(if $(filter command,$(origin $(name))),$(call flag,$(name),)))
+
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .PHONY: help install demo data four-digits fresh-digits digit-adder init check folds train ensemble submit leaderboard augmentation mistakes digits export kernel benchmark growth tour test test-slow lint docs clean
@@ -63,14 +68,14 @@ check: install ## Say what the pipeline would run, and how long it would take he
 folds: install ## Split the training rows, once
 	$(SOFTVOTE) folds $(PIPELINE) $(OVERRIDES)
 
-train: install ## Train every member on every fold that is due
-	$(SOFTVOTE) train $(PIPELINE) $(OVERRIDES)
+train: install ## Train every member on every fold that is due; WAIT=1 waits for what another run is busy with
+	$(SOFTVOTE) train $(PIPELINE) $(OVERRIDES) $(call flag,WAIT,--wait)
 
 ensemble: install ## Compare the rules and let the members vote
 	$(SOFTVOTE) ensemble $(PIPELINE) $(OVERRIDES)
 
 submit: install ## Write and check the submission, enter it in the ledger; SEND=1 sends it to Kaggle
-	$(SOFTVOTE) submit $(PIPELINE) $(OVERRIDES) $(if $(filter 1,$(SEND)),--send) $(if $(filter 1,$(FORCE) $(AGAIN)),--force) $(if $(filter 0,$(WAIT)),--no-wait)
+	$(SOFTVOTE) submit $(PIPELINE) $(OVERRIDES) $(call flag,SEND,--send) $(or $(call flag,FORCE,--force),$(call flag,AGAIN,--force)) $(call flag,WAIT,)$(if $(filter 0,$(WAIT)),--no-wait)
 
 leaderboard: install ## Fetch the scores of all past submissions, compare them with cross-validation
 	$(SOFTVOTE) leaderboard --fetch
@@ -88,7 +93,7 @@ export: install ## Write the vote as one program that runs without softvote
 	$(SOFTVOTE) export $(PIPELINE) $(OVERRIDES)
 
 kernel: install ## Build a Kaggle kernel that predicts, or trains with MODE=train; PUSH=1 lets Kaggle run it
-	$(SOFTVOTE) kernel $(PIPELINE) $(if $(MODE),--mode $(MODE)) $(if $(OWNER),--owner $(OWNER)) $(if $(filter 1,$(PUSH)),--push) $(OVERRIDES)
+	$(SOFTVOTE) kernel $(PIPELINE) $(if $(MODE),--mode $(MODE)) $(if $(OWNER),--owner $(OWNER)) $(call flag,PUSH,--push) $(OVERRIDES)
 
 benchmark: install ## Measure our training beside the usual notebook loop, on this machine while it is idle
 	$(BIN)/python scripts/benchmark

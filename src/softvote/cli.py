@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import math
 import os
 import re
+import signal
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +22,8 @@ if TYPE_CHECKING:
 
     Commands = argparse._SubParsersAction[argparse.ArgumentParser]
 
-INTERRUPTED = 130
+INTERRUPTED = 128 + signal.SIGINT
+TERMINATED = 128 + signal.SIGTERM
 
 # What the rooms below call by its name, in backquotes, and what is typed for it in a shell: arguments, and
 # stages with what they are given. Another name in backquotes, such as a key, stays as it is.
@@ -32,7 +36,9 @@ _TYPED = {name: f"--{name}" for name in _ARGUMENTS} | {
     "force": "FORCE=1 (--force)",
     "leaderboard": "make leaderboard",
     "push": "--push (PUSH=1)",
+    "send": "SEND=1 (--send)",
     "submit": "make submit",
+    "wait": "WAIT=1 (--wait)",
 }
 _STOPPED = "stopped; what was finished is kept, run the same command to go on"
 
@@ -41,13 +47,40 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command.
 
     Returns:
-        0; 1 after a mistake of the user; 2 for words the command line does not know; 130 after Ctrl-C.
+        0; 1 after a mistake of the user; 2 for words the command line does not know; 130 after Ctrl-C, and
+        143 after SIGTERM, which ends a command as Ctrl-C does.
     """
     # Threads that spin while they wait starve each other as soon as a second program wants the cores:
     # measured, a training beside another one took forty times as long. Alone, sleeping costs nothing.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     os.environ.setdefault("PYTORCH_ENABLE_MPS_FALLBACK", "1")  # not every layer has a Metal kernel
     parsed = _parser().parse_args(arguments)
+    with _sigterm_stops() as terminated:
+        code = _run(parsed)
+    return TERMINATED if terminated and code == INTERRUPTED else code
+
+
+@contextlib.contextmanager
+def _sigterm_stops() -> Iterator[list[int]]:
+    """Let SIGTERM end the command as Ctrl-C does; the signal is in the list once it came."""
+    came: list[int] = []
+    if threading.current_thread() is not threading.main_thread():  # where no signal arrives
+        yield came
+        return
+
+    def stop(number: int, frame: object) -> None:
+        came.append(number)
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield came
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _run(parsed: argparse.Namespace) -> int:
+    """The exit code of a command, whose error is told."""
     try:
         parsed.run(parsed)
     except BrokenPipeError:  # the reader of a pipe, such as head, has seen enough
@@ -75,7 +108,9 @@ def _typed(named: re.Match[str]) -> str:
     typed = _TYPED.get(named[1])
     if typed is None:
         return named[0]
-    return f"{typed}{named[2]}" if typed.endswith("=") else " ".join(filter(None, [typed, named[2]]))
+    if typed.endswith("=") and named[2]:
+        return f"{typed}{named[2]}"
+    return " ".join(filter(None, [typed.rpartition(" ")[0] if typed.endswith("=") else typed, named[2]]))
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -141,6 +176,9 @@ def _add_stages(commands: Commands) -> None:
         "--checkpoint", type=_seconds, metavar="SECONDS",
         help="between two checkpoints of a training, which is repeated at most; 60 if left out",
     )  # fmt: skip
+    train.add_argument(
+        "--wait", action="store_true", help="for what another run is busy with, and go on with what it leaves"
+    )
     _on_pipeline(commands, "ensemble", _ensemble, "compare the rules of the vote and let the members vote")
     submit = _on_pipeline(
         commands, "submit", _submit, "write and check the submission, enter it in the ledger"
@@ -324,7 +362,7 @@ def _train(parsed: argparse.Namespace) -> None:
     from softvote.stages import train
 
     seconds = CHECKPOINT_SECONDS if parsed.checkpoint is None else parsed.checkpoint
-    _show(train.run(_open(parsed), parsed.member, parsed.fold, seconds, report=_show))
+    _show(train.run(_open(parsed), parsed.member, parsed.fold, seconds, wait=parsed.wait, report=_show))
 
 
 def _ensemble(parsed: argparse.Namespace) -> None:
@@ -337,6 +375,9 @@ def _submit(parsed: argparse.Namespace) -> None:
     from softvote.stages import submit
     from softvote.stages.send import SendOptions
 
+    if not parsed.send and (parsed.force or parsed.no_wait):
+        word = "`force`" if parsed.force else "WAIT=0 (--no-wait)"
+        raise UserError.at(word, "is about what is sent, and nothing is", "add `send`, or leave it out")
     sending = SendOptions(force=parsed.force, wait=not parsed.no_wait) if parsed.send else None
     result = submit.run(_open(parsed), parsed.member, sending, _show)
     if sending is None:

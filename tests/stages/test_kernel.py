@@ -23,8 +23,11 @@ INFER, TRAIN = "tester/softvote-tiny-infer", "tester/softvote-tiny-train"
 WEIGHTS = "tester/softvote-tiny-weights"
 URL = f"https://www.kaggle.com/code/{INFER}"
 PUSH = ["kernel", "tiny", "--push"]
-READY = f"dataset {WEIGHTS}: being made, 0:00"
-QUEUED = [f"kernel {INFER}: queued, 0:00", f"kernel {INFER}: running, 0:01"]
+READY = f"dataset {WEIGHTS}: being made, 0:00 of at most 1:00:00"
+QUEUED = [
+    f"kernel {INFER}: queued, 0:00 of at most 3:00:00",
+    f"kernel {INFER}: running, 0:01 of at most 3:00:00",
+]
 
 
 def folder(place: Place, mode: str = "infer") -> Path:
@@ -227,10 +230,13 @@ def test_lost_answers_do_not_end_the_wait(place: Place) -> None:
     place.server.fail("Download", Failure(cut=5))
     told = place.done(*PUSH)
     assert told.err == [
-        f"dataset {WEIGHTS}: no answer, 0:00", f"dataset {WEIGHTS}: being made, 0:02",
-        f"kernel {INFER}: no answer, 0:00", f"kernel {INFER}: queued, 0:02", f"kernel {INFER}: running, 0:04",
-        f"output of {INFER}: no answer, 0:00",
-    ]  # fmt: skip
+        f"dataset {WEIGHTS}: no answer, 0:00 of at most 1:00:00",
+        f"dataset {WEIGHTS}: being made, 0:02 of at most 1:00:00",
+        f"kernel {INFER}: no answer, 0:00 of at most 3:00:00",
+        f"kernel {INFER}: queued, 0:02 of at most 3:00:00",
+        f"kernel {INFER}: running, 0:04 of at most 3:00:00",
+        f"output of {INFER}: no answer, 0:00 of at most 1:00:00",
+    ]
     assert place.asked().count("SaveKernel") == 1
     assert [entry.kernel for entry in place.entries()] == ["", f"{INFER}/1"]
 
@@ -247,9 +253,9 @@ def test_the_wait_is_given_up(place: Place, call: str, line: str) -> None:
     prefill(place, INFER, {"submission.csv": local_submission(place).read_bytes()})
     place.server.fail(call, *[Failure()] * (call == "GetDatasetStatus"), *[Failure(drop=True)] * 999)
     told = {
-        "GetDatasetStatus": [f"dataset {WEIGHTS}: no answer, 0:00"],
-        "GetKernelSessionStatus": [READY, f"kernel {INFER}: no answer, 0:00"],
-        "ListKernelSessionOutput": [READY, *QUEUED, f"output of {INFER}: no answer, 0:00"],
+        "GetDatasetStatus": [f"dataset {WEIGHTS}: no answer, 0:00 of at most 1:00:00"],
+        "GetKernelSessionStatus": [READY, f"kernel {INFER}: no answer, 0:00 of at most 3:00:00"],
+        "ListKernelSessionOutput": [READY, *QUEUED, f"output of {INFER}: no answer, 0:00 of at most 1:00:00"],
     }
     assert place.refused(*PUSH, told=told[call], changes=["kernels"]) == line
     assert not (folder(place) / "output").exists()
@@ -325,7 +331,7 @@ def _trained_there(place: Place, text: str) -> dict[str, bytes]:
     return {"submission.csv": text.encode(), "ledger.csv": ledger.read_bytes()}
 
 
-TRAIN_WAIT = [line.replace(INFER, TRAIN) for line in QUEUED]
+TRAIN_WAIT = [line.replace(INFER, TRAIN).replace("3:00:00", "12:00:00") for line in QUEUED]
 
 
 def test_what_was_trained_there_is_entered(place: Place) -> None:
