@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import importlib
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import NamedTuple
 
 import pytest
@@ -52,6 +54,12 @@ def forget_package(patch: pytest.MonkeyPatch) -> None:
     """Let the next import be the first."""
     for name in [name for name in sys.modules if name.split(".")[0] in ("kaggle", "kagglesdk")]:
         patch.delitem(sys.modules, name)
+
+
+def let_package_wait(patch: pytest.MonkeyPatch, wait: Callable[[float], None]) -> None:
+    """Let `wait` be called where the package would wait before it goes on with a download."""
+    extended = importlib.import_module("kaggle.api.kaggle_api_extended")
+    patch.setattr(extended, "time", SimpleNamespace(**vars(time) | {"sleep": wait}))
 
 
 class Clock:

@@ -143,9 +143,13 @@ def _add_data(commands: Commands) -> None:
     data = _command(commands, "data", _data, "fetch a competition's files into input/")
     data.add_argument(
         "source", metavar="SOURCE",
-        help="a zip file; or a pipeline, or what Kaggle calls a competition, to download it from there",
+        help="a zip file; or, to download it, a pipeline, what Kaggle calls a competition, owner/name of a "
+        "data set, or the address of either's page",
     )  # fmt: skip
     data.add_argument("--name", help="of the folder in input/; SOURCE's if left out")
+    data.add_argument(
+        "--file", action="append", default=[], metavar="NAME", help="only this one of Kaggle's (repeatable)"
+    )
     init = _command(
         commands, "init", _init, "look at a folder of competition files and write a pipeline for them"
     )
@@ -315,7 +319,7 @@ def _demo(parsed: argparse.Namespace) -> None:
 def _data(parsed: argparse.Namespace) -> None:
     from softvote.stages import data
 
-    _show(data.run(parsed.root, parsed.source, parsed.name))
+    _show(data.run(parsed.root, parsed.source, parsed.name, parsed.file))
 
 
 def _init(parsed: argparse.Namespace) -> None:
@@ -387,7 +391,7 @@ def _submit(parsed: argparse.Namespace) -> None:
 def _leaderboard(parsed: argparse.Namespace) -> None:
     from softvote.stages import leaderboard
 
-    _show(leaderboard.run(parsed.root, parsed.fetch))
+    _show(leaderboard.run(parsed.root, parsed.fetch, _show))
 
 
 def _augmentation(parsed: argparse.Namespace) -> None:

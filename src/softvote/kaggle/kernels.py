@@ -106,10 +106,8 @@ class Kernels(Client):
         return status == "READY"
 
     def _dataset_status(self, dataset: str) -> str:
-        owner, slug = dataset.split("/")
-        doing, fields = f"asking for the dataset {dataset}", {"owner_slug": owner, "dataset_slug": slug}
-        answer = self._call(doing, _dataset(dataset), "datasets", "get_dataset_status", **fields)
-        return str(answer.status.name)
+        doing = f"asking for the dataset {dataset}"
+        return str(self._ask(doing, _dataset(dataset), lambda: self._api.dataset_status(dataset))).upper()
 
     def _upload_blob(self, path: Path) -> str:
         fields = {"type": service_types("blobs").ApiBlobType.DATASET, "name": path.name} | upload_facts(path)

@@ -64,6 +64,10 @@ class Workspace:
         """Raw files of a competition."""
         return self.inputs / competition
 
+    def download(self, source: str) -> Path:
+        """Where a download from Kaggle lies until it is unpacked, whole or in part."""
+        return self.inputs / ".downloads" / source.replace("/", ".")
+
     def pipeline(self, pipeline: str) -> PipelineFolder:
         return PipelineFolder(self.models / pipeline)
 

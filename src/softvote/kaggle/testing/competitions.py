@@ -52,7 +52,7 @@ def download_data_file(kaggle: Kaggle, asked: Facts) -> Answer:
     if modified is None:
         raise Refused(404, "Not Found")
     name = asked["fileName"]
-    return Answer(302, headers={"Location": kaggle.link(name, (folder / name).read_bytes(), modified)})
+    return kaggle.hand_out(name, (folder / name).read_bytes(), modified)
 
 
 @call

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import time
+import zipfile
 
 from softvote.kaggle.testing.competitions import competition_slugs
 from softvote.kaggle.testing.runs import KernelRun
 from softvote.kaggle.testing.state import HostedDataset, HostedKernel, Kaggle, call
-from softvote.kaggle.testing.wire import Facts, Refused, page_of
+from softvote.kaggle.testing.wire import Answer, Facts, Refused, page_of
 
 
 @call
@@ -41,6 +43,28 @@ def get_dataset_status(kaggle: Kaggle, asked: Facts) -> Facts:
         dataset.polls -= 1
         return {"status": "BLOBS_RECEIVED"}
     return {"status": "READY"}
+
+
+@call
+def list_dataset_files(kaggle: Kaggle, asked: Facts) -> Facts:
+    name, dataset = _dataset(kaggle, asked)
+    names, token = page_of(sorted(dataset.files), asked)
+    rows = [{"ref": name, "name": file, "totalBytes": len(dataset.files[file])} for file in names]
+    return {"datasetFiles": rows, "nextPageToken": token}
+
+
+@call
+def download_dataset(kaggle: Kaggle, asked: Facts) -> Answer:
+    _, dataset = _dataset(kaggle, asked)
+    if file := asked.get("fileName"):
+        if file not in dataset.files:
+            raise Refused(404, "Not Found")
+        return kaggle.hand_out(file, dataset.files[file], 0)
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for file, content in sorted(dataset.files.items()):
+            archive.writestr(zipfile.ZipInfo(file), content)
+    return Answer(302, headers={"Location": kaggle.link("archive.zip", buffer.getvalue(), 0)})
 
 
 def _files(kaggle: Kaggle, asked: Facts) -> dict[str, bytes]:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import io
+import math
 import threading
 import uuid
+import zipfile
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -78,6 +81,7 @@ class Kaggle:
         daily_limit: submissions a competition takes a day (UTC), failed ones among them.
         polls: questions that find a submission, a dataset or a kernel unfinished.
         run_kernels: run pushed Python scripts.
+        wrapped_from: bytes from which a single file is handed out in a zip.
 
     Attributes:
         url: where it is served.
@@ -101,9 +105,11 @@ class Kaggle:
         daily_limit: int = 10,
         polls: int = 2,
         run_kernels: bool = False,
+        wrapped_from: float = math.inf,
     ) -> None:
         self.folder, self.username, self.key = folder, username, key
         self.daily_limit, self.polls, self.run_kernels = daily_limit, polls, run_kernels
+        self.wrapped_from = wrapped_from
         self.url = ""
         self.submissions: defaultdict[str, list[Facts]] = defaultdict(list)
         self.verdicts: dict[int, Facts] = {}
@@ -122,6 +128,16 @@ class Kaggle:
         self.links[path] = content, modified
         # Not localhost: a client redirected to another host leaves its credentials behind, as with Kaggle.
         return self.url + path
+
+    def hand_out(self, name: str, content: bytes, modified: float) -> Answer:
+        """Send somebody to where a single file can be had, in a zip of its name if it is large."""
+        name = name.rpartition("/")[2]
+        if len(content) >= self.wrapped_from:
+            buffer = io.BytesIO()
+            with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+                archive.writestr(zipfile.ZipInfo(name), content, zipfile.ZIP_DEFLATED)
+            name, content = f"{name}.zip", buffer.getvalue()
+        return Answer(302, headers={"Location": self.link(name, content, modified)})
 
     def expect(self, name: str, size: int) -> Facts:
         """Answer that an upload of `size` bytes may come, and where to."""
