@@ -12,7 +12,7 @@ from kaggle_calls import ACTS, PENDING, Client, calls, failure_of, submission_fi
 from kaggle_place import LEAK, Failure, Server
 
 from softvote.kaggle.competitions import Quota, Submission
-from softvote.kaggle.transport import NoAnswerError
+from softvote.kaggle.transport import NoAnswerError, RefusedError
 
 pytestmark = pytest.mark.usefixtures("package")
 
@@ -57,6 +57,38 @@ def test_upload_broken_half_way_sends_nothing(
     assert line.startswith("Kaggle, uploading digits-1234abcd.csv: ")
     assert "may have arrived" not in line
     assert "CreateSubmission" not in calls(server)
+
+
+@pytest.mark.parametrize("failure", [Failure(drop=True, lost=True), Failure(502, LEAK), Failure(body=b"{}")])
+def test_a_lost_answer_to_a_kernels_submission(filled: Server, client: Client, failure: Any) -> None:
+    filled.fail("CreateCodeSubmission", failure)
+    line = failure_of(lambda: client.submit_code("digits", "tester/done", 0, "vote"), NoAnswerError)
+    assert line.startswith("Kaggle, submitting version 0 of tester/done to digits: ")
+    assert line.endswith("; it may have arrived: look with `leaderboard` before sending it again")
+    assert len(filled.submissions["digits"]) == failure.lost
+
+
+def test_what_a_kernel_wrote_is_submitted(filled: Server, client: Client) -> None:
+    assert not client.takes_notebooks_only("digits")
+    hidden = filled.folder / "digits.hidden"
+    hidden.mkdir()
+    (hidden / "solution.csv").write_text("ImageId,Label\n1,3\n2,4\n")
+    assert client.takes_notebooks_only("digits") and not client.takes_notebooks_only("digit")
+    filled.kernels["tester/done"].output = {"submission.csv": b"ImageId,Label\n1,3\n2,5\n"}
+    ref = client.submit_code("digits", "tester/done", 0, "vote sha256 ab12")
+    client.submissions("digits")
+    [scored] = client.submissions("digits")
+    assert (scored.ref, scored.status, scored.public) == (ref, "complete", 0.5)
+    assert (scored.file, scored.description) == ("submission.csv", "vote sha256 ab12")
+    assert "400, The notebook version is not found" in failure_of(
+        lambda: client.submit_code("digits", "tester/done", 7, "")
+    )
+
+
+def test_an_upload_to_a_competition_of_notebooks(filled: Server, client: Client, tmp_path: Path) -> None:
+    (filled.folder / "digits.hidden").mkdir()
+    line = failure_of(lambda: ACTS["submit"](client, tmp_path), RefusedError)
+    assert "This competition only accepts Submissions from Notebooks" in line
 
 
 def test_submission_file_that_is_not_there(client: Client, tmp_path: Path) -> None:

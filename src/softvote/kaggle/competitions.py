@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -12,6 +13,10 @@ from typing import Any, Literal
 from softvote.errors import Problem, UserError
 from softvote.kaggle.sources import Source, remedies_of
 from softvote.kaggle.transport import PAGE_SIZE, Client, NoAnswerError, RefusedError, upload_facts
+
+SUBMISSION_FILE = "submission.csv"
+"""What a kernel calls the file that it submits."""
+
 
 Status = Literal["pending", "complete", "error"]
 
@@ -119,8 +124,51 @@ class Competitions(Client):
             NoAnswerError: it may have arrived.
             UserError: it did not.
         """
+        return self._with_quota(competition, lambda: self._submit(competition, file, description))
+
+    def submit_code(self, competition: str, kernel: str, version: int, description: str) -> int:
+        """Submit what a kernel writes: Kaggle runs that version again on all test rows and scores its file.
+
+        Args:
+            kernel: "owner/slug"; a version of it that has run to its end, and left `SUBMISSION_FILE`.
+
+        Returns:
+            Kaggle's number for the submission.
+
+        Raises:
+            NoAnswerError: it may have arrived.
+            UserError: it did not.
+        """
+        doing = f"submitting version {version} of {kernel} to {competition}"
+        return self._with_quota(
+            competition,
+            lambda: self._number_of(
+                doing,
+                lambda: self._ask(
+                    doing,
+                    remedies_of(Source(competition)),
+                    lambda: self._api.competition_submit_code(
+                        SUBMISSION_FILE, description, competition, kernel, version, quiet=True
+                    ),
+                ),
+            ),
+        )
+
+    def takes_notebooks_only(self, competition: str) -> bool:
+        """Whether submissions are files that kernels wrote, and none that are uploaded."""
+        found = self._ask(
+            f"looking up {competition}",
+            remedies_of(Source(competition)),
+            lambda: self._api.competitions_list(search=competition).competitions,
+        )
+        return any(
+            each.is_kernels_submissions_only for each in found if each.ref.rpartition("/")[2] == competition
+        )
+
+    def _with_quota(self, competition: str, send: Callable[[], int]) -> int:
+        """What `send` returns; a refusal is explained by a quota that is used up, where it is."""
         try:
-            return self._submit(competition, file, description)
+            return send()
         except RefusedError as refused:
             failure: UserError = refused
         with contextlib.suppress(UserError):  # the first failure says more than a second one
@@ -136,14 +184,23 @@ class Competitions(Client):
             verb, competition, "start_submission_upload", file_name=file.name, **upload_facts(file)
         )
         self._upload(file, start.create_url)
+        fields = {"blob_file_tokens": start.token, "submission_description": description}
+        return self._number_of(
+            f"{verb} {competition}",
+            lambda: self._call_competition(verb, competition, "create_submission", **fields),
+        )
+
+    def _number_of(self, doing: str, submit: Callable[[], Any]) -> int:
+        """Kaggle's number for the submission that `submit` makes.
+
+        Raises:
+            NoAnswerError: it may have been made.
+        """
         try:
-            made = self._call_competition(
-                verb, competition, "create_submission",
-                blob_file_tokens=start.token, submission_description=description,
-            )  # fmt: skip
+            made = submit()
             if made.ref:
                 return int(made.ref)
-            lost = Problem(f"Kaggle, {verb} {competition}", "the answer has no number for it")
+            lost = Problem(f"Kaggle, {doing}", "the answer has no number for it")
         except NoAnswerError as error:
             lost = error.problems[0]
         hint = "it may have arrived: look with `leaderboard` before sending it again"

@@ -90,6 +90,7 @@ class Kaggle:
         listed: how often a submission was listed, by its number.
         datasets: by owner/slug.
         kernels: by owner/slug.
+        reruns: kernels as they were run for a submission, by its number.
         push_error: answered in the field `error` of a push, under the status 200.
         blobs: uploads, by their token.
         links: content and time of what can be downloaded, by its path.
@@ -116,6 +117,7 @@ class Kaggle:
         self.listed: defaultdict[int, int] = defaultdict(int)
         self.datasets: dict[str, HostedDataset] = {}
         self.kernels: dict[str, HostedKernel] = {}
+        self.reruns: dict[int, HostedKernel] = {}
         self.push_error = ""
         self.blobs: dict[str, Blob] = {}
         self.links: dict[str, tuple[bytes, float]] = {}
