@@ -92,8 +92,8 @@ digits: install ## Draw the hidden digits that a member found in images of sums
 export: install ## Write the vote as one program that runs without softvote
 	$(SOFTVOTE) export $(PIPELINE) $(OVERRIDES)
 
-kernel: install ## Build a Kaggle kernel that predicts, or trains with MODE=train; PUSH=1 lets Kaggle run it
-	$(SOFTVOTE) kernel $(PIPELINE) $(if $(MODE),--mode $(MODE)) $(if $(OWNER),--owner $(OWNER)) $(call flag,PUSH,$(PUSH),--push) $(OVERRIDES)
+kernel: install ## Build a Kaggle kernel that predicts, or trains with MODE=train; PUSH=1 lets Kaggle run it, SUBMIT=1 submits it, FETCH=1 waits for the last one
+	$(SOFTVOTE) kernel $(PIPELINE) $(if $(MODE),--mode $(MODE)) $(if $(OWNER),--owner $(OWNER)) $(if $(WHEELS),--wheels '$(WHEELS)') $(call flag,PUSH,$(PUSH),--push) $(call flag,FETCH,$(FETCH),--fetch) $(call flag,SUBMIT,$(SUBMIT),--submit) $(if $(filter 1,$(SUBMIT)),$(call flag,FORCE,$(FORCE),--force) $(call flag,WAIT,$(WAIT),)$(if $(filter 0,$(WAIT)),--no-wait)) $(OVERRIDES)
 
 benchmark: install ## Measure our training beside the usual notebook loop, on this machine while it is idle
 	$(BIN)/python scripts/benchmark

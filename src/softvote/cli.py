@@ -32,11 +32,13 @@ _TYPED = {name: f"--{name}" for name in _ARGUMENTS} | {
     "check": "softvote check",
     "data": "make data ZIP=",
     "export": "softvote export",
+    "fetch": "FETCH=1 (--fetch)",
     "folds": "make folds",
     "force": "FORCE=1 (--force)",
     "leaderboard": "make leaderboard",
     "push": "--push (PUSH=1)",
     "send": "SEND=1 (--send)",
+    "submission": "SUBMIT=1 (--submit)",
     "submit": "make submit",
     "wait": "WAIT=1 (--wait)",
 }
@@ -189,9 +191,8 @@ def _add_stages(commands: Commands) -> None:
     )
     _add_voter(submit)
     submit.add_argument("--send", action="store_true", help="send it to Kaggle and wait for its score")
-    submit.add_argument("--force", action="store_true", help="send it even if the same file was sent before")
+    _add_sending(submit)
     _add_old_name(submit, "--again", "force", action="store_true")
-    submit.add_argument("--no-wait", action="store_true", help="do not wait for the score")
     board = _command(
         commands, "leaderboard", _leaderboard, "compare cross-validation with what the leaderboard says"
     )
@@ -230,7 +231,18 @@ def _add_prediction(commands: Commands) -> None:
     kernel.add_argument(
         "--gpu", action=argparse.BooleanOptionalAction, help="ask Kaggle for one; left out, only to train"
     )
-    kernel.add_argument("--push", action="store_true", help="push it, wait, and bring back what it wrote")
+    kernel.add_argument(
+        "--wheels", type=Path, metavar="FOLDER", help="of .whl files that Kaggle's image lacks, to go along"
+    )
+    started = kernel.add_mutually_exclusive_group()
+    started.add_argument("--push", action="store_true", help="push it, wait, and bring back what it wrote")
+    started.add_argument(
+        "--fetch", action="store_true", help="wait for the one that was pushed last, and bring that back"
+    )
+    kernel.add_argument(
+        "--submit", action="store_true", help="submit what it wrote, where a competition takes notebooks"
+    )
+    _add_sending(kernel)
     predict = _command(commands, "predict", _predict, "name images, with a program or a folder of networks")
     predict.add_argument(
         "--model", type=Path, required=True, metavar="PATH",
@@ -263,6 +275,11 @@ def _command(commands: Commands, name: str, run: object, text: str) -> argparse.
     command = commands.add_parser(name, help=text, description=text)
     command.set_defaults(run=run)
     return command
+
+
+def _add_sending(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--force", action="store_true", help="send it even if the same file was sent before")
+    command.add_argument("--no-wait", action="store_true", help="do not wait for the score")
 
 
 def _on_pipeline(commands: Commands, name: str, run: object, text: str) -> argparse.ArgumentParser:
@@ -377,13 +394,21 @@ def _ensemble(parsed: argparse.Namespace) -> None:
 
 def _submit(parsed: argparse.Namespace) -> None:
     from softvote.stages import submit
-    from softvote.stages.send import SendOptions
+    from softvote.stages.send import NotebooksOnlyError, SendOptions
 
     if not parsed.send and (parsed.force or parsed.no_wait):
         word = "`force`" if parsed.force else "WAIT=0 (--no-wait)"
         raise UserError.at(word, "is about what is sent, and nothing is", "add `send`, or leave it out")
     sending = SendOptions(force=parsed.force, wait=not parsed.no_wait) if parsed.send else None
-    result = submit.run(_open(parsed), parsed.member, sending, _show)
+    opened = _open(parsed)
+    try:
+        result = submit.run(opened, parsed.member, sending, _show)
+    except NotebooksOnlyError as only:
+        from softvote.stages import kernel
+
+        _show(f"{only}; a kernel is pushed and submitted instead")
+        _show(kernel.run(opened, kernel.KernelOptions(voter=parsed.member, push=True, submit=sending), _show))
+        return
     if sending is None:
         _show(result)
 
@@ -414,8 +439,20 @@ def _export(parsed: argparse.Namespace) -> None:
 
 def _kernel(parsed: argparse.Namespace) -> None:
     from softvote.stages import kernel
+    from softvote.stages.send import SendOptions
 
-    _show(kernel.run(_open(parsed), parsed.mode, parsed.member, parsed.owner, parsed.gpu, parsed.push, _show))
+    sending = SendOptions(force=parsed.force, wait=not parsed.no_wait) if parsed.submit else None
+    options = kernel.KernelOptions(
+        parsed.mode,
+        parsed.member,
+        parsed.owner,
+        parsed.gpu,
+        parsed.wheels,
+        parsed.push,
+        parsed.fetch,
+        sending,
+    )
+    _show(kernel.run(_open(parsed), options, _show))
 
 
 def _predict(parsed: argparse.Namespace) -> None:

@@ -23,6 +23,7 @@ INFER, TRAIN = "tester/softvote-tiny-infer", "tester/softvote-tiny-train"
 WEIGHTS = "tester/softvote-tiny-weights"
 URL = f"https://www.kaggle.com/code/{INFER}"
 PUSH = ["kernel", "tiny", "--push"]
+FETCH = "fetch it later with FETCH=1 (--fetch)"
 READY = f"dataset {WEIGHTS}: being made, 0:00 of at most 1:00:00"
 QUEUED = [
     f"kernel {INFER}: queued, 0:00 of at most 3:00:00",
@@ -245,8 +246,8 @@ def test_lost_answers_do_not_end_the_wait(place: Place) -> None:
     ("call", "line"),
     [
         ("GetDatasetStatus", f"dataset {WEIGHTS}: still no answer after 1 h; look at it on Kaggle"),
-        ("GetKernelSessionStatus", f"kernel {INFER}: still no answer after 3 h; look at it on Kaggle"),
-        ("ListKernelSessionOutput", f"output of {INFER}: still no answer after 1 h; look at it on Kaggle"),
+        ("GetKernelSessionStatus", f"kernel {INFER}: still no answer after 3 h; {FETCH}"),
+        ("ListKernelSessionOutput", f"output of {INFER}: still no answer after 1 h; {FETCH}"),
     ],
 )
 def test_the_wait_is_given_up(place: Place, call: str, line: str) -> None:
@@ -270,7 +271,9 @@ def test_ctrl_c_in_the_wait_says_that_the_kernel_runs_on(
 
     monkeypatch.setattr(place.clock, "sleep", interrupt)
     line = place.refused(*PUSH, told=[READY, QUEUED[0]], changes=["kernels"], exit_code=130)
-    assert line == f"stopped waiting; kernel {INFER} runs on, see {URL}"
+    assert (
+        line == f"stopped waiting; kernel {INFER} runs on, see {URL}; fetch it later with FETCH=1 (--fetch)"
+    )
 
 
 # ---------------------------------------------------------------- what came back

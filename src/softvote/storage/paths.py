@@ -266,6 +266,20 @@ class KernelFolder:
         return self.dataset / "dataset-metadata.json"
 
     @property
+    def wheels(self) -> Path:
+        """Packages that Kaggle's image lacks, uploaded as a data set of their own."""
+        return self.path / "wheels"
+
+    @property
+    def wheels_metadata(self) -> Path:
+        return self.wheels / "dataset-metadata.json"
+
+    @property
+    def pushed(self) -> Path:
+        """Which version was pushed last; beside the folder, which each build replaces."""
+        return self.path.with_suffix(".json")
+
+    @property
     def output(self) -> Path:
         """What the kernel left in its working folder, once it was fetched."""
         return self.path / "output"

@@ -5,10 +5,13 @@ from __future__ import annotations
 import os
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+from numpy.typing import NDArray
 
 from softvote.config.schema import ConfigError, OneOrSeveral
 from softvote.data.csv_table import Table, open_table
@@ -16,7 +19,7 @@ from softvote.data.decoding import SUFFIXES
 from softvote.data.id_label_table import read_id_label_table
 from softvote.data.image_files import ImageLoader, Stores, folders_of, image_sources
 from softvote.data.label_cells import LabelledFiles, read_labels
-from softvote.data.readers.base import READERS, Images, Reader, existing
+from softvote.data.readers.base import READERS, Images, LazyImages, Reader, existing
 from softvote.data.readers.detection import (
     Candidate,
     DetectedLayout,
@@ -97,6 +100,28 @@ def read(competition: Competition, folder: Path) -> tuple[Images, Images]:
     assert rows and train is not None, "a table without images has a problem"
     notes = [*loader.notes(), *loader.unused(store, files.test_source, competition.sample_submission)]
     return Images(train, rows.labels, rows.ids, groups=rows.groups, notes=notes), Images(test, ids=sample.ids)
+
+
+def open_test(competition: Competition, folder: Path) -> LazyImages:
+    """The test images that the sample submission lists."""
+    files = _files(competition)
+    sample = read_sample_ids(folder / competition.sample_submission, competition)
+    stores = Stores(folder, files.channel_suffixes or [files.suffix])
+    store, shown = stores.open(files.test_images)
+
+    def load_one(position: int) -> tuple[NDArray[np.uint8], str]:
+        problems = ErrorCollector()
+        loader = ImageLoader(competition.image, files.suffix, files.channel_suffixes, problems)
+        ids, places = [sample.ids[position]], [sample.places[position]]
+        pixels = loader.load(ids, places, store, shown)
+        return pixels, problems.first()
+
+    def load(positions: Sequence[int]) -> tuple[Images, dict[int, str]]:
+        loaded = [load_one(position) for position in positions]
+        bad = {place: problem for place, (_, problem) in enumerate(loaded) if problem}
+        return Images(np.concatenate([pixels for pixels, _ in loaded])), bad
+
+    return LazyImages(len(sample.ids), sample.ids, load)
 
 
 def _files(competition: Competition) -> ImageFolder:
@@ -193,4 +218,4 @@ def _limited(height: int, width: int) -> Size:
     return max(1, round(height * shrink)), max(1, round(width * shrink))
 
 
-READERS.add("image_folder", Reader(ImageFolder, sources, read, detect), rank=1)
+READERS.add("image_folder", Reader(ImageFolder, sources, read, detect, open_test), rank=1)
