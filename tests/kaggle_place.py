@@ -78,7 +78,8 @@ class Clock:
 
     def sleep(self, seconds: float) -> None:
         self.waits.append(seconds)
-        while any(kernel.running for kernel in self._server.kernels.values()):
+        runs = [*self._server.kernels.values(), *self._server.reruns.values()]
+        while any(kernel.running for kernel in runs):
             time.sleep(0.02)
 
 

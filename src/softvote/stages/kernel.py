@@ -13,7 +13,8 @@ from softvote.kaggle.notebook import Mode, build_kernel
 from softvote.stages import Report, Run, ignore
 from softvote.stages.kernel_run import KernelRan, PushedRecord, enter_output, push
 from softvote.stages.plan import make_plan
-from softvote.stages.send import SendOptions, SendResult, kaggle_slug, send_kernel
+from softvote.stages.send import SendOptions, SendResult, kaggle_slug, refuse_repetition, send_kernel
+from softvote.stages.submit import build_submission
 from softvote.storage.paths import KernelFolder
 
 
@@ -98,7 +99,11 @@ def run(
     if not options.push or client is None:
         return built
     report(built)
-    return _finish(run, client, push(run, client, folder, name, gpu, report), options, report)
+    if options.mode == "infer":
+        entry, _ = build_submission(run, name)  # before anything is pushed, because it may be refused
+        if options.submit and not options.submit.force:
+            refuse_repetition(run, entry)
+    return _finish(run, client, push(client, folder, name, gpu, report), options, report)
 
 
 def _client_and_owner(options: KernelOptions) -> tuple[Kernels | None, str]:

@@ -68,16 +68,12 @@ class KernelRan:
         return f"{first}\n{ledger_note(self.ledger, self.added)}"
 
 
-def push(
-    run: Run, client: Kernels, folder: KernelFolder, voter: str, gpu: bool, report: Report
-) -> PushedRecord:
+def push(client: Kernels, folder: KernelFolder, voter: str, gpu: bool, report: Report) -> PushedRecord:
     """Push a kernel's data sets and then the kernel, and note which version that was.
 
     Raises:
-        UserError: what Kaggle refuses, or predictions that cannot become a submission.
+        UserError: what Kaggle refuses.
     """
-    if folder.dataset.is_dir():
-        build_submission(run, voter)  # first, because it may be refused
     for dataset in (folder.dataset, folder.wheels):
         if dataset.is_dir():
             _push_dataset(client, dataset)

@@ -158,7 +158,7 @@ def _send_once(
     """
     slug = kaggle_slug(run)
     if not how.force:
-        _refuse_repetition(run, entry)
+        refuse_repetition(run, entry)
     client = Competitions()
     _refuse_what_kaggle_has(run, entry, client.submissions(slug), how)
     quota = client.quota(slug)
@@ -172,7 +172,12 @@ def _send_once(
     return SendResult(slug, ref, how.wait, _scored(client, slug, ref, patience) if how.wait else None)
 
 
-def _refuse_repetition(run: Run, entry: Entry) -> None:
+def refuse_repetition(run: Run, entry: Entry) -> None:
+    """Refuse to send a file that the ledger knows as sent.
+
+    Raises:
+        UserError: it does.
+    """
     sent = [
         old
         for old in read_ledger(run.workspace.ledger)

@@ -147,7 +147,6 @@ def create_code_submission(kaggle: Kaggle, asked: Facts) -> Facts:
     folder = hidden_folder(kaggle.folder / slug) or kaggle.folder / slug
 
     def judge(rerun: HostedKernel) -> None:
-        kaggle.reruns[ref] = rerun
         if rerun.failure:
             kaggle.verdicts[ref] = {"status": "ERROR", "errorDescription": "Notebook Threw Exception"}
         elif file not in rerun.output:
@@ -156,7 +155,7 @@ def create_code_submission(kaggle: Kaggle, asked: Facts) -> Facts:
             kaggle.verdicts[ref] = score_submission(folder, rerun.output[file])
 
     if kaggle.run_kernels:
-        rerun = HostedKernel(kernel.facts, kernel.version)
+        rerun = kaggle.reruns[ref] = HostedKernel(kernel.facts, kernel.version)
         kaggle.at_exit.append(KernelRun(kaggle, rerun, hidden=True, ended=judge).stop)
     else:
         judge(kernel)
