@@ -29,6 +29,7 @@ TERMINATED = 128 + signal.SIGTERM
 # stages with what they are given. Another name in backquotes, such as a key, stays as it is.
 _ARGUMENTS = ("addend", "fold", "image", "member", "name", "owner", "resize", "root", "set")
 _TYPED = {name: f"--{name}" for name in _ARGUMENTS} | {
+    "all": "--all",
     "check": "softvote check",
     "data": "make data ZIP=",
     "export": "softvote export",
@@ -166,6 +167,8 @@ def _add_pipeline(commands: Commands) -> None:
     _on_pipeline(commands, "check", _check, "say what a pipeline would run and how long it would take")
     models = _command(commands, "models", _models, "list the networks that a member can name")
     models.add_argument("--all", action="store_true", help="the names of all of timm's backbones too")
+    clean = _command(commands, "clean", _clean, "remove old machine code, and say what caches take")
+    clean.add_argument("--all", action="store_true", help="remove caches and unfinished downloads too")
     _command(commands, "schema", _schema, "print the JSON Schema of pipeline files, for editors")
 
 
@@ -362,6 +365,12 @@ def _models(parsed: argparse.Namespace) -> None:
     print("parameters: for grey images of 28 x 28 and ten classes; empty where it takes only others")
     if parsed.all:
         print(*timm_models(), sep="\n")
+
+
+def _clean(parsed: argparse.Namespace) -> None:
+    from softvote.stages import clean
+
+    _show(clean.run(parsed.root, parsed.all))
 
 
 def _schema(parsed: argparse.Namespace) -> None:

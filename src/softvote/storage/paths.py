@@ -64,9 +64,14 @@ class Workspace:
         """Raw files of a competition."""
         return self.inputs / competition
 
+    @property
+    def downloads(self) -> Path:
+        """What came from Kaggle and is not unpacked yet."""
+        return self.inputs / ".downloads"
+
     def download(self, source: str) -> Path:
         """Where a download from Kaggle lies until it is unpacked, whole or in part."""
-        return self.inputs / ".downloads" / source.replace("/", ".")
+        return self.downloads / source.replace("/", ".")
 
     def pipeline(self, pipeline: str) -> PipelineFolder:
         return PipelineFolder(self.models / pipeline)
