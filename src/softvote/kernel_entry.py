@@ -123,7 +123,8 @@ def _inferred(run: Run, kernel: Kernel, began: float) -> Path:
 
     from softvote.data.test_rows import open_test_rows
     from softvote.ensembling.ensemble import from_members
-    from softvote.stages.submit import write_labels
+    from softvote.stages.plan import read_decision
+    from softvote.stages.submit import write_decided
 
     _put_back(run, kernel)
     competition = run.pipeline.competition
@@ -136,9 +137,8 @@ def _inferred(run: Run, kernel: Kernel, began: float) -> Path:
     for member in voter.voting:
         print(f"{member.name}: {len(member.folds)} networks, weight {member.weight:.3f}", flush=True)
     left = kernel.seconds - (time.monotonic() - began)
-    return write_labels(
-        run, rows.form, predict_rows(voter, rows, np.array(kernel.safe, np.float32), left, _tell)
-    )
+    probabilities = predict_rows(voter, rows, np.array(kernel.safe, np.float32), left, _tell)
+    return write_decided(run, rows.form, probabilities, read_decision(run, kernel.voter))
 
 
 def _put_back(run: Run, kernel: Kernel) -> None:

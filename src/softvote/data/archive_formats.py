@@ -12,6 +12,7 @@ import zipfile
 import zlib
 from collections.abc import Callable, Iterable
 from contextlib import suppress
+from importlib.util import find_spec
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
@@ -41,6 +42,30 @@ def archive_suffix(path: Path) -> str | None:
     """Which of the known ends the name has, the longest; None where it is no archive."""
     fits = [suffix for suffix in ARCHIVES if path.name.lower().endswith(suffix)]
     return max(fits, key=len, default=None)
+
+
+def can_read_7z() -> bool:
+    """Whether the library for it is installed."""
+    return find_spec("py7zr") is not None
+
+
+def needs_password(path: Path) -> bool:
+    """Whether an archive's files are encrypted; False where that cannot be told, as of a damaged one."""
+    kind = archive_suffix(path)
+    if kind == ".zip":
+        with suppress(OSError, *DAMAGED), zipfile.ZipFile(path) as archive:
+            return any(info.flag_bits & 1 for info in archive.infolist())
+    if kind == ".7z":
+        import py7zr
+
+        try:
+            with py7zr.SevenZipFile(path) as packed:
+                return bool(packed.needs_password())
+        except py7zr.exceptions.PasswordRequired:  # the names are encrypted too
+            return True
+        except (py7zr.exceptions.ArchiveError, OSError, ValueError, *DAMAGED):
+            return False
+    return False
 
 
 def open_zip(path: Path) -> zipfile.ZipFile:

@@ -16,6 +16,8 @@ from softvote.data.archive_formats import (
     ARCHIVES,
     ArchiveMembers,
     archive_suffix,
+    can_read_7z,
+    needs_password,
     open_zip,
     write_zip_members,
     zip_members,
@@ -173,14 +175,10 @@ def unpack_inner(folder: Path, path: Path, root: Path) -> None:
 
 
 def _can_unpack(archive: Path) -> bool:
-    """Whether the library is there that its kind needs; else it stays packed, which is said."""
-    if archive_suffix(archive) != ".7z":
-        return archive_suffix(archive) is not None
-    try:
-        import py7zr  # noqa: F401
-    except ImportError:
+    """Whether its library is there and it needs no password; else it stays packed, which is said."""
+    if archive_suffix(archive) == ".7z" and not can_read_7z():
         return False
-    return True
+    return archive_suffix(archive) is not None and not needs_password(archive)
 
 
 def _extract_whole(path: Path, folder: Path, suffix: str) -> None:

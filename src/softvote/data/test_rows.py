@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from softvote.config.competition import Competition
 from softvote.data.dataset import Dataset
-from softvote.data.id_label_table import read_id_label_table
+from softvote.data.forms import read_sample
 from softvote.data.readers.base import Images, LazyImages
 from softvote.data.readers.registry import READERS
 from softvote.errors import UserError
@@ -53,13 +53,14 @@ def open_test_rows(competition: Competition, folder: Path) -> LazyRows:
     Raises:
         UserError: no sample submission or no test images, or, where images have no ids, not one for each row.
     """
-    sample = read_id_label_table(folder / competition.sample_submission)
+    template = read_sample(folder / competition.sample_submission, competition).template
     images = _open(competition, folder)
-    positions = _positions(sample.ids, images, competition)
+    positions = _positions(template.ids, images, competition)
     image = competition.image
     shape = (image.channels, image.height, image.width)
     no_images, no_rows = np.empty((0, *shape), np.uint8), np.empty(0, np.int64)
-    form = Dataset(no_images, no_rows, no_images, sample.ids, sample.header, "", "")
+    lines = None if template.line_ids == template.ids else template.line_ids
+    form = Dataset(no_images, no_rows, no_images, template.ids, template.header, "", "", line_ids=lines)
     return LazyRows(form, positions, images, shape)
 
 

@@ -27,7 +27,7 @@ def predict_proba(
         addends: int64 (N,), where the task has them.
 
     Returns:
-        float32 (N, K), rows that sum to 1.
+        float32 (N, K), rows that sum to 1 as their task has it.
 
     Raises:
         UserError: a training is missing or damaged.
@@ -59,4 +59,4 @@ def vote_of(
     weights = np.array([member.weight for member in voting])
     if len(voting) < len(voter.voting):
         weights /= weights.sum()
-    return soft_vote(members, weights, voter.space, [member.name for member in voting])
+    return soft_vote(members, weights, voter.space, [member.name for member in voting], voter.blocks)

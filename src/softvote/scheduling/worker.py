@@ -85,7 +85,7 @@ def _train(
     start = load_weights(job.source.folder) if job.source and job.member.init_from else None
     checkpoints = _checkpoints(job, source, seconds, keep)
     started = time.perf_counter()
-    spec = TrainingSpec(job.member, job.task, seed, job.label, start)
+    spec = TrainingSpec(job.member, job.task, seed, job.label, start, job.inputs["classes"])
     trained = train(spec, data, [ShowProgress(), checkpoints], checkpoints.read(), cache)
     # Epochs that a process which is gone has fed are in the log, not in this one's time.
     spent = max(time.perf_counter() - started, sum(epoch["seconds"] for epoch in trained.log))
@@ -153,6 +153,7 @@ def _record(
         classes=job.inputs["classes"],
         hidden_digits=job.task.hidden_digits,
         addend=job.task.addend,
+        **job.task.kind_fields,
         image=job.inputs["image"],
         mean=list(trained.normalisation.mean),
         std=list(trained.normalisation.std),

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from softvote.config.schema import checked_name
-from softvote.data.archive_formats import archive_suffix
+from softvote.data.archive_formats import archive_suffix, can_read_7z, needs_password
 from softvote.data.archives import packed_files, unpack
 from softvote.errors import UserError
 from softvote.kaggle.sources import parse_source
@@ -64,11 +64,20 @@ def run(root: Path, source: str, name: str | None, files: Sequence[str] = ()) ->
 
 def _packed(folder: Path) -> str:
     """What is to be said of archives that could not be unpacked."""
-    packed = [str(path) for path in packed_files(folder)]
-    if not packed:
-        return ""
-    names = ", ".join([*packed[:5], *(["..."] if len(packed) > 5 else [])])
-    return f"still packed: {names}; install softvote[formats] and remove the folder, or unpack with: 7z x"
+    said = []
+    locked, packed = list[Path](), list[Path]()
+    for path in packed_files(folder):
+        (locked if can_read_7z() and needs_password(path) else packed).append(path)
+    if locked:
+        said.append(f"{_names(locked)} needs a password; once you have it, unpack with: 7z x")
+    if packed:
+        fix = "install softvote[formats] and remove the folder, or unpack with: 7z x"
+        said.append(f"still packed: {_names(packed)}; {fix}")
+    return "; ".join(said)
+
+
+def _names(paths: list[Path]) -> str:
+    return ", ".join([*map(str, paths[:5]), *(["..."] if len(paths) > 5 else [])])
 
 
 def _has_files(folder: Path) -> bool:
@@ -76,7 +85,7 @@ def _has_files(folder: Path) -> bool:
 
 
 def _is_pipeline(workspace: Workspace, source: str) -> bool:
-    return source.endswith(".yaml") or (workspace.pipelines / f"{source}.yaml").is_file()
+    return source.endswith(".yaml") or workspace.pipeline_file(source).is_file()
 
 
 def _fetched(workspace: Workspace, slug: str | None, name: str, files: Sequence[str]) -> tuple[Path, str]:

@@ -22,7 +22,7 @@ from softvote.storage.git import git_state
 from softvote.storage.paths import KernelFolder
 from softvote.storage.records import JsonRecord
 from softvote.tracking.ledger import Entry, append_entry, read_ledger
-from softvote.tracking.submission import write_submission_file
+from softvote.tracking.submission import SubmissionFormat, write_submission_file
 
 # Seconds; Kaggle stops kernels after 12 h.
 _PATIENCE = {"dataset": 3600.0, "infer": 3 * 3600.0, "train": 12 * 3600.0, "output": 3600.0}
@@ -201,13 +201,7 @@ def _trained_there(run: Run, submission: Path) -> tuple[Entry, Path]:
 
 def _checked(run: Run, submission: Path) -> Path:
     """The file that a submission is kept as; it has the right form then."""
-    dataset = read_dataset(run.pipeline.competition, run.workspace)
+    competition = run.pipeline.competition
+    wanted = SubmissionFormat.of(competition, read_dataset(competition, run.workspace))
     text = submission.read_bytes().decode(errors="replace")
-    return write_submission_file(
-        run.workspace,
-        run.name,
-        text,
-        dataset.sample_header,
-        dataset.test_ids,
-        run.pipeline.competition.classes,
-    )
+    return write_submission_file(run.workspace, run.name, text, wanted)
