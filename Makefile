@@ -16,7 +16,7 @@ $(foreach name,SEND FORCE AGAIN WAIT PUSH SUBMIT FETCH,$(if $(filter command,$(o
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help install demo data four-digits fresh-digits digit-adder init check folds train ensemble submit leaderboard augmentation mistakes digits export kernel benchmark growth tour test test-slow lint docs clean
+.PHONY: help install demo data four-digits fresh-digits digit-adder init check folds train ensemble submit leaderboard report augmentation mistakes digits export kernel benchmark growth tour test test-slow lint docs clean
 
 help: ## Show what can be made
 	@echo "make TARGET [PIPELINE=$(PIPELINE)] [SET='members.cnn.epochs=2 ...']"
@@ -79,6 +79,9 @@ submit: install ## Write and check the submission, enter it in the ledger; SEND=
 
 leaderboard: install ## Fetch the scores of all past submissions, compare them with cross-validation
 	$(SOFTVOTE) leaderboard --fetch
+
+report: install ## Write reports/PIPELINE.html, a page of scores, mistakes and doubts, and an index of all pipelines
+	$(SOFTVOTE) report $(PIPELINE) $(OVERRIDES)
 
 augmentation: install ## Draw what augmentation does to sixteen training images
 	$(SOFTVOTE) augmentation $(PIPELINE) $(OVERRIDES)

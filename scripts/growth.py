@@ -72,7 +72,7 @@ READ = (
     "from softvote.stages import open_run; run = open_run(Path(sys.argv[1]), sys.argv[2]); "
     "read_dataset(run.pipeline.competition, run.workspace)"
 )
-STAGES = ("read", "read again", "folds", "train", "ensemble", "submit")
+STAGES = ("read", "read again", "folds", "train", "ensemble", "submit", "report")
 
 
 @dataclass(frozen=True)

@@ -200,6 +200,12 @@ def _add_stages(commands: Commands) -> None:
         commands, "leaderboard", _leaderboard, "compare cross-validation with what the leaderboard says"
     )
     board.add_argument("--fetch", action="store_true", help="ask Kaggle for all past submissions first")
+    _on_pipeline(
+        commands,
+        "report",
+        _report,
+        "write a page of scores, mistakes and doubts, and an index of all pipelines",
+    )
 
 
 def _add_pictures(commands: Commands) -> None:
@@ -428,6 +434,12 @@ def _leaderboard(parsed: argparse.Namespace) -> None:
     from softvote.stages import leaderboard
 
     _show(leaderboard.run(parsed.root, parsed.fetch, _show))
+
+
+def _report(parsed: argparse.Namespace) -> None:
+    from softvote.stages import report
+
+    _show(report.run(_open(parsed)))
 
 
 def _augmentation(parsed: argparse.Namespace) -> None:

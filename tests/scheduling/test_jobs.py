@@ -102,6 +102,18 @@ def test_finished_jobs_are_done(finished: tuple[stages.Run, Dataset]) -> None:
     assert due(planned(finished, [])) == {}
 
 
+def test_curves_train_nothing_again_and_stand_in_the_log_of_what_is_trained(
+    finished: tuple[stages.Run, Dataset], tmp_path: Path
+) -> None:
+    jobs = planned(finished, ["defaults.curves=true"])
+    assert due(jobs) == {}
+    job, folder = jobs[0], FoldFolder(tmp_path / "fold0")
+    run_job(replace(job, folder=folder), finished[1], np.arange(ROWS) % 2)
+    header, line = folder.log.read_text().splitlines()
+    assert header.endswith(",validation_loss,validation_accuracy") and header.count(",") == line.count(",")
+    assert "validation" not in job.folder.log.read_text()
+
+
 CNN = {"cnn fold 0", "cnn fold 1"}
 ALL = CNN | {"resnet5 fold 0", "resnet5 fold 1"}
 

@@ -10,9 +10,12 @@ import torch
 from conftest import Digits
 
 from softvote.config.recipe import Member
+from softvote.data.split import ImageSplit
 from softvote.errors import UserError
+from softvote.inference.predictor import Predictor
+from softvote.metrics.scores import accuracy, log_loss
 from softvote.task import Task
-from softvote.training.callbacks import Callback, ShowProgress
+from softvote.training.callbacks import Callback, LogLeftOut, ShowProgress
 from softvote.training.rows import Split
 from softvote.training.state import TrainingState
 from softvote.training.train import Trained, TrainingSpec, train
@@ -20,11 +23,11 @@ from softvote.training.train import Trained, TrainingSpec, train
 ROWS, BATCHES, EPOCHS = 100, 4, 3
 
 
-def learn(digits: Digits, *callbacks: Callback, lr: float = 0.004) -> Trained:
+def learn(digits: Digits, *callbacks: Callback, lr: float = 0.004, **recipe_of: Any) -> Trained:
     recipe = {
         "model": "cnn", "epochs": EPOCHS, "batch_size": 25, "optimizer": {"name": "adamw", "lr": lr},
         "precision": "fp32", "memory_format": "contiguous",
-    }  # fmt: skip
+    } | recipe_of  # fmt: skip
     data = Split(
         torch.from_numpy(digits[0][:ROWS, None]), torch.from_numpy(digits[1][:ROWS]), np.arange(ROWS)
     )
@@ -87,6 +90,25 @@ def test_who_looks_on_changes_no_bit(digits: Digits) -> None:
     assert [[row[name] for name in figures] for row in alone.log] == [
         [row[name] for name in figures] for row in seen.log
     ]
+
+
+RECIPES: list[dict[str, Any]] = [
+    {}, {"ema": 0.9}, {"model": "resnet5"}, {"mixup": 0.4}, {"init_from": "other", "freeze": True},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("recipe", RECIPES, ids=str)
+def test_curves_of_left_out_rows_change_no_bit(digits: Digits, recipe: dict[str, Any]) -> None:
+    left_out = ImageSplit(digits[0][ROWS : 2 * ROWS, None], digits[1][ROWS : 2 * ROWS])
+    alone, seen = learn(digits, **recipe), learn(digits, LogLeftOut(left_out), **recipe)
+    expected = seen.network.model.state_dict()
+    for name, value in alone.network.model.state_dict().items():
+        assert torch.equal(value, expected[name]), name
+    assert [row["loss"] for row in alone.log] == [row["loss"] for row in seen.log]
+    predictor = Predictor(seen.network, seen.normalisation, seen.compute_config)
+    last = predictor.probabilities(left_out.images)
+    assert seen.log[-1]["validation_loss"] == log_loss(last, left_out.known_labels).value
+    assert seen.log[-1]["validation_accuracy"] == accuracy(last, left_out.known_labels).value
 
 
 def test_nothing_is_shown_unless_asked_for(digits: Digits, capsys: pytest.CaptureFixture[str]) -> None:

@@ -164,6 +164,9 @@ class Competition(Strict):
     """CSV whose header, ids and order of rows a submission must have."""
     solution: str | None = None
     """CSV of the true labels of the test rows in the same form, where they are known (a demo)."""
+    corrections: str | None = None
+    """CSV in the competition's folder of training labels that are wrong as given, with columns `row` (from
+    0), `label` (as given) and `corrected`; training and scores take the corrected ones."""
     kaggle: str | None = None
     """Slug of the competition on Kaggle, the last part of its address; left out, nothing is ever sent
     there."""
@@ -270,6 +273,12 @@ class Competition(Strict):
                     for problem in error.problems
                 )
                 raise ConfigError(*problems) from None
+        return self
+
+    @model_validator(mode="after")
+    def _corrections_are_of_one_label(self) -> Competition:
+        if self.corrections is not None and self.labels is None:
+            raise ConfigError.at("", "corrections: are of labels, not of tags or targets", "leave it out")
         return self
 
     @model_validator(mode="after")

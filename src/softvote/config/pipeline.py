@@ -316,6 +316,8 @@ def _misfits(member: Member, competition: Competition) -> Iterator[Problem]:
         return
     if head.needs_numbers and isinstance(competition.labels, list) and not competition.ordered:
         yield Problem("head", f"{member.head} needs labels that are numbers, not names", "use softmax")
+    if member.curves and competition.labels is None:
+        yield Problem("curves", "are of accuracy, for one label per image", "leave it out")
     if head.needs_hidden_digits and hidden is None:
         yield Problem(
             "head", f"{member.head} needs to know how many digits hide", "say competition.hidden_digits"

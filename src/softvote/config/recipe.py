@@ -266,6 +266,9 @@ class Recipe(Strict):
     `precision`."""
     extra_train: ExtraTrain | None = None
     """Rows to train on beside the competition's; they are never validated on."""
+    curves: bool = False
+    """Log loss and accuracy on the fold that was left out after every epoch, for `report`. They are shown and
+    decide nothing: weights are the same without, and a finished training is not repeated for them."""
     repeats: Annotated[int, Field(ge=1)] = 1
     """Number of trainings per fold, each from a seed of its own, whose probabilities are averaged."""
     refit: bool = False

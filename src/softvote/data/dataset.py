@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import shutil
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from softvote.config.competition import Competition
+from softvote.data.corrections import correct_labels
 from softvote.data.csv_table import open_table
 from softvote.data.forms import SampleTable, SubmissionTemplate, as_form, read_sample
 from softvote.data.readers.base import MOST, Images, shown
@@ -113,7 +114,17 @@ def read_dataset(competition: Competition, workspace: Workspace) -> Dataset:
     if dataset is None:
         dataset = _parse(competition, folder)
         _save_cached(dataset, cache)
-    return dataset
+    return _with_corrections(dataset, competition, folder)
+
+
+def _with_corrections(dataset: Dataset, competition: Competition, folder: Path) -> Dataset:
+    """The dataset with the labels that its pipeline corrects, which makes it another one."""
+    if competition.corrections is None:
+        return dataset
+    pixels, addends = dataset.train_pixels, dataset.train_addends
+    path = _existing(folder / competition.corrections)
+    labels = correct_labels(dataset.train_labels, addends, competition, path)
+    return replace(dataset, train_labels=labels, train_fingerprint=_digest(pixels, labels, addends))
 
 
 def read_solution(competition: Competition, workspace: Workspace) -> NDArray[np.int64] | None:

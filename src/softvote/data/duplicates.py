@@ -95,16 +95,16 @@ def _projected(images: NDArray[np.uint8], rows: NDArray[np.int64]) -> tuple[NDAr
     They are averaged a block of rows at a time, twice: the means of all would need more than the pixels.
     """
     blocks = [rows[start : start + _BLOCK] for start in range(0, len(rows), _BLOCK)]
-    first, pixels_a_value = _coarse(images[rows[:1]])
+    first, pixels_a_value = block_means(images[rows[:1]])
     total, squares = np.zeros(first.size), np.zeros((first.size, first.size))
     for block in blocks:
-        points = _coarse(images[block])[0].astype(np.float64)
+        points = block_means(images[block])[0].astype(np.float64)
         total += points.sum(axis=0)
         squares += points.T @ points
     centre = total / len(rows)
     _, vectors = np.linalg.eigh(squares - len(rows) * np.outer(centre, centre))
     principal = vectors[:, -_COMPONENTS:]
-    projected = [(_coarse(images[block])[0] - centre) @ principal for block in blocks]
+    projected = [(block_means(images[block])[0] - centre) @ principal for block in blocks]
     return np.concatenate(projected), pixels_a_value
 
 
@@ -115,7 +115,7 @@ def _root_mean_square(pairs: NDArray[np.uint8]) -> NDArray[np.float64]:
     return np.asarray(np.sqrt(squares.mean(axis=1)))
 
 
-def _coarse(images: NDArray[np.uint8]) -> tuple[NDArray[np.float32], int]:
+def block_means(images: NDArray[np.uint8]) -> tuple[NDArray[np.float32], int]:
     """Block means of at most about 16 x 16 a channel, float32 (N, D), and the pixels in a block."""
     _, _, height, width = images.shape
     block_height, block_width = -(-height // _COARSE), -(-width // _COARSE)

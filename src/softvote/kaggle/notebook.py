@@ -174,9 +174,11 @@ def _refuse(name: str, pipeline: Pipeline, mode: Mode, owner: str) -> None:
         problems.add(f"{name}: competition.kaggle", "is not given", hint)
     if not NAME.fullmatch(owner):
         problems.add(f"owner {owner!r}", "is no user of Kaggle", "write the name in your profile's address")
+    remedy = "which is not on Kaggle; train here and use mode infer"
+    if mode == "train" and (corrections := pipeline.competition.corrections):
+        problems.add(f"{name}: competition.corrections", f"reads {corrections}, {remedy}")
     for member_name, member in pipeline.members.items() if mode == "train" else ():
         key = f"members.{member_name}"
-        remedy = "which is not on Kaggle; train here and use mode infer"
         if member.weights_file:
             problems.add(f"{key}.model_args", f"starts from {member.weights_file}, {remedy}")
         elif member.model_args.get("pretrained"):

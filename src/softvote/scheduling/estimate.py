@@ -29,7 +29,7 @@ FORECAST_VERSION = 2
 _OF_THE_DATA = ("data", "image", "classes", "hidden_digits", "addend", "extra_train")
 
 
-_NOT_OF_THE_PACE = {"epochs", "no_aug_epochs", "init_from"}
+_NOT_OF_THE_PACE = {"epochs", "no_aug_epochs", "init_from", "curves"}
 
 
 @dataclass(frozen=True)

@@ -96,7 +96,7 @@ class _Planner:
     def _inputs(
         self, name: str, member: Member, fold: int, repeat: int, source: Job | None
     ) -> dict[str, Any]:
-        recipe = member.model_dump(mode="json", exclude={"tta"}, exclude_defaults=True)
+        recipe = member.model_dump(mode="json", exclude={"tta", "curves"}, exclude_defaults=True)
         inputs = {"member": recipe, "name": name, "fold": fold} | self.shared
         if repeat:
             inputs["repeat"] = repeat

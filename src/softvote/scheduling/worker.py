@@ -74,7 +74,7 @@ def _train(
 ) -> None:
     from softvote.inference.loading import load_weights, save_weights
     from softvote.inference.predictor import Predictor
-    from softvote.training.callbacks import ShowProgress
+    from softvote.training.callbacks import LogLeftOut, ShowProgress
     from softvote.training.train import TrainingSpec, train
 
     data = training_rows(job, dataset, folds)
@@ -86,14 +86,17 @@ def _train(
     checkpoints = _checkpoints(job, source, seconds, keep)
     started = time.perf_counter()
     spec = TrainingSpec(job.member, job.task, seed, job.label, start, job.inputs["classes"])
-    trained = train(spec, data, [ShowProgress(), checkpoints], checkpoints.read(), cache)
+    left_out = dataset.train.take(np.flatnonzero(folds == job.fold))
+    curves = [LogLeftOut(left_out)] if job.member.curves and len(left_out) else []
+    callbacks = [*curves, ShowProgress(), checkpoints]
+    trained = train(spec, data, callbacks, checkpoints.read(), cache)
     # Epochs that a process which is gone has fed are in the log, not in this one's time.
     spent = max(time.perf_counter() - started, sum(epoch["seconds"] for epoch in trained.log))
     predictor = Predictor(
         trained.network, trained.normalisation, trained.compute_config, view=job.member.view
     )
     if trained.network.head.needs_calibration:
-        predictor = predictor.calibrate(dataset.train.take(np.flatnonzero(folds == job.fold)))
+        predictor = predictor.calibrate(left_out)
     for stale in (job.folder.scores, job.folder.recipe):
         remove_if_exists(stale)
     save_weights(job.folder, trained.network.model)
@@ -186,9 +189,10 @@ def _peak_memory_mib() -> int:
 
 
 def _log_csv(log: list[dict[str, Any]]) -> str:
-    lines = [",".join(log[0])]
-    lines += [",".join(f"{v:.6g}" if isinstance(v, float) else str(v) for v in row.values()) for row in log]
-    return "\n".join(lines) + "\n"
+    names = list(dict.fromkeys(name for row in log for name in row))  # a part may know more, after a restart
+    lines = [[row.get(name, "") for name in names] for row in log]
+    texts = [[f"{cell:.6g}" if isinstance(cell, float) else str(cell) for cell in line] for line in lines]
+    return "\n".join(map(",".join, [names, *texts])) + "\n"
 
 
 def _predict(job: Job, dataset: Dataset, folds: NDArray[np.int64]) -> None:

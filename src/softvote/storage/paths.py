@@ -66,6 +66,20 @@ class Workspace:
         return self.submissions / "leaderboard.png"
 
     @property
+    def reports(self) -> Path:
+        """Pages about pipelines, and what belongs to them."""
+        return self.root / "reports"
+
+    @property
+    def report_index(self) -> Path:
+        """The page over all pipelines."""
+        return self.reports / "index.html"
+
+    def report(self, pipeline: str) -> Path:
+        """The page about a pipeline."""
+        return self.reports / f"{pipeline}.html"
+
+    @property
     def inputs(self) -> Path:
         """Raw files, a folder for each competition; no stage writes there."""
         return self.root / "input"

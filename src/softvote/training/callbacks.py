@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+from softvote.data.split import ImageSplit
+from softvote.inference.predictor import Predictor
+from softvote.metrics.scores import accuracy, log_loss
 from softvote.progress import TrainingProgress
 from softvote.training.state import TrainingState
 
@@ -58,3 +63,30 @@ class ShowProgress(Callback):
     def on_end(self, state: TrainingState) -> None:
         """Take the bar away."""
         self.progress.close()
+
+
+class LogLeftOut(Callback):
+    """Adds to the log of every epoch how the network does on rows that it is not trained on.
+
+    The log gets `validation_loss`, in nats, and `validation_accuracy`, 0..1. Nothing is decided by them, and
+    the weights are the same to the last bit without. Callbacks that look at the log come after this one.
+
+    Args:
+        left_out: the rows, with labels of one class each.
+    """
+
+    def __init__(self, left_out: ImageSplit) -> None:
+        self.left_out = left_out
+
+    def on_epoch(self, state: TrainingState) -> None:
+        """Predict the rows, without the shifts of test-time augmentation, and log the scores."""
+        learner, rows = state.learner, self.left_out
+        network = replace(learner.network, model=learner.predictor)
+        view = learner.member.view
+        predictor = Predictor(network, learner.normalisation, learner.compute_config, view=view)
+        probabilities = predictor.out_of_fold(rows)
+        learner.to_training_mode()
+        state.log[-1] |= {
+            "validation_loss": log_loss(probabilities, rows.known_labels).value,
+            "validation_accuracy": accuracy(probabilities, rows.known_labels).value,
+        }

@@ -53,7 +53,7 @@ class Learner:
     ) -> None:
         self.member, self.network = member, network
         self.compute_config, self.normalisation, self.seed = compute_config, normalisation, seed
-        self._to_training_mode()
+        self.to_training_mode()
         self.optimizer = create_optimizer(member.optimizer, network.model, compute_config.device)
         self.average = ModelEmaV3(network.model, decay=member.ema, use_warmup=True) if member.ema else None
         self.augment = with_view(create_augmenter(member.augment), member.view, at_random=True)
@@ -118,7 +118,8 @@ class Learner:
         self.steps = state["steps"]
         set_random_state(state["random"])
 
-    def _to_training_mode(self) -> None:
+    def to_training_mode(self) -> None:
+        """Let the network behave as steps need it, after something predicted with it."""
         self.network.model.train()
         if self.member.freeze:  # statistics of batch norm are weights too, and dropout would waver
             models.freeze_backbone(self.network.model)
@@ -240,7 +241,7 @@ class Learner:
             addends = self._addends(0, batch)  # the same each time
             outputs = self._outputs(self._identity(batch.images), addends)
             total += float(self._loss(outputs, addends, batch.image_labels, batch.digits)) * len(which)
-        self._to_training_mode()
+        self.to_training_mode()
         return total / len(data.rows)
 
     def _identity(self, images: Tensor) -> Tensor:

@@ -1,0 +1,73 @@
+"""The index over all pipelines: the ladder of experiments of each competition."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+
+from softvote.metrics.scores import Difference
+from softvote.reporting.report.blocks import Cell, DataTable
+from softvote.reporting.report.experiments import Experiment, describe_changes
+
+
+def list_competitions(
+    experiments: Sequence[Experiment], has_page: Callable[[str], bool]
+) -> list[tuple[str, DataTable]]:
+    """A table per competition, the best cross-validation first.
+
+    Args:
+        has_page: whether there is a page of the pipeline of that name.
+    """
+    names = sorted({each.competition for each in experiments})
+    return [(name, _ladder([e for e in experiments if e.competition == name], has_page)) for name in names]
+
+
+def _ladder(experiments: Sequence[Experiment], has_page: Callable[[str], bool]) -> DataTable:
+    by_name = {each.name: each for each in experiments}
+    ordered = sorted(experiments, key=lambda each: -(each.cv.value if each.cv else -math.inf))
+    rows = []
+    for each in ordered:
+        base = by_name.get(each.extends)
+        changes = describe_changes(base.pipeline, each.pipeline) if base else []
+        entry = each.entry
+        rows.append(
+            [
+                Cell(each.name, href=f"{each.name}.html" if has_page(each.name) else ""),
+                Cell(str(each.cv), each.cv.value) if each.cv else "",
+                Cell(str(each.log_loss), each.log_loss.value) if each.log_loss else "",
+                Cell(str(len(each.pipeline.voters)), len(each.pipeline.voters)),
+                each.rule,
+                base.name if base else "",
+                _gain(base, each) if base else "",
+                "; ".join(changes[:4]) + ("; …" if len(changes) > 4 else ""),
+                entry.time[:10] if entry else "",
+            ]
+        )
+    header = [
+        "pipeline",
+        "accuracy",
+        "log loss",
+        "members",
+        "rule",
+        "starts from",
+        "gain, points",
+        "what changed",
+    ]
+    caption = "The best cross-validation first. Gain: over the pipeline it starts from, as if of other rows."
+    return DataTable([*header, "submitted"], rows, caption)
+
+
+def _gain(base: Experiment, each: Experiment) -> Cell | str:
+    gain = unpaired_gain(base, each)
+    return "" if gain is None else Cell(f"{gain} ({gain.verdict})", gain.value)
+
+
+def unpaired_gain(base: Experiment, each: Experiment) -> Difference | None:
+    """How much more accurate one pipeline is than another, as if they were scored on different rows.
+
+    That overstates the error where they share rows, so that what it calls better is better.
+    """
+    if base.cv is None or each.cv is None:
+        return None
+    error = math.hypot(base.cv.standard_error, each.cv.standard_error)
+    return Difference(each.cv.value - base.cv.value, error, each.cv.rows)

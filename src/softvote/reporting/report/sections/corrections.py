@@ -1,0 +1,46 @@
+"""What corrected labels do to the scores."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from softvote.metrics import scores
+from softvote.reporting.report.blocks import Block, Cell, DataTable, Paragraph
+from softvote.reporting.report.section import (
+    LeftOutError,
+    ReportData,
+    needs_members,
+    needs_one_label,
+    section,
+)
+
+
+@section(
+    "corrections",
+    "Corrected labels",
+    "What do the scores say on the labels as they were given?",
+    needs_one_label,
+    needs_members,
+    rank=15,
+)
+def build_corrections(data: ReportData) -> Sequence[Block]:
+    """Build the accuracy of every voter on corrected and on given labels."""
+    if data.given_labels is None:
+        raise LeftOutError("the pipeline corrects no labels")
+    given = data.given_labels[data.rows]
+    changed = int(np.count_nonzero(data.given_labels != data.dataset.train_labels))
+    voters = {name: each.oof for name, each in data.members.items()}
+    if data.vote is not None:
+        voters |= {data.pipeline.ensemble.name: data.vote.oof}
+    rows: list[list[Cell | str]] = []
+    for name, oof in voters.items():
+        both = (scores.accuracy(oof, labels) for labels in (data.labels, given))
+        rows.append([name, *(Cell(str(score), score.value) for score in both)])
+    text = (
+        f"{changed:,} training labels are corrected by {data.pipeline.competition.corrections}. All other "
+        "scores of this page are on corrected labels, and flatter where labels became what a voter said: "
+        "nobody corrected those of test rows. Compare pipelines by the last column."
+    )
+    return [Paragraph(text, "warning"), DataTable(["voter", "on corrected labels", "on given labels"], rows)]

@@ -1,0 +1,89 @@
+"""Scores of members, rules and folds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from softvote.metrics import scores
+from softvote.metrics.scores import Difference, Score
+from softvote.reporting.report.blocks import Block, Cell, DataTable, Paragraph, Tone
+from softvote.reporting.report.charts import draw_scores
+from softvote.reporting.report.section import ReportData, needs_members, needs_one_label, section
+
+
+@section(
+    "scores",
+    "Scores",
+    "How good is every voter, and is the difference more than noise?",
+    needs_members,
+    needs_one_label,
+    rank=10,
+)
+def build_scores(data: ReportData) -> Sequence[Block]:
+    """Build the table of members and rules, a chart of it, and the scores by fold."""
+    note = "± is one standard error. A difference of at most two of its paired standard errors is noise. "
+    note += "Weights that a rule fits are scored on folds they were not fitted on."
+    metric = data.scorer.metric
+    dots = {_voter(row.name, row.kind): row.score for row in data.comparison.rows if row.score}
+    ordered = sorted(dots.items(), key=lambda item: item[1].value, reverse=metric.greater_is_better)
+    scale, unit = (100, ", %") if metric.percent else (1, "")
+    title = metric.title[0].upper() + metric.title[1:]
+    chart = draw_scores(
+        f"{title} with one standard error",
+        {name: (scale * score.value, scale * score.standard_error) for name, score in ordered},
+        f"{metric.title}{unit}",
+    )
+    return [_all_voters(data), Paragraph(note, "note"), chart, _by_fold(data)]
+
+
+def _voter(name: str, kind: str) -> str:
+    return name if kind == "member" else f"= {name}"
+
+
+def _all_voters(data: ReportData) -> DataTable:
+    chosen = data.vote_record.rule if data.vote_record else ""
+    header = [
+        "voter",
+        data.scorer.metric.title,
+        "log loss",
+        "to the mean",
+        "to the best member",
+        "against the mean",
+    ]
+    if data.task.is_of_sums:
+        header.insert(3, "squared error")
+    rows = []
+    for row in data.comparison.rows:
+        name = _voter(row.name, row.kind)
+        if row.kind == "rule" and row.name == chosen:
+            name += " (this one votes)"
+        cells: list[Cell | str] = [name, _score(row.score), _score(row.log_loss)]
+        if data.task.is_of_sums:
+            oof = data.members[row.name].oof if row.kind == "member" else data.comparison.votes[row.name]
+            cells.append(_score(None if oof is None else scores.squared_error(oof, data.labels)))
+        tone: Tone = "good" if row.words == "better" else "bad" if row.words == "worse" else ""
+        cells += [_difference(row.to_mean), _difference(row.to_best), Cell(row.words, tone=tone)]
+        rows.append(cells)
+    caption = f"Members and rules on {len(data.rows):,} out-of-fold rows; = is a vote of all members"
+    return DataTable(header, rows, caption)
+
+
+def _score(score: Score | None) -> Cell | str:
+    return "" if score is None else Cell(str(score), score.value)
+
+
+def _difference(difference: Difference | None) -> Cell | str:
+    return "" if difference is None else Cell(str(difference), difference.value)
+
+
+def _by_fold(data: ReportData) -> DataTable:
+    folds = sorted(set(data.fold_of_row.tolist()))
+    voters = {name: each.oof for name, each in data.members.items()}
+    if data.vote is not None:
+        voters |= {data.pipeline.ensemble.name: data.vote.oof}
+    rows = []
+    for name, oof in voters.items():
+        right = scores.correct(oof, data.labels)
+        each = [scores.proportion(right[data.fold_of_row == fold]) for fold in folds]
+        rows.append([name, *map(_score, each)])
+    return DataTable(["voter", *(f"fold {fold}" for fold in folds)], rows, "Accuracy by fold")

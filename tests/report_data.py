@@ -1,0 +1,81 @@
+"""Data of a report that no training made: real digits, and probabilities that miss as they are told to."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import projects
+from conftest import Digits
+from numpy.typing import NDArray
+
+from softvote.config.pipeline import Pipeline
+from softvote.data.dataset import Dataset
+from softvote.ensembling.predictions import Predictions
+from softvote.ensembling.records import VoteRecord
+from softvote.ensembling.vote import weighted_mean
+from softvote.reporting.report.section import ReportData
+
+TRAIN, TEST = 600, 200
+
+
+def make_probabilities(
+    labels: NDArray[np.int64], seed: int, strength: float = 6.0, classes: int = 10
+) -> NDArray[np.float32]:
+    """float32 (n, K), a softmax of noise around the label; the stronger, the more often right."""
+    noise = np.random.default_rng(seed).standard_normal((len(labels), classes))
+    noise[np.arange(len(labels)), labels] += strength
+    mass = np.exp(noise - noise.max(axis=1, keepdims=True))
+    return (mass / mass.sum(axis=1, keepdims=True)).astype(np.float32)
+
+
+def make_dataset(digits: Digits, labels: NDArray[np.int64] | None = None) -> Dataset:
+    """The first digits as training rows, the next as test rows."""
+    images = digits[0][: TRAIN + TEST, None].copy()
+    return Dataset(
+        images[:TRAIN],
+        (digits[1][:TRAIN] if labels is None else labels).copy(),
+        images[TRAIN:],
+        [str(row) for row in range(TEST)],
+        ("Id", "Label"),
+        "train",
+        "test",
+    )
+
+
+def make_data(
+    digits: Digits,
+    members: Mapping[str, NDArray[np.float32]] | None = None,
+    weights: Sequence[float] | None = None,
+    dataset: Dataset | None = None,
+    competition: dict[str, Any] | None = None,
+    **more: Any,
+) -> ReportData:
+    """Two folds and a vote of the members; two of them where none are given.
+
+    Args:
+        members: out-of-fold probabilities float32 (TRAIN, 10) by name.
+        weights: of the vote; all alike where left out.
+        competition: keys over the digits' competition.
+    """
+    labels = digits[1][:TRAIN]
+    if members is None:
+        members = {"cnn": make_probabilities(labels, 1), "resnet5": make_probabilities(labels, 2)}
+    facts = projects.pipeline(members={name: {"model": "cnn"} for name in members})
+    facts["competition"] = projects.competition(**(competition or {}))
+    share = np.full(len(members), 1 / len(members)) if weights is None else np.array(weights)
+    rows, test = np.arange(TRAIN), make_probabilities(np.zeros(TEST, np.int64), 3)
+    vote = weighted_mean(list(members.values()), share, "probability")
+    names = dict(zip(members, share.tolist(), strict=True))
+    content: dict[str, Any] = {
+        "name": "tiny",
+        "pipeline": Pipeline.model_validate(facts),
+        "dataset": dataset or make_dataset(digits),
+        "folds": np.arange(TRAIN) % 2,
+        "members": {name: Predictions(rows, oof, test) for name, oof in members.items()},
+        "trainings": {name: [] for name in members},
+        "vote": Predictions(rows, vote, test),
+        "vote_record": VoteRecord(rule="mean", space="probability", weights=names),
+    }
+    return ReportData(**(content | more))

@@ -1,0 +1,151 @@
+"""softvote.reporting.report: charts, pictures and pages as they are written."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import projects
+import pytest
+from PIL import Image
+
+from softvote.config.pipeline import Pipeline
+from softvote.metrics.scores import score_of_proportion
+from softvote.reporting.report import charts
+from softvote.reporting.report.blocks import Cell, Chart, DataTable, Gallery, Paragraph, PictureCard
+from softvote.reporting.report.experiments import Experiment, describe_changes
+from softvote.reporting.report.gradcam import overlay
+from softvote.reporting.report.images import PictureStore, encode_image
+from softvote.reporting.report.index import list_competitions
+from softvote.reporting.report.page import SECTIONS, BuiltSection, write_page
+from softvote.storage.paths import PredictionsFolder
+
+CHARTS: dict[str, Callable[[], Chart]] = {
+    "scores": lambda: charts.draw_scores("t", {"a": (99.0, 0.1), "b": (98.0, 0.1)}, "right, %"),
+    "lines": lambda: charts.draw_lines("t", {"a": [2.0, 1.0]}, ("x", "y"), {"a": [2.1, 1.5]}, True),
+    "reliability": lambda: charts.draw_reliability("t", *np.array([[0.5, 0.9], [0.4, 0.9], [0.1, 0.1]])),
+    "histograms": lambda: charts.draw_histograms("t", {"a": np.array([0.1, 0.9])}, "x"),
+    "points": lambda: charts.draw_points("t", {"a": (1, 2), "b": (2, 1)}, ("x", "y"), diagonal=True),
+}
+
+
+@pytest.mark.parametrize("name", CHARTS)
+def test_a_chart_takes_its_colours_from_the_page(name: str) -> None:
+    svg = CHARTS[name]().svg
+    assert not re.search(r"#0102|#000000", svg) and "var(--series-0)" in svg and "var(--ink)" in svg
+    assert "var(--font)" in svg and "DejaVu" not in svg
+    assert svg.startswith("<svg") and not re.search(r'<g id=|width="[\d.]+pt"', svg)
+    assert CHARTS[name]().svg == svg
+
+
+def test_every_drawing_function_is_tried() -> None:
+    drawn = {name.removeprefix("draw_") for name in dir(charts) if name.startswith("draw_")}
+    assert drawn == set(CHARTS)
+
+
+def decoded(source: str) -> Image.Image:
+    return Image.open(io.BytesIO(base64.b64decode(source.partition(",")[2])))
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_small_images_stay_as_they_are_and_large_ones_shrink(channels: int) -> None:
+    small = np.random.default_rng(0).integers(0, 256, (channels, 8, 12), np.uint8)
+    picture = np.asarray(decoded(encode_image(small)))
+    assert np.array_equal(
+        picture if channels == 1 else picture.transpose(2, 0, 1), small[0] if channels == 1 else small
+    )
+    large = np.zeros((channels, 300, 600), np.uint8)
+    assert decoded(encode_image(large)).size == (96, 48)
+
+
+def test_a_full_store_says_how_many_it_left_out() -> None:
+    store, image = PictureStore(most_bytes=100), np.zeros((1, 8, 8), np.uint8)
+    assert [store.add(key, image, "") for key in ("a", "a", "b", "c")] == ["a", "a", None, None]
+    assert store.left_out == 2 and list(store.entries) == ["a"]
+
+
+def write(path: Path, *blocks: object) -> str:
+    section = BuiltSection(SECTIONS["scores"], blocks)  # type: ignore[arg-type]
+    write_page(
+        path, "page.html", name="<b>tiny", subtitle="", tiles=[("a", "b", "c")], sections=[section],
+        warnings=["careful"], store={"r1": ("data:,", "</script><b>")}, footer="",
+    )  # fmt: skip
+    return path.read_text(encoding="utf-8")
+
+
+def test_names_of_classes_are_text_and_never_markup(tmp_path: Path) -> None:
+    bad = "</script><img src=x onerror=alert(1)>"
+    card = PictureCard("data:,", bad)
+    page = write(tmp_path / "p.html", Paragraph(bad), DataTable([bad], [[bad]], bad), Gallery([card], bad))
+    assert bad not in page and "<b>tiny" not in page
+    assert page.count("</script>") == page.count("<script")
+    store = re.search(r'id="picture-store">(.*?)</script>', page, re.DOTALL)
+    assert store and json.loads(store[1]) == {"r1": ["data:,", "</script><b>"]}
+
+
+def test_a_page_asks_nobody_for_anything(tmp_path: Path) -> None:
+    page = write(tmp_path / "p.html", CHARTS["scores"]())
+    assert set(re.findall(r"https?://[^\"' )<]+", page)) <= {
+        "http://www.w3.org/2000/svg",
+        "http://www.w3.org/1999/xlink",
+    }
+    assert "default-src 'none'" in page and not re.search(r"<link (?!rel=\"icon\")|@import", page)
+
+
+def test_words_in_backquotes_are_code(tmp_path: Path) -> None:
+    assert "say <code>curves: &lt;true&gt;</code> there" in write(
+        tmp_path / "p.html", Paragraph("say `curves: <true>` there")
+    )
+
+
+def test_columns_of_numbers_are_known_by_their_cells() -> None:
+    table = DataTable(["a", "b", "c"], [["x", Cell("99.1 ± 0.2 %", 0.991), "-1"], ["", "", "2,000"]])
+    assert table.is_number == [False, True, True]
+
+
+def pipeline(**facts: object) -> Pipeline:
+    return Pipeline.model_validate(projects.pipeline(**facts))
+
+
+def test_changes_are_told_once_for_all_members() -> None:
+    old, recipe = pipeline(), projects.RECIPE | {"epochs": 9}
+    longer = {name: {"model": name} | recipe for name in ("cnn", "resnet5")}
+    old = pipeline(members={name: {"model": name} | projects.RECIPE for name in ("cnn", "resnet5")})
+    assert describe_changes(old, pipeline(members=longer)) == ["epochs 2 -> 9 (every member)"]
+    other = {"cnn": {"model": "cnn"} | recipe, "big": {"model": "big_kernel_cnn"}}
+    assert describe_changes(old, pipeline(members=other, seed=3)) == [
+        "without resnet5", "with big (big_kernel_cnn)", "epochs 2 -> 9 (cnn)", "seed 0 -> 3",
+    ]  # fmt: skip
+    assert describe_changes(old, old) == []
+
+
+def experiment(name: str, accuracy: float, extends: str = "") -> Experiment:
+    folder, score = PredictionsFolder(Path("none")), score_of_proportion(accuracy, 1000)
+    return Experiment(name, pipeline(), extends, folder, "", "mean", score, None, None)
+
+
+def test_the_index_is_a_ladder_with_links_to_pages_that_are_there() -> None:
+    found = [
+        experiment("first", 0.90),
+        experiment("second", 0.95, "first"),
+        experiment("third", 0.951, "second"),
+    ]
+    ((competition, table),) = list_competitions(found, {"second"}.__contains__)
+    assert competition == "digits"
+    rows = {row[0].text: row for row in table.cells}
+    assert list(rows) == ["third", "second", "first"]
+    assert [row[0].href for row in table.cells] == ["", "second.html", ""]
+    gain = list(table.header).index("gain, points")
+    assert "(better)" in rows["second"][gain].text and "(noise)" in rows["third"][gain].text
+
+
+def test_a_map_is_laid_over_the_image() -> None:
+    image, seen = np.full((1, 8, 8), 128, np.uint8), np.zeros((8, 8), np.float32)
+    seen[:, :4] = 1
+    drawn = overlay(image, seen)
+    assert drawn.shape == (3, 64, 64) and drawn[:, :, :16].mean() > 1.5 * drawn[:, :, 48:].mean()
