@@ -39,7 +39,6 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from softvote.cli import in_shell_words
 from softvote.compute import machine
 from softvote.data.digit_layout import SIDE
 from softvote.data.readers.digits import DigitImages, read_csv
@@ -49,6 +48,7 @@ from softvote.inference.record import ExecutionRecord, TrainingRecord
 from softvote.reporting.tables import render
 from softvote.scheduling.job import Job
 from softvote.seeds import derive_seed
+from softvote.shell import run_program
 from softvote.stages import open_run
 from softvote.stages.plan import make_plan
 from softvote.storage.files import atomic_write, write_json, write_text
@@ -108,19 +108,18 @@ class Case:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Returns 0, or 1 after a mistake of the user, which is told in a line."""
     parsed = _parser().parse_args(arguments)
-    try:
-        if min(parsed.rows) < 100:
-            raise UserError(f"--rows {min(parsed.rows)}: too few to measure; give 100 or more")
-        found = [facts for case in cases(sorted(set(parsed.rows)), parsed.only) for facts in measured(case)]
-        write_json(parsed.to / "growth.json", {"cores": machine.cores(), "measured": found})
-        print(table(found), end="")
-        draw(parsed.to / "growth.png", found)
-    except UserError as error:
-        for line in in_shell_words(str(error)).splitlines():
-            print(f"growth: {line}", file=sys.stderr)
-        return 1
+    return run_program("growth", lambda: measure(parsed))
+
+
+def measure(parsed: argparse.Namespace) -> None:
+    """Measure every case that is asked for, and show what was found."""
+    if min(parsed.rows) < 100:
+        raise UserError(f"--rows {min(parsed.rows)}: too few to measure; give 100 or more")
+    found = [facts for case in cases(sorted(set(parsed.rows)), parsed.only) for facts in measured(case)]
+    write_json(parsed.to / "growth.json", {"cores": machine.cores(), "measured": found})
+    print(table(found), end="")
+    draw(parsed.to / "growth.png", found)
     print(f"wrote {parsed.to / 'growth.json'} and {parsed.to / 'growth.png'}")
-    return 0
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -26,6 +26,7 @@ from softvote.errors import UserError, one_of
 from softvote.models import create_model
 from softvote.ops import fused_ops
 from softvote.reporting.tables import render
+from softvote.shell import run_program
 
 DIGIT, DIGITS = (28, 28), (40, 168)
 NETWORKS = {
@@ -45,18 +46,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--precision", choices=["bf16", "fp32"], default="bf16")
     parser.add_argument("--rounds", type=int, default=10, help="of each (%(default)s)")
     parsed = parser.parse_args(arguments)
-    try:
-        _check(parsed)
-    except UserError as error:
-        print(f"loops: {error}", file=sys.stderr)
-        return 1
+    return run_program("loops", lambda: _compare(parsed))
+
+
+def _compare(parsed: argparse.Namespace) -> None:
+    _check(parsed)
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)
     machine.keep_freed_memory()
     compute_config = ComputeConfig("cpu", parsed.precision, "channels_last")
     rows = [_compared(name, compute_config, parsed.rounds) for name in parsed.networks]
     print(render(["network", "batch", "loops, ms", "PyTorch, ms", "times as fast"], rows), end="")
-    return 0
 
 
 def _check(parsed: argparse.Namespace) -> None:

@@ -16,8 +16,7 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from softvote.cli import in_shell_words
-from softvote.errors import UserError
+from softvote.shell import run_program
 from softvote.storage.files import atomic_write
 from softvote.storage.paths import Workspace
 from softvote.tracking.ledger import Entry, read_ledger
@@ -61,13 +60,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("picture", type=Path, help="the PNG to write")
     picture = parser.parse_args().picture
-    try:
-        show(read_ledger(Workspace(Path()).ledger), picture)
-    except UserError as error:
-        for line in in_shell_words(str(error)).splitlines():
-            print(f"results: {line}", file=sys.stderr)
-        return 1
-    return 0
+    return run_program("results", lambda: show(read_ledger(Workspace(Path()).ledger), picture))
 
 
 def show(entries: list[Entry], picture: Path) -> None:

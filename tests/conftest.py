@@ -33,6 +33,16 @@ def workspace(tmp_path: Path) -> Workspace:
     return Workspace(tmp_path)
 
 
+@pytest.fixture
+def known_throughput(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`check` finds every member equally fast, and tries none."""
+    from softvote.scheduling import estimate
+    from softvote.scheduling.throughput import Throughput
+
+    monkeypatch.setattr(estimate, "measure", lambda *_: Throughput(600.0, 150.0, 0.5, 1000.0))
+    monkeypatch.setattr(estimate, "spawn_seconds", lambda: 3.0)
+
+
 @pytest.fixture(scope="session")
 def digits() -> Digits:
     """Real handwritten digits: images uint8 (1797, 8, 8), 0..255, and labels int64 (1797,)."""

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import softvote
-from softvote.cli import in_shell_words
+from softvote.shell import in_shell_words
 
 PACKAGE = Path(softvote.__file__).parent
 OF_OTHERS = {"--upgrade", "--head"}  # of pip and of Ray
@@ -17,7 +17,7 @@ MAKEFILE = (PACKAGE.parents[1] / "Makefile").read_text(encoding="utf-8")
 TYPED = "|".join(
     ["--[a-z]+", *(rf"\bmake {target}\b" for target in re.findall(r"^([a-z-]+):", MAKEFILE, re.M))]
 )
-OUTERMOST = {"cli.py", "kernel_entry.py", "__main__.py", "kaggle/testing/__main__.py"}
+OUTERMOST = {"cli.py", "shell.py", "kernel_entry.py", "__main__.py", "kaggle/testing/__main__.py"}
 BELOW = [path for path in sorted(PACKAGE.rglob("*.py")) if str(path.relative_to(PACKAGE)) not in OUTERMOST]
 
 

@@ -292,7 +292,7 @@ def test_a_damaged_vote_is_refused_and_voted_again(
 
 @pytest.mark.parametrize("damaged", [True, False])
 def test_check_fails_on_damaged_data_and_not_on_missing_folds(
-    project: Path, damaged: bool, capsys: pytest.CaptureFixture[str]
+    project: Path, damaged: bool, capsys: pytest.CaptureFixture[str], known_throughput: None
 ) -> None:
     shutil.rmtree(models(project))
     train = project / "input" / "digits" / "train.csv"
@@ -347,7 +347,9 @@ def test_training_some_folds_only(project: Path) -> None:
     assert row["folds"] == "1/2" and int(row["rows"]) < TRAIN
 
 
-def test_check_says_what_is_due(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_check_says_what_is_due(
+    project: Path, capsys: pytest.CaptureFixture[str], known_throughput: None
+) -> None:
     before = times(project)
     assert softvote(project, "check", "tiny", "--set", "members.cnn.epochs=3") == 0
     lines = {line.split()[0]: line for line in capsys.readouterr().out.splitlines() if line.strip()}

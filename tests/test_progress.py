@@ -54,6 +54,10 @@ def test_short_epochs_are_told_every_ten_seconds_and_at_the_end(
     assert told == ["4", "8", "12"]
 
 
+def test_nothing_is_left_at_the_end_alone(clock: list[float], capsys: pytest.CaptureFixture[str]) -> None:
+    assert [line.rpartition("  ")[2] for line in lines(12, 0.95, clock, capsys)] == ["0:01 left", "0:00 left"]
+
+
 def test_nobody_looks_at_figures_without_a_terminal() -> None:
     assert not TrainingProgress("cnn fold 0", 1, 10).wants_figures
 

@@ -66,7 +66,7 @@ def adder(tmp_path_factory: pytest.TempPathFactory, digits: Digits) -> tuple[Pat
 
 
 Project = tuple[Path, NDArray[np.int64]]
-each = pytest.mark.parametrize("name", ["pairs", "adder"])
+each = pytest.mark.parametrize("name", [pytest.param("pairs", marks=pytest.mark.slow), "adder"])
 
 
 def of(request: pytest.FixtureRequest, name: str) -> Project:
@@ -149,8 +149,8 @@ def test_no_probability_lies_below_the_addend_or_beyond_its_reach(adder: Project
         assert found[impossible].max() < 1e-6
 
 
-def test_regression_tells_of_its_raw_numbers(pairs: Project) -> None:
-    root, labels = pairs
+def test_regression_tells_of_its_raw_numbers(adder: Project) -> None:
+    root, labels = adder
     head = json.loads((root / "models/tiny/regression/fold0/recipe.json").read_text())["head"]
     assert head["rows"] == TRAIN / 2 and 0 < head["mae_standard_error"] < head["mse_standard_error"]
     assert 0 < head["mae"] ** 2 <= head["mse"] < np.var(labels[:TRAIN]) and 0.3 < head["width"] < 6
@@ -201,7 +201,7 @@ def test_a_picture_of_the_hidden_digits(
     ],
 )
 def test_no_picture_without_digits(
-    pairs: Project, words: list[str], says: str, capsys: pytest.CaptureFixture[str]
+    adder: Project, words: list[str], says: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert softvote(pairs[0], "digits", "tiny", *words) == 1
+    assert softvote(adder[0], "digits", "tiny", *words) == 1
     assert says in capsys.readouterr().err

@@ -87,6 +87,7 @@ def test_the_whole_way(pairs: tuple[Path, Made], capsys: pytest.CaptureFixture[s
     assert "6 of 6 trainings are there and unchanged" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_other_slots_give_other_glyphs(pairs: tuple[Path, Made], capsys: pytest.CaptureFixture[str]) -> None:
     root, _ = pairs
     write_project(root, MEMBERS | {"again": {"model": "resnet5"}})

@@ -16,10 +16,10 @@ from pathlib import Path
 import pytest
 from projects import softvote
 
-_context = multiprocessing.get_context("forkserver")
-# Each process starts with torch in its memory; otherwise nearly all kills would fall into its import.
+with_torch = multiprocessing.get_context("forkserver")
+# Each process of it starts with torch in its memory; otherwise nearly all kills would fall into its import.
 _STAGES = [f"softvote.stages.{stage}" for stage in ("folds", "train", "ensemble", "submit")]
-_context.set_forkserver_preload(["softvote.training.train", "softvote.inference.predictor", *_STAGES])
+with_torch.set_forkserver_preload(["softvote.training.train", "softvote.inference.predictor", *_STAGES])
 
 _OF_THE_CLOCK = {"log.csv", "recipe.json"}  # they say how long a training took
 _PASSING = re.compile(r"\.lock$|\.gitignore$|\.tmp")
@@ -51,7 +51,7 @@ def started(root: Path, *words: str, before: Callable[[], None] | None = None) -
     Args:
         before: called in that process first.
     """
-    process = _context.Process(target=_run, args=(root, words, before))
+    process = with_torch.Process(target=_run, args=(root, words, before))
     process.start()
     return process
 

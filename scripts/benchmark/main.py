@@ -6,7 +6,6 @@ import argparse
 import functools
 import math
 import platform
-import sys
 import tempfile
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -24,39 +23,33 @@ from benchmark.inputs import lay_out_inputs
 from benchmark.show import write_speed
 from benchmark.speed import compare_speed
 from benchmark.to_vote import time_to_vote
-from softvote.cli import in_shell_words
 from softvote.compute import machine
 from softvote.compute.device import find_device
 from softvote.data.dataset import read_dataset
 from softvote.errors import UserError, one_of
 from softvote.scheduling.resources import split_cores
+from softvote.shell import run_program
 from softvote.storage.files import write_json
 from softvote.storage.git import git_state
 from softvote.storage.paths import Workspace
 
-INTERRUPTED = 130
-
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Returns 0, 1 after a mistake of the user, or 130 after Ctrl-C; both are told in a line."""
-    try:
-        parsed = _parsed(arguments)
-        with tempfile.TemporaryDirectory(prefix="softvote-benchmark-") as folder:
-            root = Path(folder)
-            cases = [load_case(network) for network in parsed.networks]
-            origins = lay_out_inputs(root, {case.competition.name for case in cases}, parsed)
-            for competition in {case.competition.name: case.competition for case in cases}.values():
-                read_dataset(competition, Workspace(root))  # so that every process finds it read
-            facts = _head(origins) | parsed.mode(cases, root, parsed)
-            parsed.write(facts, parsed.to)
-    except UserError as error:
-        for line in in_shell_words(str(error)).splitlines():
-            print(f"benchmark: {line}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("benchmark: stopped; nothing was written", file=sys.stderr)
-        return INTERRUPTED
-    return 0
+    return run_program(
+        "benchmark", lambda: _measure(_parsed(arguments)), stopped="stopped; nothing was written"
+    )
+
+
+def _measure(parsed: argparse.Namespace) -> None:
+    with tempfile.TemporaryDirectory(prefix="softvote-benchmark-") as folder:
+        root = Path(folder)
+        cases = [load_case(network) for network in parsed.networks]
+        origins = lay_out_inputs(root, {case.competition.name for case in cases}, parsed)
+        for competition in {case.competition.name: case.competition for case in cases}.values():
+            read_dataset(competition, Workspace(root))  # so that every process finds it read
+        facts = _head(origins) | parsed.mode(cases, root, parsed)
+        parsed.write(facts, parsed.to)
 
 
 def _head(origins: dict[str, str]) -> Facts:

@@ -27,10 +27,10 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.model_selection import train_test_split
 
-from softvote.cli import in_shell_words
 from softvote.data.readers.digits import DigitImages, read_csv
 from softvote.errors import UserError
 from softvote.seeds import derive_seed
+from softvote.shell import run_program
 from softvote.storage.files import atomic_write
 
 ADDENDS = 10
@@ -42,19 +42,18 @@ HELD_OUT = 6
 def main(arguments: Sequence[str] | None = None) -> int:
     """Returns 0, or 1 after a mistake of the user, which is told in a line."""
     parsed = _parser().parse_args(arguments)
-    try:
-        if parsed.folder.resolve() == parsed.train.resolve().parent:
-            raise UserError(f"{parsed.folder}: holds the digits to read; name another folder")
-        digits = read_csv(parsed.train, each=HELD_OUT)
-        addends = draw_addends(len(digits.labels), parsed.seed)
-        train, test = split(digits.labels, parsed.seed)
-        write(tables(digits, addends, train, test), parsed.folder)
-    except UserError as error:
-        for line in in_shell_words(str(error)).splitlines():
-            print(f"digit_adder: {line}", file=sys.stderr)
-        return 1
-    print(f"wrote {len(train):,} training and {len(test):,} test rows to {parsed.folder}")
-    return 0
+    return run_program("digit_adder", lambda: make(parsed.train, parsed.folder, parsed.seed))
+
+
+def make(source: Path, folder: Path, seed: int) -> None:
+    """Write the competition that is made of a CSV of digits, and say so."""
+    if folder.resolve() == source.resolve().parent:
+        raise UserError(f"{folder}: holds the digits to read; name another folder")
+    digits = read_csv(source, each=HELD_OUT)
+    addends = draw_addends(len(digits.labels), seed)
+    train, test = split(digits.labels, seed)
+    write(tables(digits, addends, train, test), folder)
+    print(f"wrote {len(train):,} training and {len(test):,} test rows to {folder}")
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -32,11 +32,11 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
-from softvote.cli import in_shell_words
 from softvote.data.digit_layout import FIRST, SIDE, STEP_HIGH, STEP_LOW
 from softvote.data.readers.digits import DigitImages, read_csv, read_npy
 from softvote.errors import UserError
 from softvote.seeds import derive_seed
+from softvote.shell import run_program
 from softvote.storage.files import atomic_write
 
 HEIGHT, WIDTH = 40, 168
@@ -68,30 +68,26 @@ class Layout(NamedTuple):
 def main(arguments: Sequence[str] | None = None) -> int:
     """Returns 0, or 1 after a mistake of the user, which is told in a line."""
     parsed = _parser().parse_args(arguments)
-    try:
-        for option, count, least in (("--count", parsed.count, 1), ("--test", parsed.test, 0)):
-            if not least <= count <= MOST:
-                raise UserError(f"{option} {count}: no such number of images; give {least} to {MOST:,}")
-        if parsed.folder.resolve() in {
-            path.resolve().parent for path in (parsed.source, parsed.labels) if path
-        }:
-            raise UserError(f"{parsed.folder}: holds the digits to read; name another folder")
-        source, held_out = _read(parsed.source, parsed.labels), None
-        if parsed.test:
-            source, held_out = hold_out(source, parsed.seed)
-        made = make(source, parsed.count, parsed.seed)
-        test = None if held_out is None else make(held_out, parsed.test, parsed.seed)
-        write(made, test, parsed.folder)
-    except UserError as error:
-        for line in in_shell_words(str(error)).splitlines():
-            print(f"four_digits: {line}", file=sys.stderr)
-        return 1
+    return run_program("four_digits", lambda: _make(parsed))
+
+
+def _make(parsed: argparse.Namespace) -> None:
+    for option, count, least in (("--count", parsed.count, 1), ("--test", parsed.test, 0)):
+        if not least <= count <= MOST:
+            raise UserError(f"{option} {count}: no such number of images; give {least} to {MOST:,}")
+    if parsed.folder.resolve() in {path.resolve().parent for path in (parsed.source, parsed.labels) if path}:
+        raise UserError(f"{parsed.folder}: holds the digits to read; name another folder")
+    source, held_out = _read(parsed.source, parsed.labels), None
+    if parsed.test:
+        source, held_out = hold_out(source, parsed.seed)
+    made = make(source, parsed.count, parsed.seed)
+    test = None if held_out is None else make(held_out, parsed.test, parsed.seed)
+    write(made, test, parsed.folder)
     mean, deviation = pixel_statistics(made.images)
     print(
         f"wrote {parsed.count:,} images from {len(source.labels):,} digits to {parsed.folder}: "
         f"pixels {mean:.2f} ± {deviation:.2f}, sums {made.labels.mean():.2f} ± {made.labels.std():.2f}"
     )
-    return 0
 
 
 def _parser() -> argparse.ArgumentParser:

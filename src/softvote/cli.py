@@ -1,48 +1,23 @@
-"""The command line: words to calls, errors to one line and an exit code. Heavy modules load late."""
+"""The command line: words to calls. Heavy modules load late."""
 
 from __future__ import annotations
 
 import argparse
-import contextlib
 import math
 import os
-import re
-import signal
-import sys
-import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from softvote import __version__
 from softvote.errors import UserError
+from softvote.shell import in_shell_words, run_program
 
 if TYPE_CHECKING:
     from softvote.stages import Run
 
     Commands = argparse._SubParsersAction[argparse.ArgumentParser]
 
-INTERRUPTED = 128 + signal.SIGINT
-TERMINATED = 128 + signal.SIGTERM
-
-# What the rooms below call by its name, in backquotes, and what is typed for it in a shell: arguments, and
-# stages with what they are given. Another name in backquotes, such as a key, stays as it is.
-_ARGUMENTS = ("addend", "fold", "image", "member", "name", "owner", "resize", "root", "set")
-_TYPED = {name: f"--{name}" for name in _ARGUMENTS} | {
-    "all": "--all",
-    "check": "softvote check",
-    "data": "make data ZIP=",
-    "export": "softvote export",
-    "fetch": "FETCH=1 (--fetch)",
-    "folds": "make folds",
-    "force": "FORCE=1 (--force)",
-    "leaderboard": "make leaderboard",
-    "push": "--push (PUSH=1)",
-    "send": "SEND=1 (--send)",
-    "submission": "SUBMIT=1 (--submit)",
-    "submit": "make submit",
-    "wait": "WAIT=1 (--wait)",
-}
 _STOPPED = "stopped; what was finished is kept, run the same command to go on"
 
 
@@ -58,62 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     os.environ.setdefault("PYTORCH_ENABLE_MPS_FALLBACK", "1")  # not every layer has a Metal kernel
     parsed = _parser().parse_args(arguments)
-    with _sigterm_stops() as terminated:
-        code = _run(parsed)
-    return TERMINATED if terminated and code == INTERRUPTED else code
-
-
-@contextlib.contextmanager
-def _sigterm_stops() -> Iterator[list[int]]:
-    """Let SIGTERM end the command as Ctrl-C does; the signal is in the list once it came."""
-    came: list[int] = []
-    if threading.current_thread() is not threading.main_thread():  # where no signal arrives
-        yield came
-        return
-
-    def stop(number: int, frame: object) -> None:
-        came.append(number)
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, stop)
-    try:
-        yield came
-    finally:
-        signal.signal(signal.SIGTERM, before)
-
-
-def _run(parsed: argparse.Namespace) -> int:
-    """The exit code of a command, whose error is told."""
-    try:
-        parsed.run(parsed)
-    except BrokenPipeError:  # the reader of a pipe, such as head, has seen enough
-        return 1
-    except UserError as error:
-        for line in in_shell_words(str(error)).splitlines():
-            print(f"softvote: {line}", file=sys.stderr)
-        return 1
-    except OSError as error:  # what no room below had words for: a full disk, a folder gone meanwhile
-        where = f"{error.filename}: " if error.filename else ""
-        print(f"softvote: {where}{error.strerror or error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt as stop:  # a stage that knows better what became of its work says it
-        print(f"softvote: {in_shell_words(str(stop)) or _STOPPED}", file=sys.stderr)
-        return INTERRUPTED
-    return 0
-
-
-def in_shell_words(text: str) -> str:
-    """The text with what it names in backquotes as it is typed in a shell: `` `name` `` is --name."""
-    return re.sub(r"`([a-z]+)(?: ([^`\n]+))?`", _typed, text)
-
-
-def _typed(named: re.Match[str]) -> str:
-    typed = _TYPED.get(named[1])
-    if typed is None:
-        return named[0]
-    if typed.endswith("=") and named[2]:
-        return f"{typed}{named[2]}"
-    return " ".join(filter(None, [typed.rpartition(" ")[0] if typed.endswith("=") else typed, named[2]]))
+    return run_program("softvote", lambda: parsed.run(parsed), _STOPPED)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 from softvote import __version__
 from softvote.errors import ErrorCollector, Problem, UserError
 from softvote.kaggle.places import INPUT, OUTPUT
+from softvote.shell import run_program
 from softvote.storage.files import atomic_write, write_json, write_text
 from softvote.storage.fingerprints import sha256_of
 from softvote.storage.paths import Workspace
@@ -45,7 +46,8 @@ def main(fields: dict[str, Any], pipeline: str, folder: str) -> int:
         0; 1 after a line on standard error that says what is missing.
     """
     began = time.monotonic()
-    try:
+
+    def work() -> None:
         _add_wheels(fields.get("wheels", ""), Path(folder))
         _require(fields["packages"])
 
@@ -54,15 +56,8 @@ def main(fields: dict[str, Any], pipeline: str, folder: str) -> int:
         kernel = Kernel(**fields)
         print(f"softvote {__version__} from {Path(__file__).parent}", flush=True)
         _run(kernel, pipeline, Workspace(Path(folder)), Path(os.environ.get(OUTPUT, _OUTPUT)), began)
-    except UserError as error:
-        for line in str(error).splitlines():
-            print(f"softvote: {line}", file=sys.stderr)
-        return 1
-    except OSError as error:
-        where = f"{error.filename}: " if error.filename else ""
-        print(f"softvote: {where}{error.strerror or error}", file=sys.stderr)
-        return 1
-    return 0
+
+    return run_program("softvote", work, words=str)
 
 
 def _add_wheels(dataset: str, folder: Path) -> None:

@@ -105,7 +105,8 @@ class TrainingProgress:
         if not self.bar.disable or (now - self.told < _SECONDS_A_LINE and not last):
             return
         self.told = now
-        left = (self.epochs - epoch - 1) * self.images / images_per_second
+        # Rounded up, so that nothing is left after the last epoch alone.
+        left = math.ceil((self.epochs - epoch - 1) * self.images / images_per_second)
         print(
             f"{self.label}: epoch {epoch + 1}/{self.epochs}  loss {loss:.4f}  accuracy {accuracy:.2%}  "
             f"{images_per_second:,.0f} images/s  {_clock(left)} left",

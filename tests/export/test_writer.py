@@ -58,11 +58,10 @@ def finished(tmp_path_factory: pytest.TempPathFactory, digits: Digits) -> Path:
         defaults=projects.RECIPE | {"epochs": 4, "memory_format": "channels_last"},
         members={
             "shifted": {"model": "basic_cnn", "tta": {"shift": 1}},
-            "plain": {"model": "basic_cnn"},
             "cropped": {"model": "basic_cnn", "view": {"name": "crop", "size": 13}, "normalise": "image"},
             "rounded": {"model": "basic_cnn", "precision": "bf16"},
         },
-        ensemble={"rule": "mean_logits", "members": ["shifted", "plain", "cropped"]},
+        ensemble={"rule": "mean_logits", "members": ["shifted", "cropped"]},
     )  # fmt: skip
     for stage in ("folds", "train", "ensemble", "export"):
         assert softvote(root, stage, "tiny") == 0
@@ -148,7 +147,7 @@ def test_the_record_travels_with_each_file(finished: Path) -> None:
     assert facts["classes"] == [str(label) for label in range(10)]
     assert facts["image"] == {"channels": 1, "height": SIDE, "width": SIDE} and facts["addend"] is False
     assert (facts["pipeline"], facts["voter"], facts["rule"]) == ("tiny", "vote", "mean_logits")
-    assert [member["name"] for member in facts["members"]] == ["shifted", "plain", "cropped"]
+    assert [member["name"] for member in facts["members"]] == ["shifted", "cropped"]
     (shift,) = {fold["shift"] for fold in facts["members"][0]["folds"]}
     assert shift == 1 and facts["precision"] == "float32"
     recipe = json.loads((finished / "models" / "tiny" / "shifted" / "fold1" / "recipe.json").read_text())
@@ -223,7 +222,7 @@ def test_done_work_is_left_alone_and_changed_work_is_done_again(
     onnx = exported(project).onnx
     onnx.write_bytes(onnx.read_bytes()[:-1])
     assert softvote(project, "export", "tiny") == 0
-    other = ["--set", "members.plain.tta.shift=2"]
+    other = ["--set", "members.cropped.tta.shift=2"]
     capsys.readouterr()
     assert softvote(project, "export", "tiny", *other) == 1
     assert "run the ensemble stage" in capsys.readouterr().err
@@ -331,7 +330,7 @@ def test_what_the_refusal_says_mends_it(
         return NO_DIFFERENCES
 
     monkeypatch.setattr(writer, "write_program", check_only)
-    member = project / "models" / "tiny" / "plain"
+    member = project / "models" / "tiny" / "cropped"
     fold = FoldFolder(member / "fold1")
     found = read_predictions(fold)
     store(fold, found.test[::-1], found, read_json(fold.scores)["key"])
@@ -419,9 +418,18 @@ def test_every_network_and_head(name: str, tmp_path: Path, monkeypatch: pytest.M
         np.testing.assert_allclose(np.log(given[small]), np.log(check.stored[small]), atol=1e-3)
 
 
-@pytest.mark.parametrize("normalise", ["dataset", "image"])
+VIEWS = [{"name": "crop", "size": 25}, {"name": "deskew"}, {"name": "box", "width": 20}]
+
+
 @pytest.mark.parametrize(
-    "view", [{"name": "crop", "size": 25}, {"name": "deskew"}, {"name": "box", "width": 20}]
+    ("view", "normalise"),
+    [
+        *zip(VIEWS, ["image", "dataset", "image"], strict=True),
+        *(
+            pytest.param(view, normalise, marks=pytest.mark.slow)
+            for view, normalise in zip(VIEWS, ["dataset", "image", "dataset"], strict=True)
+        ),
+    ],
 )
 def test_every_view_and_normalisation(view: dict[str, Any], normalise: str, tmp_path: Path) -> None:
     """On images that are no noise: a box or a slant there would be none."""

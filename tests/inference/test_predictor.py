@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,6 +13,7 @@ import torch
 from conftest import Digits
 from numpy.typing import NDArray
 from projects import softvote, write_project
+from trainings import with_torch
 from untrained import EXECUTION, write_fold
 
 from softvote.compute.precision import ComputeConfig
@@ -64,6 +63,10 @@ def oof(folder: FoldFolder) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         return found["rows"], found["probabilities"]
 
 
+def predict(folder: Path, images: Path, found: Path) -> None:
+    np.save(found, load_predictor(FoldFolder(folder)).probabilities(np.load(images)))
+
+
 def test_a_fresh_process_predicts_the_same_from_the_folder_alone(
     fold: FoldFolder, digits: Digits, tmp_path: Path
 ) -> None:
@@ -71,15 +74,11 @@ def test_a_fresh_process_predicts_the_same_from_the_folder_alone(
     for path in (fold.oof, fold.test, fold.scores, fold.log):
         path.unlink()
     np.save(tmp_path / "images.npy", digits[0][rows][:, None])
-    code = (
-        "import sys, numpy as np; from pathlib import Path\n"
-        "from softvote.storage.paths import FoldFolder\n"
-        "from softvote.inference.loading import load_predictor\n"
-        "found = load_predictor(FoldFolder(Path(sys.argv[1]))).probabilities(np.load(sys.argv[2]))\n"
-        "np.save(sys.argv[3], found)"
+    process = with_torch.Process(
+        target=predict, args=(fold.path, tmp_path / "images.npy", tmp_path / "found.npy")
     )
-    places = [str(fold.path), str(tmp_path / "images.npy"), str(tmp_path / "found.npy")]
-    subprocess.run([sys.executable, "-c", code, *places], check=True)
+    process.start()
+    process.join()
     np.testing.assert_array_equal(np.load(tmp_path / "found.npy"), expected)
 
 

@@ -24,8 +24,8 @@ def test_push_dataset(
     folder = dataset_folder(tmp_path)
     assert client.push_dataset(folder) == "tester/softvote-weights"
     dataset = server.datasets["tester/softvote-weights"]
-    assert dataset.facts["isPrivate"] is True
-    assert (dataset.facts["title"], dataset.facts["licenseName"]) == ("softvote weights", "CC0-1.0")
+    assert dataset.metadata["isPrivate"] is True
+    assert (dataset.metadata["title"], dataset.metadata["licenseName"]) == ("softvote weights", "CC0-1.0")
     names = ["cnn.fold0.safetensors", "empty.json"]
     assert dataset.files == {name: (folder / name).read_bytes() for name in names}
     assert not client.dataset_is_ready("tester/softvote-weights")
@@ -86,7 +86,7 @@ def test_push_kernel(
     url = "https://www.kaggle.com/code/tester/softvote-infer"
     folder = kernel_folder(tmp_path, enable_internet=False)
     assert client.push_kernel(folder) == Pushed("tester/softvote-infer", 1, url)
-    assert server.kernels["tester/softvote-infer"].facts["text"] == "print('four')\n"
+    assert server.kernels["tester/softvote-infer"].metadata["text"] == "print('four')\n"
     states = [client.kernel_state("tester/softvote-infer") for _ in range(2)]
     assert states == [KernelState("queued", ""), KernelState("complete", "")]
     assert client.push_kernel(folder).version == 2

@@ -170,9 +170,8 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
 
 
-@pytest.mark.parametrize(
-    ("layout", "voter"), [("new", "vote"), pytest.param("old", "cnn", marks=pytest.mark.slow)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize(("layout", "voter"), [("new", "vote"), ("old", "cnn")])
 def test_infer_gives_the_local_submission(project: Path, tmp_path: Path, layout: str, voter: str) -> None:
     place = Place(tmp_path / "kaggle", project, build(project, "infer", voter), layout)
     (place.competition / "train.csv").unlink()  # which may be large, and nothing of it is wanted
@@ -313,12 +312,13 @@ def test_kaggles_own_package_takes_it(
         pushed = api.kernels_push(str(folder.code))
         assert capsys.readouterr().out == ""  # no word on the title
         assert not (pushed.error or pushed.invalid_dataset_sources or pushed.invalid_competition_sources)
-        notebook, dataset = server.kernels["me/softvote-tiny-infer"].facts, server.datasets[f"me/{DATASET}"]
+        notebook = server.kernels["me/softvote-tiny-infer"].metadata
+        dataset = server.datasets[f"me/{DATASET}"]
     assert notebook["text"] == folder.program.read_text(encoding="utf-8")
     assert (notebook["isPrivate"], notebook["enableInternet"]) == (True, False)
     assert notebook["machineShape"] == "NvidiaTeslaT4"
     sent = {name: bytes_ for name, bytes_ in contents(folder.dataset).items() if name[:8] != "dataset-"}
-    assert dataset.files == sent and dataset.facts["isPrivate"]
+    assert dataset.files == sent and dataset.metadata["isPrivate"]
 
 
 def test_flat_names_become_paths_again() -> None:

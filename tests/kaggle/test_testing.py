@@ -406,7 +406,7 @@ def test_a_dataset_is_made_then_ready_then_given_a_version(api: Api, server: Ser
     assert (made.status, made.error) == ("ok", "")
     stored = server.datasets["tester/digits-weights"]
     assert stored.files == {"weights.bin": b"weights", "empty.txt": b""}
-    assert (stored.facts["isPrivate"], stored.facts["licenseName"]) == (True, "CC0-1.0")
+    assert (stored.metadata["isPrivate"], stored.metadata["licenseName"]) == (True, "CC0-1.0")
     states = [api.dataset_status("tester/digits-weights") for _ in range(3)]
     assert states == ["blobs_received", "blobs_received", "ready"]
     assert api.dataset_create_new(str(dataset), quiet=True).status == "error"
@@ -485,7 +485,7 @@ def test_a_push_is_queued_then_running_then_complete(api: Api, server: Server, k
     assert (pushed.version_number, pushed.error) == (1, "")
     assert pushed.invalid_dataset_sources == ["tester/digits-weights", "tester/none-such"]
     assert pushed.invalid_competition_sources == ["numbers"]
-    assert server.kernels["tester/digits-infer"].facts["text"] == SCRIPT
+    assert server.kernels["tester/digits-infer"].metadata["text"] == SCRIPT
     states = [api.kernels_status("tester/digits-infer").status.name for _ in range(3)]
     assert states == ["QUEUED", "RUNNING", "COMPLETE"]
     assert api.kernels_push(str(kernel)).version_number == 2

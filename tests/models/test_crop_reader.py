@@ -72,6 +72,7 @@ def test_reads_what_stands_in_the_places_it_finds(monkeypatch: pytest.MonkeyPatc
     )
 
 
+@pytest.mark.slow
 def test_learns_where_boxes_are() -> None:
     """White squares of one size, 4 x 4 in the middle of each box."""
     torch.manual_seed(0)

@@ -213,7 +213,7 @@ WITHOUT_LOOPS = {
 
 
 @own
-@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("precision", ["fp32", pytest.param("bf16", marks=pytest.mark.slow)])
 def test_one_thread_learns_what_pytorchs_layers_learn(
     name: str, precision: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

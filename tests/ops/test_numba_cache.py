@@ -74,7 +74,10 @@ def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("damage", ["nothing", "cut", "of another loop"])
+@pytest.mark.parametrize(
+    "damage",
+    ["cut", *(pytest.param(damage, marks=pytest.mark.slow) for damage in ("nothing", "of another loop"))],
+)
 def test_damaged_machine_code_is_compiled_again(kept: Path, damage: str) -> None:
     files = list(kept.rglob("*.nbc"))
     assert len(files) == 2

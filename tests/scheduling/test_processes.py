@@ -166,7 +166,7 @@ def test_a_run_leaves_no_process_and_no_open_file(tmp_path: Path, digits: Digits
     open_files = Path("/proc/self/fd")
     if not open_files.is_dir():
         pytest.skip("this system does not list open files")
-    project(tmp_path, digits, folds={"count": 3})
+    project(tmp_path, digits, folds={"count": 3}, members={"resnet5": {"model": "resnet5", "epochs": 1}})
     assert softvote(tmp_path, *TRAIN, "--fold", "0") == 0
     before = len(list(open_files.iterdir()))
     assert softvote(tmp_path, *TRAIN) == 0
@@ -220,6 +220,7 @@ def test_a_run_that_is_stopped_stops_all_of_it_and_goes_on(
     assert results(tmp_path) == untouched
 
 
+@pytest.mark.slow
 def test_two_commands_share_the_work(tmp_path: Path, digits: Digits) -> None:
     folder = project(tmp_path, digits, folds={"count": 4})
     commands = [started(tmp_path, *TRAIN) for _ in range(2)]
@@ -236,9 +237,10 @@ def test_two_commands_share_the_work(tmp_path: Path, digits: Digits) -> None:
 # ---------------------------------------------------------------- a disk that is full
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "seconds",
-    [pytest.param("0", id="checkpoint"), pytest.param("1000", id="weights", marks=pytest.mark.slow)],
+    [pytest.param("0", id="checkpoint"), pytest.param("1000", id="weights")],
 )
 def test_a_full_disk_is_a_line_a_job_and_no_half_file(
     tmp_path: Path, digits: Digits, untouched: dict[str, object], seconds: str,

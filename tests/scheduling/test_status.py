@@ -51,6 +51,7 @@ def write_training(job: Job, plan: Plan, weights: str = "none") -> None:
         image=job.inputs["image"],
         mean=[0.0],
         std=[1.0],
+        seconds=0.0,
         execution=ExecutionRecord(device="cpu", precision="fp32", memory_format="contiguous"),
         weights_sha256=sha256_of(job.folder.weights),
         source_weights_sha256=source_weights(job),

@@ -88,6 +88,7 @@ def test_one_number_varies_at_a_time_around_the_base() -> None:
     assert [case.axis for case in growth.cases([10], "folds")] == ["folds"] * 3
 
 
+@pytest.mark.slow
 def test_the_stages_take_what_is_made_up_for_real(nowhere: Path) -> None:
     """The images are all different, the trainings done, and a member right as often as is said."""
     growth.to_memory_format(nowhere, growth.Case("rows", 300, members=2, folds=2))

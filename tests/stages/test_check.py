@@ -115,6 +115,7 @@ def test_what_cannot_be_trained_is_told_and_not_guessed(
     assert "time: not known" in out and "about" not in out
 
 
+@pytest.mark.slow
 def test_a_real_look(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Two processes of one thread each, for some seconds."""
     cells, out = told(project, capsys, "--set", "members.resnet5=null", "--set", "engine.workers=2")

@@ -86,7 +86,7 @@ class FailingRecorder:
 
 def member(**facts: Any) -> Member:
     usual = {
-        "model": "cnn", "epochs": 4, "batch_size": 16, "precision": "fp32", "memory_format": "contiguous",
+        "model": "cnn", "epochs": 3, "batch_size": 16, "precision": "fp32", "memory_format": "contiguous",
         "optimizer": {"name": "adam", "lr": 0.004},
     }  # fmt: skip
     return Member.model_validate(usual | facts)

@@ -80,7 +80,7 @@ def test_no_glyphs() -> None:
         Composer(nothing, 4, SIZE, None, "cpu")
 
 
-@pytest.mark.parametrize("model", ["crop_reader", "slot_cnn"])
+@pytest.mark.parametrize("model", ["crop_reader", pytest.param("slot_cnn", marks=pytest.mark.slow)])
 def test_glyphs_teach_and_rows_of_their_own_do_not(model: str) -> None:
     args = {"classifier": "basic_cnn"} if model == "crop_reader" else {}
     done = train(

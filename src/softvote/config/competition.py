@@ -1,4 +1,4 @@
-"""The facts of a competition: its files, its images, its labels."""
+"""What a pipeline file says of a competition: its files, its images, its labels."""
 
 from __future__ import annotations
 
@@ -130,7 +130,7 @@ LabelsConfig = Annotated[_Range | _Names, Discriminator(_kind_of_labels)]
 
 
 class Competition(Strict):
-    """The facts of a competition; nothing else in the program asks which one it is in."""
+    """What a pipeline file says of a competition; nothing else in the program asks which one it is in."""
 
     name: str
     """Name of the competition, and of its folder under `input/`: letters, digits, `-` and `_`."""

@@ -145,7 +145,7 @@ class Pipeline(Strict):
     """Another pipeline file to start from, by its path from this one's folder without `.yaml`; what this file
     says comes on top, and null drops a key."""
     competition: Competition
-    """The facts of the competition: files, images, labels."""
+    """The competition: files, images, labels."""
     seed: Annotated[int, Field(ge=0)] = 0
     """Integer from which every random number of the pipeline is derived."""
     folds: FoldsConfig = FoldsConfig()

@@ -49,30 +49,30 @@ def read_pipeline_file(
     Raises:
         UserError: every problem found, one line each, with file, line, key and what to write instead.
     """
-    facts, places = _read_extended(path, ())
+    values, places = _read_extended(path, ())
     problems = ErrorCollector()
     for setting in settings:
         try:
-            _apply_setting(facts, places, setting)
+            _apply_setting(values, places, setting)
         except UserError as error:
             problems.extend(error.problems)
     problems.raise_any()
-    members = facts.get("members")
-    if isinstance(members, dict) and isinstance(facts.get("defaults"), dict):
-        facts["members"] = {name: _merged(facts["defaults"], member) for name, member in members.items()}
+    members = values.get("members")
+    if isinstance(members, dict) and isinstance(values.get("defaults"), dict):
+        values["members"] = {name: _merged(values["defaults"], member) for name, member in members.items()}
     if read_names:
-        _put_names_in(facts, read_names)
+        _put_names_in(values, read_names)
     try:
-        return Pipeline.model_validate(facts)
+        return Pipeline.model_validate(values)
     except ValidationError as error:
-        problems = _problems_of(error, facts, places, path)
+        problems = _problems_of(error, values, places, path)
     problems.raise_any()
     raise AssertionError("a validation error without a problem")
 
 
-def _put_names_in(facts: dict[str, Any], read_names: ReadNames) -> None:
+def _put_names_in(values: dict[str, Any], read_names: ReadNames) -> None:
     """Class names in place of the table that has them, where it can be read."""
-    competition = facts.get("competition")
+    competition = values.get("competition")
     if not isinstance(competition, dict):
         return
     match competition:
@@ -86,17 +86,17 @@ def _read_extended(path: Path, above: tuple[Path, ...]) -> tuple[dict[str, Any],
     if path.resolve() in above:
         chain = " -> ".join(str(step.name) for step in (*above, path))
         raise UserError.at(path, f"extends itself ({chain})", "take one `extends` out")
-    facts, places = _read_yaml(path)
-    parent = facts.get("extends")
+    values, places = _read_yaml(path)
+    parent = values.get("extends")
     if not isinstance(parent, str):
-        return facts, places
+        return values, places
     parent_path = path.parent / f"{parent}.yaml"
     if not parent_path.is_file():
         known = sorted(file.stem for file in parent_path.parent.glob("*.yaml") if file != path)
         place = f"{places[('extends',)]}: extends"
         raise UserError.at(place, f"there is no {parent_path}", one_of(known, parent_path.stem))
     base, base_places = _read_extended(parent_path, (*above, path.resolve()))
-    return _merged(base, facts), base_places | places
+    return _merged(base, values), base_places | places
 
 
 def _read_yaml(path: Path) -> tuple[dict[str, Any], Places]:
@@ -117,9 +117,9 @@ def _read_yaml(path: Path) -> tuple[dict[str, Any], Places]:
     if not isinstance(root, yaml.MappingNode):
         raise UserError.at(path, "must hold keys and values", "a pipeline needs competition and members")
     problems, places = ErrorCollector(), Places()
-    facts = _construct(root, (), path, places, problems)
+    values = _construct(root, (), path, places, problems)
     problems.raise_any()
-    return facts, places
+    return values, places
 
 
 def _construct(node: yaml.Node, key: Key, path: Path, places: Places, problems: ErrorCollector) -> Any:
@@ -137,18 +137,18 @@ def _construct(node: yaml.Node, key: Key, path: Path, places: Places, problems: 
                 places[key], f"{node.value!r} is no {node.tag.rsplit(':', 1)[-1]}", "put it in quotes"
             )
             return None
-    facts: dict[str, Any] = {}
+    values: dict[str, Any] = {}
     for key_node, value_node in node.value:
         written = str(key_node.value)
         name = _name_today((*key, written))
-        if name in facts:
+        if name in values:
             again = name if name == written else f"{name}, once {written},"
             problems.add(
                 f"{path}, line {key_node.start_mark.line + 1}", f"{again} is given twice", "keep one"
             )
-        facts[name] = _construct(value_node, (*key, name), path, places, problems)
+        values[name] = _construct(value_node, (*key, name), path, places, problems)
         places[(*key, name)] = f"{path}, line {key_node.start_mark.line + 1}"
-    return facts
+    return values
 
 
 def _name_today(key: Key) -> str:
@@ -173,7 +173,7 @@ def _merged(base: Any, over: Any, of: str = "") -> Any:
     return {key: value for key, value in both.items() if not (value is None and key in over and key in base)}
 
 
-def _apply_setting(facts: dict[str, Any], places: Places, setting: str) -> None:
+def _apply_setting(values: dict[str, Any], places: Places, setting: str) -> None:
     dotted, equals, text = setting.partition("=")
     keys = dotted.strip().split(".")
     if not equals or not all(keys):
@@ -185,11 +185,11 @@ def _apply_setting(facts: dict[str, Any], places: Places, setting: str) -> None:
         raise UserError.at(f"`set` {setting}", "the value is not YAML") from None
     if keys[0] == "extends":
         raise UserError.at(f"`set` {setting}", "write it into the pipeline file")
-    members = facts.get("members")
+    members = values.get("members")
     known = list(members) if isinstance(members, dict) else []
     if keys[0] == "members" and keys[1:2] and keys[1] not in known:
         raise UserError.at(f"`set` {setting}", f"no member '{keys[1]}'", one_of(known, keys[1]))
-    inside = facts
+    inside = values
     for depth, key in enumerate(keys[:-1], start=1):
         inside = inside.setdefault(key, {})
         if not isinstance(inside, dict):
@@ -202,10 +202,12 @@ def _apply_setting(facts: dict[str, Any], places: Places, setting: str) -> None:
         inside[keys[-1]] = value
 
 
-def _problems_of(error: ValidationError, facts: dict[str, Any], places: Places, path: Path) -> ErrorCollector:
+def _problems_of(
+    error: ValidationError, values: dict[str, Any], places: Places, path: Path
+) -> ErrorCollector:
     problems, seen = ErrorCollector(), set[Key]()
     for problem in error.errors():
-        key, known = _key_in_file(problem["loc"], facts)
+        key, known = _key_in_file(problem["loc"], values)
         cause = problem.get("ctx", {}).get("error")
         found = cause.problems if isinstance(cause, ConfigError) else [_in_words(problem, known, key)]
         for each in found:
@@ -246,14 +248,14 @@ def _in_words(problem: Any, known: list[str], key: Key) -> Problem:
     return Problem("", what, hint)
 
 
-def _key_in_file(loc: tuple[str | int, ...], facts: dict[str, Any]) -> tuple[Key, list[str]]:
+def _key_in_file(loc: tuple[str | int, ...], values: dict[str, Any]) -> tuple[Key, list[str]]:
     """The key as the file has it, and the keys that would be known beside it.
 
     The validator puts the kind of a union into its locations (`optimizer.adam.lr`); files do not.
     """
     schema, definitions = json_schema(), json_schema()["$defs"]
     key: list[str | int] = []
-    inside: Any = facts
+    inside: Any = values
     known: list[str] = []
     for part in loc:
         schema = _resolved(schema, definitions, inside)

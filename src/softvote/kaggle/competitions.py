@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from softvote.errors import Problem, UserError
 from softvote.kaggle.sources import Source, remedies_of
-from softvote.kaggle.transport import PAGE_SIZE, Client, NoAnswerError, RefusedError, upload_facts
+from softvote.kaggle.transport import PAGE_SIZE, Client, NoAnswerError, RefusedError, stat_fields
 
 SUBMISSION_FILE = "submission.csv"
 """What a kernel calls the file that it submits."""
@@ -181,7 +181,7 @@ class Competitions(Client):
     def _submit(self, competition: str, file: Path, description: str) -> int:
         verb = f"sending {file.name} to"
         start = self._call_competition(
-            verb, competition, "start_submission_upload", file_name=file.name, **upload_facts(file)
+            verb, competition, "start_submission_upload", file_name=file.name, **stat_fields(file)
         )
         self._upload(file, start.create_url)
         fields = {"blob_file_tokens": start.token, "submission_description": description}

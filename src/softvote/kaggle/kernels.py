@@ -22,7 +22,7 @@ from softvote.kaggle.transport import (
     always,
     build_message,
     service_types,
-    upload_facts,
+    stat_fields,
 )
 from softvote.storage.files import read_json, write_text
 
@@ -67,16 +67,16 @@ class Kernels(Client):
         Returns:
             "owner/slug".
         """
-        facts = read_json(folder / _DATASET)
-        if not re.fullmatch(r"[^/]+/[^/]+", str(facts.get("id"))):
+        metadata = read_json(folder / _DATASET)
+        if not re.fullmatch(r"[^/]+/[^/]+", str(metadata.get("id"))):
             raise UserError.at(folder / _DATASET, f"names no id, such as {self.username}/weights", "add it")
-        name, exists = str(facts["id"]), self._has_dataset(facts["id"])
+        name, exists = str(metadata["id"]), self._has_dataset(metadata["id"])
         files = [
             build_message("datasets", "ApiDatasetNewFile", token=self._upload_blob(path))
             for path in sorted(folder.iterdir())
             if path.is_file() and path.name != _DATASET
         ]
-        fields = _version(facts, files) if exists else _first_version(facts, files)
+        fields = _version(metadata, files) if exists else _first_version(metadata, files)
         method = "create_dataset_version" if exists else "create_dataset"
         doing = f"pushing the dataset {name}"
         answer = self._call(doing, _dataset(name), "datasets", method, **fields)
@@ -110,7 +110,7 @@ class Kernels(Client):
         return str(self._ask(doing, _dataset(dataset), lambda: self._api.dataset_status(dataset))).upper()
 
     def _upload_blob(self, path: Path) -> str:
-        fields = {"type": service_types("blobs").ApiBlobType.DATASET, "name": path.name} | upload_facts(path)
+        fields = {"type": service_types("blobs").ApiBlobType.DATASET, "name": path.name} | stat_fields(path)
         start = self._call(f"uploading {path.name}", always(AGAIN), "blobs", "start_blob_upload", **fields)
         self._upload(path, start.create_url)
         return str(start.token)
@@ -211,19 +211,19 @@ def _label(version: int | None) -> dict[str, Any]:
 _DATASET, _KERNEL = "dataset-metadata.json", "kernel-metadata.json"
 
 
-def _first_version(facts: dict[str, Any], files: list[Any]) -> dict[str, Any]:
-    owner, slug = facts["id"].split("/")
-    request = {"owner_slug": owner, "slug": slug, "title": facts.get("title"), "is_private": True}
-    return request | {"license_name": facts["licenses"][0]["name"]} | _content(facts, files)
+def _first_version(metadata: dict[str, Any], files: list[Any]) -> dict[str, Any]:
+    owner, slug = metadata["id"].split("/")
+    request = {"owner_slug": owner, "slug": slug, "title": metadata.get("title"), "is_private": True}
+    return request | {"license_name": metadata["licenses"][0]["name"]} | _content(metadata, files)
 
 
-def _version(facts: dict[str, Any], files: list[Any]) -> dict[str, Any]:
-    owner, slug = facts["id"].split("/")
-    content = {"version_notes": "pushed by softvote"} | _content(facts, files)
+def _version(metadata: dict[str, Any], files: list[Any]) -> dict[str, Any]:
+    owner, slug = metadata["id"].split("/")
+    content = {"version_notes": "pushed by softvote"} | _content(metadata, files)
     body = build_message("datasets", "ApiCreateDatasetVersionRequestBody", **content)
     return {"owner_slug": owner, "dataset_slug": slug, "body": body}
 
 
-def _content(facts: dict[str, Any], files: list[Any]) -> dict[str, Any]:
-    words = {name: facts.get(name) for name in ("subtitle", "description")}
-    return {"files": files, "category_ids": facts.get("keywords", [])} | words
+def _content(metadata: dict[str, Any], files: list[Any]) -> dict[str, Any]:
+    words = {name: metadata.get(name) for name in ("subtitle", "description")}
+    return {"files": files, "category_ids": metadata.get("keywords", [])} | words

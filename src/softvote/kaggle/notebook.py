@@ -328,8 +328,8 @@ def _packed(package: Path) -> bytes:
 def _resolved(pipeline: Pipeline) -> str:
     """The pipeline as one file; each member holds its defaults already, and no cluster is told."""
     left_out = {"extends", "defaults"} | ({"engine"} if isinstance(pipeline.engine, RayEngine) else set())
-    facts = pipeline.model_dump(mode="json", exclude=left_out, exclude_defaults=True)
-    return str(yaml.safe_dump(facts, sort_keys=False))
+    config = pipeline.model_dump(mode="json", exclude=left_out, exclude_defaults=True)
+    return str(yaml.safe_dump(config, sort_keys=False))
 
 
 def _in_quotes(text: str) -> str:

@@ -272,10 +272,10 @@ def build_message(service: str, kind: str, **fields: Any) -> Any:
     return message
 
 
-def upload_facts(file: Path) -> dict[str, Any]:
+def stat_fields(file: Path) -> dict[str, Any]:
     """What Kaggle wants to know of a file before its upload: its size in bytes, and when it was written."""
-    facts = file.stat()
-    return {"content_length": facts.st_size, "last_modified_epoch_seconds": int(facts.st_mtime)}
+    stat = file.stat()
+    return {"content_length": stat.st_size, "last_modified_epoch_seconds": int(stat.st_mtime)}
 
 
 PROGRESS_BAR: dict[str, Any] = {

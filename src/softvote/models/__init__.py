@@ -185,8 +185,8 @@ def _difference(name: str, value: Tensor, source: dict[str, Tensor]) -> str | No
 
 def classifier_prefixes(model: nn.Module) -> tuple[str, ...]:
     """What the names of the classifier's weights begin with; timm's distilled networks have two."""
-    facts = getattr(model, "default_cfg", None) or getattr(model, "pretrained_cfg", None) or {}
-    names = facts.get("classifier", "classifier")
+    config = getattr(model, "default_cfg", None) or getattr(model, "pretrained_cfg", None) or {}
+    names = config.get("classifier", "classifier")
     return tuple(f"{name}." for name in ([names] if isinstance(names, str) else names or []))
 
 

@@ -14,47 +14,25 @@ import contextlib
 import logging
 import os
 import socket
-import tempfile
-import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, cast
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import Any
 
 from softvote.config.pipeline import RayEngine
-from softvote.data.dataset import Dataset
-from softvote.data.extra_rows import ExtraRows
 from softvote.errors import ErrorCollector, Problem, UserError
 from softvote.scheduling.engine import JobBatch, Unfinished, blocked, taken, waiting
 from softvote.scheduling.job import Job
+from softvote.scheduling.ray_node import LEFT_BY_TRAINING, FileContents, FileKeeper, do_job, read_files
 from softvote.scheduling.status import Due, is_ready, read_status
-from softvote.scheduling.worker import run_job
-from softvote.storage.cache import Cache, Compute, JsonObject, disk_cache, get_cached
 from softvote.storage.files import atomic_write, remove_if_exists, remove_temp_files
 from softvote.storage.locks import try_lock
-from softvote.storage.paths import FoldFolder
-
-FileContents = dict[str, bytes]
-
 
 _RETRIES = 5  # of a job whose worker or node was lost
 
 
 # What the command line sets before torch is loaded; a node's processes load torch of their own.
 _CARRIED = ("OMP_WAIT_POLICY", "PYTORCH_ENABLE_MPS_FALLBACK")
-
-
-_FOLDER = FoldFolder(Path())
-
-
-_LEFT_BY_TRAINING = tuple(path.name for path in (_FOLDER.weights, _FOLDER.log, _FOLDER.recipe))
-
-
-# The last marks the folder as done.
-_LEFT_BY_PREDICTION = tuple(path.name for path in (_FOLDER.oof, _FOLDER.test, _FOLDER.scores))
 
 
 def require_ray() -> None:
@@ -138,8 +116,8 @@ class _Driver:
         self.dataset = work.dataset()
         self.data = ray.put((self.dataset, work.folds))  # a node fetches it once, for all its jobs
         self.extra = dict[str, Any]()  # the same, for each set of extra rows
-        self.keeper = ray.remote(_Keeper).options(num_cpus=0, scheduling_strategy=_this_node()).remote()
-        self.do = ray.remote(_do).options(num_cpus=spec.cpus, num_gpus=spec.gpus, max_retries=_RETRIES)
+        self.keeper = ray.remote(FileKeeper).options(num_cpus=0, scheduling_strategy=_this_node()).remote()
+        self.do = ray.remote(do_job).options(num_cpus=spec.cpus, num_gpus=spec.gpus, max_retries=_RETRIES)
         self.threads = max(1, int(spec.cpus))
 
     def run(self) -> list[Unfinished]:
@@ -180,8 +158,8 @@ class _Driver:
     def _send(self, job: Job, due: Due) -> None:
         remove_temp_files(job.folder.path)
         extra = self._extra_of(job) if due == "train" else None
-        own = _read(job.folder, _LEFT_BY_TRAINING) if due == "predict" else {}
-        source = _read(job.source.folder, _LEFT_BY_TRAINING) if job.source else {}
+        own = read_files(job.folder, LEFT_BY_TRAINING) if due == "predict" else {}
+        source = read_files(job.source.folder, LEFT_BY_TRAINING) if job.source else {}
         sent = self.do.remote(
             replace(job, extra=None), self.data, extra, own, source, self.work.checkpoint_seconds,
             self.threads, self.keeper, job.folder.checkpoint.resolve(),
@@ -240,124 +218,8 @@ def _answer(ended: Any) -> FileContents | UserError:
     return found
 
 
-def _cause(error: Any) -> UserError:
-    """What the keeper met, as it said it."""
-    return error.cause if isinstance(error.cause, UserError) else UserError(str(error.cause))
-
-
 def _this_node() -> Any:
     import ray
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
     return NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
-
-
-def _read(folder: FoldFolder, names: tuple[str, ...]) -> FileContents:
-    paths = [folder.path / name for name in names]
-    return {path.name: path.read_bytes() for path in paths if path.is_file()}
-
-
-class _Keeper:
-    """Reads and writes checkpoints where the driver's files are."""
-
-    def read(self, path: Path) -> bytes | None:
-        """The content of a file; None where there is none."""
-        return path.read_bytes() if path.is_file() else None
-
-    def write(self, path: Path, content: bytes) -> None:
-        """Write it whole."""
-        with atomic_write(path) as temporary:
-            temporary.write_bytes(content)
-
-    def find(self, folder: Path, inputs: JsonObject, found: JsonObject | None) -> JsonObject | None:
-        """What is kept for these inputs, else what a node found; None where there is neither."""
-        return get_cached(folder, inputs) if found is None else disk_cache(folder)(inputs, lambda: found)
-
-
-def _do(
-    job: Job,
-    data: tuple[Dataset, NDArray[np.int64]],
-    extra: ExtraRows | None,
-    own: FileContents,
-    source: FileContents,
-    seconds: float,
-    threads: int,
-    keeper: Any,
-    kept: Path,
-    cache: Path,
-) -> FileContents | UserError:
-    """Do a job in a temporary folder; the files it left, or what is wrong.
-
-    Args:
-        own: files of the job that are there already.
-        source: files of the job whose weights it starts from.
-        kept: the keeper's path of the checkpoint.
-        cache: the keeper's folder of them.
-    """
-    import ray
-    import torch
-
-    torch.set_num_threads(threads)
-    # What all jobs of a node share is read-only, and nobody writes to it.
-    warnings.filterwarnings("ignore", "The given NumPy array is not writable")
-    with tempfile.TemporaryDirectory(prefix="softvote-") as place:
-        here = _moved(job, extra, Path(place), own, source)
-        checkpoint = ray.get(keeper.read.remote(kept))
-        if checkpoint is not None:
-            here.folder.checkpoint.write_bytes(checkpoint)
-        try:
-            with _kept_by(keeper, kept) as keep:
-                run_job(here, *data, seconds, keep, _found_by(keeper, cache))
-        except UserError as error:
-            return error
-        return _read(here.folder, (*_LEFT_BY_TRAINING, *_LEFT_BY_PREDICTION))
-
-
-@contextlib.contextmanager
-def _kept_by(keeper: Any, path: Path) -> Iterator[Callable[[bytes], None]]:
-    """Sends checkpoints to the keeper; one that it could not write is told with the next, or at the end.
-
-    The last has arrived when the block ends well; the driver removes it next, and none may come after that.
-    """
-    import ray
-
-    sent: list[Any] = []
-
-    def arrive() -> None:
-        try:
-            ray.get(sent)
-        except ray.exceptions.RayTaskError as error:
-            raise _cause(error) from None
-
-    def keep(content: bytes) -> None:
-        arrive()
-        sent[:] = [keeper.write.remote(path, content)]
-
-    yield keep
-    arrive()
-
-
-def _found_by(keeper: Any, folder: Path) -> Cache:
-    """What is known of machines like this node; of two that look at once, the first decides for both."""
-    import ray
-
-    def find_once(inputs: JsonObject, find: Compute) -> JsonObject:
-        try:
-            known: JsonObject | None = ray.get(keeper.find.remote(folder, inputs, None))
-            return known or cast(JsonObject, ray.get(keeper.find.remote(folder, inputs, find())))
-        except ray.exceptions.RayTaskError as error:
-            raise _cause(error) from None
-
-    return find_once
-
-
-def _moved(job: Job, extra: ExtraRows | None, place: Path, own: FileContents, source: FileContents) -> Job:
-    """The job with its folder, and that of its source, under another place."""
-    folders = [FoldFolder(place / "own"), FoldFolder(place / "source")]
-    for folder, files in zip(folders, (own, source), strict=True):
-        folder.path.mkdir()
-        for name, content in files.items():
-            (folder.path / name).write_bytes(content)
-    started_from = replace(job.source, folder=folders[1]) if job.source else None
-    given = None if extra is None else lambda dataset: extra
-    return replace(job, folder=folders[0], source=started_from, extra=given)

@@ -165,7 +165,7 @@ def append_entry(path: Path, entry: Entry) -> bool:
         voter = (entry.pipeline, entry.ensemble, entry.kernel)
         same = [old for old in records if (old["pipeline"], old["ensemble"], old["kernel"]) == voter]
         newest = same[-1] if same else None
-        if newest is not None and _facts(newest) == _facts(added):
+        if newest is not None and _content(newest) == _content(added):
             return False
         _FORM.write(path, [*records, added])
         return True
@@ -194,11 +194,11 @@ def record_submission_id(path: Path, entry: Entry, ref: int) -> None:
         _FORM.write(path, records)
 
 
-_NO_FACTS = ("time", "ref", "commit", "clean")
+_OUTSIDE_CONTENT = ("time", "ref", "commit", "clean")
 
 
-def _facts(record: CsvRecord) -> CsvRecord:
+def _content(record: CsvRecord) -> CsvRecord:
     """What an entry says of the submission itself, whenever, at whatever commit, sent or not."""
-    return {column: text for column, text in record.items() if column not in _NO_FACTS} | {
+    return {column: text for column, text in record.items() if column not in _OUTSIDE_CONTENT} | {
         "metric": record["metric"] or "accuracy"
     }

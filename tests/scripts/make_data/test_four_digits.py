@@ -348,6 +348,7 @@ def moments(images: NDArray[np.uint8]) -> tuple[NDArray[np.float64], NDArray[np.
     return flat.mean(axis=1), squares.astype(np.float64)
 
 
+@pytest.mark.slow
 def test_statistics_are_the_published_ones(made: Any) -> None:
     mean, deviation = four_digits.pixel_statistics(made.images)
     means, squares = moments(made.images)
@@ -374,6 +375,7 @@ def features(images: NDArray[np.uint8]) -> dict[str, NDArray[np.float64]]:
     return {name: values.astype(np.float64) for name, values in found.items()}
 
 
+@pytest.mark.slow
 def test_images_look_like_the_competitions(made: Any) -> None:
     real = np.load(member("data0.npy", "digit-sum.zip"))
     theirs, ours = features(real), features(made.images)

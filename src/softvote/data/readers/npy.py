@@ -29,7 +29,7 @@ from softvote.errors import ErrorCollector
 
 if TYPE_CHECKING:
     from softvote.config.competition import Competition
-    from softvote.config.competition import Image as ImageFacts
+    from softvote.config.competition import Image as ImageConfig
 
 
 class NpyArrays(FilesConfig):
@@ -164,7 +164,7 @@ def _load_packed(path: Path, name: str, problems: ErrorCollector) -> NDArray[Any
         return None
 
 
-def load_images(path: Path, image: ImageFacts, problems: ErrorCollector) -> NDArray[np.uint8]:
+def load_images(path: Path, image: ImageConfig, problems: ErrorCollector) -> NDArray[np.uint8]:
     """uint8 (n, H, W, C), empty where the file is not so, which is noted."""
     expected = (image.height, image.width, image.channels)
     array = load_array(path, problems)

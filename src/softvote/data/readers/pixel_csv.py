@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from softvote.config.competition import Competition
-    from softvote.config.competition import Image as ImageFacts
+    from softvote.config.competition import Image as ImageConfig
 
 
 _BLOCK = 4096  # rows parsed at once: the parser makes eight bytes of every pixel
@@ -230,7 +230,7 @@ def _notes(table: Table, others: Sequence[str], files: PixelCsv) -> list[str]:
     return [f"{table.path.name}: columns that are no pixels were left out: {', '.join(unnamed[:8])}"]
 
 
-def _fits(table: Table, count: int, image: ImageFacts, problems: ErrorCollector) -> bool:
+def _fits(table: Table, count: int, image: ImageConfig, problems: ErrorCollector) -> bool:
     """Whether an image has as many pixels as the pipeline says; noted if not."""
     expected = image.height * image.width * image.channels
     if count == expected:

@@ -10,7 +10,8 @@ from functools import lru_cache
 from pathlib import Path, PurePosixPath
 
 from softvote.kaggle.testing.state import Kaggle, call
-from softvote.kaggle.testing.wire import Answer, Facts, Refused, page_of, timestamp
+from softvote.kaggle.testing.wire import Answer, Refused, page_of, timestamp
+from softvote.storage.cache import JsonObject
 
 SOLUTION = "solution.csv"
 
@@ -22,7 +23,7 @@ HIDDEN = ".hidden"
 """Ends the name of the folder that hides the test files of a competition which takes notebooks only."""
 
 
-def _competition(kaggle: Kaggle, asked: Facts) -> str:
+def _competition(kaggle: Kaggle, asked: JsonObject) -> str:
     slug: str = asked.get("competitionName", "")
     if slug not in competition_slugs(kaggle.folder):
         raise Refused(404, "Not Found")
@@ -30,7 +31,7 @@ def _competition(kaggle: Kaggle, asked: Facts) -> str:
 
 
 @call
-def list_data_files(kaggle: Kaggle, asked: Facts) -> Facts:
+def list_data_files(kaggle: Kaggle, asked: JsonObject) -> JsonObject:
     folder = kaggle.folder / _competition(kaggle, asked)
     files, token = page_of(data_files(folder), asked)
     rows = [
@@ -41,7 +42,7 @@ def list_data_files(kaggle: Kaggle, asked: Facts) -> Facts:
 
 
 @call
-def download_data_files(kaggle: Kaggle, asked: Facts) -> Answer:
+def download_data_files(kaggle: Kaggle, asked: JsonObject) -> Answer:
     slug = _competition(kaggle, asked)
     files = data_files(kaggle.folder / slug)
     content = _zipped(kaggle.folder / slug, tuple(files))
@@ -50,7 +51,7 @@ def download_data_files(kaggle: Kaggle, asked: Facts) -> Answer:
 
 
 @call
-def download_data_file(kaggle: Kaggle, asked: Facts) -> Answer:
+def download_data_file(kaggle: Kaggle, asked: JsonObject) -> Answer:
     folder = kaggle.folder / _competition(kaggle, asked)
     modified = dict(data_files(folder)).get(asked.get("fileName", ""))
     if modified is None:
@@ -60,7 +61,7 @@ def download_data_file(kaggle: Kaggle, asked: Facts) -> Answer:
 
 
 @call
-def get_submission_limits(kaggle: Kaggle, asked: Facts) -> Facts:
+def get_submission_limits(kaggle: Kaggle, asked: JsonObject) -> JsonObject:
     rows = kaggle.submissions[_competition(kaggle, asked)]
     today = sum(row.get("date", "").startswith(timestamp()[:10]) for row in rows)
     left = max(0, kaggle.daily_limit - today)
@@ -68,13 +69,13 @@ def get_submission_limits(kaggle: Kaggle, asked: Facts) -> Facts:
 
 
 @call
-def start_submission_upload(kaggle: Kaggle, asked: Facts) -> Facts:
+def start_submission_upload(kaggle: Kaggle, asked: JsonObject) -> JsonObject:
     _competition(kaggle, asked)
     return kaggle.expect(asked.get("fileName", ""), asked.get("contentLength", 0))
 
 
 @call
-def create_submission(kaggle: Kaggle, asked: Facts) -> Facts:
+def create_submission(kaggle: Kaggle, asked: JsonObject) -> JsonObject:
     slug = _competition(kaggle, asked)
     if hidden_folder(kaggle.folder / slug):
         raise Refused(
@@ -88,7 +89,7 @@ def create_submission(kaggle: Kaggle, asked: Facts) -> Facts:
 
 
 @call
-def list_competitions(kaggle: Kaggle, asked: Facts) -> Facts:
+def list_competitions(kaggle: Kaggle, asked: JsonObject) -> JsonObject:
     slugs = [slug for slug in competition_slugs(kaggle.folder) if asked.get("search", "") in slug]
     rows = [
         {
@@ -100,7 +101,7 @@ def list_competitions(kaggle: Kaggle, asked: Facts) -> Facts:
     return {"competitions": rows}
 
 
-def enter_submission(kaggle: Kaggle, slug: str, name: str, asked: Facts) -> Facts:
+def enter_submission(kaggle: Kaggle, slug: str, name: str, asked: JsonObject) -> JsonObject:
     """The row of a new submission, which is pending; refused where the quota is used up."""
     if not get_submission_limits(kaggle, asked)["numAllowedNow"]:
         allowance = f"Your team has used its daily Submission allowance ({kaggle.daily_limit}) today"
@@ -121,7 +122,7 @@ def enter_submission(kaggle: Kaggle, slug: str, name: str, asked: Facts) -> Fact
 
 
 @call
-def list_submissions(kaggle: Kaggle, asked: Facts) -> Facts:
+def list_submissions(kaggle: Kaggle, asked: JsonObject) -> JsonObject:
     rows, token = page_of(kaggle.submissions[_competition(kaggle, asked)], asked)
     for row in rows:
         _settle(kaggle, row)
@@ -129,7 +130,7 @@ def list_submissions(kaggle: Kaggle, asked: Facts) -> Facts:
 
 
 @call
-def get_submission(kaggle: Kaggle, asked: Facts) -> Facts:
+def get_submission(kaggle: Kaggle, asked: JsonObject) -> JsonObject:
     for row in (row for rows in kaggle.submissions.values() for row in rows):
         if row["ref"] == asked.get("ref"):
             _settle(kaggle, row)
@@ -137,7 +138,7 @@ def get_submission(kaggle: Kaggle, asked: Facts) -> Facts:
     raise Refused(404, "Not Found")
 
 
-def _settle(kaggle: Kaggle, row: Facts) -> None:
+def _settle(kaggle: Kaggle, row: JsonObject) -> None:
     ref = row["ref"]
     if ref in kaggle.verdicts and kaggle.listed[ref] >= kaggle.polls:
         row.update(kaggle.verdicts.pop(ref))
@@ -156,7 +157,7 @@ def hidden_folder(folder: Path) -> Path | None:
     return hidden if hidden.is_dir() else None
 
 
-def score_submission(folder: Path, content: bytes) -> Facts:
+def score_submission(folder: Path, content: bytes) -> JsonObject:
     """Status, and score or error, of a submission to the competition in `folder`."""
     try:
         rows = _rows(content)

@@ -6,17 +6,18 @@ import hashlib
 from email.utils import formatdate
 
 from softvote.kaggle.testing.state import Kaggle, call
-from softvote.kaggle.testing.wire import Answer, Facts, Refused, Request
+from softvote.kaggle.testing.wire import Answer, Refused, Request
+from softvote.storage.cache import JsonObject
 
 
 @call
-def introspect_token(kaggle: Kaggle, asked: Facts) -> Facts:
+def introspect_token(kaggle: Kaggle, asked: JsonObject) -> JsonObject:
     known = asked.get("token") == kaggle.key
     return {"active": known, "username": kaggle.username if known else ""}
 
 
 @call
-def generate_access_token(kaggle: Kaggle, asked: Facts) -> Facts:
+def generate_access_token(kaggle: Kaggle, asked: JsonObject) -> JsonObject:
     if asked.get("refreshToken") != kaggle.key:
         raise Refused(401, "Unauthenticated")
     return {"token": kaggle.key, "expiresIn": 12 * 3600, "userName": kaggle.username, "userId": 1}
@@ -58,5 +59,5 @@ def download(kaggle: Kaggle, request: Request) -> Answer:
 
 
 @call
-def start_blob_upload(kaggle: Kaggle, asked: Facts) -> Facts:
+def start_blob_upload(kaggle: Kaggle, asked: JsonObject) -> JsonObject:
     return kaggle.expect(asked["name"], asked.get("contentLength", 0))

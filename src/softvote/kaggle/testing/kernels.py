@@ -14,11 +14,12 @@ from softvote.kaggle.testing.competitions import (
 )
 from softvote.kaggle.testing.runs import KernelRun
 from softvote.kaggle.testing.state import HostedDataset, HostedKernel, Kaggle, call
-from softvote.kaggle.testing.wire import Answer, Facts, Refused, page_of
+from softvote.kaggle.testing.wire import Answer, Refused, page_of
+from softvote.storage.cache import JsonObject
 
 
 @call
-def create_dataset(kaggle: Kaggle, asked: Facts) -> Facts:
+def create_dataset(kaggle: Kaggle, asked: JsonObject) -> JsonObject:
     name = f"{asked['ownerSlug']}/{asked['slug']}"
     if name in kaggle.datasets:
         return {"status": "error", "error": f'The requested title "{asked["title"]}" is already in use'}
@@ -27,22 +28,22 @@ def create_dataset(kaggle: Kaggle, asked: Facts) -> Facts:
 
 
 @call
-def create_dataset_version(kaggle: Kaggle, asked: Facts) -> Facts:
+def create_dataset_version(kaggle: Kaggle, asked: JsonObject) -> JsonObject:
     name, dataset = _dataset(kaggle, asked)
-    dataset.facts, dataset.files = asked["body"], _files(kaggle, asked["body"])
+    dataset.metadata, dataset.files = asked["body"], _files(kaggle, asked["body"])
     dataset.version += 1
     dataset.polls = kaggle.polls
     return _dataset_made(name)
 
 
 @call
-def get_dataset(kaggle: Kaggle, asked: Facts) -> Facts:
+def get_dataset(kaggle: Kaggle, asked: JsonObject) -> JsonObject:
     name, dataset = _dataset(kaggle, asked)
     return {"ref": name, "currentVersionNumber": dataset.version}
 
 
 @call
-def get_dataset_status(kaggle: Kaggle, asked: Facts) -> Facts:
+def get_dataset_status(kaggle: Kaggle, asked: JsonObject) -> JsonObject:
     _, dataset = _dataset(kaggle, asked)
     if dataset.polls:
         dataset.polls -= 1
@@ -51,7 +52,7 @@ def get_dataset_status(kaggle: Kaggle, asked: Facts) -> Facts:
 
 
 @call
-def list_dataset_files(kaggle: Kaggle, asked: Facts) -> Facts:
+def list_dataset_files(kaggle: Kaggle, asked: JsonObject) -> JsonObject:
     name, dataset = _dataset(kaggle, asked)
     names, token = page_of(sorted(dataset.files), asked)
     rows = [{"ref": name, "name": file, "totalBytes": len(dataset.files[file])} for file in names]
@@ -59,7 +60,7 @@ def list_dataset_files(kaggle: Kaggle, asked: Facts) -> Facts:
 
 
 @call
-def download_dataset(kaggle: Kaggle, asked: Facts) -> Answer:
+def download_dataset(kaggle: Kaggle, asked: JsonObject) -> Answer:
     _, dataset = _dataset(kaggle, asked)
     if file := asked.get("fileName"):
         if file not in dataset.files:
@@ -72,15 +73,15 @@ def download_dataset(kaggle: Kaggle, asked: Facts) -> Answer:
     return Answer(302, headers={"Location": kaggle.link("archive.zip", buffer.getvalue(), 0)})
 
 
-def _files(kaggle: Kaggle, asked: Facts) -> dict[str, bytes]:
+def _files(kaggle: Kaggle, asked: JsonObject) -> dict[str, bytes]:
     return dict(kaggle.arrived(file["token"]) for file in asked.get("files", []))
 
 
-def _dataset_made(name: str) -> Facts:
+def _dataset_made(name: str) -> JsonObject:
     return {"ref": f"/{name}", "url": f"https://www.kaggle.com/datasets/{name}", "status": "ok"}
 
 
-def _dataset(kaggle: Kaggle, asked: Facts) -> tuple[str, HostedDataset]:
+def _dataset(kaggle: Kaggle, asked: JsonObject) -> tuple[str, HostedDataset]:
     name = f"{asked.get('ownerSlug')}/{asked.get('datasetSlug')}"
     if name not in kaggle.datasets:
         raise Refused(403, "Permission 'datasets.get' was denied")
@@ -88,12 +89,12 @@ def _dataset(kaggle: Kaggle, asked: Facts) -> tuple[str, HostedDataset]:
 
 
 @call
-def save_kernel(kaggle: Kaggle, asked: Facts) -> Facts:
+def save_kernel(kaggle: Kaggle, asked: JsonObject) -> JsonObject:
     if kaggle.push_error:
         return {"error": kaggle.push_error}
     name = asked["slug"]
     kernel = kaggle.kernels.setdefault(name, HostedKernel())
-    kernel.facts, kernel.polls = asked, kaggle.polls
+    kernel.metadata, kernel.polls = asked, kaggle.polls
     kernel.version += 1
     if kaggle.run_kernels:
         kaggle.at_exit.append(KernelRun(kaggle, kernel).stop)
@@ -110,7 +111,7 @@ def save_kernel(kaggle: Kaggle, asked: Facts) -> Facts:
 
 
 @call
-def get_kernel_session_status(kaggle: Kaggle, asked: Facts) -> Facts:
+def get_kernel_session_status(kaggle: Kaggle, asked: JsonObject) -> JsonObject:
     kernel = _kernel(kaggle, asked)
     if kernel.over:
         return {"status": "ERROR" if kernel.failure else "COMPLETE", "failureMessage": kernel.failure}
@@ -120,7 +121,7 @@ def get_kernel_session_status(kaggle: Kaggle, asked: Facts) -> Facts:
 
 
 @call
-def list_kernel_session_output(kaggle: Kaggle, asked: Facts) -> Facts:
+def list_kernel_session_output(kaggle: Kaggle, asked: JsonObject) -> JsonObject:
     kernel = _kernel(kaggle, asked)
     if not kernel.over:
         return {"files": [], "log": ""}
@@ -131,7 +132,7 @@ def list_kernel_session_output(kaggle: Kaggle, asked: Facts) -> Facts:
 
 
 @call
-def create_code_submission(kaggle: Kaggle, asked: Facts) -> Facts:
+def create_code_submission(kaggle: Kaggle, asked: JsonObject) -> JsonObject:
     """Runs the kernel again where test files are hidden; what it writes there is scored."""
     slug, file = asked.get("competitionName", ""), asked.get("fileName", "")
     if slug not in competition_slugs(kaggle.folder):
@@ -141,7 +142,7 @@ def create_code_submission(kaggle: Kaggle, asked: Facts) -> Facts:
         raise Refused(400, "The notebook version is not found, or has not run to its end")
     if kernel.failure or file not in kernel.output:
         raise Refused(400, f"The notebook did not output the file {file}")
-    if kernel.facts.get("enableInternet") and hidden_folder(kaggle.folder / slug):
+    if kernel.metadata.get("enableInternet") and hidden_folder(kaggle.folder / slug):
         raise Refused(400, "Your Notebook cannot use internet access in this competition")
     ref: int = enter_submission(kaggle, slug, file, asked)["ref"]
     folder = hidden_folder(kaggle.folder / slug) or kaggle.folder / slug
@@ -155,14 +156,14 @@ def create_code_submission(kaggle: Kaggle, asked: Facts) -> Facts:
             kaggle.verdicts[ref] = score_submission(folder, rerun.output[file])
 
     if kaggle.run_kernels:
-        rerun = kaggle.reruns[ref] = HostedKernel(kernel.facts, kernel.version)
+        rerun = kaggle.reruns[ref] = HostedKernel(kernel.metadata, kernel.version)
         kaggle.at_exit.append(KernelRun(kaggle, rerun, hidden=True, ended=judge).stop)
     else:
         judge(kernel)
     return {"ref": ref, "message": f"Successfully submitted to {slug}"}
 
 
-def _kernel(kaggle: Kaggle, asked: Facts) -> HostedKernel:
+def _kernel(kaggle: Kaggle, asked: JsonObject) -> HostedKernel:
     name = f"{asked.get('userName')}/{asked.get('kernelSlug')}"
     if name not in kaggle.kernels:
         raise Refused(403, "Permission 'kernels.get' was denied")

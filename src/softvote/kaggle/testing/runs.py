@@ -20,7 +20,7 @@ from tempfile import TemporaryDirectory
 
 from softvote.kaggle.testing.competitions import SOLUTION, competition_slugs, hidden_folder
 from softvote.kaggle.testing.state import HostedKernel, Kaggle
-from softvote.kaggle.testing.wire import Facts
+from softvote.storage.cache import JsonObject
 
 
 class KernelRun:
@@ -56,9 +56,9 @@ class KernelRun:
             folders = {name: Path(root, "kaggle", name) for name in ("input", "working", "src")}
             for folder in folders.values():
                 folder.mkdir(parents=True)
-            mount(self._kaggle, self._kernel.facts, folders["input"], self._hidden)
+            mount(self._kaggle, self._kernel.metadata, folders["input"], self._hidden)
             script = folders["src"] / "script.py"
-            script.write_text(self._kernel.facts["text"], encoding="utf-8")
+            script.write_text(self._kernel.metadata["text"], encoding="utf-8")
             began = time.monotonic()
             self._process = _started(script, folders["input"], folders["working"])
             if self._kaggle.stopping.is_set():
@@ -110,14 +110,14 @@ def _started(script: Path, source: Path, output: Path) -> subprocess.Popen[str]:
     )
 
 
-def mount(kaggle: Kaggle, facts: Facts, root: Path, hidden: bool = False) -> None:
+def mount(kaggle: Kaggle, metadata: JsonObject, root: Path, hidden: bool = False) -> None:
     """Put what a kernel asks for under competitions/<slug>/ and datasets/<owner>/<slug>/, read-only.
 
     Args:
         hidden: what is hidden takes the place of files and folders of the same name.
     """
     without_solution = shutil.ignore_patterns(SOLUTION)
-    for slug in set(facts.get("competitionDataSources", [])) & set(competition_slugs(kaggle.folder)):
+    for slug in set(metadata.get("competitionDataSources", [])) & set(competition_slugs(kaggle.folder)):
         shutil.copytree(kaggle.folder / slug, root / "competitions" / slug, ignore=without_solution)
         unseen = hidden_folder(kaggle.folder / slug) if hidden else None
         for path in unseen.iterdir() if unseen else ():
@@ -127,7 +127,7 @@ def mount(kaggle: Kaggle, facts: Facts, root: Path, hidden: bool = False) -> Non
                 shutil.copytree(path, target)
             elif path.name != SOLUTION:
                 shutil.copyfile(path, target)
-    for name in set(facts.get("datasetDataSources", [])) & kaggle.datasets.keys():
+    for name in set(metadata.get("datasetDataSources", [])) & kaggle.datasets.keys():
         for file, content in kaggle.datasets[name].files.items():
             target = root / "datasets" / name / file
             target.parent.mkdir(parents=True, exist_ok=True)

@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import quote
 
-from softvote.kaggle.testing.wire import Answer, Facts, Refused
+from softvote.kaggle.testing.wire import Answer, Refused
+from softvote.storage.cache import JsonObject
 
 
 @dataclass
@@ -35,7 +36,7 @@ class HostedDataset:
         polls: questions about the status that still find it unfinished.
     """
 
-    facts: Facts
+    metadata: JsonObject
     files: dict[str, bytes]
     version: int = 1
     polls: int = 0
@@ -48,7 +49,7 @@ class HostedKernel:
     A test may set output, log and failure, before a push or after it; only a real run replaces them.
 
     Attributes:
-        facts: what SaveKernel said last.
+        metadata: what SaveKernel said last.
         version: counts the pushes.
         polls: questions about the status that still find it unfinished.
         running: a real run is not over.
@@ -57,7 +58,7 @@ class HostedKernel:
         failure: why the session ended with an error; empty where it did not.
     """
 
-    facts: Facts = field(default_factory=dict)
+    metadata: JsonObject = field(default_factory=dict)
     version: int = 0
     polls: int = 0
     running: bool = False
@@ -112,8 +113,8 @@ class Kaggle:
         self.daily_limit, self.polls, self.run_kernels = daily_limit, polls, run_kernels
         self.wrapped_from = wrapped_from
         self.url = ""
-        self.submissions: defaultdict[str, list[Facts]] = defaultdict(list)
-        self.verdicts: dict[int, Facts] = {}
+        self.submissions: defaultdict[str, list[JsonObject]] = defaultdict(list)
+        self.verdicts: dict[int, JsonObject] = {}
         self.listed: defaultdict[int, int] = defaultdict(int)
         self.datasets: dict[str, HostedDataset] = {}
         self.kernels: dict[str, HostedKernel] = {}
@@ -141,7 +142,7 @@ class Kaggle:
             name, content = f"{name}.zip", buffer.getvalue()
         return Answer(302, headers={"Location": self.link(name, content, modified)})
 
-    def expect(self, name: str, size: int) -> Facts:
+    def expect(self, name: str, size: int) -> JsonObject:
         """Answer that an upload of `size` bytes may come, and where to."""
         token = uuid.uuid4().hex
         self.blobs[token] = Blob(name, size)
@@ -155,10 +156,10 @@ class Kaggle:
         return blob.name, blob.content
 
 
-Handler = Callable[[Kaggle, Any], Facts | Answer]
+Handler = Callable[[Kaggle, Any], JsonObject | Answer]
 
 
-H = TypeVar("H", bound=Callable[[Kaggle, Any], Facts | Answer])
+H = TypeVar("H", bound=Callable[[Kaggle, Any], JsonObject | Answer])
 
 
 CALLS: dict[str, Handler] = {}

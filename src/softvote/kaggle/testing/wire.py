@@ -9,8 +9,7 @@ from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-Facts = dict[str, Any]
-
+from softvote.storage.cache import JsonObject
 
 MOST_ROWS = 20
 """Rows a page holds at most."""
@@ -77,7 +76,7 @@ class Failure:
         return refused._replace(headers={**refused.headers, **self.headers})
 
 
-def page_of(rows: list[Any], asked: Facts) -> tuple[list[Any], str]:
+def page_of(rows: list[Any], asked: JsonObject) -> tuple[list[Any], str]:
     """The rows of the page that is asked for, by token or by number, and the token of the next."""
     size = min(asked.get("pageSize") or MOST_ROWS, MOST_ROWS)
     start = int(asked.get("pageToken") or (asked.get("page", 1) - 1) * size)
@@ -90,5 +89,5 @@ def timestamp(seconds: float | None = None) -> str:
     return moment.replace(tzinfo=None).isoformat(timespec="milliseconds") + "Z"
 
 
-def json_answer(facts: Facts, status: int = 200) -> Answer:
-    return Answer(status, json.dumps(facts).encode(), {"Content-Type": "application/json; charset=utf-8"})
+def json_answer(content: JsonObject, status: int = 200) -> Answer:
+    return Answer(status, json.dumps(content).encode(), {"Content-Type": "application/json; charset=utf-8"})

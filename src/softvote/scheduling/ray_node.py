@@ -1,0 +1,152 @@
+"""What runs on the nodes of a Ray cluster: one job in a temporary folder; and the keeper of its files.
+
+The driver of `softvote.scheduling.ray` hands jobs out and takes back what they left.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import tempfile
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from softvote.data.dataset import Dataset
+from softvote.data.extra_rows import ExtraRows
+from softvote.errors import UserError
+from softvote.scheduling.job import Job
+from softvote.scheduling.worker import run_job
+from softvote.storage.cache import Cache, Compute, JsonObject, disk_cache, get_cached
+from softvote.storage.files import atomic_write
+from softvote.storage.paths import FoldFolder
+
+FileContents = dict[str, bytes]
+"""Files of one folder, by name."""
+
+_FOLDER = FoldFolder(Path())
+
+LEFT_BY_TRAINING = tuple(path.name for path in (_FOLDER.weights, _FOLDER.log, _FOLDER.recipe))
+# The last marks the folder as done.
+LEFT_BY_PREDICTION = tuple(path.name for path in (_FOLDER.oof, _FOLDER.test, _FOLDER.scores))
+
+
+def read_files(folder: FoldFolder, names: tuple[str, ...]) -> FileContents:
+    """Read those of some files of a folder that are there."""
+    paths = [folder.path / name for name in names]
+    return {path.name: path.read_bytes() for path in paths if path.is_file()}
+
+
+class FileKeeper:
+    """Reads and writes checkpoints where the driver's files are."""
+
+    def read(self, path: Path) -> bytes | None:
+        """The content of a file; None where there is none."""
+        return path.read_bytes() if path.is_file() else None
+
+    def write(self, path: Path, content: bytes) -> None:
+        """Write it whole."""
+        with atomic_write(path) as temporary:
+            temporary.write_bytes(content)
+
+    def find(self, folder: Path, inputs: JsonObject, found: JsonObject | None) -> JsonObject | None:
+        """What is kept for these inputs, else what a node found; None where there is neither."""
+        return get_cached(folder, inputs) if found is None else disk_cache(folder)(inputs, lambda: found)
+
+
+def do_job(
+    job: Job,
+    data: tuple[Dataset, NDArray[np.int64]],
+    extra: ExtraRows | None,
+    own: FileContents,
+    source: FileContents,
+    seconds: float,
+    threads: int,
+    keeper: Any,
+    kept: Path,
+    cache: Path,
+) -> FileContents | UserError:
+    """Do a job in a temporary folder; the files it left, or what is wrong.
+
+    Args:
+        own: files of the job that are there already.
+        source: files of the job whose weights it starts from.
+        kept: the keeper's path of the checkpoint.
+        cache: the keeper's folder of them.
+    """
+    import ray
+    import torch
+
+    torch.set_num_threads(threads)
+    # What all jobs of a node share is read-only, and nobody writes to it.
+    warnings.filterwarnings("ignore", "The given NumPy array is not writable")
+    with tempfile.TemporaryDirectory(prefix="softvote-") as place:
+        here = _moved(job, extra, Path(place), own, source)
+        checkpoint = ray.get(keeper.read.remote(kept))
+        if checkpoint is not None:
+            here.folder.checkpoint.write_bytes(checkpoint)
+        try:
+            with _checkpoints_to(keeper, kept) as keep:
+                run_job(here, *data, seconds, keep, _cache_of(keeper, cache))
+        except UserError as error:
+            return error
+        return read_files(here.folder, (*LEFT_BY_TRAINING, *LEFT_BY_PREDICTION))
+
+
+@contextlib.contextmanager
+def _checkpoints_to(keeper: Any, path: Path) -> Iterator[Callable[[bytes], None]]:
+    """Send checkpoints to the keeper; one that it could not write is told with the next, or at the end.
+
+    The last has arrived when the block ends well; the driver removes it next, and none may come after that.
+    """
+    import ray
+
+    sent: list[Any] = []
+
+    def arrive() -> None:
+        try:
+            ray.get(sent)
+        except ray.exceptions.RayTaskError as error:
+            raise _cause(error) from None
+
+    def keep(content: bytes) -> None:
+        arrive()
+        sent[:] = [keeper.write.remote(path, content)]
+
+    yield keep
+    arrive()
+
+
+def _cache_of(keeper: Any, folder: Path) -> Cache:
+    """What is known of machines like this node; of two that look at once, the first decides for both."""
+    import ray
+
+    def find_once(inputs: JsonObject, find: Compute) -> JsonObject:
+        try:
+            known: JsonObject | None = ray.get(keeper.find.remote(folder, inputs, None))
+            return known or cast(JsonObject, ray.get(keeper.find.remote(folder, inputs, find())))
+        except ray.exceptions.RayTaskError as error:
+            raise _cause(error) from None
+
+    return find_once
+
+
+def _cause(error: Any) -> UserError:
+    """What the keeper met, as it said it."""
+    return error.cause if isinstance(error.cause, UserError) else UserError(str(error.cause))
+
+
+def _moved(job: Job, extra: ExtraRows | None, place: Path, own: FileContents, source: FileContents) -> Job:
+    """The job with its folder, and that of its source, under another place."""
+    folders = [FoldFolder(place / "own"), FoldFolder(place / "source")]
+    for folder, files in zip(folders, (own, source), strict=True):
+        folder.path.mkdir()
+        for name, content in files.items():
+            (folder.path / name).write_bytes(content)
+    started_from = replace(job.source, folder=folders[1]) if job.source else None
+    given = None if extra is None else lambda dataset: extra
+    return replace(job, folder=folders[0], source=started_from, extra=given)
