@@ -89,7 +89,7 @@ def create_submission(kaggle: Kaggle, asked: JsonObject) -> JsonObject:
 
 
 @call
-def list_competitions(kaggle: Kaggle, asked: JsonObject) -> JsonObject:
+def _list_competitions(kaggle: Kaggle, asked: JsonObject) -> JsonObject:
     slugs = [slug for slug in competition_slugs(kaggle.folder) if asked.get("search", "") in slug]
     rows = [
         {
