@@ -9,6 +9,11 @@ BIN := .venv/bin
 SOFTVOTE := $(BIN)/softvote $(if $(filter-out .,$(ROOT)),--root '$(ROOT)')
 OVERRIDES := $(foreach setting,$(SET),--set '$(setting)')
 
+# $(call flag,SEND,$(SEND),--send): the word of a variable that is 1; what is neither 1, 0 nor empty is a mistake.
+flag = $(if $(filter-out 0 1,$(2)),$(error $(1)=$(2) says neither yes nor no: write $(1)=1 or leave it out))$(if $(filter 1,$(2)),$(3))
+
+$(foreach name,SEND FORCE AGAIN WAIT PUSH SUBMIT FETCH,$(if $(filter command,$(origin $(name))),$(call flag,$(name),$($(name)))))
+
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .PHONY: help install demo data four-digits fresh-digits digit-adder init check folds train ensemble submit leaderboard report augmentation mistakes digits export kernel benchmark growth tour test test-slow lint docs clean
@@ -41,8 +46,8 @@ $(BIN)/.docs: $(BIN)/.installed
 demo: install ## The whole way on digits that come with scikit-learn, in the folder demo/
 	$(BIN)/softvote demo
 
-data: install ## Download the pipeline's competition from Kaggle, or unpack one: make data ZIP=path/to/it.zip
-	$(SOFTVOTE) data '$(or $(ZIP),$(PIPELINE))' $(if $(NAME),--name '$(NAME)')
+data: install ## Download the pipeline's competition from Kaggle, with FILES='train.csv ...' only these; ZIP=path/to/it.zip unpacks one
+	$(SOFTVOTE) data '$(or $(ZIP),$(PIPELINE))' $(if $(NAME),--name '$(NAME)') $(foreach file,$(FILES),--file '$(file)')
 
 four-digits: install ## Make four-digit images with known digits, from Digit Recognizer's, into input/four-digits/
 	$(BIN)/python scripts/make_data/four_digits.py input/digit-recognizer/train.csv input/four-digits
@@ -63,14 +68,14 @@ check: install ## Say what the pipeline would run, and how long it would take he
 folds: install ## Split the training rows, once
 	$(SOFTVOTE) folds $(PIPELINE) $(OVERRIDES)
 
-train: install ## Train every member on every fold that is due
-	$(SOFTVOTE) train $(PIPELINE) $(OVERRIDES)
+train: install ## Train every member on every fold that is due; WAIT=1 waits for what another run is busy with
+	$(SOFTVOTE) train $(PIPELINE) $(OVERRIDES) $(call flag,WAIT,$(WAIT),--wait)
 
 ensemble: install ## Compare the rules and let the members vote
 	$(SOFTVOTE) ensemble $(PIPELINE) $(OVERRIDES)
 
 submit: install ## Write and check the submission, enter it in the ledger; SEND=1 sends it to Kaggle
-	$(SOFTVOTE) submit $(PIPELINE) $(OVERRIDES) $(if $(filter 1,$(SEND)),--send) $(if $(filter 1,$(FORCE) $(AGAIN)),--force) $(if $(filter 0,$(WAIT)),--no-wait)
+	$(SOFTVOTE) submit $(PIPELINE) $(OVERRIDES) $(call flag,SEND,$(SEND),--send) $(or $(call flag,FORCE,$(FORCE),--force),$(call flag,AGAIN,$(AGAIN),--force)) $(call flag,WAIT,$(WAIT),)$(if $(filter 0,$(WAIT)),--no-wait)
 
 leaderboard: install ## Fetch the scores of all past submissions, compare them with cross-validation
 	$(SOFTVOTE) leaderboard --fetch
@@ -90,8 +95,8 @@ digits: install ## Draw the hidden digits that a member found in images of sums
 export: install ## Write the vote as one program that runs without softvote
 	$(SOFTVOTE) export $(PIPELINE) $(OVERRIDES)
 
-kernel: install ## Build a Kaggle kernel that predicts, or trains with MODE=train; PUSH=1 lets Kaggle run it
-	$(SOFTVOTE) kernel $(PIPELINE) $(if $(MODE),--mode $(MODE)) $(if $(OWNER),--owner $(OWNER)) $(if $(filter 1,$(PUSH)),--push) $(OVERRIDES)
+kernel: install ## Build a Kaggle kernel that predicts, or trains with MODE=train; PUSH=1 lets Kaggle run it, SUBMIT=1 submits it, FETCH=1 waits for the last one
+	$(SOFTVOTE) kernel $(PIPELINE) $(if $(MODE),--mode $(MODE)) $(if $(OWNER),--owner $(OWNER)) $(if $(WHEELS),--wheels '$(WHEELS)') $(call flag,PUSH,$(PUSH),--push) $(call flag,FETCH,$(FETCH),--fetch) $(call flag,SUBMIT,$(SUBMIT),--submit) $(if $(filter 1,$(SUBMIT)),$(call flag,FORCE,$(FORCE),--force) $(call flag,WAIT,$(WAIT),)$(if $(filter 0,$(WAIT)),--no-wait)) $(OVERRIDES)
 
 benchmark: install ## Measure our training beside the usual notebook loop, on this machine while it is idle
 	$(BIN)/python scripts/benchmark

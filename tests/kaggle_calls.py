@@ -12,12 +12,17 @@ from kaggle_place import SECRETS, Server
 
 from softvote.errors import UserError
 from softvote.kaggle.competitions import Competitions
+from softvote.kaggle.downloads import Downloads
 from softvote.kaggle.kernels import Kernels
+from softvote.kaggle.sources import Source
 
 PENDING = {"ref": 1, "date": "2025-01-31T12:00:00.123Z", "status": "PENDING"}
 
 
-class Client(Competitions, Kernels):
+DIGITS = Source("digits")
+
+
+class Client(Competitions, Downloads, Kernels):
     """All calls at once."""
 
 
@@ -66,10 +71,15 @@ def kernel_folder(folder: Path, **facts: object) -> Path:
 
 
 ACTS: dict[str, Act] = {
-    "download": lambda client, folder: client.download("digits", folder / "fetched"),
+    "download": lambda client, folder: client.download(DIGITS, folder / "fetched"),
+    "download_file": lambda client, folder: client.download_file(DIGITS, "train.csv", folder / "fetched"),
+    "dataset": lambda client, folder: client.download(Source("tester/there"), folder / "fetched"),
+    "files": lambda client, _: list(client.files(DIGITS)),
     "quota": lambda client, folder: client.quota("digits"),
     "submissions": lambda client, folder: client.submissions("digits"),
     "submit": lambda client, folder: client.submit("digits", submission_file(folder), "cnn sha256 12"),
+    "submit_code": lambda client, _: client.submit_code("digits", "tester/done", 0, "cnn sha256 12"),
+    "takes_notebooks_only": lambda client, _: client.takes_notebooks_only("digits"),
     "push_dataset": lambda client, folder: client.push_dataset(dataset_folder(folder)),
     "dataset_is_ready": lambda client, folder: client.dataset_is_ready("tester/there"),
     "push_kernel": lambda client, folder: client.push_kernel(kernel_folder(folder)),
@@ -79,11 +89,17 @@ ACTS: dict[str, Act] = {
 CALLS = [
     ("download", "DownloadDataFiles"),
     ("download", "Download"),
+    ("download_file", "DownloadDataFile"),
+    ("download_file", "Download"),
+    ("dataset", "DownloadDataset"),
+    ("files", "ListDataFiles"),
     ("quota", "GetSubmissionLimits"),
     ("submissions", "ListSubmissions"),
     ("submit", "StartSubmissionUpload"),
     ("submit", "Upload"),
     ("submit", "CreateSubmission"),
+    ("submit_code", "CreateCodeSubmission"),
+    ("takes_notebooks_only", "ListCompetitions"),
     ("push_dataset", "StartBlobUpload"),
     ("push_dataset", "Upload"),
     ("push_dataset", "CreateDataset"),

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import importlib
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import NamedTuple
 
 import pytest
@@ -54,6 +56,12 @@ def forget_package(patch: pytest.MonkeyPatch) -> None:
         patch.delitem(sys.modules, name)
 
 
+def let_package_wait(patch: pytest.MonkeyPatch, wait: Callable[[float], None]) -> None:
+    """Let `wait` be called where the package would wait before it goes on with a download."""
+    extended = importlib.import_module("kaggle.api.kaggle_api_extended")
+    patch.setattr(extended, "time", SimpleNamespace(**vars(time) | {"sleep": wait}))
+
+
 class Clock:
     """Stands for `time` where somebody waits: the time passes at once, unless a kernel is really run.
 
@@ -70,7 +78,8 @@ class Clock:
 
     def sleep(self, seconds: float) -> None:
         self.waits.append(seconds)
-        while any(kernel.running for kernel in self._server.kernels.values()):
+        runs = [*self._server.kernels.values(), *self._server.reruns.values()]
+        while any(kernel.running for kernel in runs):
             time.sleep(0.02)
 
 

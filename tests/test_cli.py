@@ -137,12 +137,25 @@ def test_what_needs_no_network_imports_no_torch(fresh: Path) -> None:
 # ---------------------------------------------------------------- mistakes
 
 
+ELSEWHERE = [
+    f"--set=competition.{setting}" for setting in ("name=elsewhere", "kaggle=elsewhere", "solution=null")
+]
 MISTAKES = [
     (["check", "tinny"], "did you mean 'tiny'?"),
     (["check", "missing.yaml"], "no such pipeline"),
     (["folds", "tiny", "--set", "folds.count=1"], "greater than or equal to 2"),
     (["folds", "tiny", "--set", "folds.count=90"], "90 folds need as many different images"),
     (["folds", "tiny", "--set", "competition.name=elsewhere"], "elsewhere: no such folder"),
+    (
+        ["submit", "tiny", "--set", "competition.name=elsewhere"],
+        "get it with: make data ZIP=path/to/elsewhere",
+    ),
+    (
+        ["submit", "tiny", *ELSEWHERE],
+        "elsewhere: no such folder; get it from Kaggle with: make data",
+    ),
+    (["submit", "tiny", "--force"], "FORCE=1 (--force): is about what is sent, and nothing is; add SEND=1"),
+    (["submit", "tiny", "--no-wait"], "add SEND=1 (--send), or leave it out"),
     (["folds", "tiny", "--set", "nonsense"], "write KEY=VALUE"),
     (["train", "tiny"], "run the folds stage"),
     (["ensemble", "tiny"], "run the folds stage"),
@@ -320,7 +333,10 @@ def untouched(tmp_path_factory: pytest.TempPathFactory, digits: Digits) -> Path:
     return root
 
 
-@pytest.mark.parametrize("how", [signal.SIGINT, pytest.param(signal.SIGKILL, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "how",
+    [signal.SIGINT, *(pytest.param(how, marks=pytest.mark.slow) for how in (signal.SIGTERM, signal.SIGKILL))],
+)
 def test_a_stopped_training_goes_on_to_the_same_numbers(
     untouched: Path, tmp_path: Path, how: signal.Signals
 ) -> None:
@@ -336,10 +352,17 @@ def test_a_stopped_training_goes_on_to_the_same_numbers(
     wait_until(lambda: FoldFolder(slow).checkpoint.exists(), started)
     os.kill(started.pid, how)
     _, err = started.communicate(timeout=60)
-    assert started.returncode == (shell.INTERRUPTED if how == signal.SIGINT else -signal.SIGKILL)
+    codes = {
+        signal.SIGINT: shell.INTERRUPTED,
+        signal.SIGTERM: shell.TERMINATED,
+        signal.SIGKILL: -signal.SIGKILL,
+    }
+    assert started.returncode == codes[how]
     assert "Traceback" not in err
-    if how == signal.SIGINT:
-        assert err.splitlines()[-1].startswith("softvote: stopped; what was finished is kept")
+    if how != signal.SIGKILL:
+        kept_of = "stopped; what was finished is kept: 1 of 2 trainings"
+        assert err.splitlines()[-1].startswith(f"softvote: {kept_of}")
+        assert not (slow / "crash.log").exists()
     kept = (quick / "weights.safetensors").stat().st_mtime_ns
     assert not (slow / "weights.safetensors").exists() and not (slow / "recipe.json").exists()
 

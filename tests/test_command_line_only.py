@@ -50,6 +50,7 @@ def test_nothing_below_names_a_flag_or_a_make_target(path: Path) -> None:
         ("pass `root`", "pass --root"),
         ("`set` members.cnn.epochs=x: is no number", "--set members.cnn.epochs=x: is no number"),
         ("get it with: `data path/to/it.zip`", "get it with: make data ZIP=path/to/it.zip"),
+        ("get it with: `data`", "get it with: make data"),
         ("next: `check digits`", "next: softvote check digits"),
         ("`leaderboard`, or `force`", "make leaderboard, or FORCE=1 (--force)"),
         ("take one `extends` out", "take one `extends` out"),

@@ -96,7 +96,10 @@ def test_a_wait_ends_with_a_state_that_lasts(
     state, pauses = waited(["queued", "queued", "running", "running", last], clock, monkeypatch)
     assert state == last
     assert pauses == sorted(pauses) and len(pauses) == 4 and pauses[0] < pauses[-1]
-    assert capsys.readouterr().err.splitlines() == ["score of 7: queued, 0:00", "score of 7: running, 0:02"]
+    assert capsys.readouterr().err.splitlines() == [
+        "score of 7: queued, 0:00 of at most 1:00",
+        "score of 7: running, 0:02 of at most 1:00",
+    ]
 
 
 def test_a_state_that_lasts_is_not_waited_for(

@@ -19,7 +19,7 @@ ROOMS = [
 ]  # fmt: skip
 
 # Every stage has a run, every layout detect, sources and read, every program a main.
-SHARED = {"run", "detect", "sources", "read", "main"}
+SHARED = {"run", "detect", "sources", "read", "open_test", "main"}
 
 
 def modules() -> Iterator[tuple[str, Path, ast.Module]]:

@@ -37,7 +37,22 @@ QUICK = {
 def made(words: str, **environment: str) -> list[str]:
     """The softvote commands that make would run."""
     own = {name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "MFLAGS"))}
-    for name in ("SEND", "PUSH", "FORCE", "AGAIN", "ZIP", "NAME", "SET", "ROOT", "PIPELINE", "MODE", "OWNER"):
+    for name in (
+        "SEND",
+        "PUSH",
+        "FORCE",
+        "AGAIN",
+        "ZIP",
+        "NAME",
+        "SET",
+        "ROOT",
+        "PIPELINE",
+        "MODE",
+        "OWNER",
+        "WAIT",
+        "SUBMIT",
+        "FETCH",
+    ):
         own.pop(name, None)
     done = subprocess.run(
         ["make", "--dry-run", "--directory", str(REPOSITORY), *shlex.split(words)],
@@ -62,16 +77,30 @@ def test_what_make_runs() -> None:
     ]
 
 
-@pytest.mark.parametrize("value", ["0", "", "yes", "true", "11", "-1"])
+@pytest.mark.parametrize("value", ["0", ""])
 def test_nothing_is_sent_but_for_1(value: str) -> None:
     plain = ["submit tour", "kernel tour"]
     assert made(f"submit kernel PIPELINE=tour SEND={value} PUSH={value} FORCE={value} AGAIN={value}") == plain
     assert made("submit kernel PIPELINE=tour", SEND=value, PUSH=value, FORCE=value, AGAIN=value) == plain
 
 
+@pytest.mark.parametrize("value", ["yes", "true", "11", "-1"])
+@pytest.mark.parametrize("name", ["SEND", "FORCE", "AGAIN", "PUSH", "WAIT"])
+def test_what_is_neither_yes_nor_no_is_told(value: str, name: str) -> None:
+    """Before anything is made, where it was typed; an environment may hold such a name for others."""
+    for words, environment in ((f"check submit kernel {name}={value}", {}), ("submit kernel", {name: value})):
+        with pytest.raises(subprocess.CalledProcessError) as caught:
+            made(words, **environment)
+        assert f"{name}={value} says neither yes nor no" in caught.value.stderr
+        assert ".venv/bin/softvote check" not in caught.value.stdout
+    assert made("check PIPELINE=tour", **{name: value}) == ["check tour"]
+
+
 def test_sent_again_and_trained_there() -> None:
     assert made("submit PIPELINE=tour SEND=1 FORCE=1") == ["submit tour --send --force"]
     assert made("submit PIPELINE=tour SEND=1 AGAIN=1") == ["submit tour --send --force"]  # as it was called
+    assert made("train submit PIPELINE=tour SEND=1 WAIT=0") == ["train tour", "submit tour --send --no-wait"]
+    assert made("train submit PIPELINE=tour SEND=1 WAIT=1") == ["train tour --wait", "submit tour --send"]
     assert made("kernel PIPELINE=tour MODE=train PUSH=1") == ["kernel tour --mode train --push"]
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from softvote import __version__
+from softvote.errors import UserError
 from softvote.shell import in_shell_words, run_program
 
 if TYPE_CHECKING:
@@ -24,7 +25,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command.
 
     Returns:
-        0; 1 after a mistake of the user; 2 for words the command line does not know; 130 after Ctrl-C.
+        0; 1 after a mistake of the user; 2 for words the command line does not know; 130 after Ctrl-C, and
+        143 after SIGTERM, which ends a command as Ctrl-C does.
     """
     # Threads that spin while they wait starve each other as soon as a second program wants the cores:
     # measured, a training beside another one took forty times as long. Alone, sleeping costs nothing.
@@ -64,9 +66,13 @@ def _add_data(commands: Commands) -> None:
     data = _command(commands, "data", _data, "fetch a competition's files into input/")
     data.add_argument(
         "source", metavar="SOURCE",
-        help="a zip file; or a pipeline, or what Kaggle calls a competition, to download it from there",
+        help="a zip file; or, to download it, a pipeline, what Kaggle calls a competition, owner/name of a "
+        "data set, or the address of either's page",
     )  # fmt: skip
     data.add_argument("--name", help="of the folder in input/; SOURCE's if left out")
+    data.add_argument(
+        "--file", action="append", default=[], metavar="NAME", help="only this one of Kaggle's (repeatable)"
+    )
     init = _command(
         commands, "init", _init, "look at a folder of competition files and write a pipeline for them"
     )
@@ -81,6 +87,8 @@ def _add_pipeline(commands: Commands) -> None:
     _on_pipeline(commands, "check", _check, "say what a pipeline would run and how long it would take")
     models = _command(commands, "models", _models, "list the networks that a member can name")
     models.add_argument("--all", action="store_true", help="the names of all of timm's backbones too")
+    clean = _command(commands, "clean", _clean, "remove old machine code, and say what caches take")
+    clean.add_argument("--all", action="store_true", help="remove caches and unfinished downloads too")
     _command(commands, "schema", _schema, "print the JSON Schema of pipeline files, for editors")
 
 
@@ -97,15 +105,17 @@ def _add_stages(commands: Commands) -> None:
         "--checkpoint", type=_seconds, metavar="SECONDS",
         help="between two checkpoints of a training, which is repeated at most; 60 if left out",
     )  # fmt: skip
+    train.add_argument(
+        "--wait", action="store_true", help="for what another run is busy with, and go on with what it leaves"
+    )
     _on_pipeline(commands, "ensemble", _ensemble, "compare the rules of the vote and let the members vote")
     submit = _on_pipeline(
         commands, "submit", _submit, "write and check the submission, enter it in the ledger"
     )
     _add_voter(submit)
     submit.add_argument("--send", action="store_true", help="send it to Kaggle and wait for its score")
-    submit.add_argument("--force", action="store_true", help="send it even if the same file was sent before")
+    _add_sending(submit)
     _add_old_name(submit, "--again", "force", action="store_true")
-    submit.add_argument("--no-wait", action="store_true", help="do not wait for the score")
     board = _command(
         commands, "leaderboard", _leaderboard, "compare cross-validation with what the leaderboard says"
     )
@@ -150,7 +160,18 @@ def _add_prediction(commands: Commands) -> None:
     kernel.add_argument(
         "--gpu", action=argparse.BooleanOptionalAction, help="ask Kaggle for one; left out, only to train"
     )
-    kernel.add_argument("--push", action="store_true", help="push it, wait, and bring back what it wrote")
+    kernel.add_argument(
+        "--wheels", type=Path, metavar="FOLDER", help="of .whl files that Kaggle's image lacks, to go along"
+    )
+    started = kernel.add_mutually_exclusive_group()
+    started.add_argument("--push", action="store_true", help="push it, wait, and bring back what it wrote")
+    started.add_argument(
+        "--fetch", action="store_true", help="wait for the one that was pushed last, and bring that back"
+    )
+    kernel.add_argument(
+        "--submit", action="store_true", help="submit what it wrote, where a competition takes notebooks"
+    )
+    _add_sending(kernel)
     predict = _command(commands, "predict", _predict, "name images, with a program or a folder of networks")
     predict.add_argument(
         "--model", type=Path, required=True, metavar="PATH",
@@ -183,6 +204,11 @@ def _command(commands: Commands, name: str, run: object, text: str) -> argparse.
     command = commands.add_parser(name, help=text, description=text)
     command.set_defaults(run=run)
     return command
+
+
+def _add_sending(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--force", action="store_true", help="send it even if the same file was sent before")
+    command.add_argument("--no-wait", action="store_true", help="do not wait for the score")
 
 
 def _on_pipeline(commands: Commands, name: str, run: object, text: str) -> argparse.ArgumentParser:
@@ -241,7 +267,7 @@ def _demo(parsed: argparse.Namespace) -> None:
 def _data(parsed: argparse.Namespace) -> None:
     from softvote.stages import data
 
-    _show(data.run(parsed.root, parsed.source, parsed.name))
+    _show(data.run(parsed.root, parsed.source, parsed.name, parsed.file))
 
 
 def _init(parsed: argparse.Namespace) -> None:
@@ -269,6 +295,12 @@ def _models(parsed: argparse.Namespace) -> None:
         print(*timm_models(), sep="\n")
 
 
+def _clean(parsed: argparse.Namespace) -> None:
+    from softvote.stages import clean
+
+    _show(clean.run(parsed.root, parsed.all))
+
+
 def _schema(parsed: argparse.Namespace) -> None:
     import json
 
@@ -288,7 +320,7 @@ def _train(parsed: argparse.Namespace) -> None:
     from softvote.stages import train
 
     seconds = CHECKPOINT_SECONDS if parsed.checkpoint is None else parsed.checkpoint
-    _show(train.run(_open(parsed), parsed.member, parsed.fold, seconds, report=_show))
+    _show(train.run(_open(parsed), parsed.member, parsed.fold, seconds, wait=parsed.wait, report=_show))
 
 
 def _ensemble(parsed: argparse.Namespace) -> None:
@@ -299,10 +331,21 @@ def _ensemble(parsed: argparse.Namespace) -> None:
 
 def _submit(parsed: argparse.Namespace) -> None:
     from softvote.stages import submit
-    from softvote.stages.send import SendOptions
+    from softvote.stages.send import NotebooksOnlyError, SendOptions
 
+    if not parsed.send and (parsed.force or parsed.no_wait):
+        word = "`force`" if parsed.force else "WAIT=0 (--no-wait)"
+        raise UserError.at(word, "is about what is sent, and nothing is", "add `send`, or leave it out")
     sending = SendOptions(force=parsed.force, wait=not parsed.no_wait) if parsed.send else None
-    result = submit.run(_open(parsed), parsed.member, sending, _show)
+    opened = _open(parsed)
+    try:
+        result = submit.run(opened, parsed.member, sending, _show)
+    except NotebooksOnlyError as only:
+        from softvote.stages import kernel
+
+        _show(f"{only}; a kernel is pushed and submitted instead")
+        _show(kernel.run(opened, kernel.KernelOptions(voter=parsed.member, push=True, submit=sending), _show))
+        return
     if sending is None:
         _show(result)
 
@@ -310,7 +353,7 @@ def _submit(parsed: argparse.Namespace) -> None:
 def _leaderboard(parsed: argparse.Namespace) -> None:
     from softvote.stages import leaderboard
 
-    _show(leaderboard.run(parsed.root, parsed.fetch))
+    _show(leaderboard.run(parsed.root, parsed.fetch, _show))
 
 
 def _report(parsed: argparse.Namespace) -> None:
@@ -339,8 +382,20 @@ def _export(parsed: argparse.Namespace) -> None:
 
 def _kernel(parsed: argparse.Namespace) -> None:
     from softvote.stages import kernel
+    from softvote.stages.send import SendOptions
 
-    _show(kernel.run(_open(parsed), parsed.mode, parsed.member, parsed.owner, parsed.gpu, parsed.push, _show))
+    sending = SendOptions(force=parsed.force, wait=not parsed.no_wait) if parsed.submit else None
+    options = kernel.KernelOptions(
+        parsed.mode,
+        parsed.member,
+        parsed.owner,
+        parsed.gpu,
+        parsed.wheels,
+        parsed.push,
+        parsed.fetch,
+        sending,
+    )
+    _show(kernel.run(_open(parsed), options, _show))
 
 
 def _predict(parsed: argparse.Namespace) -> None:

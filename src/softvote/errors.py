@@ -81,6 +81,10 @@ class ErrorCollector:
     def __len__(self) -> int:
         return len(self._problems)
 
+    def first(self) -> str:
+        """The first of them in words; empty where there are none."""
+        return str(next(iter(self._problems), ""))
+
     def raise_any(self) -> None:
         """Raise what was collected, if anything.
 

@@ -10,12 +10,17 @@ from __future__ import annotations
 import csv
 import os
 import shutil
+import sys
+import time
+import zipfile
+from importlib import invalidate_caches
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from softvote import __version__
 from softvote.errors import ErrorCollector, Problem, UserError
+from softvote.kaggle.places import INPUT, OUTPUT
 from softvote.shell import run_program
 from softvote.storage.files import atomic_write, write_json, write_text
 from softvote.storage.fingerprints import sha256_of
@@ -40,17 +45,32 @@ def main(fields: dict[str, Any], pipeline: str, folder: str) -> int:
     Returns:
         0; 1 after a line on standard error that says what is missing.
     """
+    began = time.monotonic()
 
     def work() -> None:
+        _add_wheels(fields.get("wheels", ""), Path(folder))
         _require(fields["packages"])
 
-        from softvote.kaggle.notebook import OUTPUT, Kernel
+        from softvote.kaggle.notebook import Kernel
 
         kernel = Kernel(**fields)
         print(f"softvote {__version__} from {Path(__file__).parent}", flush=True)
-        _run(kernel, pipeline, Workspace(Path(folder)), Path(os.environ.get(OUTPUT, _OUTPUT)))
+        _run(kernel, pipeline, Workspace(Path(folder)), Path(os.environ.get(OUTPUT, _OUTPUT)), began)
 
     return run_program("softvote", work, words=str)
+
+
+def _add_wheels(dataset: str, folder: Path) -> None:
+    """Lay the packages of a data set where they can be imported, before those of Kaggle's image."""
+    if not dataset:
+        return
+    place = folder / "wheels"
+    for wheel in sorted(_mounted(f"datasets/{dataset}", dataset.rpartition("/")[2]).glob("*.whl")):
+        with zipfile.ZipFile(wheel) as archive:
+            archive.extractall(place)
+        print(f"brought along {wheel.name}", flush=True)
+    sys.path.insert(0, str(place))
+    invalidate_caches()
 
 
 def _require(packages: dict[str, str]) -> None:
@@ -58,11 +78,11 @@ def _require(packages: dict[str, str]) -> None:
     if missing:
         what = f"Kaggle's image lacks {', '.join(missing)}"
         raise UserError(
-            Problem("", what, "choose one that has them under Environment in the kernel's settings")
+            Problem("", what, "choose one that has them under Environment, or bring them along as wheels")
         )
 
 
-def _run(kernel: Kernel, pipeline: str, workspace: Workspace, output: Path) -> None:
+def _run(kernel: Kernel, pipeline: str, workspace: Workspace, output: Path, began: float) -> None:
     from softvote.stages import open_run
 
     write_text(workspace.pipelines / f"{kernel.pipeline}.yaml", pipeline)
@@ -71,15 +91,14 @@ def _run(kernel: Kernel, pipeline: str, workspace: Workspace, output: Path) -> N
     mounted = _mounted(f"competitions/{competition.kaggle}", f"{competition.kaggle}")
     workspace.inputs.mkdir()
     workspace.input(competition.name).symlink_to(mounted)
-    submission = _inferred(run, kernel) if kernel.mode == "infer" else _trained(run, kernel, output)
+    infers = kernel.mode == "infer"
+    submission = _inferred(run, kernel, began) if infers else _trained(run, kernel, output)
     _copy(submission, output / "submission.csv")
     print(f"wrote {output / 'submission.csv'}  sha256 {sha256_of(submission)}")
 
 
 def _mounted(*places: str) -> Path:
     """The folder under Kaggle's input; Kaggle has two layouts, and a kernel cannot choose."""
-    from softvote.kaggle.notebook import INPUT
-
     inputs = Path(os.environ.get(INPUT, _INPUT)).resolve()
     for place in places:
         if (inputs / place).is_dir():
@@ -93,26 +112,28 @@ def _copy(source: Path, target: Path) -> None:
         shutil.copyfile(source, temporary)
 
 
-def _inferred(run: Run, kernel: Kernel) -> Path:
-    """The submission of networks that are trained."""
-    from softvote.data.dataset import read_dataset
+def _inferred(run: Run, kernel: Kernel, began: float) -> Path:
+    """The submission of networks that are trained; of the competition's files only those of test are read."""
+    import numpy as np
+
+    from softvote.data.test_rows import open_test_rows
     from softvote.ensembling.ensemble import from_members
     from softvote.stages.plan import read_decision
     from softvote.stages.submit import write_decided
 
     _put_back(run, kernel)
-    # Nothing here looks at training labels, and the file that corrects them is not on Kaggle.
-    competition = run.pipeline.competition.model_copy(update={"corrections": None})
-    dataset = read_dataset(competition, run.workspace)
+    competition = run.pipeline.competition
+    rows = open_test_rows(competition, run.workspace.input(competition.name))
     vote = None if kernel.voter in run.pipeline.members else run.folder.predictions(kernel.voter)
     voter = from_members(kernel.voter, vote, lambda member: run.folder.predictions(member).folds())
 
-    from softvote.ensembling.predict import predict_proba
+    from softvote.ensembling.streaming import predict_rows
 
     for member in voter.voting:
         print(f"{member.name}: {len(member.folds)} networks, weight {member.weight:.3f}", flush=True)
-    probabilities = predict_proba(voter, dataset.test_pixels, dataset.test_addends)
-    return write_decided(run, dataset, probabilities, read_decision(run, kernel.voter))
+    left = kernel.seconds - (time.monotonic() - began)
+    probabilities = predict_rows(voter, rows, np.array(kernel.safe, np.float32), left, _tell)
+    return write_decided(run, rows.form, probabilities, read_decision(run, kernel.voter))
 
 
 def _put_back(run: Run, kernel: Kernel) -> None:

@@ -109,7 +109,7 @@ class TrainingProgress:
         left = math.ceil((self.epochs - epoch - 1) * self.images / images_per_second)
         print(
             f"{self.label}: epoch {epoch + 1}/{self.epochs}  loss {loss:.4f}  accuracy {accuracy:.2%}  "
-            f"{images_per_second:,.0f} images/s  {left // 60}:{left % 60:02d} left",
+            f"{images_per_second:,.0f} images/s  {_clock(left)} left",
             file=sys.stderr,
             flush=True,
         )
@@ -126,10 +126,12 @@ def poll(
     what: str,
     look: Callable[[], str],
     lasting: Container[str],
-    patience: float,
+    patience: float = math.inf,
     passing: type[Exception] | tuple[type[Exception], ...] = (),
 ) -> str:
-    """Look again and again, ever less often, until the state is one that lasts; show state and time.
+    """Look again and again, ever less often, until the state is one that lasts.
+
+    The state, the time it has taken and the longest it will take are shown on standard error.
 
     Args:
         what: is waited for, such as "score of 123".
@@ -142,6 +144,7 @@ def poll(
         The last state; one that is not among the lasting where patience ran out.
     """
     started, pause, told = time.perf_counter(), _FIRST_PAUSE, ""
+    longest = "" if math.isinf(patience) else f" of at most {_clock(patience)}"
     at_terminal = sys.stderr.isatty()
     try:
         while (state := _state(look, passing)) not in lasting:
@@ -149,7 +152,7 @@ def poll(
             if spent >= patience:
                 break
             if at_terminal or state != told:
-                line = f"{what}: {state}, {int(spent) // 60}:{int(spent) % 60:02d}"
+                line = f"{what}: {state}, {_clock(spent)}{longest}"
                 print(
                     f"\r{line}\x1b[K" if at_terminal else line,
                     end="" if at_terminal else "\n",
@@ -170,3 +173,9 @@ def _state(look: Callable[[], str], passing: type[Exception] | tuple[type[Except
         return look()
     except passing:
         return "no answer"
+
+
+def _clock(seconds: float) -> str:
+    """Minutes and seconds, 1:05; with hours where there are any, 3:00:00."""
+    minutes, rest = divmod(int(seconds), 60)
+    return f"{minutes // 60}:{minutes % 60:02d}:{rest:02d}" if minutes >= 60 else f"{minutes}:{rest:02d}"

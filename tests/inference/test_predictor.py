@@ -361,3 +361,38 @@ def test_a_voter_of_sums_is_told_the_addends(tmp_path: Path, digits: Digits) -> 
     expected = load_predictor(fold).probabilities(images, addends)
     np.testing.assert_array_equal(predict_proba(voter, images, addends), expected)
     assert (predict_proba(voter, images, (addends + 1) % 10) != expected).any()
+
+
+# ---------------------------------------------------------------- where bf16 is only imitated
+
+
+@pytest.mark.parametrize(
+    ("device", "native", "precision", "predicts_in"),
+    [
+        ("cuda", False, "bf16", "fp16"), ("cuda", True, "bf16", "bf16"), ("cuda", False, "fp32", "fp32"),
+        ("cpu", False, "bf16", "bf16"),
+    ],
+)  # fmt: skip
+def test_a_gpu_without_bf16_predicts_in_fp16(
+    monkeypatch: pytest.MonkeyPatch, device: str, native: bool, precision: str, predicts_in: str
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: native)
+    assert ComputeConfig(device, precision, "contiguous").to_predict().precision == predicts_in
+
+
+@pytest.mark.parametrize("scale", [1.0, 1e7])
+def test_what_overflows_in_fp16_is_computed_again(trained: FoldFolder, digits: Digits, scale: float) -> None:
+    images = digits[0][:50][:, None]
+    full = load_predictor(trained)
+    with torch.no_grad():
+        for layer in full.network.model.modules():
+            if isinstance(layer, torch.nn.Linear):
+                layer.weight *= scale
+    half = replace(full, compute_config=replace(full.compute_config, precision="fp16"))
+    expected, found = full.outputs(images), half.outputs(images)
+    assert np.isfinite(found).all()
+    if scale == 1:
+        assert (found != expected).any()
+        np.testing.assert_allclose(found, expected, atol=0.05 * np.abs(expected).max())
+    else:
+        np.testing.assert_array_equal(found, expected)

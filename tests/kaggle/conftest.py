@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from kaggle_calls import Client
-from kaggle_place import KEY, Server, set_environment
+from kaggle_place import KEY, Server, let_package_wait, set_environment
 
 from softvote.kaggle import testing
 
@@ -30,13 +30,14 @@ def waits() -> list[float]:
 
 
 @pytest.fixture
-def client(server: Server, waits: list[float]) -> Client:
+def client(server: Server, waits: list[float], monkeypatch: pytest.MonkeyPatch) -> Client:
+    let_package_wait(monkeypatch, waits.append)
     return Client(wait=waits.append)
 
 
 @pytest.fixture
 def filled(server: Server) -> Server:
     """A server with a dataset, and a kernel that has run."""
-    server.datasets["tester/there"] = testing.HostedDataset({}, {})
+    server.datasets["tester/there"] = testing.HostedDataset({}, {"a.csv": b"a\n1\n"})
     server.kernels["tester/done"] = testing.HostedKernel(output={"submission.csv": b"ImageId,Label\n" * 99})
     return server

@@ -1,10 +1,8 @@
-"""Downloads, quotas and submissions, as the real kaggle package asks the stand-in for them."""
+"""Quotas and submissions, as the real kaggle package asks the stand-in for them."""
 
 from __future__ import annotations
 
-import io
 import json
-import zipfile
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -14,68 +12,9 @@ from kaggle_calls import ACTS, PENDING, Client, calls, failure_of, submission_fi
 from kaggle_place import LEAK, Failure, Server
 
 from softvote.kaggle.competitions import Quota, Submission
-from softvote.kaggle.transport import NoAnswerError
+from softvote.kaggle.transport import NoAnswerError, RefusedError
 
 pytestmark = pytest.mark.usefixtures("package")
-
-
-# ---------------------------------------------------------------- download
-
-
-def test_download(server: Server, client: Client, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    path = client.download("digits", tmp_path / "new" / "folder")
-    assert path == tmp_path / "new" / "folder" / "digits.zip"
-    with zipfile.ZipFile(path) as archive:
-        assert sorted(archive.namelist()) == ["sample_submission.csv", "train.csv"]
-        assert archive.read("train.csv") == b"label,pixel0\n1,2\n"
-    assert [file.name for file in path.parent.iterdir()] == ["digits.zip"]
-    assert capfd.readouterr() == ("", "")
-
-
-def _zip() -> bytes:
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w") as archive:
-        archive.writestr("train.csv", b"label,pixel0\n1,2\n" * 20)
-    return buffer.getvalue()
-
-
-@pytest.mark.parametrize(
-    ("failure", "words"),
-    [
-        (Failure(body=b"{}"), "the 2 bytes that came are no whole zip file"),
-        (Failure(body=b"{}", headers={"Content-Type": "application/json"}), "the 2 bytes that came are no"),
-        (Failure(body=b""), "the 0 bytes that came are no whole zip file"),
-        (Failure(body=_zip()[:200]), "the 200 bytes that came are no whole zip file"),
-        (Failure(body=_zip().replace(b"1,2", b"1,7", 1)), "train.csv came damaged"),
-        (Failure(cut=100), "no connection, or it broke off"),
-    ],
-)
-def test_download_that_is_no_zip(
-    server: Server, client: Client, tmp_path: Path, failure: Any, words: str
-) -> None:
-    server.fail("Download", failure)
-    line = failure_of(lambda: client.download("digits", tmp_path / "fetched"))
-    assert line.startswith(f"Kaggle, downloading digits: {words}")
-    assert "run the same command again" in line
-    assert list((tmp_path / "fetched").iterdir()) == []
-
-
-def test_the_only_file_of_a_competition_comes_bare(server: Server, client: Client, tmp_path: Path) -> None:
-    folder = server.folder / "alone"
-    folder.mkdir()
-    (folder / "train.csv").write_text("label\n7\n")
-    server.fail(
-        "DownloadDataFiles", Failure(302, headers={"Location": f"{server.url}/x/train.csv"}, body=b"")
-    )
-    server.fail("Download", Failure(body=b"label\n7\n"))
-    with zipfile.ZipFile(client.download("alone", tmp_path)) as archive:
-        assert {name: archive.read(name) for name in archive.namelist()} == {"train.csv": b"label\n7\n"}
-
-
-def test_full_disk_is_no_failure_of_kaggle(client: Client, tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("")
-    line = failure_of(lambda: client.download("digits", tmp_path / "file"))
-    assert "cannot be written" in line and "Kaggle," not in line
 
 
 # ---------------------------------------------------------------- submissions
@@ -118,6 +57,38 @@ def test_upload_broken_half_way_sends_nothing(
     assert line.startswith("Kaggle, uploading digits-1234abcd.csv: ")
     assert "may have arrived" not in line
     assert "CreateSubmission" not in calls(server)
+
+
+@pytest.mark.parametrize("failure", [Failure(drop=True, lost=True), Failure(502, LEAK), Failure(body=b"{}")])
+def test_a_lost_answer_to_a_kernels_submission(filled: Server, client: Client, failure: Any) -> None:
+    filled.fail("CreateCodeSubmission", failure)
+    line = failure_of(lambda: client.submit_code("digits", "tester/done", 0, "vote"), NoAnswerError)
+    assert line.startswith("Kaggle, submitting version 0 of tester/done to digits: ")
+    assert line.endswith("; it may have arrived: look with `leaderboard` before sending it again")
+    assert len(filled.submissions["digits"]) == failure.lost
+
+
+def test_what_a_kernel_wrote_is_submitted(filled: Server, client: Client) -> None:
+    assert not client.takes_notebooks_only("digits")
+    hidden = filled.folder / "digits.hidden"
+    hidden.mkdir()
+    (hidden / "solution.csv").write_text("ImageId,Label\n1,3\n2,4\n")
+    assert client.takes_notebooks_only("digits") and not client.takes_notebooks_only("digit")
+    filled.kernels["tester/done"].output = {"submission.csv": b"ImageId,Label\n1,3\n2,5\n"}
+    ref = client.submit_code("digits", "tester/done", 0, "vote sha256 ab12")
+    client.submissions("digits")
+    [scored] = client.submissions("digits")
+    assert (scored.ref, scored.status, scored.public) == (ref, "complete", 0.5)
+    assert (scored.file, scored.description) == ("submission.csv", "vote sha256 ab12")
+    assert "400, The notebook version is not found" in failure_of(
+        lambda: client.submit_code("digits", "tester/done", 7, "")
+    )
+
+
+def test_an_upload_to_a_competition_of_notebooks(filled: Server, client: Client, tmp_path: Path) -> None:
+    (filled.folder / "digits.hidden").mkdir()
+    line = failure_of(lambda: ACTS["submit"](client, tmp_path), RefusedError)
+    assert "This competition only accepts Submissions from Notebooks" in line
 
 
 def test_submission_file_that_is_not_there(client: Client, tmp_path: Path) -> None:

@@ -174,6 +174,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 @pytest.mark.parametrize(("layout", "voter"), [("new", "vote"), ("old", "cnn")])
 def test_infer_gives_the_local_submission(project: Path, tmp_path: Path, layout: str, voter: str) -> None:
     place = Place(tmp_path / "kaggle", project, build(project, "infer", voter), layout)
+    (place.competition / "train.csv").unlink()  # which may be large, and nothing of it is wanted
     done = place.run(*(name for name in OPTIONAL.split() if name != "pandas"))
     assert done.returncode == 0, done.stderr
     assert contents(place.output) == {"submission.csv": submission(project, voter).read_bytes()}

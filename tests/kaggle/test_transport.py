@@ -193,10 +193,11 @@ def test_works_after_too_many_requests(
     assert len(lines) == 2
     assert all(line.startswith("Kaggle, ") for line in lines)
     assert all(line.endswith(": too many requests, waiting 7 s") for line in lines)
-    assert len(filled.submissions["digits"]) == (act == "submit")
+    assert len(filled.submissions["digits"]) == act.startswith("submit")
 
 
-JSON_CALLS = [(act, call) for act, call in CALLS if call not in ("Upload", "Download", "DownloadDataFiles")]
+BYTES = ("Upload", "Download", "DownloadDataFiles", "DownloadDataFile", "DownloadDataset")
+JSON_CALLS = [(act, call) for act, call in CALLS if call not in BYTES]
 
 
 @pytest.mark.parametrize(("act", "call"), JSON_CALLS, ids=[f"{act}-{call}" for act, call in JSON_CALLS])

@@ -16,6 +16,7 @@ from softvote.storage.files import read_json, write_json
 from softvote.storage.locks import try_lock
 from softvote.storage.paths import PipelineFolder
 
+ONE = {"cnn": {"model": "cnn"}}
 TWO = {"cnn": {"model": "cnn"}, "resnet5": {"model": "resnet5"}}
 
 pytestmark = pytest.mark.parametrize("workers", [1, 2])
@@ -122,6 +123,27 @@ def test_a_job_of_another_run_is_left_and_told(
     assert folder.predictions("resnet5").scores.is_file() and not folder.predictions("cnn").scores.exists()
     assert softvote(tmp_path, "train", "tiny") == 0
     assert folder.predictions("heir").scores.is_file() and not mine.crash.exists()
+
+
+def test_a_run_that_finds_all_busy_says_so_or_waits(
+    tmp_path: Path, digits: Digits, workers: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = project(tmp_path, digits, members=ONE, engine={"workers": workers}, folds={"count": 2})
+    jobs = [folder.predictions("cnn").fold(fold) for fold in (0, 1)]
+    with ThreadPoolExecutor(1) as pool:
+        with try_lock(jobs[0].lock), try_lock(jobs[1].lock):
+            assert softvote(tmp_path, "train", "tiny") == 1
+            out, err = capsys.readouterr()
+            what = "nothing was done: another run is busy with all that is due, 2 trainings"
+            assert err.splitlines()[-1] == f"softvote: train: {what}; wait for it with WAIT=1 (--wait)"
+            assert "cnn fold 1: another run is busy with it\n" in out
+            run = pool.submit(softvote, tmp_path, "train", "tiny", "--wait")
+            while "2 trainings: another run is busy, 0:00" not in err:
+                assert not run.done()
+                err += capsys.readouterr().err
+            assert not any(job.weights.exists() for job in jobs)
+        assert run.result() == 0
+    assert folder.predictions("cnn").scores.is_file()
 
 
 def test_a_job_that_another_run_leaves_meanwhile_is_done(

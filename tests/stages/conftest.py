@@ -10,7 +10,7 @@ from pathlib import Path
 import projects
 import pytest
 from conftest import Digits, made_once
-from kaggle_place import KEY, Clock, Place, Server, set_environment
+from kaggle_place import KEY, Clock, Place, Server, let_package_wait, set_environment
 from projects import softvote, write_project
 
 from softvote import progress
@@ -46,11 +46,12 @@ def server(finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> I
 
 
 @pytest.fixture
-def clock(server: Server, monkeypatch: pytest.MonkeyPatch) -> Clock:
+def clock(server: Server, package: None, monkeypatch: pytest.MonkeyPatch) -> Clock:
     """The time that waiting takes: it passes at once, but for kernels that are really run."""
     clock = Clock(server)
     monkeypatch.setattr(Client.__init__, "__defaults__", (clock.sleep, 60.0))
     monkeypatch.setattr(progress, "time", clock)
+    let_package_wait(monkeypatch, clock.sleep)
     return clock
 
 

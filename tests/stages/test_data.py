@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import random
 import shutil
 import zipfile
 from pathlib import Path
@@ -13,7 +14,10 @@ import pytest
 from kaggle_place import LEAK, Failure, Place, contents, forget_package, set_environment
 from projects import write_pipeline
 
+from softvote.kaggle.testing import HostedDataset
 from softvote.kaggle.transport import Client
+from softvote.stages import download
+from softvote.storage.locks import try_lock
 
 FETCHED = {"train.csv", "test.csv", "sample_submission.csv"}
 HOME = "https://www.kaggle.com/competitions/digits"
@@ -46,7 +50,7 @@ def test_a_competition_is_downloaded_and_unpacked(place: Place) -> None:
     sizes = {path: f"{path.stat().st_size:,} bytes" for path in folder.iterdir()}
     assert told.out.splitlines() == [f"{path}  {sizes[path]}" for path in sorted(sizes)]
     assert told.err == []
-    assert place.asked() == ["DownloadDataFiles", "Download"]
+    assert place.asked() == ["ListDataFiles", "DownloadDataFiles", "Download"]
 
 
 def test_what_is_there_is_not_asked_for(
@@ -70,6 +74,7 @@ def test_what_is_there_is_not_asked_for(
         (["digits", "--name=mine"], "mine"),
         (["tiny", "--name=mine"], "mine"),
         (["renamed"], "mine"),
+        ([f"{HOME}/data"], "digits"),
         (["{root}/pipelines/tiny.yaml"], "digits"),
     ],
 )
@@ -104,10 +109,10 @@ FAILURES: dict[str, tuple[str, Any, str]] = {
     "json": ("Download", Failure(body=b"{}"), f"the 2 bytes that came are {NO_ZIP}"),
     "html": ("Download", Failure(body=b"<html>Sign in</html>"), f"the 20 bytes that came are {NO_ZIP}"),
     "damaged": ("Download", Failure(body=_zip().replace(b"1,2", b"1,7", 1)), "train.csv came damaged; run "),
-    "cut": ("Download", Failure(cut=100), BROKEN),
     "drop": ("Download", Failure(drop=True), BROKEN),
     "drop-at-once": ("DownloadDataFiles", Failure(drop=True), BROKEN),
     "400": ("DownloadDataFiles", Failure(400, LEAK), "400, No key ***, "),
+    "list-400": ("ListDataFiles", Failure(400, LEAK), "400, No key ***, "),
     "401": (
         "DownloadDataFiles", Failure(401, LEAK),
         f"401, wrong or expired credentials in KAGGLE_KEY; {SIGNING_IN}",
@@ -133,7 +138,8 @@ def test_a_failed_download_leaves_nothing(place: Place, kind: str) -> None:
     call, failure, words = FAILURES[kind]
     place.server.fail(call, failure)
     line = place.refused("data", "tiny")
-    assert line.startswith(f"Kaggle, downloading digits: {words}")
+    doing = "listing the files of digits" if call == "ListDataFiles" else "downloading digits"
+    assert line.startswith(f"Kaggle, {doing}: {words}")
     place.done("data", "tiny")
     assert fetched(place) == handed_out(place)
 
@@ -181,7 +187,7 @@ def test_a_slug_that_kaggle_does_not_know(place: Place) -> None:
     assert line.endswith(f"404, Not Found; its name is the last part of its address: is there {address} ?")
 
 
-@pytest.mark.parametrize("words", [["../elsewhere"], ["digits", "--name=.."], ["tiny", "--name=a/b"]])
+@pytest.mark.parametrize("words", [["digits", "--name=.."], ["tiny", "--name=a/b"]])
 def test_no_other_folder_is_written(place: Place, words: list[str]) -> None:
     line = place.refused("data", *words)
     assert line.endswith(" is no name: use letters, digits, - and _, or pass --name")
@@ -200,3 +206,80 @@ def test_a_file_in_the_way_of_all_input(place: Place) -> None:
     shutil.rmtree(place.root / "input")
     (place.root / "input").write_text("mine")
     assert place.refused("data", "tiny") == f"{place.root / 'input'}: cannot be written (File exists)"
+
+
+# ---------------------------------------------------------------- long downloads, single files, data sets
+
+
+def test_a_download_goes_on_where_an_earlier_run_stopped(place: Place) -> None:
+    noise = random.Random(0).randbytes(3 << 20)
+    (place.server.folder / "digits" / "noise.bin").write_bytes(noise)
+    place.server.fail("Download", Failure(cut=(1 << 20) + 7), *[Failure(502)] * 9)
+    line = place.refused("data", "tiny", changes=["input/.downloads"])
+    assert line.startswith("Kaggle, downloading digits: 502, ")
+    place.server._failures.clear()
+    place.server.requests.clear()
+    told = place.done("data", "tiny")
+    assert told.err == ["downloading digits: an earlier run fetched 1,048,576 bytes"]
+    assert place.server.requests[-1].headers["range"] == "bytes=1048576-"
+    assert fetched(place) == handed_out(place) | {"noise.bin": noise}
+
+
+def test_two_runs_do_not_download_the_same_at_once(place: Place) -> None:
+    lock = place.root / "input" / ".downloads" / "digits.lock"
+    with try_lock(lock):
+        line = place.refused("data", "tiny")
+    assert line == "digits: another run is downloading it; wait for it"
+
+
+@pytest.mark.parametrize("bytes_in_a_copy", [0, 1 << 40])
+def test_of_much_no_second_copy_is_made(
+    place: Place, monkeypatch: pytest.MonkeyPatch, bytes_in_a_copy: int
+) -> None:
+    monkeypatch.setattr(download, "_MUCH", bytes_in_a_copy)
+    place.server.wrapped_from = 1
+    place.done("data", "tiny")
+    assert fetched(place) == handed_out(place)
+    assert place.asked().count("DownloadDataFile") == (0 if bytes_in_a_copy else 3)
+
+
+@pytest.mark.parametrize("source", ["tiny", "digits"])
+def test_single_files_come_beside_what_is_there(place: Place, source: str) -> None:
+    alone = "these files alone were asked for, remove the folder to get all of digits"
+    told = place.done("data", source, "--file", "train.csv")
+    assert fetched(place) == {"train.csv": handed_out(place)["train.csv"]}
+    assert told.out.splitlines()[0] == f"{place.root}/input/digits: {alone}"
+    assert place.asked() == ["DownloadDataFile", "Download"]
+    told = place.done("data", source, "--file=train.csv", "--file=test.csv")
+    assert told.out.splitlines()[0] == f"{place.root}/input/digits: train.csv already there; {alone}"
+    assert set(fetched(place)) == {"train.csv", "test.csv"}
+    assert place.asked() == ["DownloadDataFile", "Download"]
+
+
+def test_an_archive_among_them_is_unpacked(place: Place) -> None:
+    (place.server.folder / "digits" / "images.zip").write_bytes(_zip())
+    place.done("data", "tiny", "--file=images.zip")
+    assert fetched(place) == {"train.csv": b"label,pixel0\n1,2\n" * 20}
+
+
+@pytest.mark.parametrize(
+    ("name", "line"),
+    [
+        (
+            "trian.csv",
+            "digits: has no file 'trian.csv'; did you mean 'train.csv'? known: sample_submission.csv",
+        ),
+        ("../train.csv", "../train.csv: would leave the folder; write it as Kaggle lists it"),
+    ],
+)
+def test_a_file_that_is_not_there(place: Place, name: str, line: str) -> None:
+    assert place.refused("data", "tiny", "--file", name).startswith(line)
+
+
+def test_a_data_set_is_downloaded(place: Place) -> None:
+    content = {"a.csv": b"a\n1\n", "b.csv": b"b\n2\n"}
+    place.server.datasets["some-body/Some-Data"] = HostedDataset({}, content)
+    place.done("data", "some-body/Some-Data")
+    assert fetched(place, "Some-Data") == content
+    place.done("data", "https://www.kaggle.com/datasets/some-body/Some-Data", "--name=mine", "--file=b.csv")
+    assert contents(place.root / "input" / "mine") == {"b.csv": b"b\n2\n"}

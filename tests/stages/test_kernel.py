@@ -23,8 +23,12 @@ INFER, TRAIN = "tester/softvote-tiny-infer", "tester/softvote-tiny-train"
 WEIGHTS = "tester/softvote-tiny-weights"
 URL = f"https://www.kaggle.com/code/{INFER}"
 PUSH = ["kernel", "tiny", "--push"]
-READY = f"dataset {WEIGHTS}: being made, 0:00"
-QUEUED = [f"kernel {INFER}: queued, 0:00", f"kernel {INFER}: running, 0:01"]
+FETCH = "fetch it later with FETCH=1 (--fetch)"
+READY = f"dataset {WEIGHTS}: being made, 0:00 of at most 1:00:00"
+QUEUED = [
+    f"kernel {INFER}: queued, 0:00 of at most 3:00:00",
+    f"kernel {INFER}: running, 0:01 of at most 3:00:00",
+]
 
 
 def folder(place: Place, mode: str = "infer") -> Path:
@@ -227,10 +231,13 @@ def test_lost_answers_do_not_end_the_wait(place: Place) -> None:
     place.server.fail("Download", Failure(cut=5))
     told = place.done(*PUSH)
     assert told.err == [
-        f"dataset {WEIGHTS}: no answer, 0:00", f"dataset {WEIGHTS}: being made, 0:02",
-        f"kernel {INFER}: no answer, 0:00", f"kernel {INFER}: queued, 0:02", f"kernel {INFER}: running, 0:04",
-        f"output of {INFER}: no answer, 0:00",
-    ]  # fmt: skip
+        f"dataset {WEIGHTS}: no answer, 0:00 of at most 1:00:00",
+        f"dataset {WEIGHTS}: being made, 0:02 of at most 1:00:00",
+        f"kernel {INFER}: no answer, 0:00 of at most 3:00:00",
+        f"kernel {INFER}: queued, 0:02 of at most 3:00:00",
+        f"kernel {INFER}: running, 0:04 of at most 3:00:00",
+        f"output of {INFER}: no answer, 0:00 of at most 1:00:00",
+    ]
     assert place.asked().count("SaveKernel") == 1
     assert [entry.kernel for entry in place.entries()] == ["", f"{INFER}/1"]
 
@@ -239,17 +246,17 @@ def test_lost_answers_do_not_end_the_wait(place: Place) -> None:
     ("call", "line"),
     [
         ("GetDatasetStatus", f"dataset {WEIGHTS}: still no answer after 1 h; look at it on Kaggle"),
-        ("GetKernelSessionStatus", f"kernel {INFER}: still no answer after 3 h; look at it on Kaggle"),
-        ("ListKernelSessionOutput", f"output of {INFER}: still no answer after 1 h; look at it on Kaggle"),
+        ("GetKernelSessionStatus", f"kernel {INFER}: still no answer after 3 h; {FETCH}"),
+        ("ListKernelSessionOutput", f"output of {INFER}: still no answer after 1 h; {FETCH}"),
     ],
 )
 def test_the_wait_is_given_up(place: Place, call: str, line: str) -> None:
     prefill(place, INFER, {"submission.csv": local_submission(place).read_bytes()})
     place.server.fail(call, *[Failure()] * (call == "GetDatasetStatus"), *[Failure(drop=True)] * 999)
     told = {
-        "GetDatasetStatus": [f"dataset {WEIGHTS}: no answer, 0:00"],
-        "GetKernelSessionStatus": [READY, f"kernel {INFER}: no answer, 0:00"],
-        "ListKernelSessionOutput": [READY, *QUEUED, f"output of {INFER}: no answer, 0:00"],
+        "GetDatasetStatus": [f"dataset {WEIGHTS}: no answer, 0:00 of at most 1:00:00"],
+        "GetKernelSessionStatus": [READY, f"kernel {INFER}: no answer, 0:00 of at most 3:00:00"],
+        "ListKernelSessionOutput": [READY, *QUEUED, f"output of {INFER}: no answer, 0:00 of at most 1:00:00"],
     }
     assert place.refused(*PUSH, told=told[call], changes=["kernels"]) == line
     assert not (folder(place) / "output").exists()
@@ -264,7 +271,9 @@ def test_ctrl_c_in_the_wait_says_that_the_kernel_runs_on(
 
     monkeypatch.setattr(place.clock, "sleep", interrupt)
     line = place.refused(*PUSH, told=[READY, QUEUED[0]], changes=["kernels"], exit_code=130)
-    assert line == f"stopped waiting; kernel {INFER} runs on, see {URL}"
+    assert (
+        line == f"stopped waiting; kernel {INFER} runs on, see {URL}; fetch it later with FETCH=1 (--fetch)"
+    )
 
 
 # ---------------------------------------------------------------- what came back
@@ -325,7 +334,7 @@ def _trained_there(place: Place, text: str) -> dict[str, bytes]:
     return {"submission.csv": text.encode(), "ledger.csv": ledger.read_bytes()}
 
 
-TRAIN_WAIT = [line.replace(INFER, TRAIN) for line in QUEUED]
+TRAIN_WAIT = [line.replace(INFER, TRAIN).replace("3:00:00", "12:00:00") for line in QUEUED]
 
 
 def test_what_was_trained_there_is_entered(place: Place) -> None:

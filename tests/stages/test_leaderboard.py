@@ -234,8 +234,11 @@ def test_each_competition_is_fetched_on_its_own(place: Place) -> None:
     place.server.submissions["digits"] = [sent(1)]
     place.done("leaderboard", "--fetch")
     enter(place, "second", competition="second")
-    line = place.refused("leaderboard", "--fetch")
+    place.server.submissions["digits"].append(sent(4))
+    line = place.refused("leaderboard", "--fetch", changes=[BOARD, PICTURE])
     assert line.startswith("Kaggle, listing the submissions to gone: 404, Not Found; ")
+    assert [row["ref"] for row in board(place)] == ["4", "1"]
+    place.server.submissions["digits"].pop()
     competition["kaggle"] = "digits-2"
     write_pipeline(place.root, projects.pipeline(competition=competition), "second")
     shutil.copytree(place.server.folder / "digits", place.server.folder / "digits-2")

@@ -21,7 +21,7 @@ FIRST = 40_000_001  # the server's first number
 BEFORE = ["ListSubmissions", "GetSubmissionLimits"]
 SENDING = ["StartSubmissionUpload", "Upload", "CreateSubmission"]
 LATER = "was sent, and nothing more is to be done; see its score with make leaderboard"
-PENDING = f"score of {FIRST}: pending, 0:00"
+PENDING = f"score of {FIRST}: pending, 0:00 of at most 20:00"
 RULES = "https://www.kaggle.com/competitions/digits/rules"
 
 
@@ -72,7 +72,6 @@ def test_nothing_is_asked_without_send(place: Place, monkeypatch: pytest.MonkeyP
     forget_package(monkeypatch)
     before = contents(place.root)
     place.done("submit", "tiny")
-    place.done("submit", "tiny", "--force", "--no-wait")
     assert place.asked() == []
     assert "kaggle" not in sys.modules
     assert contents(place.root) == before
@@ -271,7 +270,7 @@ def test_a_lost_answer_does_not_end_the_wait(place: Place, passing: Any) -> None
     told = place.done("submit", "tiny", "--send")
     assert told.out.endswith(f"digits: public {accuracy_of(place):.3%}; compare with: make leaderboard\n")
     states = ["pending, 0:00", "no answer, 0:01", "pending, 0:02"]
-    assert told.err == [f"score of {FIRST}: {state}" for state in states]
+    assert told.err == [f"score of {FIRST}: {state} of at most 20:00" for state in states]
 
 
 @pytest.mark.parametrize("answers", [[Failure(drop=True)] * 99, []])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import AbstractContextManager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import torch
@@ -16,7 +16,7 @@ class ComputeConfig:
 
     Attributes:
         device: cuda, mps or cpu.
-        precision: fp32, or bf16 for autocast with float32 weights.
+        precision: fp32, or for autocast with float32 weights bf16, or fp16 to predict where a GPU lacks bf16.
         memory_format: contiguous or channels_last.
         probe: images a second of every choice that was tried, by "precision memory_format".
     """
@@ -42,7 +42,20 @@ class ComputeConfig:
 
     def autocast(self) -> AbstractContextManager[Any]:
         """The context in which the network is called."""
-        return torch.autocast(self.device, torch.bfloat16, enabled=self.precision == "bf16")
+        dtype = torch.float16 if self.precision == "fp16" else torch.bfloat16
+        return torch.autocast(self.device, dtype, enabled=self.precision != "fp32")
+
+    def to_predict(self) -> ComputeConfig:
+        """The same for predictions here: fp16 on a GPU that would only imitate bf16, such as a T4.
+
+        Training in fp16 would need its losses scaled; predictions are computed again where fp16 overflows.
+        """
+        imitates = self.device == "cuda" and not torch.cuda.is_bf16_supported(including_emulation=False)
+        return replace(self, precision="fp16") if self.precision == "bf16" and imitates else self
+
+    def in_full(self) -> ComputeConfig:
+        """The same in float32."""
+        return replace(self, precision="fp32")
 
     def to_json(self) -> dict[str, Any]:
         """What a training's record says of it."""

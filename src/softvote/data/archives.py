@@ -149,6 +149,16 @@ def _compare_trees(folder: Path, content: Path, download: Path) -> None:
 def _unpack_all(path: Path, folder: Path, suffix: str) -> None:
     """A download and the archives in it, into a folder that is there and empty."""
     _extract_whole(path, folder, suffix)
+    unpack_inner(folder, path, folder)
+
+
+def unpack_inner(folder: Path, path: Path, root: Path) -> None:
+    """Unpack the archives in a folder, each beside where it lies.
+
+    Args:
+        path: what they came in, by its name in errors.
+        root: the folder whose only content becomes the folder's own; a parent of it for none.
+    """
     for _ in range(_DEEPEST):
         _join_parts(folder)
         inner = [found for found in packed_files(folder) if _can_unpack(found)]
@@ -156,7 +166,7 @@ def _unpack_all(path: Path, folder: Path, suffix: str) -> None:
             return
         for archive in inner:
             try:
-                _unpack_beside(archive, folder)
+                _unpack_beside(archive, root)
             except UserError as error:
                 problem = error.problems[0]
                 where = problem.where.replace(str(folder), path.name)

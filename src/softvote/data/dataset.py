@@ -160,7 +160,9 @@ def read_solution(competition: Competition, workspace: Workspace) -> NDArray[np.
 def _input_folder(competition: Competition, workspace: Workspace) -> Path:
     folder = workspace.input(competition.name)
     if not folder.is_dir():
-        raise UserError.at(folder, "no such folder", f"get it with: `data path/to/{competition.name}.zip`")
+        unpack = f"get it with: `data path/to/{competition.name}.zip`"
+        hint = "get it from Kaggle with: `data`" if competition.kaggle else unpack
+        raise UserError.at(folder, "no such folder", hint)
     return folder
 
 

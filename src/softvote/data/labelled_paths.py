@@ -14,7 +14,8 @@ from softvote.data.decoding import EncodedImage
 from softvote.data.image_files import ImageLoader, Stores, folders_of, image_sources, packages_to_open
 from softvote.data.image_index import image_files
 from softvote.data.label_cells import Groups, NamedImages, groups_of_ids
-from softvote.data.readers.base import Images, existing, shown
+from softvote.data.listed_images import open_listed_images
+from softvote.data.readers.base import Images, LazyImages, existing, shown
 from softvote.data.sample_ids import read_sample_ids
 from softvote.errors import ErrorCollector, one_of
 
@@ -95,6 +96,13 @@ def read_paths(
     problems.raise_any()
     notes = [*loader.notes(), *loader.unused(store, files.test_source, competition.sample_submission)]
     return Images(train, labels, names, groups=groups, notes=notes), Images(test, ids=sample.ids)
+
+
+def open_listed_paths(competition: Competition, folder: Path) -> LazyImages:
+    """The test images that the sample submission lists."""
+    files = competition.files
+    assert isinstance(files, PathsConfig)
+    return open_listed_images(competition, folder, files.test_images, files.suffix)
 
 
 def _labels(

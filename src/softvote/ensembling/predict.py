@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -31,16 +33,30 @@ def predict_proba(
         UserError: a training is missing or damaged.
     """
     voting = voter.voting
-    members = [_member_probabilities(member, images, addends) for member in voting]
+    members = [
+        mean_of_folds([load_predictor(fold).probabilities(images, addends) for fold in member.folds])
+        for member in voting
+    ]
+    return vote_of(voter, voting, members)
+
+
+def mean_of_folds(found: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
+    """A member's probabilities, float32 (N, K), from those of its trainings."""
+    no_rows = np.empty(0, np.int64)
+    return merge_folds([Predictions(no_rows, test[:0], test) for test in found]).test
+
+
+def vote_of(
+    voter: Ensemble, voting: Sequence[EnsembleMember], members: Sequence[NDArray[np.float32]]
+) -> NDArray[np.float32]:
+    """The vote float32 (N, K) of all members that have weight, or of some of them with their own weights.
+
+    Args:
+        members: float32 (N, K), the probabilities of each.
+    """
     if not voter.rule:
         return members[0]
     weights = np.array([member.weight for member in voting])
+    if len(voting) < len(voter.voting):
+        weights /= weights.sum()
     return soft_vote(members, weights, voter.space, [member.name for member in voting], voter.blocks)
-
-
-def _member_probabilities(
-    member: EnsembleMember, images: NDArray[np.uint8], addends: NDArray[np.int64] | None
-) -> NDArray[np.float32]:
-    found = [load_predictor(fold).probabilities(images, addends) for fold in member.folds]
-    no_rows = np.empty(0, np.int64)
-    return merge_folds([Predictions(no_rows, test[:0], test) for test in found]).test

@@ -35,7 +35,7 @@ def load_predictor(folder: FoldFolder) -> Predictor:
     except UserError as error:
         raise _unusable(folder, error) from None
     ran = record.execution
-    compute_config = ComputeConfig(find_device(), ran.precision, ran.memory_format)
+    compute_config = ComputeConfig(find_device(), ran.precision, ran.memory_format).to_predict()
     normalisation = Normalisation(tuple(record.mean), tuple(record.std), member.normalise)
     compute_config.to_device(network.model)
     return Predictor(network, normalisation, compute_config, member.tta.shift, member.view)

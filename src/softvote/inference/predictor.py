@@ -151,7 +151,11 @@ class Predictor:
     def _outputs(self, images: Tensor, addends: Tensor | None) -> Tensor:
         prepared = self._prepared(images)  # before what would round it
         with self.compute_config.autocast():
-            return self.network.outputs(prepared, addends).float()
+            outputs = self.network.outputs(prepared, addends).float()
+        if self.compute_config.precision == "fp16" and not torch.isfinite(outputs).all():
+            with self.compute_config.in_full().autocast():  # beyond 65,504
+                outputs = self.network.outputs(prepared, addends).float()
+        return outputs
 
     def _prepared(self, images: Tensor) -> Tensor:
         """uint8 (B, C, H, W) -> float32 as the network sees it, normalised and in its memory format."""
@@ -165,9 +169,14 @@ def in_batches(
     if not len(images):  # only from what one image gives is it known of what shape nothing is
         blank = np.zeros((1, *images.shape[1:]), np.uint8)
         return function(blank, None if addends is None else np.zeros(1, np.int64))[:0]
-    size = max(1, _PIXELS_A_BATCH // math.prod(images.shape[1:]))
+    size = rows_per_batch(images.shape[1:])
     slices = [slice(start, start + size) for start in range(0, len(images), size)]
     return np.concatenate([function(images[part], _some(addends, part)) for part in slices])
+
+
+def rows_per_batch(shape: tuple[int, ...]) -> int:
+    """How many images (C, H, W) are predicted at once."""
+    return max(1, _PIXELS_A_BATCH // math.prod(shape))
 
 
 def _some(addends: NDArray[np.int64] | None, which: slice) -> NDArray[np.int64] | None:

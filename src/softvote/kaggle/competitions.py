@@ -1,30 +1,22 @@
-"""Kaggle's competitions: their files, and submissions to them."""
+"""Submissions to Kaggle's competitions."""
 
 from __future__ import annotations
 
 import contextlib
 import math
-import zipfile
-import zlib
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any, Literal
 
 from softvote.errors import Problem, UserError
-from softvote.kaggle.transport import (
-    AGAIN,
-    MEND,
-    PAGE_SIZE,
-    Client,
-    NoAnswerError,
-    RefusedError,
-    Remedies,
-    save_body,
-    stat_fields,
-)
-from softvote.storage.files import atomic_write
+from softvote.kaggle.sources import Source, remedies_of
+from softvote.kaggle.transport import PAGE_SIZE, Client, NoAnswerError, RefusedError, stat_fields
+
+SUBMISSION_FILE = "submission.csv"
+"""What a kernel calls the file that it submits."""
+
 
 Status = Literal["pending", "complete", "error"]
 
@@ -78,37 +70,7 @@ class Submission:
 
 
 class Competitions(Client):
-    """Downloads competitions and sends submissions; see `Client` for whose, and for what goes wrong."""
-
-    def download(self, competition: str, folder: Path) -> Path:
-        """Fetch a competition's files as one zip, and verify its checksums.
-
-        The only file of a competition comes bare from Kaggle; it is put into a zip.
-
-        Returns:
-            `folder`/`competition`.zip, written whole or not at all.
-        """
-        doing, path = f"downloading {competition}", folder / f"{competition}.zip"
-
-        def fetch() -> str:
-            answer = self._send("competitions", "download_data_files", competition_name=competition)
-            return save_body(answer, file)
-
-        with atomic_write(path) as archive, TemporaryDirectory(prefix=".", dir=path.parent) as temporary:
-            file = Path(temporary, "download")
-            name = self._ask(doing, _competition(competition), fetch)
-            if not zipfile.is_zipfile(file) and self._only_file(competition) == name:
-                with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as packed:
-                    packed.write(file, name)
-            else:
-                _check_zip(file, f"Kaggle, {doing}", f"{_home(competition)}/data")
-                file.replace(archive)
-        return path
-
-    def _only_file(self, competition: str) -> str | None:
-        """The name of a competition's file, if there is just one."""
-        files = self._call_competition("listing the files of", competition, "list_data_files").files
-        return files[0].name if len(files) == 1 else None
+    """Sends submissions and asks for their scores; see `Client` for whose, and for what goes wrong."""
 
     def quota(self, competition: str) -> Quota:
         """How many submissions were made today and may be made now.
@@ -116,12 +78,12 @@ class Competitions(Client):
         Raises:
             UserError: also for those who have not joined the competition.
         """
-        verb = "asking for the quota of"
-        limits = self._call_competition(verb, competition, "get_submission_limits")
+        doing, remedies = f"asking for the quota of {competition}", remedies_of(Source(competition))
+        ask = self._api.competition_get_submission_limits
+        limits = self._ask(doing, remedies, lambda: ask(competition))
         if not (limits.num_total or limits.num_today or limits.num_allowed_now):
             # What Kaggle says to those who are on no team.
-            remedy = _competition(competition).forbidden
-            raise UserError.at(f"Kaggle, {verb} {competition}", "none was sent and none may be", remedy)
+            raise UserError.at(f"Kaggle, {doing}", "none was sent and none may be", remedies.forbidden)
         return Quota(limits.num_today, limits.num_allowed_now, limits.limited_by_total)
 
     def submissions(self, competition: str) -> list[Submission]:
@@ -162,8 +124,51 @@ class Competitions(Client):
             NoAnswerError: it may have arrived.
             UserError: it did not.
         """
+        return self._with_quota(competition, lambda: self._submit(competition, file, description))
+
+    def submit_code(self, competition: str, kernel: str, version: int, description: str) -> int:
+        """Submit what a kernel writes: Kaggle runs that version again on all test rows and scores its file.
+
+        Args:
+            kernel: "owner/slug"; a version of it that has run to its end, and left `SUBMISSION_FILE`.
+
+        Returns:
+            Kaggle's number for the submission.
+
+        Raises:
+            NoAnswerError: it may have arrived.
+            UserError: it did not.
+        """
+        doing = f"submitting version {version} of {kernel} to {competition}"
+        return self._with_quota(
+            competition,
+            lambda: self._number_of(
+                doing,
+                lambda: self._ask(
+                    doing,
+                    remedies_of(Source(competition)),
+                    lambda: self._api.competition_submit_code(
+                        SUBMISSION_FILE, description, competition, kernel, version, quiet=True
+                    ),
+                ),
+            ),
+        )
+
+    def takes_notebooks_only(self, competition: str) -> bool:
+        """Whether submissions are files that kernels wrote, and none that are uploaded."""
+        found = self._ask(
+            f"looking up {competition}",
+            remedies_of(Source(competition)),
+            lambda: self._api.competitions_list(search=competition).competitions,
+        )
+        return any(
+            each.is_kernels_submissions_only for each in found if each.ref.rpartition("/")[2] == competition
+        )
+
+    def _with_quota(self, competition: str, send: Callable[[], int]) -> int:
+        """What `send` returns; a refusal is explained by a quota that is used up, where it is."""
         try:
-            return self._submit(competition, file, description)
+            return send()
         except RefusedError as refused:
             failure: UserError = refused
         with contextlib.suppress(UserError):  # the first failure says more than a second one
@@ -179,35 +184,32 @@ class Competitions(Client):
             verb, competition, "start_submission_upload", file_name=file.name, **stat_fields(file)
         )
         self._upload(file, start.create_url)
+        fields = {"blob_file_tokens": start.token, "submission_description": description}
+        return self._number_of(
+            f"{verb} {competition}",
+            lambda: self._call_competition(verb, competition, "create_submission", **fields),
+        )
+
+    def _number_of(self, doing: str, submit: Callable[[], Any]) -> int:
+        """Kaggle's number for the submission that `submit` makes.
+
+        Raises:
+            NoAnswerError: it may have been made.
+        """
         try:
-            made = self._call_competition(
-                verb, competition, "create_submission",
-                blob_file_tokens=start.token, submission_description=description,
-            )  # fmt: skip
+            made = submit()
             if made.ref:
                 return int(made.ref)
-            lost = Problem(f"Kaggle, {verb} {competition}", "the answer has no number for it")
+            lost = Problem(f"Kaggle, {doing}", "the answer has no number for it")
         except NoAnswerError as error:
             lost = error.problems[0]
         hint = "it may have arrived: look with `leaderboard` before sending it again"
         raise NoAnswerError(replace(lost, hint=hint))
 
     def _call_competition(self, verb: str, competition: str, method: str, **fields: Any) -> Any:
-        remedies = _competition(competition)
+        remedies = remedies_of(Source(competition))
         fields = {"competition_name": competition} | fields
         return self._call(f"{verb} {competition}", remedies, "competitions", method, **fields)
-
-
-def _home(competition: str) -> str:
-    return f"https://www.kaggle.com/competitions/{competition}"
-
-
-def _competition(competition: str) -> Remedies:
-    return Remedies(
-        forbidden=f"join the competition and accept its rules at {_home(competition)}/rules",
-        unknown=f"its name is the last part of its address: is there {_home(competition)} ?",
-        otherwise=MEND,
-    )
 
 
 _SUBMISSION: dict[str, Status] = {"PENDING": "pending", "COMPLETE": "complete", "ERROR": "error"}
@@ -219,14 +221,3 @@ def _score(text: str) -> float | None:
         return float(text) if math.isfinite(float(text)) else None
     except ValueError:
         return None
-
-
-def _check_zip(path: Path, where: str, page: str) -> None:
-    remedy, size = f"{AGAIN}, or download it by hand from {page}", path.stat().st_size
-    try:
-        with zipfile.ZipFile(path) as archive:
-            damaged = archive.testzip()
-    except (zipfile.BadZipFile, zlib.error, EOFError):
-        raise UserError.at(where, f"the {size:,} bytes that came are no whole zip file", remedy) from None
-    if damaged:
-        raise UserError.at(where, f"{damaged} came damaged", remedy)

@@ -106,10 +106,8 @@ class Kernels(Client):
         return status == "READY"
 
     def _dataset_status(self, dataset: str) -> str:
-        owner, slug = dataset.split("/")
-        doing, fields = f"asking for the dataset {dataset}", {"owner_slug": owner, "dataset_slug": slug}
-        answer = self._call(doing, _dataset(dataset), "datasets", "get_dataset_status", **fields)
-        return str(answer.status.name)
+        doing = f"asking for the dataset {dataset}"
+        return str(self._ask(doing, _dataset(dataset), lambda: self._api.dataset_status(dataset))).upper()
 
     def _upload_blob(self, path: Path) -> str:
         fields = {"type": service_types("blobs").ApiBlobType.DATASET, "name": path.name} | stat_fields(path)
@@ -137,19 +135,19 @@ class Kernels(Client):
             raise NoAnswerError.at(f"Kaggle, {doing}", "the answer has no version of it", LATER)
         return Pushed(ref, answer.version_number, answer.url)
 
-    def kernel_state(self, kernel: str) -> KernelState:
-        """How far the last version of a kernel, "owner/slug", is."""
-        answer = self._call_kernel("asking for", kernel, "get_kernel_session_status")
+    def kernel_state(self, kernel: str, version: int | None = None) -> KernelState:
+        """How far a version of a kernel, "owner/slug", is; the last where none is named."""
+        answer = self._call_kernel("asking for", kernel, "get_kernel_session_status", **_label(version))
         return KernelState(_KERNEL_STATUS[answer.status.name], self._words(answer.failure_message))
 
-    def kernel_output(self, kernel: str, folder: Path) -> list[Path]:
-        """Fetch every file that the last version of a kernel, "owner/slug", left, and its log.
+    def kernel_output(self, kernel: str, folder: Path, version: int | None = None) -> list[Path]:
+        """Fetch every file that a version of a kernel, "owner/slug", left, and its log; else the last.
 
         Returns:
             Files in `folder` or in folders there; the last is `folder`/slug.log, if there is a log.
         """
         paths: list[Path] = []
-        for answer in self._output_pages(kernel):
+        for answer in self._output_pages(kernel, version):
             for item in answer.files:
                 path = folder / item.file_name
                 if not path.resolve().is_relative_to(folder.resolve()):
@@ -163,10 +161,10 @@ class Kernels(Client):
             write_text(paths[-1], answer.log)
         return paths
 
-    def _output_pages(self, kernel: str) -> Iterator[Any]:
+    def _output_pages(self, kernel: str, version: int | None) -> Iterator[Any]:
         tokens = [""]
         while True:
-            fields = {"page_token": tokens[-1], "page_size": PAGE_SIZE}
+            fields = {"page_token": tokens[-1], "page_size": PAGE_SIZE} | _label(version)
             answer = self._call_kernel("fetching", kernel, "list_kernel_session_output", **fields)
             yield answer
             if not answer.next_page_token or answer.next_page_token in tokens:
@@ -203,6 +201,11 @@ _KERNEL_STATUS: dict[str, KernelStatus] = {
     "CANCEL_REQUESTED": "cancelled",
     "CANCEL_ACKNOWLEDGED": "cancelled",
 }
+
+
+def _label(version: int | None) -> dict[str, Any]:
+    """How a request names a version of a kernel."""
+    return {} if version is None else {"version_label": f"v{version}"}
 
 
 _DATASET, _KERNEL = "dataset-metadata.json", "kernel-metadata.json"

@@ -10,10 +10,11 @@ import shutil
 import string
 import textwrap
 import zipfile
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import yaml
 
 import softvote
@@ -21,23 +22,17 @@ from softvote import __version__
 from softvote.config.pipeline import Pipeline, RayEngine
 from softvote.config.schema import NAME
 from softvote.ensembling.ensemble import load_ensemble
+from softvote.ensembling.predictions import read_predictions
 from softvote.errors import ErrorCollector, UserError
+from softvote.kaggle.places import INPUT, OUTPUT
 from softvote.storage.files import atomic_directory, remove_folder, write_json, write_text
 from softvote.storage.fingerprints import sha256_of
-from softvote.storage.paths import KernelFolder, PipelineFolder, Workspace
+from softvote.storage.paths import KernelFolder, PipelineFolder, PredictionsFolder, Workspace
 
 Mode = Literal["infer", "train"]
 
 
 _PACKAGE = Path(softvote.__file__).parent
-
-INPUT = "SOFTVOTE_INPUT"
-"""The environment variable that stands for another folder than Kaggle's of mounted files."""
-
-
-OUTPUT = "SOFTVOTE_OUTPUT"
-"""The same for the folder whose files Kaggle keeps."""
-
 
 _LONGEST_SLUG = 50
 
@@ -57,6 +52,10 @@ _TO_TRAIN = {"scipy": "scipy", "sklearn": "scikit-learn"}
 _TO_AUGMENT = {"albumentations": {"albumentations": "albumentations"}}
 
 
+PREDICTION_SECONDS = 8.5 * 3600.0
+"""Kaggle stops the kernels of most competitions after nine hours."""
+
+
 @dataclass(frozen=True)
 class Kernel:
     """What a kernel does, as its code file says it.
@@ -68,6 +67,9 @@ class Kernel:
         packages: what the mode and the pipeline need, as `import name: name of the package`.
         dataset: of the trained networks, as `owner/slug`; empty in mode train.
         files: in it, as `name: sha256`; a name is a path under `models/<pipeline>/` with dots for slashes.
+        wheels: data set of packages that Kaggle's image lacks, as `owner/name`; empty where there are none.
+        safe: what is said of a row whose image cannot be had, K probabilities; empty in mode train.
+        seconds: that predictions may take.
     """
 
     pipeline: str
@@ -76,10 +78,20 @@ class Kernel:
     packages: dict[str, str]
     dataset: str
     files: dict[str, str]
+    wheels: str = ""
+    safe: list[float] = field(default_factory=list)
+    seconds: float = PREDICTION_SECONDS
 
 
 def build_kernel(
-    workspace: Workspace, name: str, pipeline: Pipeline, mode: Mode, voter: str, owner: str, gpu: bool = True
+    workspace: Workspace,
+    name: str,
+    pipeline: Pipeline,
+    mode: Mode,
+    voter: str,
+    owner: str,
+    gpu: bool = True,
+    wheels: Path | None = None,
 ) -> KernelFolder:
     """Write the folder of a kernel in place of an earlier one and its output; equal inputs give equal bytes.
 
@@ -90,9 +102,10 @@ def build_kernel(
         voter: the ensemble or a member.
         owner: the user of Kaggle whose kernel it becomes.
         gpu: whether it runs on one.
+        wheels: a folder of .whl files that go along.
 
     Returns:
-        `kernels/<pipeline>/<mode>/`, with a dataset in mode infer.
+        `kernels/<pipeline>/<mode>/`, with a dataset in mode infer, and one of wheels where there are any.
 
     Raises:
         UserError: a competition, an owner or a name that Kaggle would not take, networks that are not
@@ -104,12 +117,19 @@ def build_kernel(
     trained = _trained_files(workspace.pipeline(name), voter) if mode == "infer" else {}
     dataset = f"{owner}/{_slug(name, 'weights')}" if trained else ""
     checksums = {file: sha256_of(path) for file, path in trained.items()}
-    kernel = Kernel(name, mode, voter, _packages(needed, mode), dataset, checksums)
+    packed = _wheels_in(wheels) if wheels else {}
+    wheels_dataset = f"{owner}/{_slug(name, 'wheels')}" if packed else ""
+    safe = _mean_prediction(workspace.pipeline(name).predictions(voter)) if mode == "infer" else []
+    kernel = Kernel(name, mode, voter, _packages(needed, mode), dataset, checksums, wheels_dataset, safe)
     program = _program(kernel, needed)
     metadata = _metadata(f"{owner}/{slug}", kernel, str(pipeline.competition.kaggle), gpu)
     folder = workspace.kernel(name, mode)
     with atomic_directory(folder.path) as temporary:
-        _write(KernelFolder(temporary), program, metadata, dataset, trained)
+        built = KernelFolder(temporary)
+        write_text(built.program, program)
+        write_json(built.code_metadata, metadata)
+        _write_dataset(built.dataset_metadata, dataset, trained)
+        _write_dataset(built.wheels_metadata, wheels_dataset, packed)
         remove_folder(folder.path)
     return folder
 
@@ -175,6 +195,21 @@ def _trained_files(pipeline: PipelineFolder, voter: str) -> dict[str, Path]:
     files = [file for fold in folds for file in (fold.weights, fold.recipe)]
     files += [file for file in (folder.vote, folder.decision) if file.is_file()]
     return {flattened(file.relative_to(pipeline.path)): file for file in sorted(files)}
+
+
+def _wheels_in(folder: Path) -> dict[str, Path]:
+    """The packages in a folder, by their names."""
+    found = {path.name: path for path in sorted(folder.glob("*.whl"))}
+    if not found:
+        raise UserError.at(folder, "holds no .whl files", "docs/kaggle.md says how to get them")
+    return found
+
+
+def _mean_prediction(folder: PredictionsFolder) -> list[float]:
+    """What a voter says on the average of rows it was not trained on; of test rows if there are none."""
+    predictions = read_predictions(folder)
+    rows = predictions.oof if len(predictions.oof) else predictions.test
+    return [round(share, 6) for share in rows.mean(axis=0, dtype=np.float64).tolist()]
 
 
 def flattened(path: Path) -> str:
@@ -260,7 +295,9 @@ def _program(kernel: Kernel, pipeline: Pipeline) -> str:
     text = _PROGRAM.substitute(
         name=kernel.pipeline,
         deed=_DEEDS[kernel.mode],
-        input=" and ".join(filter(None, [f"competition {pipeline.competition.kaggle}", kernel.dataset])),
+        input=" and ".join(
+            filter(None, [f"competition {pipeline.competition.kaggle}", kernel.dataset, kernel.wheels])
+        ),
         input_variable=INPUT,
         output=_OUTPUTS[kernel.mode],
         output_variable=OUTPUT,
@@ -313,7 +350,7 @@ def _metadata(id_: str, kernel: Kernel, competition: str, gpu: bool) -> dict[str
         "enable_internet": False,
         "machine_shape": "NvidiaTeslaT4" if gpu else "",
         "keywords": [],
-        "dataset_sources": [kernel.dataset] if kernel.dataset else [],
+        "dataset_sources": [name for name in (kernel.dataset, kernel.wheels) if name],
         "kernel_sources": [],
         "competition_sources": [competition],
         "model_sources": [],
@@ -327,14 +364,10 @@ def _title(id_: str) -> str:
     return id_.partition("/")[2].replace("-", " ")
 
 
-def _write(
-    folder: KernelFolder, program: str, metadata: dict[str, Any], dataset: str, sources: dict[str, Path]
-) -> None:
-    write_text(folder.program, program)
-    write_json(folder.code_metadata, metadata)
-    if not dataset:
+def _write_dataset(metadata: Path, name: str, sources: dict[str, Path]) -> None:
+    """Write the folder of a data set, unless it has no name."""
+    if not name:
         return
-    metadata = {"title": _title(dataset), "id": dataset, "licenses": [{"name": "unknown"}]}
-    write_json(folder.dataset_metadata, metadata)
-    for name, path in sources.items():
-        shutil.copyfile(path, folder.dataset / name)
+    write_json(metadata, {"title": _title(name), "id": name, "licenses": [{"name": "unknown"}]})
+    for file, path in sources.items():
+        shutil.copyfile(path, metadata.with_name(file))

@@ -75,7 +75,7 @@ def always(remedy: str) -> Remedies:
 
 
 class Client:
-    """Signs in to Kaggle and asks it; `Competitions` and `Kernels` say what.
+    """Signs in to Kaggle and asks it; `Competitions`, `Downloads` and `Kernels` say what.
 
     The user's credentials are found as Kaggle's documentation says. These are, the first that is there: an
     access token in `KAGGLE_API_TOKEN` or `~/.kaggle/access_token`; a key in `KAGGLE_USERNAME` and
@@ -85,7 +85,7 @@ class Client:
     Whatever goes wrong is one line with its remedy, a UserError, and a NoAnswerError where it may have gone
     well unheard. No line holds a credential or a signed address. Where there were too many requests, one is
     made again after the time that Kaggle names, or a growing one, a few times, and each wait is told on
-    stderr. Nothing else is repeated.
+    stderr. Nothing else is repeated, but for downloads that break off (`Downloads`).
 
     Args:
         wait: waits so many seconds.
@@ -137,8 +137,11 @@ class Client:
             client = getattr(getattr(kaggle, service), f"{_SERVICES[service]}_client")
             return getattr(client, method)(request)
 
-    def _ask(self, doing: str, remedies: Remedies, call: Callable[[], T]) -> T:
+    def _ask(self, doing: str, remedies: Remedies, call: Callable[[], T], shown: bool = False) -> T:
         """What `call` returns, in silence; made again after a while where there were too many requests.
+
+        Args:
+            shown: let the package show its progress, on standard error.
 
         Raises:
             UserError: whatever goes wrong at Kaggle or on the way there. It has no cause or context, which
@@ -148,7 +151,8 @@ class Client:
         pauses = iter(_PAUSES)
         while True:
             try:
-                with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+                error_stream = sys.__stderr__ if shown else io.StringIO()
+                with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(error_stream):
                     return call()
             except UserError:
                 raise
@@ -199,7 +203,10 @@ class Client:
 
         def put() -> None:
             size = path.stat().st_size
-            with path.open("rb") as file, tqdm.wrapattr(file, "read", size, desc=path.name, **_BAR) as body:
+            with (
+                path.open("rb") as file,
+                tqdm.wrapattr(file, "read", size, desc=path.name, **PROGRESS_BAR) as body,
+            ):
                 answer = requests.put(url, data=body, timeout=self._timeout)
             if answer.status_code not in (200, 201):  # 308 says that a part is missing
                 raise requests.HTTPError(response=answer)
@@ -271,7 +278,7 @@ def stat_fields(file: Path) -> dict[str, Any]:
     return {"content_length": stat.st_size, "last_modified_epoch_seconds": int(stat.st_mtime)}
 
 
-_BAR: dict[str, Any] = {
+PROGRESS_BAR: dict[str, Any] = {
     "unit": "B",
     "unit_scale": True,
     "leave": False,
@@ -293,7 +300,7 @@ def save_body(response: Any, path: Path) -> str:
     response.raise_for_status()
     size = int(response.headers.get("Content-Length", 0)) or None
     name = unquote(urlsplit(response.url).path.split("/")[-1])
-    with response, path.open("wb") as file, tqdm(total=size, desc=name, **_BAR) as bar:
+    with response, path.open("wb") as file, tqdm(total=size, desc=name, **PROGRESS_BAR) as bar:
         for block in response.iter_content(1 << 20):
             bar.update(file.write(block))
     return name

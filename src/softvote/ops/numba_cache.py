@@ -26,6 +26,22 @@ _OPTIONS: dict[str, Any] = {"nogil": True, "fastmath": {"contract"}, "error_mode
 cpu_target.target_context.refresh()  # 0.2 s, in the process that others are forked from instead of in each
 
 
+_SUFFIX = ".nbc"
+
+_KEPT: dict[Path, set[str]] = {}
+"""Folders of machine code, and the stamps of sources and Numba as they are now."""
+
+
+def machine_code() -> tuple[list[Path], list[Path]]:
+    """Files of machine code that no function of a module imported by now can use any more, and the others."""
+    old, current = list[Path](), list[Path]()
+    for folder, stamps in _KEPT.items():
+        for path in sorted(folder.glob(f"*{_SUFFIX}")):
+            is_current = any(f".{stamp}." in path.name for stamp in stamps)
+            (current if is_current else old).append(path)
+    return old, current
+
+
 def compiled(function: Callable[..., Any]) -> Compiled:
     """The function as machine code, kept beside its source or, failing that, in the user's folder of caches.
 
@@ -45,11 +61,13 @@ class _Files:
     """
 
     def __init__(self, folder: str, name: str, stamp: object) -> None:
-        self.folder, self.name, self.stamp = Path(folder), name, stamp
+        self.folder, self.name = Path(folder), name
+        self.stamp = hashlib.sha256(repr((numba.__version__, stamp)).encode()).hexdigest()[:8]
+        _KEPT.setdefault(self.folder, set()).add(self.stamp)
 
     def _path(self, key: object) -> Path:
-        digest = hashlib.sha256(repr((numba.__version__, self.stamp, key)).encode()).hexdigest()
-        return self.folder / f"{self.name}.{digest[:32]}.nbc"
+        digest = hashlib.sha256(repr(key).encode()).hexdigest()
+        return self.folder / f"{self.name}.{self.stamp}.{digest[:32]}{_SUFFIX}"
 
     def load(self, key: object) -> Any:
         """What was compiled for a key, or None."""

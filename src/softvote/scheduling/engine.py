@@ -26,7 +26,7 @@ from softvote.storage.files import remove_if_exists
 from softvote.storage.locks import try_lock
 from softvote.storage.paths import Workspace
 
-Kind = Literal["busy", "failed"]
+Kind = Literal["busy", "late", "failed"]
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ class JobBatch:
 
 @dataclass(frozen=True)
 class Unfinished:
-    """A job that was not done: another run is busy with it, or it failed; and in words, why."""
+    """A job that was not done: another run is busy with it, no time was left, or it failed; and why."""
 
     job: Job
     kind: Kind
@@ -98,7 +98,7 @@ class TimeLeft:
 
 def late(job: Job) -> Unfinished:
     """A job for which there was no time."""
-    return Unfinished(job, "busy", UserError.at(job.label, "no time is left for it"))
+    return Unfinished(job, "late", UserError.at(job.label, "no time is left for it"))
 
 
 def run_locked(job: Job, work: JobBatch, begin: Callable[[], Dataset]) -> Unfinished | None:

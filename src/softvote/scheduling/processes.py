@@ -21,6 +21,7 @@ from softvote.scheduling.engine import JobBatch, TimeLeft, Unfinished, blocked, 
 from softvote.scheduling.job import Job
 from softvote.scheduling.resources import assign_devices, set_worker_device
 from softvote.scheduling.status import is_ready
+from softvote.storage.files import remove_if_empty
 from softvote.storage.snapshot import Snapshot
 
 # Processes are forked from a server that has imported these and done nothing else: starting one costs
@@ -92,8 +93,7 @@ class _Pool:
                     return self.left + [waiting(job) for job in self.waiting]
         finally:
             for running in self.running:  # only where this process is being stopped
-                running.process.terminate()
-                running.process.join()
+                _end(running)
 
     def _start_what_can_run(self) -> None:
         self._leave_what_is_blocked()
@@ -143,8 +143,7 @@ class _Pool:
     def _stop(self) -> None:
         """Leave what runs; the state that it wrote down is kept."""
         for running in self.running:
-            running.process.terminate()
-            running.process.join()
+            _end(running)
             running.said.close()
             self.left.append(late(running.job))
         self.places = list(range(len(self.gpus)))
@@ -155,6 +154,13 @@ class _Pool:
         self.waiting += [left.job for left in self.left if left.kind == "busy"]
         self.left = [left for left in self.left if left.kind != "busy"]
         self.something_was_done = False
+
+
+def _end(running: _Running) -> None:
+    """End a process in the middle of its job, and leave no empty log of it."""
+    running.process.terminate()
+    running.process.join()
+    remove_if_empty(running.job.folder.crash)
 
 
 def _outcome(running: _Running) -> Unfinished | None:

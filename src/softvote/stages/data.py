@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,8 +10,9 @@ from softvote.config.schema import checked_name
 from softvote.data.archive_formats import archive_suffix, can_read_7z, needs_password
 from softvote.data.archives import packed_files, unpack
 from softvote.errors import UserError
-from softvote.kaggle.competitions import Competitions
+from softvote.kaggle.sources import parse_source
 from softvote.stages import open_run
+from softvote.stages.download import download_files, download_whole
 from softvote.storage.paths import Workspace
 
 
@@ -35,13 +36,14 @@ class DataResult:
         return "\n".join([*lines, *(f"{path}  {size:,} bytes" for path, size in self.files)])
 
 
-def run(root: Path, source: str, name: str | None) -> DataResult:
-    """Unpack a zip, or download a competition and unpack it, and list what came out of it.
+def run(root: Path, source: str, name: str | None, files: Sequence[str] = ()) -> DataResult:
+    """Unpack a zip, or download a competition or data set and unpack it, and list what came out of it.
 
     Args:
         source: a pipeline, whose competition is fetched from Kaggle; or the path of a zip, tar or 7z; or
-            else what Kaggle calls a competition.
+            else what Kaggle calls a competition, owner/name of a data set, or the address of either.
         name: of the folder; left out, the pipeline says it, or it is the archive's or Kaggle's name.
+        files: only these of a competition or data set, by the names they have there; all when empty.
 
     Raises:
         UserError: no archive, a damaged one, other content there already, or what Kaggle refuses.
@@ -49,13 +51,13 @@ def run(root: Path, source: str, name: str | None) -> DataResult:
     workspace = Workspace(root)
     if _is_pipeline(workspace, source):
         competition = open_run(root, source).pipeline.competition
-        folder, note = _fetched(workspace, competition.kaggle, name or competition.name)
+        folder, note = _fetched(workspace, competition.kaggle, name or competition.name, files)
     elif (suffix := archive_suffix(Path(source))) or Path(source).is_file():
         there = _has_files(workspace.input(name or Path(source).name[: -len(suffix or ".zip")]))
         folder = unpack(Path(source), workspace, name)
         note = "already there with the same content" if there else ""
     else:
-        folder, note = _fetched(workspace, source, name or source)
+        folder, note = _fetched(workspace, source, name or parse_source(source).name, files)
     found = [(path, path.stat().st_size) for path in sorted(folder.rglob("*"))[:20] if path.is_file()]
     return DataResult(folder, note, tuple(found), _packed(folder))
 
@@ -86,13 +88,14 @@ def _is_pipeline(workspace: Workspace, source: str) -> bool:
     return source.endswith(".yaml") or workspace.pipeline_file(source).is_file()
 
 
-def _fetched(workspace: Workspace, slug: str | None, name: str) -> tuple[Path, str]:
-    """The folder of a competition, and what to say of it where it was there.
+def _fetched(workspace: Workspace, slug: str | None, name: str, files: Sequence[str]) -> tuple[Path, str]:
+    """The folder of a competition or data set, and what to say of it where it was there.
 
     It is written whole or not at all.
 
     Args:
-        slug: what Kaggle calls it; None where it is not held there.
+        slug: what Kaggle calls it, or its address there; None where it is not held there.
+        files: only these; all when empty.
     """
     try:
         folder = workspace.input(checked_name(name))
@@ -102,7 +105,7 @@ def _fetched(workspace: Workspace, slug: str | None, name: str) -> tuple[Path, s
         raise UserError.at(
             folder, "is a file where a folder is to be", "move it away, or pass another `name`"
         )
-    if _has_files(folder):
+    if _has_files(folder) and not files:
         return folder, "already there; remove the folder to get it again"
     if slug is None:
         raise UserError.at(
@@ -110,10 +113,10 @@ def _fetched(workspace: Workspace, slug: str | None, name: str) -> tuple[Path, s
             "is not there, and the competition has no address at Kaggle (competition.kaggle)",
             "unpack its files with: `data path/to/it.zip`, or see docs/results.md for making them",
         )
-    client = Competitions()
+    source = parse_source(slug)
     try:
-        workspace.inputs.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".download-", dir=workspace.inputs) as temporary:
-            return unpack(client.download(slug, Path(temporary)), workspace, name), ""
+        if files:
+            return folder, download_files(workspace, source, folder, files)
+        return download_whole(workspace, source, folder.name), ""
     except OSError as error:
         raise UserError.at(workspace.inputs, f"cannot be written ({error.strerror})") from None

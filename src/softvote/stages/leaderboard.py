@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from softvote.config.competition import Competition
-from softvote.errors import UserError
+from softvote.errors import Problem, UserError
 from softvote.kaggle.competitions import Competitions
 from softvote.reporting.leaderboard import draw_board, render_board
-from softvote.stages import open_run
+from softvote.stages import Report, ignore, open_run
 from softvote.storage.paths import Workspace
 from softvote.tracking.comparison import LeaderboardComparison, join_ledger
 from softvote.tracking.leaderboard import read_leaderboard, write_leaderboard
@@ -36,24 +36,31 @@ class LeaderboardResult:
         return "\n".join([*self.fetched, render_board(self.rows).removesuffix("\n"), *wrote])
 
 
-def run(root: Path, fetch: bool) -> LeaderboardResult:
+def run(root: Path, fetch: bool, report: Report = ignore) -> LeaderboardResult:
     """Show every submission of the ledger with its scores, as a table and a picture.
 
     Args:
         fetch: whether Kaggle is asked first for all past submissions of the ledger's competitions.
+        report: takes the result where an error follows.
 
     Raises:
-        UserError: a damaged ledger or leaderboard, or what Kaggle refuses.
+        UserError: a damaged ledger or leaderboard; or, after all others were asked for and shown, what Kaggle
+            refuses, one line a competition.
     """
     workspace = Workspace(root)
     entries = read_ledger(workspace.ledger)
     competitions = _competitions(workspace, entries)
-    fetched = _fetch(workspace, competitions.values()) if fetch else []
+    fetched, problems = _fetch(workspace, competitions.values()) if fetch else ([], [])
     shares = {name: competition.public_share for name, competition in competitions.items()}
     board = read_leaderboard(workspace.leaderboard)
     rows = join_ledger(entries, board, shares)
     drawn = draw_board(workspace.leaderboard_picture, rows)
-    return LeaderboardResult(tuple(fetched), tuple(rows), workspace.leaderboard_picture if drawn else None)
+    picture = workspace.leaderboard_picture if drawn else None
+    result = LeaderboardResult(tuple(fetched), tuple(rows), picture)
+    if problems:
+        report(result)
+        raise UserError(*problems)
+    return result
 
 
 def _competitions(workspace: Workspace, entries: Iterable[Entry]) -> dict[str, Competition]:
@@ -68,13 +75,18 @@ def _competitions(workspace: Workspace, entries: Iterable[Entry]) -> dict[str, C
     return found
 
 
-def _fetch(workspace: Workspace, competitions: Iterable[Competition]) -> list[str]:
+def _fetch(workspace: Workspace, competitions: Iterable[Competition]) -> tuple[list[str], list[Problem]]:
+    """Ask for each competition's submissions; what is to be said of those that came, and what went wrong."""
     held = [competition for competition in competitions if competition.kaggle is not None]
     if not held:
-        return ["no competition of the ledger is held at Kaggle; nothing to fetch"]
-    client, told = Competitions(), list[str]()
+        return ["no competition of the ledger is held at Kaggle; nothing to fetch"], []
+    client, told, problems = Competitions(), list[str](), list[Problem]()
     for competition in held:
-        past = client.submissions(str(competition.kaggle))
-        write_leaderboard(workspace.leaderboard, competition.name, past)
-        told.append(f"{competition.name}: {len(past)} submissions into {workspace.leaderboard}")
-    return told
+        try:
+            past = client.submissions(str(competition.kaggle))
+            write_leaderboard(workspace.leaderboard, competition.name, past)
+        except UserError as error:
+            problems += error.problems
+        else:
+            told.append(f"{competition.name}: {len(past)} submissions into {workspace.leaderboard}")
+    return told, problems

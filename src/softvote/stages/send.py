@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from softvote.errors import Problem, UserError
 from softvote.kaggle.competitions import Competitions, Submission
-from softvote.kaggle.transport import NoAnswerError
+from softvote.kaggle.transport import NoAnswerError, RefusedError
 from softvote.progress import poll
 from softvote.stages import Report, Run, ignore
 from softvote.tracking.ledger import Entry, read_ledger, record_submission_id
 from softvote.tracking.submission_message import parse_sha256, submission_message
 
 _PATIENCE = 20 * 60.0  # seconds; a score is there within a minute as a rule
+
+_RERUN = 12 * 3600.0  # the longest that Kaggle lets a kernel run on all test rows
+
+
+class NotebooksOnlyError(UserError):
+    """The competition takes what kernels wrote, and no files; nothing was sent."""
 
 
 @dataclass(frozen=True)
@@ -56,18 +63,19 @@ class Sent:
     """A submission that Kaggle took.
 
     Attributes:
+        what: the file, or the kernel with its version.
         competition: what Kaggle calls it.
         ref: Kaggle's number for the submission.
         left: how many more may be sent today.
     """
 
-    file: Path
+    what: str
     competition: str
     ref: int
     left: int
 
     def __str__(self) -> str:
-        return f"sent {self.file} to {self.competition} as {self.ref}; {self.left} more may be sent today"
+        return f"sent {self.what} to {self.competition} as {self.ref}; {self.left} more may be sent today"
 
 
 @dataclass(frozen=True)
@@ -105,9 +113,52 @@ def send(run: Run, entry: Entry, file: Path, how: SendOptions, report: Report = 
         UserError: it was sent before, no submissions are left today, or what Kaggle refuses; or it was
             sent, and its score is an error, cannot be asked for, or was not waited for (Ctrl-C).
     """
+
+    def submit(client: Competitions, slug: str, message: str) -> int:
+        try:
+            return client.submit(slug, file, message)
+        except RefusedError as refused:
+            if "notebook" in str(refused).lower() and client.takes_notebooks_only(slug):
+                raise NotebooksOnlyError.at(slug, "takes only what notebooks write") from None
+            raise
+
+    return _send_once(run, entry, how, report, str(file), submit, _PATIENCE)
+
+
+def send_kernel(run: Run, entry: Entry, how: SendOptions, report: Report = ignore) -> SendResult:
+    """Submit the version of a kernel that wrote a submission, as `send` does a file.
+
+    Kaggle runs it again on all test rows, which can take hours.
+
+    Args:
+        entry: its row in the ledger, which names the kernel.
+    """
+    kernel, _, version = entry.kernel.rpartition("/")
+
+    def submit(client: Competitions, slug: str, message: str) -> int:
+        return client.submit_code(slug, kernel, int(version), message)
+
+    return _send_once(run, entry, how, report, f"{kernel} version {version}", submit, _RERUN)
+
+
+def _send_once(
+    run: Run,
+    entry: Entry,
+    how: SendOptions,
+    report: Report,
+    what: str,
+    submit: Callable[[Competitions, str, str], int],
+    patience: float,
+) -> SendResult:
+    """Submit unless it was submitted before, note Kaggle's number, and wait for the score.
+
+    Args:
+        submit: (client, what Kaggle calls the competition, message) -> Kaggle's number.
+        patience: seconds that a score is waited for.
+    """
     slug = kaggle_slug(run)
     if not how.force:
-        _refuse_repetition(run, entry)
+        refuse_repetition(run, entry)
     client = Competitions()
     _refuse_what_kaggle_has(run, entry, client.submissions(slug), how)
     quota = client.quota(slug)
@@ -115,13 +166,18 @@ def send(run: Run, entry: Entry, file: Path, how: SendOptions, report: Report = 
         raise UserError.at(
             slug, f"{quota.today} submissions were sent today and none is left", quota.resets()
         )
-    ref = client.submit(slug, file, submission_message(entry))
-    report(Sent(file, slug, ref, quota.left - 1))
+    ref = submit(client, slug, submission_message(entry))
+    report(Sent(what, slug, ref, quota.left - 1))
     record_submission_id(run.workspace.ledger, entry, ref)
-    return SendResult(slug, ref, how.wait, _scored(client, slug, ref) if how.wait else None)
+    return SendResult(slug, ref, how.wait, _scored(client, slug, ref, patience) if how.wait else None)
 
 
-def _refuse_repetition(run: Run, entry: Entry) -> None:
+def refuse_repetition(run: Run, entry: Entry) -> None:
+    """Refuse to send a file that the ledger knows as sent.
+
+    Raises:
+        UserError: it does.
+    """
     sent = [
         old
         for old in read_ledger(run.workspace.ledger)
@@ -147,15 +203,15 @@ def _refuse(entry: Entry, ref: int | None, when: str) -> None:
     )
 
 
-def _scored(client: Competitions, slug: str, ref: int) -> Submission | None:
+def _scored(client: Competitions, slug: str, ref: int, patience: float) -> Submission | None:
     """The submission once it is scored; None if that takes too long."""
-    found = _wait_for_score(client, slug, ref)
+    found = _wait_for_score(client, slug, ref, patience)
     if found is not None and found.status == "error":
         raise UserError.at(slug, f"{ref} was not scored: {found.error or 'Kaggle does not say why'}")
     return found
 
 
-def _wait_for_score(client: Competitions, slug: str, ref: int) -> Submission | None:
+def _wait_for_score(client: Competitions, slug: str, ref: int, patience: float) -> Submission | None:
     """The submission once Kaggle has scored it or failed to; None if that takes too long."""
     found: list[Submission] = []
 
@@ -166,7 +222,7 @@ def _wait_for_score(client: Competitions, slug: str, ref: int) -> Submission | N
     sent = f"{ref} was sent, and nothing more is to be done; see its score with `leaderboard`"
     lasting = ("complete", "error")
     try:
-        state = poll(f"score of {ref}", look, lasting, _PATIENCE, passing=NoAnswerError)
+        state = poll(f"score of {ref}", look, lasting, patience, passing=NoAnswerError)
     except KeyboardInterrupt:
         raise KeyboardInterrupt(f"stopped waiting; {sent}") from None
     except UserError as error:

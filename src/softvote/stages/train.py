@@ -11,6 +11,7 @@ from softvote.ensembling.records import ScoreRecord
 from softvote.errors import ErrorCollector, Problem, UserError, one_of
 from softvote.inference.record import TrainingRecord
 from softvote.metrics.scores import Score
+from softvote.progress import poll
 from softvote.reporting.tables import render
 from softvote.scheduling import create_engine
 from softvote.scheduling.engine import JobBatch, Unfinished
@@ -19,7 +20,7 @@ from softvote.scheduling.status import JobStatus
 from softvote.scheduling.worker import CHECKPOINT_SECONDS
 from softvote.stages import Report, Run, ignore
 from softvote.stages.plan import WITHOUT_SCORE, Plan, make_plan
-from softvote.storage.locks import file_lock
+from softvote.storage.locks import file_lock, try_lock
 
 
 @dataclass(frozen=True)
@@ -65,9 +66,9 @@ class TrainResult:
         return [problem for each in self.left if each.kind == "failed" for problem in each.why.problems]
 
     def __str__(self) -> str:
-        busy = [str(each.why) for each in self.left if each.kind == "busy"]
+        left = [str(each.why) for each in self.left if each.kind != "failed"]
         table = render(self.header, self.members).removesuffix("\n")
-        return "\n".join([*busy, table, *self.notes])
+        return "\n".join([*left, table, *self.notes])
 
 
 def run(
@@ -76,6 +77,7 @@ def run(
     only_folds: Sequence[int] = (),
     checkpoint_seconds: float = CHECKPOINT_SECONDS,
     deadline: float = math.inf,
+    wait: bool = False,
     report: Report = ignore,
 ) -> TrainResult:
     """Train what is due and predict with it.
@@ -85,11 +87,12 @@ def run(
         only_folds: only these; all when empty.
         checkpoint_seconds: between two checkpoints of a training.
         deadline: of time.monotonic(); a training that cannot end before it is left for another time.
+        wait: for what another run is busy with, and do what that leaves; else it is left to the other.
         report: takes the status before anything is trained, and the result where an error follows.
 
     Raises:
         UserError: no folds, folds of other data, a network that cannot be built; or, after all others are
-            done, every training that failed.
+            done, every training that failed; or another run is busy with all that is due.
     """
     plan = make_plan(run)
     chosen = plan.statuses(_chosen(plan, members, only_folds))
@@ -97,14 +100,56 @@ def run(
     check_dependencies(due)
     report(status_of(len(chosen), due))
     left = list[Unfinished]()
-    if due:
-        left = _run_jobs(plan, [status.job for status in due], checkpoint_seconds, deadline)
-        plan = plan.reread()
+    try:
+        while due:
+            left = _run_jobs(plan, [status.job for status in due], checkpoint_seconds, deadline)
+            plan = plan.reread()
+            busy = [each.job for each in left if each.kind == "busy"]
+            if not wait or not busy or len(busy) < len(left):
+                break
+            wait_for_others(busy)
+            plan, left = plan.reread(), []
+            due = [status for status in plan.statuses(busy) if not status.is_done]
+            check_dependencies(due)
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(_kept_of(plan.reread(), chosen)) from None
     result = _finish_members(plan, left)
-    if result.failed:
+    if problems := result.failed or _all_busy(left, due):
         report(result)
-        raise UserError(*result.failed)
+        raise UserError(*problems)
     return result
+
+
+def wait_for_others(jobs: Sequence[Job]) -> None:
+    """Wait until one of these jobs is free: no other run holds it, or what it starts from."""
+
+    def look() -> str:
+        return "another run is busy" if all(map(_is_held, jobs)) else "free"
+
+    poll(f"{len(jobs)} trainings", look, ("free",))
+
+
+def _is_held(job: Job) -> bool:
+    """Whether another process holds a job or one that it starts from."""
+    with try_lock(job.folder.lock) as mine:
+        return not mine or (job.source is not None and _is_held(job.source))
+
+
+def _all_busy(left: Sequence[Unfinished], due: Sequence[JobStatus]) -> list[Problem]:
+    """What to say where another run is busy with all that is due, so that nothing was done here."""
+    if len(left) < len(due) or not due or any(each.kind != "busy" for each in left):
+        return []
+    what = f"nothing was done: another run is busy with all that is due, {len(due)} trainings"
+    return [Problem("train", what, "wait for it with `wait`")]
+
+
+def _kept_of(plan: Plan, chosen: Sequence[JobStatus]) -> str:
+    """What a stopped run leaves for the next one."""
+    now = plan.statuses([status.job for status in chosen])
+    begun = sum(status.job.folder.checkpoint.is_file() for status in now if not status.is_done)
+    done = f"{sum(status.is_done for status in now)} of {len(now)} trainings"
+    more = f" and the last state of {begun} more" if begun else ""
+    return f"stopped; what was finished is kept: {done}{more}; run the same command to go on"
 
 
 def _run_jobs(plan: Plan, due: list[Job], checkpoint_seconds: float, deadline: float) -> list[Unfinished]:

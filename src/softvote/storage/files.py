@@ -89,6 +89,13 @@ def remove_if_exists(path: Path) -> None:
         raise UserError.at(path, f"cannot be removed ({error.strerror})") from None
 
 
+def remove_if_empty(path: Path) -> None:
+    """Remove a file that holds nothing, if it is there."""
+    with contextlib.suppress(FileNotFoundError):
+        if not path.stat().st_size:
+            remove_if_exists(path)
+
+
 def remove_temp_files(folder: Path) -> None:
     """Remove all that is half-written in a folder that no other process writes to."""
     for temporary in folder.glob(".*.tmp*"):

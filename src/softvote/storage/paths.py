@@ -88,6 +88,15 @@ class Workspace:
         """Raw files of a competition."""
         return self.inputs / competition
 
+    @property
+    def downloads(self) -> Path:
+        """What came from Kaggle and is not unpacked yet."""
+        return self.inputs / ".downloads"
+
+    def download(self, source: str) -> Path:
+        """Where a download from Kaggle lies until it is unpacked, whole or in part."""
+        return self.downloads / source.replace("/", ".")
+
     def pipeline(self, pipeline: str) -> PipelineFolder:
         return PipelineFolder(self.models / pipeline)
 
@@ -289,6 +298,20 @@ class KernelFolder:
     @property
     def dataset_metadata(self) -> Path:
         return self.dataset / "dataset-metadata.json"
+
+    @property
+    def wheels(self) -> Path:
+        """Packages that Kaggle's image lacks, uploaded as a data set of their own."""
+        return self.path / "wheels"
+
+    @property
+    def wheels_metadata(self) -> Path:
+        return self.wheels / "dataset-metadata.json"
+
+    @property
+    def pushed(self) -> Path:
+        """Which version was pushed last; beside the folder, which each build replaces."""
+        return self.path.with_suffix(".json")
 
     @property
     def output(self) -> Path:

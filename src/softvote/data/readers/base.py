@@ -45,6 +45,22 @@ class Images:
 
 
 @dataclass(frozen=True)
+class LazyImages:
+    """Test images that are loaded a few at a time, without a look at training files.
+
+    Attributes:
+        count: how many there are.
+        ids: as written in the files; None where images have none.
+        load: gives the images at some positions, and what is wrong with those that cannot be had, by their
+            place among these; such images are black. It raises nothing for what is wrong with single images.
+    """
+
+    count: int
+    ids: list[str] | None
+    load: Callable[[Sequence[int]], tuple[Images, dict[int, str]]]
+
+
+@dataclass(frozen=True)
 class Reader:
     """Reads one layout of files, and recognises it.
 
@@ -55,12 +71,15 @@ class Reader:
         read: gives the train images with labels, and the test images; raises a UserError with every problem
             of the files, one line each, with file, row and column.
         detect: says how a folder that looks like it is laid out; None where it does not.
+        open_test: opens the test images alone, for predictions that must come whatever single images are
+            like; raises a UserError where there are none at all. None, and `read` has to do.
     """
 
     files: type[FilesConfig]
     sources: Callable[[Competition, Path], list[Path]]
     read: Callable[[Competition, Path], tuple[Images, Images]]
     detect: Callable[[Candidate], DetectedLayout | None]
+    open_test: Callable[[Competition, Path], LazyImages] | None = None
 
 
 READERS: Registry[Reader] = Registry()

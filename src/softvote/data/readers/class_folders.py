@@ -13,7 +13,7 @@ from softvote.data.decoding import EncodedImage
 from softvote.data.image_detection import LOOKED_AT, ImageSurvey, look_at, spread
 from softvote.data.label_cells import Groups
 from softvote.data.label_detection import detect_groups, labels_of, spelling_notes
-from softvote.data.labelled_paths import PathsConfig, path_sources, read_paths
+from softvote.data.labelled_paths import PathsConfig, open_listed_paths, path_sources, read_paths
 from softvote.data.readers.base import MOST, READERS, Images, Reader, report_duplicates
 from softvote.data.readers.detection import Candidate, DetectedLayout, read_table, train_csv_names
 from softvote.errors import ErrorCollector
@@ -135,4 +135,4 @@ def _detect_table(candidate: Candidate, names: set[str]) -> tuple[dict[str, str]
     return {}, {}, []
 
 
-READERS.add("class_folders", Reader(ClassFolders, sources, read, detect), rank=2)
+READERS.add("class_folders", Reader(ClassFolders, sources, read, detect, open_listed_paths), rank=2)

@@ -12,7 +12,7 @@ from softvote.config.schema import ConfigError
 from softvote.data.decoding import EncodedImage
 from softvote.data.image_detection import LOOKED_AT, FoundImages, ImageSurvey, look_at, spread
 from softvote.data.label_detection import labels_of, spelling_notes
-from softvote.data.labelled_paths import PathsConfig, path_sources, read_paths
+from softvote.data.labelled_paths import PathsConfig, open_listed_paths, path_sources, read_paths
 from softvote.data.readers.base import READERS, Images, Reader
 from softvote.data.readers.detection import Candidate, DetectedLayout
 
@@ -114,4 +114,4 @@ def _asks_for_numbers(candidate: Candidate) -> bool:
     return all(re.fullmatch("[0-9]+([.][0-9]+)?", text) for text in table.column(table.header[1])[:LOOKED_AT])
 
 
-READERS.add("file_names", Reader(FileNames, sources, read, detect), rank=1)
+READERS.add("file_names", Reader(FileNames, sources, read, detect, open_listed_paths), rank=1)

@@ -18,7 +18,8 @@ from softvote.data.image_detection import (
 from softvote.data.image_files import ImageLoader, Stores, folders_of, image_sources, packages_to_open
 from softvote.data.label_cells import LabelledFiles, read_labels
 from softvote.data.label_detection import detect_groups, detect_labels, row_image
-from softvote.data.readers.base import READERS, Images, Reader, existing
+from softvote.data.listed_images import open_listed_images
+from softvote.data.readers.base import READERS, Images, LazyImages, Reader, existing
 from softvote.data.readers.detection import Candidate, DetectedLayout, read_table, train_csv_names
 from softvote.data.sample_ids import read_sample_ids
 from softvote.errors import ErrorCollector
@@ -98,6 +99,12 @@ def read(competition: Competition, folder: Path) -> tuple[Images, Images]:
     return Images(train, rows.labels, rows.ids, groups=rows.groups, notes=notes), Images(test, ids=sample.ids)
 
 
+def open_test(competition: Competition, folder: Path) -> LazyImages:
+    """The test images that the sample submission lists."""
+    files = _files(competition)
+    return open_listed_images(competition, folder, files.test_images, files.suffix, files.channel_suffixes)
+
+
 def _files(competition: Competition) -> ImageFolder:
     assert isinstance(competition.files, ImageFolder)
     return competition.files
@@ -164,4 +171,4 @@ def _notes(table: Table, column: IdColumn, train: FoundImages, test: FoundImages
     return [*notes, f"test images: those of the sample submission, in {', '.join(test.places)}"]
 
 
-READERS.add("image_folder", Reader(ImageFolder, sources, read, detect), rank=3)
+READERS.add("image_folder", Reader(ImageFolder, sources, read, detect, open_test), rank=3)

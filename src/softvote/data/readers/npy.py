@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -17,6 +17,7 @@ from softvote.data.decoding import Decoder, ImageError, likely_range
 from softvote.data.readers.base import (
     READERS,
     Images,
+    LazyImages,
     Reader,
     addends_of,
     class_indices,
@@ -86,6 +87,21 @@ def read(competition: Competition, folder: Path) -> tuple[Images, Images]:
         report_impossible_sums(sums, train_addends, competition, places.__getitem__, problems)
     problems.raise_any()
     return Images(_joined(train), sums, addends=train_addends), Images(_joined(test), addends=test_addends)
+
+
+def open_test(competition: Competition, folder: Path) -> LazyImages:
+    """The test arrays, which hold no single image that could be damaged."""
+    files, problems = _files(competition), ErrorCollector()
+    test = [load_images(folder / name, competition.image, problems) for name in files.test]
+    addends = _load_addends(folder, files.test_addends, files.test, test, problems)
+    problems.raise_any()
+    pixels = _joined(test)
+
+    def load(positions: Sequence[int]) -> tuple[Images, dict[int, str]]:
+        rows = np.asarray(positions, np.int64)
+        return Images(pixels[rows], addends=None if addends is None else addends[rows]), {}
+
+    return LazyImages(len(pixels), None, load)
 
 
 def _files(competition: Competition) -> NpyArrays:
@@ -322,4 +338,4 @@ def _natural(path: Path) -> list[tuple[int, str]]:
     return [(int(part or 0), text) for text, part in re.findall(r"(\D*)(\d*)", path.name.lower())]
 
 
-READERS.add("npy", Reader(NpyArrays, sources, read, detect), rank=4)
+READERS.add("npy", Reader(NpyArrays, sources, read, detect, open_test), rank=4)

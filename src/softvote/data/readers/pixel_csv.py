@@ -7,6 +7,7 @@ import math
 import re
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -21,6 +22,7 @@ from softvote.data.readers.base import (
     MOST,
     READERS,
     Images,
+    LazyImages,
     Reader,
     addends_of,
     existing,
@@ -98,6 +100,35 @@ def read(competition: Competition, folder: Path) -> tuple[Images, Images]:
     problems.raise_any()
     assert train and test, "a table without images has a problem"
     return train, test
+
+
+def open_test(competition: Competition, folder: Path) -> LazyImages:
+    """The rows of the test file; those of another length are left out."""
+    files, problems = _files(competition), ErrorCollector()
+    table = open_table(folder / files.test, problems)
+    if table is None or not table.records:
+        problems.raise_any()
+    assert table, "a table that cannot be read has a problem"
+    rows = table
+    ids = rows.column(files.id) if files.id and files.id in rows.header else None
+
+    def load(positions: Sequence[int]) -> tuple[Images, dict[int, str]]:
+        def part(of: Sequence[int]) -> tuple[Images | None, str]:
+            problems = ErrorCollector()
+            some = replace(rows, records=[rows.records[position] for position in of])
+            return _images(some, competition, False, problems), problems.first()
+
+        images, problem = part(positions)
+        if images and not problem:
+            return images, {}
+        each = [part([position])[1] for position in positions]
+        image = competition.image
+        black = np.zeros((len(positions), image.channels, image.height, image.width), np.uint8)
+        addends = np.zeros(len(positions), np.int64) if competition.addend else None
+        found = images or Images(black, addends=addends)
+        return found, {place: problem for place, problem in enumerate(each) if problem}
+
+    return LazyImages(len(rows.records), ids, load)
 
 
 def _files(competition: Competition) -> PixelCsv:
@@ -354,4 +385,4 @@ def _no_size(count: int, candidate: Candidate, path: Path) -> UserError:
     return UserError.at(f"{path}, row 1", what, fix)
 
 
-READERS.add("pixel_csv", Reader(PixelCsv, sources, read, detect), rank=0)
+READERS.add("pixel_csv", Reader(PixelCsv, sources, read, detect, open_test), rank=0)

@@ -19,6 +19,10 @@ SOLUTION = "solution.csv"
 SAMPLE = "sample_submission.csv"
 
 
+HIDDEN = ".hidden"
+"""Ends the name of the folder that hides the test files of a competition which takes notebooks only."""
+
+
 def _competition(kaggle: Kaggle, asked: JsonObject) -> str:
     slug: str = asked.get("competitionName", "")
     if slug not in competition_slugs(kaggle.folder):
@@ -53,7 +57,7 @@ def download_data_file(kaggle: Kaggle, asked: JsonObject) -> Answer:
     if modified is None:
         raise Refused(404, "Not Found")
     name = asked["fileName"]
-    return Answer(302, headers={"Location": kaggle.link(name, (folder / name).read_bytes(), modified)})
+    return kaggle.hand_out(name, (folder / name).read_bytes(), modified)
 
 
 @call
@@ -73,15 +77,39 @@ def start_submission_upload(kaggle: Kaggle, asked: JsonObject) -> JsonObject:
 @call
 def create_submission(kaggle: Kaggle, asked: JsonObject) -> JsonObject:
     slug = _competition(kaggle, asked)
+    if hidden_folder(kaggle.folder / slug):
+        raise Refused(
+            400, "Submission not allowed: This competition only accepts Submissions from Notebooks."
+        )
+    name, content = kaggle.arrived(asked.get("blobFileTokens", ""))
+    row = enter_submission(kaggle, slug, name, asked)
+    row["totalBytes"] = len(content)
+    kaggle.verdicts[row["ref"]] = score_submission(kaggle.folder / slug, content)
+    return {"ref": row["ref"], "message": f"Successfully submitted to {slug}"}
+
+
+@call
+def _list_competitions(kaggle: Kaggle, asked: JsonObject) -> JsonObject:
+    slugs = [slug for slug in competition_slugs(kaggle.folder) if asked.get("search", "") in slug]
+    rows = [
+        {
+            "ref": f"https://www.kaggle.com/competitions/{slug}",
+            "isKernelsSubmissionsOnly": hidden_folder(kaggle.folder / slug) is not None,
+        }
+        for slug in slugs
+    ]
+    return {"competitions": rows}
+
+
+def enter_submission(kaggle: Kaggle, slug: str, name: str, asked: JsonObject) -> JsonObject:
+    """The row of a new submission, which is pending; refused where the quota is used up."""
     if not get_submission_limits(kaggle, asked)["numAllowedNow"]:
         allowance = f"Your team has used its daily Submission allowance ({kaggle.daily_limit}) today"
         raise Refused(400, f"Submission not allowed: {allowance}, please try again tomorrow UTC.")
-    name, content = kaggle.arrived(asked.get("blobFileTokens", ""))
     ref = 1 + max((row["ref"] for rows in kaggle.submissions.values() for row in rows), default=40_000_000)
     row = {
         "ref": ref,
         "fileName": name,
-        "totalBytes": len(content),
         "date": timestamp(),
         "description": asked.get("submissionDescription", ""),
         "status": "PENDING",
@@ -90,8 +118,7 @@ def create_submission(kaggle: Kaggle, asked: JsonObject) -> JsonObject:
         "submittedBy": kaggle.username,
     }
     kaggle.submissions[slug].insert(0, row)
-    kaggle.verdicts[ref] = score_submission(kaggle.folder / slug, content)
-    return {"ref": ref, "message": f"Successfully submitted to {slug}"}
+    return row
 
 
 @call
@@ -120,7 +147,14 @@ def _settle(kaggle: Kaggle, row: JsonObject) -> None:
 
 def competition_slugs(folder: Path) -> list[str]:
     """The slugs of the competitions in a folder."""
-    return sorted(path.name for path in folder.iterdir() if path.is_dir() and data_files(path))
+    folders = (path for path in folder.iterdir() if path.is_dir() and path.suffix != HIDDEN)
+    return sorted(path.name for path in folders if data_files(path))
+
+
+def hidden_folder(folder: Path) -> Path | None:
+    """What takes the place of a competition's files when a kernel is run again; None where all are shown."""
+    hidden = folder.with_name(folder.name + HIDDEN)
+    return hidden if hidden.is_dir() else None
 
 
 def score_submission(folder: Path, content: bytes) -> JsonObject:

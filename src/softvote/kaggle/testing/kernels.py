@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import io
 import time
+import zipfile
 
-from softvote.kaggle.testing.competitions import competition_slugs
+from softvote.kaggle.testing.competitions import (
+    competition_slugs,
+    enter_submission,
+    hidden_folder,
+    score_submission,
+)
 from softvote.kaggle.testing.runs import KernelRun
 from softvote.kaggle.testing.state import HostedDataset, HostedKernel, Kaggle, call
-from softvote.kaggle.testing.wire import Refused, page_of
+from softvote.kaggle.testing.wire import Answer, Refused, page_of
 from softvote.storage.cache import JsonObject
 
 
@@ -42,6 +49,28 @@ def get_dataset_status(kaggle: Kaggle, asked: JsonObject) -> JsonObject:
         dataset.polls -= 1
         return {"status": "BLOBS_RECEIVED"}
     return {"status": "READY"}
+
+
+@call
+def list_dataset_files(kaggle: Kaggle, asked: JsonObject) -> JsonObject:
+    name, dataset = _dataset(kaggle, asked)
+    names, token = page_of(sorted(dataset.files), asked)
+    rows = [{"ref": name, "name": file, "totalBytes": len(dataset.files[file])} for file in names]
+    return {"datasetFiles": rows, "nextPageToken": token}
+
+
+@call
+def download_dataset(kaggle: Kaggle, asked: JsonObject) -> Answer:
+    _, dataset = _dataset(kaggle, asked)
+    if file := asked.get("fileName"):
+        if file not in dataset.files:
+            raise Refused(404, "Not Found")
+        return kaggle.hand_out(file, dataset.files[file], 0)
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for file, content in sorted(dataset.files.items()):
+            archive.writestr(zipfile.ZipInfo(file), content)
+    return Answer(302, headers={"Location": kaggle.link("archive.zip", buffer.getvalue(), 0)})
 
 
 def _files(kaggle: Kaggle, asked: JsonObject) -> dict[str, bytes]:
@@ -102,8 +131,44 @@ def list_kernel_session_output(kaggle: Kaggle, asked: JsonObject) -> JsonObject:
     return {"files": files, "log": kernel.log, "nextPageToken": token}
 
 
+@call
+def create_code_submission(kaggle: Kaggle, asked: JsonObject) -> JsonObject:
+    """Runs the kernel again where test files are hidden; what it writes there is scored."""
+    slug, file = asked.get("competitionName", ""), asked.get("fileName", "")
+    if slug not in competition_slugs(kaggle.folder):
+        raise Refused(404, "Not Found")
+    kernel = _kernel(kaggle, {"userName": asked.get("kernelOwner")} | asked)
+    if asked.get("kernelVersion", kernel.version) != kernel.version or not kernel.over:
+        raise Refused(400, "The notebook version is not found, or has not run to its end")
+    if kernel.failure or file not in kernel.output:
+        raise Refused(400, f"The notebook did not output the file {file}")
+    if kernel.metadata.get("enableInternet") and hidden_folder(kaggle.folder / slug):
+        raise Refused(400, "Your Notebook cannot use internet access in this competition")
+    ref: int = enter_submission(kaggle, slug, file, asked)["ref"]
+    folder = hidden_folder(kaggle.folder / slug) or kaggle.folder / slug
+
+    def judge(rerun: HostedKernel) -> None:
+        if rerun.failure:
+            kaggle.verdicts[ref] = {"status": "ERROR", "errorDescription": "Notebook Threw Exception"}
+        elif file not in rerun.output:
+            kaggle.verdicts[ref] = {"status": "ERROR", "errorDescription": "Submission CSV Not Found"}
+        else:
+            kaggle.verdicts[ref] = score_submission(folder, rerun.output[file])
+
+    if kaggle.run_kernels:
+        rerun = kaggle.reruns[ref] = HostedKernel(kernel.metadata, kernel.version)
+        kaggle.at_exit.append(KernelRun(kaggle, rerun, hidden=True, ended=judge).stop)
+    else:
+        judge(kernel)
+    return {"ref": ref, "message": f"Successfully submitted to {slug}"}
+
+
 def _kernel(kaggle: Kaggle, asked: JsonObject) -> HostedKernel:
     name = f"{asked.get('userName')}/{asked.get('kernelSlug')}"
     if name not in kaggle.kernels:
         raise Refused(403, "Permission 'kernels.get' was denied")
-    return kaggle.kernels[name]
+    kernel = kaggle.kernels[name]
+    label = asked.get("versionLabel")
+    if label and not (label.startswith("v") and 0 < int(label[1:]) <= kernel.version):
+        raise Refused(404, "Not Found")
+    return kernel

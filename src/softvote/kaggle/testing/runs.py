@@ -13,21 +13,33 @@ import sysconfig
 import threading
 import time
 import zipfile
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from softvote.kaggle.testing.competitions import SOLUTION, competition_slugs
+from softvote.kaggle.testing.competitions import SOLUTION, competition_slugs, hidden_folder
 from softvote.kaggle.testing.state import HostedKernel, Kaggle
 from softvote.storage.cache import JsonObject
 
 
 class KernelRun:
-    """A pushed script, run in folders laid out like Kaggle's, in a thread that ends with it."""
+    """A pushed script, run in folders laid out like Kaggle's, in a thread that ends with it.
 
-    def __init__(self, kaggle: Kaggle, kernel: HostedKernel) -> None:
+    Args:
+        hidden: mount the test files that are hidden from other runs.
+        ended: is given the kernel when it has run.
+    """
+
+    def __init__(
+        self,
+        kaggle: Kaggle,
+        kernel: HostedKernel,
+        hidden: bool = False,
+        ended: Callable[[HostedKernel], None] | None = None,
+    ) -> None:
         kernel.running = True
-        self._kaggle, self._kernel = kaggle, kernel
+        self._kaggle, self._kernel, self._hidden, self._ended = kaggle, kernel, hidden, ended
         self._process: subprocess.Popen[str] | None = None
         self._thread = threading.Thread(target=self._run)
         self._thread.start()
@@ -44,7 +56,7 @@ class KernelRun:
             folders = {name: Path(root, "kaggle", name) for name in ("input", "working", "src")}
             for folder in folders.values():
                 folder.mkdir(parents=True)
-            mount(self._kaggle, self._kernel.metadata, folders["input"])
+            mount(self._kaggle, self._kernel.metadata, folders["input"], self._hidden)
             script = folders["src"] / "script.py"
             script.write_text(self._kernel.metadata["text"], encoding="utf-8")
             began = time.monotonic()
@@ -70,6 +82,8 @@ class KernelRun:
         ]
         kernel.log = json.dumps(events)
         kernel.failure = f"The script ended with {code}" if code else ""
+        if self._ended:
+            self._ended(kernel)
         kernel.running = False
 
 
@@ -96,12 +110,23 @@ def _started(script: Path, source: Path, output: Path) -> subprocess.Popen[str]:
     )
 
 
-def mount(kaggle: Kaggle, metadata: JsonObject, root: Path) -> None:
-    """Put what a kernel asks for under competitions/<slug>/ and datasets/<owner>/<slug>/, read-only."""
+def mount(kaggle: Kaggle, metadata: JsonObject, root: Path, hidden: bool = False) -> None:
+    """Put what a kernel asks for under competitions/<slug>/ and datasets/<owner>/<slug>/, read-only.
+
+    Args:
+        hidden: what is hidden takes the place of files and folders of the same name.
+    """
+    without_solution = shutil.ignore_patterns(SOLUTION)
     for slug in set(metadata.get("competitionDataSources", [])) & set(competition_slugs(kaggle.folder)):
-        shutil.copytree(
-            kaggle.folder / slug, root / "competitions" / slug, ignore=shutil.ignore_patterns(SOLUTION)
-        )
+        shutil.copytree(kaggle.folder / slug, root / "competitions" / slug, ignore=without_solution)
+        unseen = hidden_folder(kaggle.folder / slug) if hidden else None
+        for path in unseen.iterdir() if unseen else ():
+            target = root / "competitions" / slug / path.name
+            if path.is_dir():
+                shutil.rmtree(target, ignore_errors=True)
+                shutil.copytree(path, target)
+            elif path.name != SOLUTION:
+                shutil.copyfile(path, target)
     for name in set(metadata.get("datasetDataSources", [])) & kaggle.datasets.keys():
         for file, content in kaggle.datasets[name].files.items():
             target = root / "datasets" / name / file

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import io
+import math
 import threading
 import uuid
+import zipfile
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -79,6 +82,7 @@ class Kaggle:
         daily_limit: submissions a competition takes a day (UTC), failed ones among them.
         polls: questions that find a submission, a dataset or a kernel unfinished.
         run_kernels: run pushed Python scripts.
+        wrapped_from: bytes from which a single file is handed out in a zip.
 
     Attributes:
         url: where it is served.
@@ -87,6 +91,7 @@ class Kaggle:
         listed: how often a submission was listed, by its number.
         datasets: by owner/slug.
         kernels: by owner/slug.
+        reruns: kernels as they were run for a submission, by its number.
         push_error: answered in the field `error` of a push, under the status 200.
         blobs: uploads, by their token.
         links: content and time of what can be downloaded, by its path.
@@ -102,15 +107,18 @@ class Kaggle:
         daily_limit: int = 10,
         polls: int = 2,
         run_kernels: bool = False,
+        wrapped_from: float = math.inf,
     ) -> None:
         self.folder, self.username, self.key = folder, username, key
         self.daily_limit, self.polls, self.run_kernels = daily_limit, polls, run_kernels
+        self.wrapped_from = wrapped_from
         self.url = ""
         self.submissions: defaultdict[str, list[JsonObject]] = defaultdict(list)
         self.verdicts: dict[int, JsonObject] = {}
         self.listed: defaultdict[int, int] = defaultdict(int)
         self.datasets: dict[str, HostedDataset] = {}
         self.kernels: dict[str, HostedKernel] = {}
+        self.reruns: dict[int, HostedKernel] = {}
         self.push_error = ""
         self.blobs: dict[str, Blob] = {}
         self.links: dict[str, tuple[bytes, float]] = {}
@@ -123,6 +131,16 @@ class Kaggle:
         self.links[path] = content, modified
         # Not localhost: a client redirected to another host leaves its credentials behind, as with Kaggle.
         return self.url + path
+
+    def hand_out(self, name: str, content: bytes, modified: float) -> Answer:
+        """Send somebody to where a single file can be had, in a zip of its name if it is large."""
+        name = name.rpartition("/")[2]
+        if len(content) >= self.wrapped_from:
+            buffer = io.BytesIO()
+            with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+                archive.writestr(zipfile.ZipInfo(name), content, zipfile.ZIP_DEFLATED)
+            name, content = f"{name}.zip", buffer.getvalue()
+        return Answer(302, headers={"Location": self.link(name, content, modified)})
 
     def expect(self, name: str, size: int) -> JsonObject:
         """Answer that an upload of `size` bytes may come, and where to."""

@@ -1,0 +1,121 @@
+"""Download: from Kaggle into a folder of input/, going on where an earlier try stopped."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from pathlib import Path, PurePosixPath
+
+from softvote.data.archives import unpack, unpack_inner
+from softvote.errors import ErrorCollector, UserError
+from softvote.kaggle.downloads import Downloads
+from softvote.kaggle.sources import Source
+from softvote.kaggle.transport import PAGE_SIZE
+from softvote.storage.files import atomic_directory, remove_folder
+from softvote.storage.locks import try_lock
+from softvote.storage.paths import Workspace
+
+_MUCH = 1_000_000_000  # bytes of which no second copy, packed in a zip, is made
+
+
+def download_whole(workspace: Workspace, source: Source, name: str) -> Path:
+    """Download a competition or data set into `input/<name>`, whole or not at all.
+
+    It comes as one zip, which has checksums; where it is much and in few files, they come one by one
+    straight to where they stay.
+    """
+    client = Downloads()
+    files = list(islice(client.files(source), PAGE_SIZE + 1))
+    with _claimed(workspace, source) as place:
+        if len(files) > PAGE_SIZE or sum(file.size for file in files) < _MUCH:
+            return unpack(client.download(source, place / "whole"), workspace, name)
+        folder, content = workspace.input(name), place / "content"
+        _fetch_each(client, source, [file.name for file in files], place, content)
+        with atomic_directory(folder) as temporary:
+            for path in list(content.iterdir()):
+                path.rename(temporary / path.name)
+        return folder
+
+
+def download_files(workspace: Workspace, source: Source, folder: Path, names: Sequence[str]) -> str:
+    """Download files of a competition or data set beside what is in its folder; what is to be said of it.
+
+    Those that are there are left as they are, archives among the others are unpacked.
+
+    Raises:
+        UserError: no such file, or other content is there already.
+    """
+    problems = ErrorCollector()
+    for name in names:
+        if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
+            problems.add(name, "would leave the folder", "write it as Kaggle lists it")
+    problems.raise_any()
+    missing = [name for name in dict.fromkeys(names) if not (folder / name).exists()]
+    if missing:
+        with _claimed(workspace, source) as place:
+            content = place / "content"
+            _fetch_each(Downloads(), source, missing, place, content)
+            _move(content, folder)
+    there = [name for name in names if name not in missing]
+    kept = f"{', '.join(there)} already there; " if there else ""
+    return f"{kept}these files alone were asked for, remove the folder to get all of {source.slug}"
+
+
+@contextlib.contextmanager
+def _claimed(workspace: Workspace, source: Source) -> Iterator[Path]:
+    """The place of a download, which no other run writes to; it goes when all went well."""
+    workspace.inputs.mkdir(parents=True, exist_ok=True)
+    place = workspace.download(source.slug)
+    with try_lock(place.with_name(f"{place.name}.lock")) as mine:
+        if not mine:
+            raise UserError.at(source.slug, "another run is downloading it", "wait for it")
+        try:
+            yield place
+        except BaseException:
+            _keep_parts(place)
+            raise
+        remove_folder(place)
+        _remove_lock(place)
+
+
+def _keep_parts(place: Path) -> None:
+    """Leave nothing but what a next try goes on with."""
+    for folder in sorted((path for path in place.rglob("*") if path.is_dir()), reverse=True):
+        with contextlib.suppress(OSError):  # not empty
+            folder.rmdir()
+    with contextlib.suppress(OSError):
+        place.rmdir()
+    if not place.exists():
+        _remove_lock(place)
+
+
+def _remove_lock(place: Path) -> None:
+    with contextlib.suppress(OSError):  # another run may be about to take it
+        place.with_name(f"{place.name}.lock").unlink()
+        place.parent.rmdir()
+
+
+def _fetch_each(client: Downloads, source: Source, names: Sequence[str], place: Path, content: Path) -> None:
+    """Fetch files into `content`, with the archives among them unpacked; those that are there stay."""
+    done = place / "done"
+    for name in names:
+        if not (done / name).exists():
+            path = client.download_file(source, name, place / "files" / name)
+            (done / name).parent.mkdir(parents=True, exist_ok=True)
+            path.rename(done / name)
+    shutil.rmtree(content, ignore_errors=True)
+    done.rename(content)
+    unpack_inner(content, Path(source.name), place)
+
+
+def _move(content: Path, folder: Path) -> None:
+    """Move files beside others."""
+    moves = {path: folder / path.relative_to(content) for path in content.rglob("*") if path.is_file()}
+    taken = [target for target in moves.values() if target.exists()]
+    if taken:
+        raise UserError.at(taken[0], "is there already", "move it away")
+    for path, target in moves.items():
+        target.parent.mkdir(parents=True, exist_ok=True)
+        path.rename(target)

@@ -1,0 +1,171 @@
+"""softvote.ensembling.streaming: all rows get a prediction, whatever images are, in the time there is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+from data_fixtures import WRITERS, write_competition
+from numpy.typing import NDArray
+from untrained import write_fold
+
+from softvote.data.dataset import Dataset, read_dataset
+from softvote.data.readers.base import Images, LazyImages
+from softvote.data.readers.registry import READERS
+from softvote.data.test_rows import LazyRows, open_test_rows
+from softvote.ensembling import streaming
+from softvote.ensembling.ensemble import Ensemble, EnsembleMember
+from softvote.ensembling.predict import predict_proba
+from softvote.ensembling.streaming import predict_rows
+from softvote.storage.paths import FoldFolder, Workspace
+
+CLASSES = 10
+SAFE = np.full(CLASSES, 0.1, np.float32)
+
+
+def lazy(pixels: NDArray[np.uint8], bad: Sequence[int] = ()) -> LazyRows:
+    """Rows of these images, some of which cannot be had."""
+
+    def load(positions: Sequence[int]) -> tuple[Images, dict[int, str]]:
+        found = pixels[np.asarray(positions, np.int64)].copy()
+        broken = {place: "is damaged" for place, position in enumerate(positions) if position in bad}
+        found[list(broken)] = 0
+        return Images(found), broken
+
+    none, ids = np.empty(0, np.int64), [f"image{row}" for row in range(len(pixels))]
+    form = Dataset(pixels[:0], none, pixels[:0], ids, ("id", "label"), "", "")
+    channels, height, width = pixels.shape[1:]
+    return LazyRows(form, np.arange(len(ids)), LazyImages(len(ids), ids, load), (channels, height, width))
+
+
+@pytest.fixture(scope="module")
+def voter(tmp_path_factory: pytest.TempPathFactory) -> Ensemble:
+    """A vote of two members, of two trainings and one."""
+    root = tmp_path_factory.mktemp("voter")
+    folds = [write_fold(root / f"fold{seed}", {"model": "cnn"}, seed=seed) for seed in range(3)]
+    members = [EnsembleMember("a", 0.25, folds[:2]), EnsembleMember("b", 0.75, folds[2:])]
+    return Ensemble("vote", members, "weighted")
+
+
+def images(count: int) -> NDArray[np.uint8]:
+    return np.random.default_rng(0).integers(0, 256, (count, 1, 8, 8), np.uint8)
+
+
+@pytest.fixture(autouse=True)
+def small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    from softvote.inference import predictor
+
+    monkeypatch.setattr(predictor, "_PIXELS_A_BATCH", 64 * 16)
+    monkeypatch.setattr(streaming, "_ROWS", 30)
+
+
+@pytest.mark.parametrize("count", [1, 16, 100])
+def test_rows_a_part_at_a_time_give_the_bits_of_all_at_once(voter: Ensemble, count: int) -> None:
+    pixels, said = images(count), list[str]()
+    found = predict_rows(voter, lazy(pixels), SAFE, say=said.append)
+    np.testing.assert_array_equal(found, predict_proba(voter, pixels))
+    assert said[-1] == f"{count} of {count} rows" and not any("time" in line for line in said)
+
+
+def test_a_row_without_an_image_gets_the_safe_prediction_and_is_told(voter: Ensemble) -> None:
+    pixels, said = images(100), list[str]()
+    found = predict_rows(voter, lazy(pixels, bad=[7, 98]), SAFE, say=said.append)
+    expected = predict_proba(voter, pixels)
+    expected[[7, 98]] = SAFE
+    np.testing.assert_array_equal(found, expected)
+    told = [line for line in said if "damaged" in line]
+    assert told[0] == "row 8, image7: is damaged; predicted as images are on the average" and len(told) == 2
+
+
+def test_of_many_bad_rows_some_are_named(voter: Ensemble) -> None:
+    said = list[str]()
+    found = predict_rows(voter, lazy(images(100), bad=range(90)), SAFE, say=said.append)
+    np.testing.assert_array_equal(found[:90], np.tile(SAFE, (90, 1)))
+    assert sum("is damaged" in line for line in said) == 20
+    assert said[-1] == "90 rows in all had no image that could be had"
+
+
+class Clock:
+    """Each network takes a second for a row, and loading a row half of one."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now = 0.0
+        load = streaming.load_predictor
+
+        def load_slow(folder: FoldFolder) -> object:
+            predictor = load(folder)
+            inner = predictor.probabilities
+
+            def probabilities(images: NDArray[np.uint8], addends: object = None) -> NDArray[np.float32]:
+                self.now += len(images)
+                return inner(images)
+
+            object.__setattr__(predictor, "probabilities", probabilities)
+            return predictor
+
+        monkeypatch.setattr(streaming, "load_predictor", load_slow)
+
+    def __call__(self) -> float:
+        return self.now
+
+    def slowed(self, rows: LazyRows) -> LazyRows:
+        inner: Callable[..., tuple[Images, dict[int, str]]] = rows.images.load
+
+        def load(positions: Sequence[int]) -> tuple[Images, dict[int, str]]:
+            self.now += 0.5 * len(positions)
+            return inner(positions)
+
+        return LazyRows(rows.form, rows.positions, LazyImages(rows.images.count, None, load), rows.shape)
+
+
+@pytest.mark.parametrize(("seconds", "used"), [(355, 3), (300, 2), (185, 1)])
+def test_where_time_will_not_do_fewer_networks_see_the_rest(
+    voter: Ensemble, monkeypatch: pytest.MonkeyPatch, seconds: float, used: int
+) -> None:
+    """The first networks stay: of the heavier member first, then of the other."""
+    pixels, said, clock = images(100), list[str](), Clock(monkeypatch)
+    found = predict_rows(voter, clock.slowed(lazy(pixels)), SAFE, seconds, said.append, clock)
+    assert clock.now <= seconds
+    whole = predict_proba(voter, pixels)
+    np.testing.assert_array_equal(found[:16], whole[:16])
+    assert not (found == SAFE).all(axis=1).any()
+    told = [line for line in said if "there is time for" in line]
+    assert told[:1] == ([] if used == 3 else [f"from row 17 there is time for {used} of 3 networks"])
+    if used == 1:
+        heavy = Ensemble("b", [voter.members[1]])
+        np.testing.assert_allclose(found[16:], predict_proba(heavy, pixels)[16:], atol=1e-6)
+
+
+def test_when_time_is_over_the_rest_gets_the_safe_prediction(
+    voter: Ensemble, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said, clock = list[str](), Clock(monkeypatch)
+    found = predict_rows(voter, clock.slowed(lazy(images(100))), SAFE, 70, said.append, clock)
+    assert not (found[:16] == SAFE).all(axis=1).any()
+    np.testing.assert_array_equal(found[-50:], np.tile(SAFE, (50, 1)))
+    assert said[-1].endswith("there is time for no network; predicted as images are on the average")
+
+
+# ---------------------------------------------------------------- what is read
+
+
+@pytest.mark.parametrize("layout", WRITERS)
+def test_test_rows_are_those_of_the_data_set_without_its_training_files(
+    tmp_path: Path, digits: tuple[NDArray[np.uint8], NDArray[np.int64]], layout: str
+) -> None:
+    competition = write_competition(tmp_path / "input" / "digits", layout, digits)
+    folder = tmp_path / "input" / "digits"
+    whole = read_dataset(competition, Workspace(tmp_path))
+    if READERS[layout].open_test is not None:
+        for path in [path for path in folder.rglob("*") if "train" in str(path.relative_to(folder))]:
+            if path.is_file():
+                path.unlink()
+    rows = open_test_rows(competition, folder)
+    assert (rows.form.test_ids, rows.form.sample_header) == (whole.test_ids, whole.sample_header)
+    images, bad = rows.load(range(len(rows)))
+    np.testing.assert_array_equal(images.pixels, whole.test_pixels)
+    assert bad == {}
+    one, _ = rows.load(range(1, 2))
+    np.testing.assert_array_equal(one.pixels, whole.test_pixels[1:2])
