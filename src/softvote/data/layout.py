@@ -10,8 +10,10 @@ from typing import Any
 
 import yaml
 
+from softvote.config.competition import Competition
 from softvote.config.schema import checked_name
 from softvote.data.archives import packed_files
+from softvote.data.forms import RecognisedForm, recognise_form
 from softvote.data.label_detection import labels_of
 from softvote.data.readers.detection import Candidate, DetectedLayout, Size, first_file
 from softvote.data.readers.registry import READERS
@@ -85,6 +87,8 @@ def _scaffold(candidate: Candidate, found: DetectedLayout, sample: str) -> Scaff
     competition: dict[str, Any] = {"name": name, "files": found.files, "image": image}
     competition |= dict(found.competition) or {"labels": labels_of(found.labels)}
     competition |= {"sample_submission": sample} | ({"solution": solution} if solution else {})
+    form = _recognise_form(candidate, competition)
+    competition |= {"form": form.config, "metric": form.metric}
     second = "resnet5" if max(found.height, found.width) <= SMALL else "resnet18"
     pipeline = {
         "competition": competition,
@@ -92,12 +96,27 @@ def _scaffold(candidate: Candidate, found: DetectedLayout, sample: str) -> Scaff
         "defaults": _defaults(min(found.height, found.width)),
         "members": {"cnn": {"model": "cnn"}, second: {"model": second}},
     }
-    took = [*found.notes, _labels_note(competition), *_sample_notes(sample, candidate)]
+    took = [*found.notes, _labels_note(competition), *_sample_notes(sample, candidate), *form.words]
     unknown = _unknown(found)
     opening = f"# Written from the files in input/{name}; see that it is what the competition says.\n"
     comments = "".join(f"# {line}\n" for line in [*took, *(f"Not known: {line}" for line in unknown)])
     text = yaml.safe_dump(pipeline, sort_keys=False, default_flow_style=None, allow_unicode=True, width=110)
     return ScaffoldedPipeline(f"{opening}{comments}{text}", took, unknown)
+
+
+def _recognise_form(candidate: Candidate, competition: Mapping[str, Any]) -> RecognisedForm:
+    """The form of the sample submission, for the labels that were found.
+
+    Raises:
+        UserError: it has none that is known.
+    """
+    assert candidate.sample, "without a sample submission nothing is written"
+    # What is scored depends on the form, and the other way round; labels are all that the form is about.
+    metric = (
+        "log_loss" if "tags" in competition else "macro_recall" if "targets" in competition else "accuracy"
+    )
+    read = Competition.model_validate(dict(competition) | {"metric": metric})
+    return recognise_form(candidate.folder / candidate.sample, read.label_space)
 
 
 def _labels_note(competition: Mapping[str, Any]) -> str:
@@ -122,7 +141,7 @@ def _sample_notes(sample: str, candidate: Candidate) -> list[str]:
 
 def _unknown(found: DetectedLayout) -> list[str]:
     """What no file says."""
-    unknown = ["the metric (competition.metric)"]
+    unknown = ["which metric counts (competition.metric)"]
     words = re.findall("[a-z]+", str(found.files.get("label", "")).lower())
     if "labels" in found.competition and set(words) & set(_ORDERED_NAMES):
         unknown.append("whether the order of the labels means something (competition.ordered: true)")
