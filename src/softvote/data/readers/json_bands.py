@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,14 +15,19 @@ from pydantic import Field
 
 from softvote.config.schema import ConfigError
 from softvote.data.csv_table import Table, table_of
+from softvote.data.decoding import likely_range
 from softvote.data.flat_pixels import FlatPixels, shape_pixels
 from softvote.data.label_cells import read_labels
+from softvote.data.label_detection import detect_groups, detect_labels
 from softvote.data.readers.base import READERS, Images, Reader, existing, read_bytes, report_duplicates
 from softvote.data.readers.detection import Candidate, DetectedLayout
-from softvote.errors import ErrorCollector
+from softvote.errors import ErrorCollector, UserError
 
 if TYPE_CHECKING:
     from softvote.config.competition import Competition
+
+
+_FEWEST = 16  # numbers in a list that may be an image
 
 
 _BETWEEN = re.compile(r"[\s,]*")
@@ -168,7 +174,48 @@ def _skip(text: str, place: int) -> int:
 
 def detect(candidate: Candidate) -> DetectedLayout | None:
     """JSON files named for train and test whose records hold long lists of numbers."""
-    return None
+    paths = sorted(candidate.folder.glob("*.json"))
+    test = next((path for path in paths if "test" in path.name.lower()), None)
+    train = next((path for path in paths if "train" in path.name.lower()), None)
+    if not (train and test):
+        return None
+    problems = ErrorCollector()
+    records = list(iterate_records(train, problems))
+    bands = [name for name, value in (records[0] if records else {}).items() if _band(value) is not None]
+    if not bands or len(records[0][bands[0]]) < _FEWEST:
+        return None
+    problems.raise_any()
+    count = len(records[0][bands[0]])
+    side = math.isqrt(count)
+    if candidate.image is None and side * side != count:
+        fix = f"pass `image` HxW, or write pipelines/{candidate.name}.yaml by hand"
+        raise UserError.at(train, f"{count} numbers of {bands[0]} are no square", fix)
+    fields = {
+        name: [_text(record.get(name)) for record in records] for name in records[0] if name not in bands
+    }
+    table = table_of(train, fields)
+    sample_id = candidate.sample_table.header[0] if candidate.sample_table else None
+    id_name = sample_id if sample_id in fields else next(iter(fields))
+    labels = detect_labels(table, id_name, candidate)
+    arrays = [band for record in records for name in bands if (band := _band(record.get(name))) is not None]
+    image, notes = _value_range(arrays, bands)
+    folds, _, fold_notes = detect_groups(table, [id_name, *labels.columns], [])
+    files = {"format": "json", "train": train.name, "test": test.name, "id": id_name, "bands": bands}
+    return DetectedLayout(
+        files | labels.files, *(candidate.image or (side, side)), len(bands), (),
+        competition=labels.competition, image=image, folds=folds, notes=[*notes, *labels.notes, *fold_notes],
+    )  # fmt: skip
+
+
+def _value_range(arrays: list[NDArray[np.float32]], bands: list[str]) -> tuple[dict[str, Any], list[str]]:
+    """`image.value_range` where bands are no whole numbers 0..255, and why."""
+    low, high = min(float(band.min()) for band in arrays), max(float(band.max()) for band in arrays)
+    held = f"images: {' and '.join(bands)} of each record"
+    if low >= 0 and 1 < high <= 255 and all(bool((band == band.round()).all()) for band in arrays):
+        return {}, [held]
+    first, last = likely_range(low, high)
+    note = f"{held}; they hold {low:g}..{high:g}: {first:g}..{last:g} become black..white"
+    return {"value_range": [first, last]}, [note]
 
 
 READERS.add("json", Reader(JsonBands, sources, read, detect), rank=6)

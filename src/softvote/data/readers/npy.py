@@ -273,7 +273,12 @@ def _report_other_lengths(
 def detect(candidate: Candidate) -> DetectedLayout | None:
     """Arrays of rank 3 or 4 are images, of rank 1 labels; `test` in a name tells the test images."""
     problems, paths = ErrorCollector(), sorted(candidate.folder.glob("*.npy"), key=_natural)
-    arrays = {path.name: array for path in paths if (array := load_array(path, problems)) is not None}
+    names = [path.name for path in paths] + [
+        name for path in sorted(candidate.folder.glob("*.npz"), key=_natural) for name in _names_in(path)
+    ]
+    arrays = {
+        name: array for name in names if (array := load_array(candidate.folder / name, problems)) is not None
+    }
     problems.raise_any()
     images = [name for name, array in arrays.items() if array.ndim in (3, 4)]
     test = [name for name in images if "test" in name.lower()]
@@ -282,10 +287,34 @@ def detect(candidate: Candidate) -> DetectedLayout | None:
     labels = [name for name in vectors if "test" not in name.lower()]
     if not (train and labels and test):
         return None
-    files = {"format": "npy", "train": train, "train_labels": labels, "test": test}
+    files: dict[str, Any] = {"format": "npy", "train": train, "train_labels": labels, "test": test}
     height, width, channels = (*arrays[train[0]].shape[1:], 1)[:3]
     texts = [str(label) for label in np.concatenate([arrays[name] for name in labels]).tolist()]
-    return DetectedLayout(files, height, width, channels, texts)
+    value_range = _value_range([arrays[name] for name in [*train, *test]])
+    notes = [f"labels of {', '.join(train[:3])} are {', '.join(labels[:3])}, in this order"]
+    if value_range:
+        low, high = value_range["value_range"]
+        notes.append(f"images are {arrays[train[0]].dtype}: {low:g}..{high:g} become black..white")
+    notes.append(f"test rows of {', '.join(test[:3])}: in the sample submission's order")
+    return DetectedLayout(files, height, width, channels, texts, image=value_range, notes=notes)
+
+
+def _names_in(path: Path) -> list[str]:
+    """The arrays of an `.npz`, as a pipeline file names them."""
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            names = list(archive)
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile):
+        return [path.name]  # whose damage is told when it is loaded
+    return [path.name] if len(names) == 1 else [f"{path.name}:{name}" for name in names]
+
+
+def _value_range(arrays: list[NDArray[Any]]) -> dict[str, Any]:
+    """`image.value_range` of images that are not uint8."""
+    if all(array.dtype == np.uint8 for array in arrays):
+        return {}
+    low, high = min(float(array.min()) for array in arrays), max(float(array.max()) for array in arrays)
+    return {"value_range": list(likely_range(low, high))}
 
 
 def _natural(path: Path) -> list[tuple[int, str]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -11,12 +11,19 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from softvote.config.schema import OneOrSeveral
-from softvote.data.csv_table import open_table
+from softvote.data.csv_table import Table, open_table
 from softvote.data.flat_pixels import FlatPixels, shape_pixels
 from softvote.data.image_files import folders_of
 from softvote.data.label_cells import read_labels
+from softvote.data.label_detection import detect_groups, detect_labels
 from softvote.data.readers.base import MOST, READERS, Images, Reader, existing, report_duplicates, shown
-from softvote.data.readers.detection import Candidate, DetectedLayout
+from softvote.data.readers.detection import (
+    Candidate,
+    DetectedLayout,
+    Size,
+    read_table,
+    train_csv_names,
+)
 from softvote.errors import ErrorCollector, UserError
 
 if TYPE_CHECKING:
@@ -152,13 +159,54 @@ def open_parquet(path: Path, problems: ErrorCollector) -> Any:
 
 
 def detect(candidate: Candidate) -> DetectedLayout | None:
-    """Parquet files named for train and test whose columns are numbered, beside a CSV with the same ids."""
+    """Parquet files named for train and test, beside a CSV with the same ids."""
+    paths = sorted(candidate.folder.glob("*.parquet"))
+    test = [path for path in paths if "test" in path.name.lower()]
+    train = [path for path in paths if path not in test]
+    if not (train and test):
+        return None
+    problems = ErrorCollector()
+    opened = open_parquet(train[0], problems)
+    problems.raise_any()
+    names = opened.schema_arrow.names
+    for train_csv in train_csv_names(candidate.folder):
+        table = read_table(candidate.folder / train_csv)
+        shared = [name for name in table.header if name in names]
+        if len(shared) == 1:
+            return _detected(candidate, table, shared[0], train, test, len(names) - 1)
     return None
 
 
-def pixel_names(names: Sequence[str]) -> list[str]:
-    """Those of a Parquet file's columns that are numbered."""
-    return [name for name in names if name.isdecimal()]
+def _detected(
+    candidate: Candidate, table: Table, id_name: str, train: list[Path], test: list[Path], count: int
+) -> DetectedLayout:
+    image = candidate.image or _size_of(count, candidate, train[0])
+    labels = detect_labels(table, id_name, candidate)
+    folds, groups, fold_notes = detect_groups(table, [id_name, *labels.columns], table.column(id_name))
+    files = {
+        "format": "parquet",
+        "train": table.path.name,
+        "train_images": [path.name for path in train],
+        "test_images": [path.name for path in test],
+        "id": id_name,
+    }
+    files |= labels.files | ({"groups": groups} if groups else {})
+    channels = count // (image[0] * image[1])
+    notes = [
+        f"images: {count} columns of {train[0].name} beside {id_name} are {image[0]} x {image[1]} pixels"
+    ]
+    return DetectedLayout(
+        files, *image, channels, competition=labels.competition, folds=folds,
+        notes=[*notes, *labels.notes, *fold_notes],
+    )  # fmt: skip
+
+
+def _size_of(count: int, candidate: Candidate, path: Path) -> Size:
+    side = math.isqrt(count)
+    if side * side != count:
+        fix = f"pass `image` HxW, or write pipelines/{candidate.name}.yaml by hand"
+        raise UserError.at(path, f"{count} pixel columns are no square", fix)
+    return side, side
 
 
 READERS.add("parquet", Reader(ParquetPixels, sources, read, detect), rank=5)

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from softvote.data.csv_table import CsvLine, Table, open_table
 from softvote.data.label_cells import LabelledFiles, label_columns, read_row_labels
+from softvote.data.label_detection import detect_groups, detect_labels
 from softvote.data.readers.base import (
     MOST,
     READERS,
@@ -33,7 +34,6 @@ from softvote.data.readers.detection import (
     DetectedLayout,
     Size,
     first_file,
-    label_column,
     read_table,
     train_csv_name,
 )
@@ -265,33 +265,93 @@ def _checked_cells(table: Table, index: int, problems: ErrorCollector) -> list[i
 
 
 def detect(candidate: Candidate) -> DetectedLayout | None:
-    """A train and a test CSV with the same columns, but for the label."""
+    """A train and a test CSV whose pixels are the same columns."""
     folder = candidate.folder
-    train_csv, test_csv = train_csv_name(folder), first_file(folder, "test.csv", "testing.csv", "*test*.csv")
-    if not (train_csv and test_csv):
+    train_csv = train_csv_name(folder)
+    test_csv = first_file(folder, "test.csv", "testing.csv", "*test*.csv")
+    if not (train_csv and test_csv) or train_csv == test_csv:
         return None
+    if not (_has_header(folder / train_csv) and _has_header(folder / test_csv)):
+        return _detect_without_header(candidate, train_csv, test_csv)
     train, test = read_table(folder / train_csv), read_table(folder / test_csv)
-    label = label_column(train, [column for column in train.header if column not in test.header])
-    id_name = next((column for column in test.header if column.lower() in ID_NAMES), None)
-    files = {"format": "pixel_csv", "train": train_csv, "test": test_csv, "label": label}
-    files |= {"id": id_name} if id_name in train.header else {}
-    count = len([column for column in train.header if column not in (label, files.get("id"))])
-    height, width, channels = _size_of_pixels(count, candidate.image, train.path, candidate.name)
-    return DetectedLayout(files, height, width, channels, train.column(label))
+    ids = [name for name in test.header if name.lower() in ID_NAMES and _fits_sample(test, name, candidate)]
+    id_name = ids[0] if ids else None
+    numbered = {train.header[place] for place in numbered_alike(train.header)}
+    # Columns of the test file are no labels; where pixels are not numbered, only the label is missing there.
+    missing = [name for name in train.header if name not in test.header]
+    among = [name for name in missing if name not in numbered] or missing
+    labels = detect_labels(train, id_name or "", candidate, among=among)
+    left = [name for name in train.header if name not in {*labels.columns, id_name}]
+    pixels = [left[place] for place in numbered_alike(left)]
+    files: dict[str, Any] = {"format": "pixel_csv", "train": train_csv, "test": test_csv} | labels.files
+    files |= {"id": id_name} if id_name else {}
+    size = _size_of_pixels(len(left), candidate.image)
+    if size is None and (size := _size_of_pixels(len(pixels), candidate.image)):
+        there = dict.fromkeys([*left, *test.header])
+        files["ignore"] = [name for name in there if name not in {*pixels, id_name}]
+    if size is None:
+        raise _no_size(len(left), candidate, train.path)
+    folds, _, fold_notes = detect_groups(train, [*labels.columns, *pixels, id_name or ""], [])
+    order = f"by column {id_name}" if id_name else "in the sample submission's order"
+    notes = [*labels.notes, f"test rows of {test_csv}: {order}", *fold_notes]
+    if "ignore" in files:
+        notes.append(f"columns that are no pixels: {', '.join(map(repr, files['ignore']))}")
+    return DetectedLayout(files, *size, competition=labels.competition, folds=folds, notes=notes)
 
 
-def _size_of_pixels(count: int, image: Size | None, path: Path, name: str) -> tuple[int, int, int]:
+def _fits_sample(test: Table, name: str, candidate: Candidate) -> bool:
+    """Whether a column holds the sample's ids; a pixel may be called index too."""
+    return not candidate.sample_ids or set(test.column(name)) == set(candidate.sample_ids)
+
+
+def _has_header(path: Path) -> bool:
+    """Whether the first line is more than numbers."""
+    with path.open("rb") as file:
+        line = file.readline(1 << 20).decode("utf-8-sig", "replace")
+    cells = [text.strip().strip('"') for text in line.split(",")]
+    return len(cells) < 2 or not all(WHOLE.fullmatch(text) for text in cells)
+
+
+def _detect_without_header(candidate: Candidate, train_csv: str, test_csv: str) -> DetectedLayout | None:
+    """A label and pixels in train, pixels alone in test, and no names of columns."""
+    problems = ErrorCollector()
+    tables = [
+        open_table(candidate.folder / name, problems, has_header=False) for name in (train_csv, test_csv)
+    ]
+    problems.raise_any()
+    train, test = tables
+    if train is None or test is None or len(train.header) != len(test.header) + 1:
+        return None
+    size = _size_of_pixels(len(test.header), candidate.image)
+    if size is None:
+        raise _no_size(len(test.header), candidate, test.path)
+    first, last = "0", train.header[-1]
+    is_last = len(set(train.column(first))) == 1 < len(set(train.column(last)))
+    label, word, other = (last, "last", "first") if is_last else (first, "first", "last")
+    files = {"format": "pixel_csv", "train": train_csv, "test": test_csv, "label": label, "has_header": False}
+    notes = [
+        f"{train_csv} has no header: the {word} column was taken for the label, not the {other}",
+        f"test rows of {test_csv}: in the sample submission's order",
+    ]
+    return DetectedLayout(files, *size, labels=train.column(label), notes=notes)
+
+
+def _size_of_pixels(count: int, image: Size | None) -> tuple[int, int, int] | None:
     """Height, width and channels of images with so many pixel columns."""
     for channels in (1, 3):
         side = math.isqrt(count // channels)
         height, width = image or (side, side)
         if count and height * width * channels == count:
             return height, width, channels
+    return None
+
+
+def _no_size(count: int, candidate: Candidate, path: Path) -> UserError:
+    image = candidate.image
     tried = f"neither {image[0]} x {image[1]}" if image else "neither a square"
-    fix = f"pass `image` HxW, or write pipelines/{name}.yaml by hand"
-    raise UserError.at(
-        f"{path}, row 1", f"{count} pixel columns are {tried} in one channel nor in three", fix
-    )
+    fix = f"pass `image` HxW, or write pipelines/{candidate.name}.yaml by hand"
+    what = f"{count} pixel columns are {tried} in one channel nor in three"
+    return UserError.at(f"{path}, row 1", what, fix)
 
 
 READERS.add("pixel_csv", Reader(PixelCsv, sources, read, detect), rank=0)
