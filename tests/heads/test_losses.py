@@ -149,3 +149,13 @@ def test_smoothed_labels_want_less_than_certainty(task: Task) -> None:
     outputs = (torch.logit(wanted) if task.kind == "tags" else wanted.log()).requires_grad_()
     head.loss(outputs, labels).backward()
     assert outputs.grad is not None and outputs.grad.abs().max() < 1e-6
+
+
+def test_mixing_losses_of_tags_is_mixing_the_tags() -> None:
+    """What mixup does: cross-entropy is linear in what is there."""
+    head = head_of(TASKS[2])
+    outputs, present = rows_of(TASKS[2], head)
+    other = present.flip(0)
+    mixed = 0.7 * head.loss(outputs, present) + 0.3 * head.loss(outputs, other)
+    expected = functional.binary_cross_entropy_with_logits(outputs, 0.7 * present + 0.3 * other)
+    torch.testing.assert_close(mixed, expected)

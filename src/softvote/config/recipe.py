@@ -198,7 +198,7 @@ class ExtraTrain(Strict):
     """Path under `input/` of a `.npy` file of images, uint8 (n, H, W)."""
     labels: str
     """Path under `input/` of a `.npy` file of integers (n,): the labels, or of named classes their indices
-    from 0; of sums without the addend."""
+    from 0; of sums without the addend. Of tags 0 and 1 (n, K), of several targets (n, T)."""
     digits: str | None = None
     """Path under `input/` of a `.npy` file of integers 0..9 (n, S), the hidden digits, where they are
     known."""

@@ -32,7 +32,7 @@ each is a probability by itself."""
 
 
 ALL_COLUMNS: Blocks = (slice(None),)
-"""All columns together, as of classes."""
+"""One block, as of classes."""
 
 
 _BLOCK = 4096
