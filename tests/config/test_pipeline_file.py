@@ -89,7 +89,7 @@ ensemble: {rule: median}
 
 EXPECTED = [
     (2, "competition.name", "'di gits' is no name: use letters, digits, - and _"),
-    (3, "competition.files", "did you mean 'pixel_csv'? known: pixel_csv, image_folder, npy"),
+    (3, "competition.files", "did you mean 'pixel_csv'? known: pixel_csv, file_names, "),
     (4, "competition.image.width", "greater than or equal to 1, not 0"),
     (5, "competition.labels", "last (2) must be above first (3)"),
     (6, "competition.metrik", "unknown key; did you mean 'metric'? known: name, files, image"),

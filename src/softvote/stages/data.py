@@ -66,7 +66,7 @@ def _packed(folder: Path) -> str:
     if not packed:
         return ""
     names = ", ".join([*packed[:5], *(["..."] if len(packed) > 5 else [])])
-    return f"still packed: {names}; install softvote[formats] and remove the folder, or unpack with: 7z x"
+    return f"still packed: {names}; what is 7z needs softvote[formats]; what has a password: 7z x"
 
 
 def _has_files(folder: Path) -> bool:
