@@ -171,6 +171,8 @@ class Pipeline(Strict):
     @model_validator(mode="after")
     def _metric_decision_and_form_agree(self) -> Pipeline:
         competition, decision = self.competition, self.decision
+        if not competition.knows_classes:
+            return self
         metric, form, kind = competition.metric, competition.submission_form, competition.task.kind
         made = metric.predicted if decision is None else decision.makes
         if decision is not None and kind not in decision.kinds:
@@ -245,12 +247,16 @@ class Pipeline(Strict):
 
     @model_validator(mode="after")
     def _heads_are_of_the_task(self) -> Pipeline:
+        if not self.competition.knows_classes:
+            return self
         kind = self.competition.task.kind
         self.members.update({name: member.with_head_of(kind) for name, member in self.members.items()})
         return self
 
     @model_validator(mode="after")
     def _heads_fit_the_labels(self) -> Pipeline:
+        if not self.competition.knows_classes:
+            return self
         problems = [
             replace(problem, where=f"members.{name}.{problem.where}")
             for name, member in self.members.items()
