@@ -221,7 +221,7 @@ def test_new_entries_are_in_the_schema(more: Copy) -> None:
             "defaults.head=temper",
             "did you mean 'tempered'? known: softmax, regression, digits, digit_set, ",
         ),
-        ("competition.files.format=npx", "known: pixel_csv, image_folder, npy, npz"),
+        ("competition.files.format=npx", "npy, parquet, json, npz"),
         ("ensemble.rule=firs", "known: auto, mean, mean_logits, log_loss, greedy, first, shares"),
         ("competition.labels=[a, b]", "tempered needs labels that are numbers, not names"),
         (

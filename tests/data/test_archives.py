@@ -308,6 +308,20 @@ def test_without_the_library_a_7z_stays_packed(
     assert packed_files(folder) == [folder / "train.7z"]
 
 
+def test_an_archive_with_a_password_stays_packed(tmp_path: Path, workspace: Workspace) -> None:
+    import py7zr
+
+    content_7z = io.BytesIO()
+    with py7zr.SevenZipFile(content_7z, "w", password="secret") as archive:
+        archive.writestr("evil", "test/1.png")
+    files: dict[str, str | bytes] = {"train.zip": in_zip(IMAGES), "test.7z": content_7z.getvalue()}
+    path = tmp_path / "digits.zip"
+    path.write_bytes(in_zip(files))
+    folder = unpack(path, workspace)
+    assert packed_files(folder) == [folder / "test.7z"] and (folder / "train" / "1.png").is_file()
+    assert unpack(path, workspace) == folder
+
+
 def test_archives_without_end_are_refused(tmp_path: Path, workspace: Workspace) -> None:
     packed = in_zip({"a.csv": "", "b.csv": ""})
     for _ in range(8):

@@ -343,7 +343,8 @@ BAD: dict[str, tuple[Callable[[Path], None], str]] = {
         "i.npy: has images of 8 x 16 x 3 (H x W x C), competition.image says 8 x 16 x 1; mend one",
     ),
     "images of floats": (
-        replaced("i", lambda images: images / 255), "i.npy: holds float64, not uint8; scale to 0..255",
+        replaced("i", lambda images: images / 255),
+        "i.npy: holds float64, not uint8; write image.value_range: [0, 1], or",
     ),
     "flat images": (
         replaced("i", lambda images: images.reshape(EXTRA, -1)), "i.npy: has shape (40, 128); images need",

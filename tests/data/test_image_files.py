@@ -296,8 +296,8 @@ def test_transparent_images_are_laid_on_a_ground(mode: str, ink: int, background
 def test_white_ink_on_white_is_refused(folder: Path) -> None:
     write_pair(folder, in_alpha("RGBA", 255), ".png")
     assert problems_of(folder)[0] == (
-        "train.csv, row 2, column id: train/0.png is transparent and vanishes on white; set image.background: "
-        "black"
+        "train.csv, row 2, column id: train/0.png is transparent and vanishes on white; "
+        "set image.background: black"
     )
 
 

@@ -263,6 +263,11 @@ class FilesConfig(Strict):
         """What holds the test images, for people."""
         raise NotImplementedError
 
+    @property
+    def packages(self) -> dict[str, str]:
+        """What reading them imports, as `import name: name of the package`."""
+        return {}
+
     def check_addend(self, addend: bool) -> None:
         """Refuse files that do not fit whether a known integer comes with each image.
 

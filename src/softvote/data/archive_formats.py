@@ -25,6 +25,10 @@ DAMAGED = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, NotImplemen
 _TAR_BLOCK = 512
 
 
+class LockedArchiveError(UserError):
+    """An archive that only a password opens."""
+
+
 ArchiveMembers = dict[PurePosixPath, zipfile.ZipInfo]
 
 
@@ -86,6 +90,8 @@ def write_zip_members(
         UserError: the zip is damaged, or there is no room.
         OSError: the folder cannot be written.
     """
+    if any(info.flag_bits & 0x1 for info in members.values()):
+        raise _locked(zip_path)
     check_room(zip_path, sum(info.file_size for info in members.values()), folder)
     try:
         for place, info in members.items():
@@ -127,6 +133,10 @@ def _write(source: IO[bytes], target: Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     with target.open("wb") as file:
         shutil.copyfileobj(source, file, 1 << 20)
+
+
+def _locked(path: Path) -> LockedArchiveError:
+    return LockedArchiveError.at(path, "has a password", "unpack it by hand")
 
 
 def _damaged(path: Path, error: Exception) -> UserError:
@@ -191,7 +201,7 @@ def _extract_7z(path: Path, folder: Path) -> None:
         raise UserError.at(
             path, "is 7z, which needs py7zr", "install softvote[formats], or unpack it with: 7z x"
         ) from None
-    errors = (py7zr.exceptions.ArchiveError, py7zr.exceptions.PasswordRequired, ValueError, *DAMAGED)
+    errors = (py7zr.exceptions.ArchiveError, ValueError, *DAMAGED)
     written: set[PurePosixPath] = set()
     try:
         with py7zr.SevenZipFile(path) as archive:
@@ -203,6 +213,8 @@ def _extract_7z(path: Path, folder: Path) -> None:
                     written.add(place)
             check_room(path, sum(info.uncompressed or 0 for info in infos), folder)
             archive.extractall(folder)
+    except py7zr.exceptions.PasswordRequired:
+        raise _locked(path) from None
     except py7zr.exceptions.AbsolutePathError as error:
         raise UserError.at(path, f"would leave the folder ({error})", "nothing was unpacked") from None
     except errors as error:

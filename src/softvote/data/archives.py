@@ -15,6 +15,7 @@ from softvote.config.schema import checked_name
 from softvote.data.archive_formats import (
     ARCHIVES,
     ArchiveMembers,
+    LockedArchiveError,
     archive_suffix,
     open_zip,
     write_zip_members,
@@ -37,8 +38,8 @@ def unpack(path: Path, workspace: Workspace, name: str | None = None) -> Path:
     """Unpack a download into `input/<name>`, and the archives in it.
 
     A single folder that holds everything else is left out. An archive within becomes a folder of its name
-    beside which it lay, or the folder or the table that is all it holds. Where the same content lies
-    already, nothing is written.
+    beside which it lay, or the folder or the table that is all it holds. One that needs a password or a
+    library that is missing stays as it is. Where the same content lies already, nothing is written.
 
     Args:
         path: a zip, tar or 7z.
@@ -147,14 +148,17 @@ def _compare_trees(folder: Path, content: Path, download: Path) -> None:
 def _unpack_all(path: Path, folder: Path, suffix: str) -> None:
     """A download and the archives in it, into a folder that is there and empty."""
     _extract_whole(path, folder, suffix)
+    locked = set[Path]()
     for _ in range(_DEEPEST):
         _join_parts(folder)
-        inner = [found for found in packed_files(folder) if _can_unpack(found)]
+        inner = [found for found in packed_files(folder) if found not in locked and _can_unpack(found)]
         if not inner:
             return
         for archive in inner:
             try:
                 _unpack_beside(archive, folder)
+            except LockedArchiveError:
+                locked.add(archive)  # the others are of use without it
             except UserError as error:
                 problem = error.problems[0]
                 where = problem.where.replace(str(folder), path.name)

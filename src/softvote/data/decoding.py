@@ -264,6 +264,41 @@ def open_values(encoded: EncodedImage) -> Image.Image | RawValues:
     return RawValues(np.asarray(opened)[..., None]) if opened.mode == "F" else opened
 
 
+class Shape(NamedTuple):
+    """Height and width of an image that stands upright, its channels, and whether it has more than 8 bits."""
+
+    height: int
+    width: int
+    channels: int
+    is_deep: bool
+
+
+def upright_size(encoded: EncodedImage) -> Shape:
+    """What an image file holds, without decoding it where that can be avoided.
+
+    Raises:
+        ImageError: a library is missing, or it holds several images.
+        OSError, ValueError, ...: any of `Damage`.
+    """
+    from PIL import ExifTags, Image
+
+    if encoded.suffix not in DICOM_SUFFIXES:
+        with encoded.open() as file, Image.open(file) as opened:
+            one_page = opened.format != "TIFF" or getattr(opened, "n_frames", 1) == 1
+            if one_page and _depth(opened, file) <= 8:
+                sideways = opened.getexif().get(ExifTags.Base.Orientation, 1) in (5, 6, 7, 8)
+                width, height = opened.size[::-1] if sideways else opened.size
+                bands = len(opened.getbands())
+                grey = opened.mode[0] in "1LI"
+                channels = 1 if grey else 4 if bands == 4 and opened.format == "TIFF" else 3
+                return Shape(height, width, channels, False)
+    found = open_values(encoded)
+    if isinstance(found, Image.Image):
+        return Shape(found.height, found.width, len(found.getbands()), False)
+    height, width, channels = found.values.shape
+    return Shape(height, width, channels, found.values.dtype != np.uint8)
+
+
 def _depth(opened: Image.Image, file: BinaryIO) -> int:
     """Bits a channel."""
     if opened.format == "PNG":

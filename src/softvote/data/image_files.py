@@ -58,6 +58,18 @@ class ImageLoader:
             pixels[position] = 0 if loaded is None else loaded
         return pixels
 
+    def load_files(self, images: Sequence[EncodedImage]) -> NDArray[np.uint8]:
+        """uint8 (N, C, H, W) of image files; what is wrong with one is noted under its name."""
+        image, before = self._image, len(self._problems)
+        pixels = np.zeros((len(images), image.channels, image.height, image.width), np.uint8)
+        for position, encoded in enumerate(images):
+            if len(self._problems) - before > MOST:
+                break
+            self._used.add(encoded.name)
+            loaded = self._decoder.load(encoded, "", self._problems)
+            pixels[position] = 0 if loaded is None else loaded
+        return pixels
+
     def _load_channels(
         self, name: str, place: str, store: ImageStore, shown: str
     ) -> NDArray[np.uint8] | None:
@@ -143,6 +155,12 @@ class Stores:
 def folders_of(named: str | list[str]) -> list[str]:
     """One or several folders as a list."""
     return [named] if isinstance(named, str) else named
+
+
+def packages_to_open(names: Sequence[str]) -> dict[str, str]:
+    """What reading these folders or files imports, as `import name: name of the package`."""
+    packed = any(name.lower().endswith(HDF5_SUFFIXES) for name in names)
+    return {"PIL": "pillow"} | ({"h5py": "h5py"} if packed else {})
 
 
 def image_sources(paths: Iterable[Path], suffixes: Sequence[str] = ()) -> set[Path]:

@@ -34,21 +34,9 @@ _YES_OR_NO = {
 }
 
 
-class LabelledFiles(FilesConfig):
-    """What readers of a table of ids and labels have in common."""
+class NamedImages(FilesConfig):
+    """What readers of images that have names have in common."""
 
-    label: str = "label"
-    """Name of the label's column in the train file."""
-    label_cells: Literal["column", "columns", "list", "rows"] | None = None
-    """How labels are written. `column`: a label in the column `label`. `columns`: a column of 0 and 1 for
-    each class or tag, by its name; of several targets a column each. `list`: tags in the column `label`,
-    with `separator` between them. `rows`: a row for each tag or target, whose id is the image's, `_` and its
-    name, with 0 or 1, or the target's label, in the column `label`. Left out, `column` of labels, else
-    `columns`."""
-    separator: str = " "
-    """What stands between the tags of a list."""
-    no_tags: str | None = None
-    """The list that means that no tag is right, perhaps empty; left out, an empty list is an error."""
     rename: dict[str, str] = {}
     """Labels that the files write otherwise than `competition` does: `{written: label}`."""
     groups: dict[str, str] = {}
@@ -77,6 +65,23 @@ class LabelledFiles(FilesConfig):
         return groups
 
 
+class LabelledFiles(NamedImages):
+    """What readers of a table of ids and labels have in common."""
+
+    label: str = "label"
+    """Name of the label's column in the train file."""
+    label_cells: Literal["column", "columns", "list", "rows"] | None = None
+    """How labels are written. `column`: a label in the column `label`. `columns`: a column of 0 and 1 for
+    each class or tag, by its name; of several targets a column each. `list`: tags in the column `label`,
+    with `separator` between them. `rows`: a row for each tag or target, whose id is the image's, `_` and its
+    name, with 0 or 1, or the target's label, in the column `label`. Left out, `column` of labels, else
+    `columns`."""
+    separator: str = " "
+    """What stands between the tags of a list."""
+    no_tags: str | None = None
+    """The list that means that no tag is right, perhaps empty; left out, an empty list is an error."""
+
+
 @dataclass(frozen=True)
 class LabelledRows:
     """What a table says of its images.
@@ -92,6 +97,31 @@ class LabelledRows:
     positions: NDArray[np.int64]
     labels: NDArray[np.int64]
     groups: Groups
+
+
+def read_row_labels(
+    table: Table, place: str, competition: Competition, problems: ErrorCollector
+) -> NDArray[np.int64] | None:
+    """Labels of a table each of whose rows is an image; what is wrong is noted.
+
+    Args:
+        place: a column that stands for the row in messages.
+    """
+    files = competition.files
+    assert isinstance(files, LabelledFiles), "readers of tables have keys for labels"
+    form = label_form(files, competition)
+    if form == "rows":
+        problems.add(table.path, f"label_cells: rows is not for {files.format}", "take another")
+        return None
+    present = [table.has(name, problems) for name in label_columns(files, competition)]
+    return CELL_READERS[form](_Cells(table, place, files, competition, problems)) if all(present) else None
+
+
+def label_columns(files: LabelledFiles, competition: Competition) -> list[str]:
+    """Names of the columns that hold labels."""
+    if label_form(files, competition) == "columns":
+        return list(competition.targets) if competition.targets else competition.classes
+    return [files.label]
 
 
 @dataclass(frozen=True)
@@ -132,7 +162,7 @@ def read_labels(
     assert isinstance(files, LabelledFiles), "readers of tables have keys for labels"
     form = label_form(files, competition)
     cells = _Cells(table, id_name, files, competition, problems)
-    wanted = [id_name, *([files.label] if form != "columns" else _columns_of(competition))]
+    wanted = [id_name, *label_columns(files, competition)]
     present = [table.has(name, problems) for name in wanted]
     if not all(present):
         return None
@@ -150,10 +180,6 @@ def read_labels(
 def label_form(files: LabelledFiles, competition: Competition) -> str:
     """How the labels are written, also where the pipeline file does not say."""
     return files.label_cells or ("column" if competition.task.is_single_label else "columns")
-
-
-def _columns_of(competition: Competition) -> list[str]:
-    return list(competition.targets) if competition.targets else competition.classes
 
 
 def _column(cells: _Cells) -> NDArray[np.int64]:
@@ -257,7 +283,7 @@ def _read_rows(cells: _Cells) -> LabelledRows | None:
         what = "label_cells: rows goes with competition.tags or targets"
         cells.problems.add(cells.table.path, what, "write one of them for labels")
         return None
-    names = {name: index for index, name in enumerate(_columns_of(competition))}
+    names = {name: index for index, name in enumerate(competition.targets or competition.classes)}
     values = _row_values(cells, names)
     ids, positions = dict[str, int](), list[int]()
     found = np.full((len(cells.table.records) // len(names) + 1, len(names)), -1, np.int64)
@@ -325,10 +351,21 @@ def _groups(cells: _Cells, ids: list[str], positions: NDArray[np.int64], others:
         column = np.array(cells.table.column(name), np.str_)[positions]
         if column.dtype.itemsize // 4 <= _WIDEST:
             groups[name] = column
-    for name, expression in cells.files.groups.items():
+    places = [int(position) for position in positions]
+    return groups | groups_of_ids(
+        ids, cells.files, lambda row: cells.table.where(places[row], cells.id), cells.problems
+    )
+
+
+def groups_of_ids(
+    ids: Sequence[str], files: NamedImages, where: Callable[[int], str], problems: ErrorCollector
+) -> Groups:
+    """What `files.groups` finds in ids; those that it does not fit are noted."""
+    groups: Groups = {}
+    for name, expression in files.groups.items():
         found = [re.search(expression, text) for text in ids]
         for position in islice((place for place, match in enumerate(found) if not match), MOST):
             what = f"{shown(ids[position])} does not fit files.groups.{name} ({expression})"
-            cells.problems.add(cells.table.where(int(positions[position]), cells.id), what, "mend one")
-        groups[name] = np.array([match[1] if match else "" for match in found], np.str_)
+            problems.add(where(position), what, "mend one")
+        groups[name] = np.array([(match[1] or "") if match else "" for match in found], np.str_)
     return groups

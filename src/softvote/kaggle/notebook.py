@@ -54,9 +54,6 @@ _ALWAYS = {
 _TO_TRAIN = {"scipy": "scipy", "sklearn": "scikit-learn"}
 
 
-_TO_READ = {"pixel_csv": {"pandas": "pandas"}, "image_folder": {"PIL": "pillow"}}
-
-
 _TO_AUGMENT = {"albumentations": {"albumentations": "albumentations"}}
 
 
@@ -191,7 +188,7 @@ def unflattened(name: str) -> Path:
 
 def _packages(pipeline: Pipeline, mode: Mode) -> dict[str, str]:
     """What is imported on the way, as `import name: name of the package`."""
-    needed = _ALWAYS | _TO_READ.get(pipeline.competition.files.format, {})
+    needed = _ALWAYS | pipeline.competition.files.packages
     if mode == "infer":
         return needed
     for member in pipeline.members.values():

@@ -66,7 +66,7 @@ def _packed(folder: Path) -> str:
     if not packed:
         return ""
     names = ", ".join([*packed[:5], *(["..."] if len(packed) > 5 else [])])
-    return f"still packed: {names}; install softvote[formats] and remove the folder, or unpack with: 7z x"
+    return f"still packed: {names}; what is 7z needs softvote[formats]; what has a password: 7z x"
 
 
 def _has_files(folder: Path) -> bool:
@@ -74,7 +74,7 @@ def _has_files(folder: Path) -> bool:
 
 
 def _is_pipeline(workspace: Workspace, source: str) -> bool:
-    return source.endswith(".yaml") or (workspace.pipelines / f"{source}.yaml").is_file()
+    return source.endswith(".yaml") or workspace.pipeline_file(source).is_file()
 
 
 def _fetched(workspace: Workspace, slug: str | None, name: str) -> tuple[Path, str]:

@@ -2,31 +2,26 @@
 
 from __future__ import annotations
 
-import os
-import re
-from collections import Counter
-from collections.abc import Iterable
-from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from softvote.config.schema import ConfigError, OneOrSeveral
 from softvote.data.csv_table import Table, open_table
-from softvote.data.decoding import SUFFIXES
-from softvote.data.id_label_table import read_id_label_table
-from softvote.data.image_files import ImageLoader, Stores, folders_of, image_sources
-from softvote.data.label_cells import LabelledFiles, read_labels
-from softvote.data.readers.base import READERS, Images, Reader, existing
-from softvote.data.readers.detection import (
-    Candidate,
-    DetectedLayout,
-    Size,
-    label_column,
-    read_table,
-    train_csv_name,
+from softvote.data.forms import read_sample
+from softvote.data.image_detection import (
+    LOOKED_AT,
+    FoundImages,
+    IdColumn,
+    ImageSurvey,
+    look_at,
+    sample_images,
 )
-from softvote.data.sample_ids import read_sample_ids
-from softvote.errors import ErrorCollector, UserError
+from softvote.data.image_files import ImageLoader, Stores, folders_of, image_sources, packages_to_open
+from softvote.data.label_cells import LabelledFiles, read_labels
+from softvote.data.label_detection import detect_groups, detect_labels, row_image
+from softvote.data.readers.base import READERS, Images, Reader, existing
+from softvote.data.readers.detection import Candidate, DetectedLayout, read_table, train_csv_names
+from softvote.errors import ErrorCollector
 
 if TYPE_CHECKING:
     from softvote.config.competition import Competition
@@ -50,6 +45,10 @@ class ImageFolder(LabelledFiles):
     channel_suffixes: list[str] = []
     """Where several files are the channels of one image: what follows the id in each of their names, such as
     `[_red.png, _green.png, _blue.png]`."""
+
+    @property
+    def packages(self) -> dict[str, str]:
+        return packages_to_open([*folders_of(self.train_images), *folders_of(self.test_images)])
 
     @property
     def test_source(self) -> str:
@@ -89,14 +88,16 @@ def read(competition: Competition, folder: Path) -> tuple[Images, Images]:
         places = [table.where(position, files.id) for position in rows.positions.tolist()]
         store, shown = stores.open(files.train_images)
         train = loader.load(rows.ids, places, store, shown)
-    sample = read_sample_ids(folder / competition.sample_submission, competition)
+    sample = read_sample(folder / competition.sample_submission, competition)
+    ids = sample.template.ids
+    places = [sample.where(image) for image in range(len(ids))]
     store, shown = stores.open(files.test_images)
-    test = loader.load(sample.ids, sample.places, store, shown)
+    test = loader.load(ids, places, store, shown)
     loader.report_depth(shown)
     problems.raise_any()
     assert rows and train is not None, "a table without images has a problem"
     notes = [*loader.notes(), *loader.unused(store, files.test_source, competition.sample_submission)]
-    return Images(train, rows.labels, rows.ids, groups=rows.groups, notes=notes), Images(test, ids=sample.ids)
+    return Images(train, rows.labels, rows.ids, groups=rows.groups, notes=notes), Images(test, ids=ids)
 
 
 def _files(competition: Competition) -> ImageFolder:
@@ -104,93 +105,65 @@ def _files(competition: Competition) -> ImageFolder:
     return competition.files
 
 
-def path_of(folder: Path, name: str, suffix: str) -> Path | None:
-    """The image's file: the id with the pipeline's suffix, else as written, else with a usual one."""
-    candidates = (folder / f"{name}{ending}" for ending in (suffix, "", *SUFFIXES))
-    return next((path for path in candidates if path.is_file()), None)
-
-
 def detect(candidate: Candidate) -> DetectedLayout | None:
-    """A train CSV with a column that names image files, and a folder of images for test."""
-    folder, sample, image = candidate.folder, candidate.sample, candidate.image
-    folders = _folders_of_images(folder)
-    train_images = _likeliest(folders, "train")
-    test_images = _likeliest(folders, "test")
-    train_csv = train_csv_name(folder)
-    if not (sample and train_images and test_images and train_csv):
+    """A CSV with a column that names image files, and the images that the sample submission names."""
+    survey = ImageSurvey(candidate)
+    if not survey or candidate.sample_table is None:
         return None
-    table = read_table(folder / train_csv)
-    named = _column_of_files(table, folder / train_images)
-    if named is None:
-        return None
-    id_name, suffix = named
-    label = label_column(table, [name for name in table.header if name != id_name])
-    files = {
-        "format": "image_folder",
-        "train": train_csv,
-        "train_images": train_images,
-        "test_images": test_images,
-    }
-    files |= {"id": id_name, "label": label} | ({"suffix": suffix} if suffix else {})
-    train_paths = (path_of(folder / train_images, text, suffix) for text in table.column(id_name))
-    test_paths = (
-        path_of(folder / test_images, text, suffix) for text in read_id_label_table(folder / sample).ids
-    )
-    look_at = [path for paths in (train_paths, test_paths) for path in islice(paths, 200) if path]
-    height, width, channels, resize = _size_of_files(look_at, image)
-    return DetectedLayout(files, height, width, channels, table.column(label), resize)
-
-
-def _folders_of_images(folder: Path) -> list[str]:
-    """Folders that hold image files, by their path from `folder`."""
-    found = []
-    for top, _, names in os.walk(folder):
-        if top != str(folder) and any(name.lower().endswith(SUFFIXES) for name in names):
-            found.append(Path(top).relative_to(folder).as_posix())
-    return sorted(found)
-
-
-def _likeliest(folders: list[str], split: str) -> str | None:
-    """The folder named for the split; else the only one, or one named for images, that is for no split."""
-    named = [name for name in folders if split in name.lower()]
-    common = [name for name in folders if not re.search("train|test|valid", name.lower())]
-    return next(iter([*named, *sorted(common, key=lambda name: "image" not in name.lower())]), None)
-
-
-def _column_of_files(table: Table, folder: Path) -> tuple[str, str] | None:
-    """The column that names image files, and the suffix it leaves out."""
-    for column in table.header:
-        name = table.column(column)[0]
-        path = path_of(folder, name, "") if name else None
-        if path:
-            return column, path.name.removeprefix(Path(name).name)
+    sample_id = candidate.sample_table.header[0]
+    for train_csv in train_csv_names(candidate.folder):
+        table = read_table(candidate.folder / train_csv)
+        column = survey.id_column(table, sample_id)
+        if column is not None:
+            found = _detect_in(candidate, survey, table, column)
+            if found:
+                return found
     return None
 
 
-def _size_of_files(paths: Iterable[Path], image: Size | None) -> tuple[int, int, int, bool]:
-    """Height, width, channels, and whether to resize: the commonest size, within limits."""
-    from PIL import Image
+def _detect_in(
+    candidate: Candidate, survey: ImageSurvey, table: Table, column: IdColumn
+) -> DetectedLayout | None:
+    ids, channels = table.column(column.name), column.channel_suffixes
+    some = ids[: LOOKED_AT if not column.is_rows else 20 * LOOKED_AT]
+    first = channels[0] if channels else ""
+    train = survey.find([row_image(text) for text in some] if column.is_rows else some, "train", first)
+    test = survey.find(sample_images(candidate, survey, first), "test", first)
+    if train is None or test is None:
+        return None
+    labels = detect_labels(table, column.name, candidate, column.is_rows)
+    taken = [column.name, *labels.columns]
+    folds, groups, fold_notes = detect_groups(table, taken, ids)
+    kind = look_at([*train.images, *test.images], candidate.image, len(channels) or None)
+    files: dict[str, Any] = {
+        "format": "image_folder",
+        "train": table.path.relative_to(candidate.folder).as_posix(),
+        "train_images": train.named,
+        "test_images": test.named,
+        "id": column.name,
+    }
+    files |= labels.files | ({"channel_suffixes": list(channels)} if channels else {})
+    files |= {"groups": groups} if groups else {}
+    notes = [*_notes(table, column, train, test), *labels.notes, *fold_notes, *kind.notes]
+    return DetectedLayout(
+        files, *kind.size, kind.channels, (), kind.resize, labels.competition, kind.image, folds, notes
+    )
 
-    sizes: Counter[Size] = Counter()
-    channels = 1
-    for path in paths:
-        try:
-            with Image.open(path) as file:
-                sizes[file.height, file.width] += 1
-                channels = 1 if channels == 1 and file.mode[0] in "1LI" else 3
-        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
-            raise UserError.at(path, "is not an image that can be read", "download it again") from None
-    height, width = image or _limited(*sizes.most_common(1)[0][0])
-    return height, width, channels, set(sizes) != {(height, width)}
+
+def _notes(table: Table, column: IdColumn, train: FoundImages, test: FoundImages) -> list[str]:
+    """What is to be said of the column of ids and of the folders."""
+    others = f" (also {', '.join(column.others)})" if column.others else ""
+    name = table.path.name
+    notes = [f"images: column {column.name} of {name}{others} names files in {', '.join(train.places)}"]
+    if column.channel_suffixes:
+        notes.append(
+            f"channels of one image are the files {', '.join(column.channel_suffixes)}, in this order"
+        )
+    for found, source in ((train, name), (test, "the sample submission")):
+        if found.missing:
+            count, first = len(found.missing), found.missing[0]
+            notes.append(f"of the first {LOOKED_AT} images of {source} {count} are not found, as {first}")
+    return [*notes, f"test images: those of the sample submission, in {', '.join(test.places)}"]
 
 
-LARGEST = 224
-"""Image files with a longer side are scaled down to this."""
-
-
-def _limited(height: int, width: int) -> Size:
-    shrink = min(1.0, LARGEST / max(height, width))
-    return max(1, round(height * shrink)), max(1, round(width * shrink))
-
-
-READERS.add("image_folder", Reader(ImageFolder, sources, read, detect), rank=1)
+READERS.add("image_folder", Reader(ImageFolder, sources, read, detect), rank=3)
