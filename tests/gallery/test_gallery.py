@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import csv
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import timm
 from gallery.download import Rows
 from gallery.miniatures import MAKERS
 from gallery.scoring import LOWER_IS_BETTER, SCORERS
 from programs import load
 from projects import softvote
 
+from softvote.config.pipeline_file import read_pipeline_file
 from softvote.stages import open_run
 
 REPOSITORY = Path(__file__).parents[2]
@@ -94,6 +97,26 @@ def test_from_zip_to_submission(slug: str, project: Callable[[str], Path]) -> No
     with (root / "submissions" / "ledger.csv").open(newline="", encoding="utf-8") as file:
         (entry,) = csv.DictReader(file)
     assert float(entry["solution_score"]) == pytest.approx(reached, abs=1e-5)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("slug", sorted(MAKERS))
+def test_the_gallerys_own_networks_take_the_images(slug: str, tmp_path: Path) -> None:
+    """Built without their weights: they exist, and take the size, channels and labels."""
+    shutil.copytree(REPOSITORY / "pipelines", tmp_path / "pipelines")
+    waits = not open_run(tmp_path, slug).pipeline.competition.knows_classes
+    words = ["--set", "competition.labels=[a, b, c]"] if waits else []
+    assert softvote(tmp_path, "check", slug, *words) == 0
+
+
+def test_published_weights_are_of_networks_that_have_some() -> None:
+    names = {
+        member.model
+        for path in GALLERY.glob("*.yaml")
+        for member in read_pipeline_file(path).members.values()
+        if member.model_args.get("pretrained")
+    }
+    assert names and names <= set(timm.list_pretrained())
 
 
 def test_the_page_of_the_gallery_is_current() -> None:

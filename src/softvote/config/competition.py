@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Discriminator, Field, Tag, field_validator, model_validator
@@ -268,11 +267,7 @@ class Competition(Strict):
             try:
                 part.check(space)
             except ConfigError as error:
-                problems = (
-                    replace(problem, where=".".join(filter(None, [key, problem.where])))
-                    for problem in error.problems
-                )
-                raise ConfigError(*problems) from None
+                raise error.under(key) from None
         return self
 
     @model_validator(mode="after")

@@ -181,8 +181,11 @@ class Pipeline(Strict):
         if decision is not None and kind not in decision.kinds:
             fitting = ", ".join(name for name, other in _DECISIONS.items() if kind in other.kinds)
             raise ConfigError.at("decision", f"{decision.name} is not for {kind}", f"take auto, or {fitting}")
-        if decision is not None:
-            decision.check(competition.label_space)
+        try:
+            if decision is not None:
+                decision.check(competition.label_space)
+        except ConfigError as error:
+            raise error.under("decision") from None
         if made != metric.predicted:
             what = f"{decision.name if decision else 'auto'} makes {_words(made)}"
             needed = f"{metric.name} needs {_words(metric.predicted)}"

@@ -12,7 +12,6 @@ import zipfile
 import zlib
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from importlib.util import find_spec
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
@@ -24,6 +23,10 @@ DAMAGED = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, NotImplemen
 
 
 _TAR_BLOCK = 512
+
+
+class LockedArchiveError(UserError):
+    """An archive that only a password opens."""
 
 
 ArchiveMembers = dict[PurePosixPath, zipfile.ZipInfo]
@@ -42,30 +45,6 @@ def archive_suffix(path: Path) -> str | None:
     """Which of the known ends the name has, the longest; None where it is no archive."""
     fits = [suffix for suffix in ARCHIVES if path.name.lower().endswith(suffix)]
     return max(fits, key=len, default=None)
-
-
-def can_read_7z() -> bool:
-    """Whether the library for it is installed."""
-    return find_spec("py7zr") is not None
-
-
-def needs_password(path: Path) -> bool:
-    """Whether an archive's files are encrypted; False where that cannot be told, as of a damaged one."""
-    kind = archive_suffix(path)
-    if kind == ".zip":
-        with suppress(OSError, *DAMAGED), zipfile.ZipFile(path) as archive:
-            return any(info.flag_bits & 1 for info in archive.infolist())
-    if kind == ".7z":
-        import py7zr
-
-        try:
-            with py7zr.SevenZipFile(path) as packed:
-                return bool(packed.needs_password())
-        except py7zr.exceptions.PasswordRequired:  # the names are encrypted too
-            return True
-        except (py7zr.exceptions.ArchiveError, OSError, ValueError, *DAMAGED):
-            return False
-    return False
 
 
 def open_zip(path: Path) -> zipfile.ZipFile:
@@ -111,6 +90,8 @@ def write_zip_members(
         UserError: the zip is damaged, or there is no room.
         OSError: the folder cannot be written.
     """
+    if any(info.flag_bits & 0x1 for info in members.values()):
+        raise _locked(zip_path)
     check_room(zip_path, sum(info.file_size for info in members.values()), folder)
     try:
         for place, info in members.items():
@@ -152,6 +133,10 @@ def _write(source: IO[bytes], target: Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     with target.open("wb") as file:
         shutil.copyfileobj(source, file, 1 << 20)
+
+
+def _locked(path: Path) -> LockedArchiveError:
+    return LockedArchiveError.at(path, "has a password", "unpack it by hand")
 
 
 def _damaged(path: Path, error: Exception) -> UserError:
@@ -216,7 +201,7 @@ def _extract_7z(path: Path, folder: Path) -> None:
         raise UserError.at(
             path, "is 7z, which needs py7zr", "install softvote[formats], or unpack it with: 7z x"
         ) from None
-    errors = (py7zr.exceptions.ArchiveError, py7zr.exceptions.PasswordRequired, ValueError, *DAMAGED)
+    errors = (py7zr.exceptions.ArchiveError, ValueError, *DAMAGED)
     written: set[PurePosixPath] = set()
     try:
         with py7zr.SevenZipFile(path) as archive:
@@ -228,6 +213,8 @@ def _extract_7z(path: Path, folder: Path) -> None:
                     written.add(place)
             check_room(path, sum(info.uncompressed or 0 for info in infos), folder)
             archive.extractall(folder)
+    except py7zr.exceptions.PasswordRequired:
+        raise _locked(path) from None
     except py7zr.exceptions.AbsolutePathError as error:
         raise UserError.at(path, f"would leave the folder ({error})", "nothing was unpacked") from None
     except errors as error:

@@ -15,9 +15,8 @@ from softvote.config.schema import checked_name
 from softvote.data.archive_formats import (
     ARCHIVES,
     ArchiveMembers,
+    LockedArchiveError,
     archive_suffix,
-    can_read_7z,
-    needs_password,
     open_zip,
     write_zip_members,
     zip_members,
@@ -39,8 +38,8 @@ def unpack(path: Path, workspace: Workspace, name: str | None = None) -> Path:
     """Unpack a download into `input/<name>`, and the archives in it.
 
     A single folder that holds everything else is left out. An archive within becomes a folder of its name
-    beside which it lay, or the folder or the table that is all it holds. Where the same content lies
-    already, nothing is written.
+    beside which it lay, or the folder or the table that is all it holds. One that needs a password or a
+    library that is missing stays as it is. Where the same content lies already, nothing is written.
 
     Args:
         path: a zip, tar or 7z.
@@ -159,14 +158,17 @@ def unpack_inner(folder: Path, path: Path, root: Path) -> None:
         path: what they came in, by its name in errors.
         root: the folder whose only content becomes the folder's own; a parent of it for none.
     """
+    locked = set[Path]()
     for _ in range(_DEEPEST):
         _join_parts(folder)
-        inner = [found for found in packed_files(folder) if _can_unpack(found)]
+        inner = [found for found in packed_files(folder) if found not in locked and _can_unpack(found)]
         if not inner:
             return
         for archive in inner:
             try:
                 _unpack_beside(archive, root)
+            except LockedArchiveError:
+                locked.add(archive)  # the others are of use without it
             except UserError as error:
                 problem = error.problems[0]
                 where = problem.where.replace(str(folder), path.name)
@@ -175,10 +177,14 @@ def unpack_inner(folder: Path, path: Path, root: Path) -> None:
 
 
 def _can_unpack(archive: Path) -> bool:
-    """Whether its library is there and it needs no password; else it stays packed, which is said."""
-    if archive_suffix(archive) == ".7z" and not can_read_7z():
+    """Whether the library is there that its kind needs; else it stays packed, which is said."""
+    if archive_suffix(archive) != ".7z":
+        return archive_suffix(archive) is not None
+    try:
+        import py7zr  # noqa: F401
+    except ImportError:
         return False
-    return archive_suffix(archive) is not None and not needs_password(archive)
+    return True
 
 
 def _extract_whole(path: Path, folder: Path, suffix: str) -> None:

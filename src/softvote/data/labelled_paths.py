@@ -11,12 +11,12 @@ import numpy as np
 
 from softvote.config.schema import ConfigError, OneOrSeveral
 from softvote.data.decoding import EncodedImage
+from softvote.data.forms import read_sample
 from softvote.data.image_files import ImageLoader, Stores, folders_of, image_sources, packages_to_open
 from softvote.data.image_index import image_files
 from softvote.data.label_cells import Groups, NamedImages, groups_of_ids
 from softvote.data.listed_images import open_listed_images
 from softvote.data.readers.base import Images, LazyImages, existing, shown
-from softvote.data.sample_ids import read_sample_ids
 from softvote.errors import ErrorCollector, one_of
 
 if TYPE_CHECKING:
@@ -89,13 +89,15 @@ def read_paths(
     groups = groups_of_ids(names, files, lambda row: str(found[row][0]), problems)
     if groups_of:
         groups |= groups_of(names, problems)
-    sample = read_sample_ids(folder / competition.sample_submission, competition)
+    sample = read_sample(folder / competition.sample_submission, competition)
+    ids = sample.template.ids
+    places = [sample.where(image) for image in range(len(ids))]
     store, where = Stores(folder, [files.suffix]).open(files.test_images)
-    test = loader.load(sample.ids, sample.places, store, where)
+    test = loader.load(ids, places, store, where)
     loader.report_depth(where)
     problems.raise_any()
     notes = [*loader.notes(), *loader.unused(store, files.test_source, competition.sample_submission)]
-    return Images(train, labels, names, groups=groups, notes=notes), Images(test, ids=sample.ids)
+    return Images(train, labels, names, groups=groups, notes=notes), Images(test, ids=ids)
 
 
 def open_listed_paths(competition: Competition, folder: Path) -> LazyImages:

@@ -10,12 +10,18 @@ from typing import Any
 
 import yaml
 
+from softvote.config.competition import Competition
 from softvote.config.schema import checked_name
 from softvote.data.archives import packed_files
-from softvote.data.label_detection import labels_of
+from softvote.data.forms import RecognisedForm, recognise_form
+from softvote.data.label_detection import NoLabelError, labels_of
 from softvote.data.readers.detection import Candidate, DetectedLayout, Size, first_file
 from softvote.data.readers.registry import READERS
 from softvote.errors import UserError
+
+MANY = 100
+"""More classes are not listed in the file."""
+
 
 SMALL = 64
 """Images up to this side do without a deep backbone."""
@@ -59,12 +65,31 @@ def scaffold_pipeline(folder: Path, name: str, image: Size | None = None) -> Sca
         raise UserError.at(folder, "no such folder", f"get it with: `data path/to/{name}.zip`")
     sample = first_file(folder, "*sample*sub*.csv", "*submission*.csv", "*sample*.csv", "*example*.csv")
     candidate = Candidate(folder, name, sample, image)
-    # A table of labels lies beside most layouts: the plain table comes last.
-    tried = (reader.detect(candidate) for reader in reversed(READERS.values()))
-    found = next((layout for layout in tried if layout), None)
+    found = _detect(candidate)
     if found is None or sample is None:
         raise _nothing_found(folder, name, found is not None)
     return _scaffold(candidate, found, sample)
+
+
+def _detect(candidate: Candidate) -> DetectedLayout | None:
+    """What the first reader that knows such files says.
+
+    Raises:
+        UserError: a table without labels, unless another reader finds them elsewhere; or a damaged file.
+    """
+    without_labels = None
+    # A table of labels lies beside most layouts: the plain table comes last.
+    for reader in reversed(READERS.values()):
+        try:
+            found = reader.detect(candidate)
+        except NoLabelError as error:
+            without_labels = without_labels or error
+        else:
+            if found:
+                return found
+    if without_labels:
+        raise without_labels
+    return None
 
 
 def _nothing_found(folder: Path, name: str, has_layout: bool) -> UserError:
@@ -85,6 +110,9 @@ def _scaffold(candidate: Candidate, found: DetectedLayout, sample: str) -> Scaff
     competition: dict[str, Any] = {"name": name, "files": found.files, "image": image}
     competition |= dict(found.competition) or {"labels": labels_of(found.labels)}
     competition |= {"sample_submission": sample} | ({"solution": solution} if solution else {})
+    form = _recognise_form(candidate, competition)
+    labels_note = _labels_note(competition)
+    competition |= {"form": form.config, "metric": form.metric} | _column_of_many(competition)
     second = "resnet5" if max(found.height, found.width) <= SMALL else "resnet18"
     pipeline = {
         "competition": competition,
@@ -92,12 +120,43 @@ def _scaffold(candidate: Candidate, found: DetectedLayout, sample: str) -> Scaff
         "defaults": _defaults(min(found.height, found.width)),
         "members": {"cnn": {"model": "cnn"}, second: {"model": second}},
     }
-    took = [*found.notes, _labels_note(competition), *_sample_notes(sample, candidate)]
+    took = [*found.notes, labels_note, *_sample_notes(sample, candidate), *form.words]
     unknown = _unknown(found)
     opening = f"# Written from the files in input/{name}; see that it is what the competition says.\n"
     comments = "".join(f"# {line}\n" for line in [*took, *(f"Not known: {line}" for line in unknown)])
     text = yaml.safe_dump(pipeline, sort_keys=False, default_flow_style=None, allow_unicode=True, width=110)
     return ScaffoldedPipeline(f"{opening}{comments}{text}", took, unknown)
+
+
+def _recognise_form(candidate: Candidate, competition: Mapping[str, Any]) -> RecognisedForm:
+    """The form of the sample submission, for the labels that were found.
+
+    Raises:
+        UserError: it has none that is known.
+    """
+    assert candidate.sample, "without a sample submission nothing is written"
+    # What is scored depends on the form, and the other way round; labels are all that the form is about.
+    metric = (
+        "log_loss" if "tags" in competition else "macro_recall" if "targets" in competition else "accuracy"
+    )
+    read = Competition.model_validate(dict(competition) | {"metric": metric})
+    try:
+        return recognise_form(candidate.folder / candidate.sample, read.label_space)
+    except UserError:
+        table = candidate.sample_table
+        if table is None or len(table.header) != 2 or not read.task.is_single_label:
+            raise
+        name, text = table.header[1], table.column(table.header[1])[0]
+        note = f"form: the sample's column {name} holds {text!r}, which is no label; labels will stand there"
+        return RecognisedForm("label", "accuracy", [note])
+
+
+def _column_of_many(competition: Mapping[str, Any]) -> dict[str, Any]:
+    """Classes by the column of the table that has their names, where they are too many to be listed."""
+    labels, files = competition.get("labels"), competition["files"]
+    if not isinstance(labels, list) or len(labels) <= MANY or "train" not in files or "label_cells" in files:
+        return {}
+    return {"labels": {"file": files["train"], "column": files.get("label", "label")}}
 
 
 def _labels_note(competition: Mapping[str, Any]) -> str:
@@ -122,7 +181,7 @@ def _sample_notes(sample: str, candidate: Candidate) -> list[str]:
 
 def _unknown(found: DetectedLayout) -> list[str]:
     """What no file says."""
-    unknown = ["the metric (competition.metric)"]
+    unknown = ["which metric counts (competition.metric)"]
     words = re.findall("[a-z]+", str(found.files.get("label", "")).lower())
     if "labels" in found.competition and set(words) & set(_ORDERED_NAMES):
         unknown.append("whether the order of the labels means something (competition.ordered: true)")

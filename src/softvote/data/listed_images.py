@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from softvote.data.forms import read_sample
 from softvote.data.image_files import ImageLoader, Stores
 from softvote.data.readers.base import Images, LazyImages
-from softvote.data.sample_ids import read_sample_ids
 from softvote.errors import ErrorCollector
 
 if TYPE_CHECKING:
@@ -36,13 +36,14 @@ def open_listed_images(
     Raises:
         UserError: the sample submission cannot be read.
     """
-    sample = read_sample_ids(folder / competition.sample_submission, competition)
+    sample = read_sample(folder / competition.sample_submission, competition)
+    ids = sample.template.ids
     store, shown = Stores(folder, channel_suffixes or [suffix]).open(test_images)
 
     def load_one(position: int) -> tuple[NDArray[np.uint8], str]:
         problems = ErrorCollector()
         loader = ImageLoader(competition.image, suffix, channel_suffixes, problems)
-        pixels = loader.load([sample.ids[position]], [sample.places[position]], store, shown)
+        pixels = loader.load([ids[position]], [sample.where(position)], store, shown)
         return pixels, problems.first()
 
     def load(positions: Sequence[int]) -> tuple[Images, dict[int, str]]:
@@ -51,4 +52,4 @@ def open_listed_images(
         bad = {place: problem for place, (_, problem) in enumerate(loaded) if problem}
         return Images(np.concatenate([pixels for pixels, _ in loaded])), bad
 
-    return LazyImages(len(sample.ids), sample.ids, load)
+    return LazyImages(len(ids), ids, load)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from softvote.config.schema import checked_name
-from softvote.data.archive_formats import archive_suffix, can_read_7z, needs_password
+from softvote.data.archive_formats import archive_suffix
 from softvote.data.archives import packed_files, unpack
 from softvote.errors import UserError
 from softvote.kaggle.sources import parse_source
@@ -64,20 +64,11 @@ def run(root: Path, source: str, name: str | None, files: Sequence[str] = ()) ->
 
 def _packed(folder: Path) -> str:
     """What is to be said of archives that could not be unpacked."""
-    said = []
-    locked, packed = list[Path](), list[Path]()
-    for path in packed_files(folder):
-        (locked if can_read_7z() and needs_password(path) else packed).append(path)
-    if locked:
-        said.append(f"{_names(locked)} needs a password; once you have it, unpack with: 7z x")
-    if packed:
-        fix = "install softvote[formats] and remove the folder, or unpack with: 7z x"
-        said.append(f"still packed: {_names(packed)}; {fix}")
-    return "; ".join(said)
-
-
-def _names(paths: list[Path]) -> str:
-    return ", ".join([*map(str, paths[:5]), *(["..."] if len(paths) > 5 else [])])
+    packed = [str(path) for path in packed_files(folder)]
+    if not packed:
+        return ""
+    names = ", ".join([*packed[:5], *(["..."] if len(packed) > 5 else [])])
+    return f"still packed: {names}; what is 7z needs softvote[formats]; what has a password: 7z x"
 
 
 def _has_files(folder: Path) -> bool:

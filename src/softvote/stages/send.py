@@ -85,12 +85,14 @@ class SendResult:
     Attributes:
         waited: whether its score was waited for.
         found: the submission once it is scored; None before.
+        percent: whether its scores are read as percentages.
     """
 
     competition: str
     ref: int
     waited: bool
     found: Submission | None
+    percent: bool = True
 
     def __str__(self) -> str:
         if not self.waited:
@@ -98,7 +100,8 @@ class SendResult:
         if self.found is None:
             return f"{self.ref} was sent and is not scored yet; look later with: `leaderboard`"
         scores = {"public": self.found.public, "private": self.found.private}
-        told = ", ".join(f"{name} {score:.3%}" for name, score in scores.items() if score is not None)
+        written = "{} {:.3%}" if self.percent else "{} {:.5f}"
+        told = ", ".join(written.format(*each) for each in scores.items() if each[1] is not None)
         return f"{self.competition}: {told or 'no score'}; compare with: `leaderboard`"
 
 
@@ -169,7 +172,8 @@ def _send_once(
     ref = submit(client, slug, submission_message(entry))
     report(Sent(what, slug, ref, quota.left - 1))
     record_submission_id(run.workspace.ledger, entry, ref)
-    return SendResult(slug, ref, how.wait, _scored(client, slug, ref, patience) if how.wait else None)
+    found = _scored(client, slug, ref, patience) if how.wait else None
+    return SendResult(slug, ref, how.wait, found, run.pipeline.competition.metric.percent)
 
 
 def refuse_repetition(run: Run, entry: Entry) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from softvote.config.schema import ConfigError, OneOrSeveral
 from softvote.data.csv_table import Table, open_table
+from softvote.data.forms import read_sample
 from softvote.data.image_detection import (
     LOOKED_AT,
     FoundImages,
@@ -21,7 +22,6 @@ from softvote.data.label_detection import detect_groups, detect_labels, row_imag
 from softvote.data.listed_images import open_listed_images
 from softvote.data.readers.base import READERS, Images, LazyImages, Reader, existing
 from softvote.data.readers.detection import Candidate, DetectedLayout, read_table, train_csv_names
-from softvote.data.sample_ids import read_sample_ids
 from softvote.errors import ErrorCollector
 
 if TYPE_CHECKING:
@@ -89,14 +89,16 @@ def read(competition: Competition, folder: Path) -> tuple[Images, Images]:
         places = [table.where(position, files.id) for position in rows.positions.tolist()]
         store, shown = stores.open(files.train_images)
         train = loader.load(rows.ids, places, store, shown)
-    sample = read_sample_ids(folder / competition.sample_submission, competition)
+    sample = read_sample(folder / competition.sample_submission, competition)
+    ids = sample.template.ids
+    places = [sample.where(image) for image in range(len(ids))]
     store, shown = stores.open(files.test_images)
-    test = loader.load(sample.ids, sample.places, store, shown)
+    test = loader.load(ids, places, store, shown)
     loader.report_depth(shown)
     problems.raise_any()
     assert rows and train is not None, "a table without images has a problem"
     notes = [*loader.notes(), *loader.unused(store, files.test_source, competition.sample_submission)]
-    return Images(train, rows.labels, rows.ids, groups=rows.groups, notes=notes), Images(test, ids=sample.ids)
+    return Images(train, rows.labels, rows.ids, groups=rows.groups, notes=notes), Images(test, ids=ids)
 
 
 def open_test(competition: Competition, folder: Path) -> LazyImages:
