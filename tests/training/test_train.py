@@ -645,6 +645,9 @@ class Copies(TorchDispatchMode):
 STEPS: dict[str, tuple[dict[str, Any], Task, int]] = {
     "plain": ({}, Task(10), 1),  # row numbers
     "augmented": ({"augment": {"rotate": 9, "elastic": 1, "horizontal_flip": 0.1}}, Task(10), 2),  # and draws
+    "cropped": ({"view": {"name": "crop", "size": 25}, "normalise": "image"}, Task(10), 2),
+    "deskewed": ({"view": {"name": "deskew"}}, Task(10), 1),
+    "boxed": ({"view": {"name": "box", "width": 18}}, Task(10), 1),
     "multilabel": ({"head": "multilabel"}, Task(10, 1), 1),
     "digits": ({"head": "digits"}, Task(10, 1), 1),
     "regression": ({"head": "regression", "optimizer": {"name": "sgd", "lr": 0.02}}, Task(10), 1),
