@@ -6,10 +6,12 @@
 
 pack lays code, pipelines, competition files, folds that are there already, and the wheels of packages that
 such machines lack into one folder of less than 60 MiB. It asks the package index for the wheels, or takes
-them from the folder that --wheels names.
+them from the folder that --wheels names. Data that scripts make of other data (digit-adder, fresh-digits)
+are made there, which is quicker than carrying them.
 
 What runs there begins no training that cannot end in time and stops what overstays. Where not all of a
-pipeline's trainings are done, those folds vote and are submitted that all members have learned. It leaves at
+pipeline's trainings are done, the most that are whole vote and are submitted: so many members on so many
+folds. It leaves at
 most eight files of at most 15 MiB in OUT: results.tar.gz with submissions, ledger, scores, recipes, logs and
 tables, and the probabilities of each training in half precision. What does not go in is named in the log.
 
@@ -27,6 +29,7 @@ import io
 import json
 import os
 import platform
+import re
 import shutil
 import subprocess
 import sys
@@ -60,6 +63,12 @@ LACKING = {
 }  # fmt: skip
 """Packages to carry, by their names, and the modules that say whether they are there."""
 PLATFORMS = [f"manylinux_2_{minor}_x86_64" for minor in (28, 27, 17)] + ["manylinux2014_x86_64"]
+MADE = {
+    "digit-adder": ["digit_adder.py", "{source}", "{folder}"],
+    "fresh-digits": ["four_digits.py", "{source}", "{folder}", "--test", "6000", "--seed", "{seed}"],
+}
+"""Competitions that a script of make_data makes of SOURCE; behind the name there may be a seed."""
+SOURCE = "digit-recognizer"
 PACKED, RESULTS = "packed.json", "results.tar.gz"
 AT_ONCE = 4
 ENDING = 25.0
@@ -68,8 +77,8 @@ SCALE = 2.0**16
 """Of half-precision probabilities: their smallest is then 1e-9, and one half still goes in."""
 
 RUN = """#!/usr/bin/env bash
-# bash run.sh OUT SECONDS [WORKERS] [--only PIPELINE ...] [--set KEY=VALUE ...]
-# does all of the pipelines, or some, in so many seconds; what is done is left in OUT.
+# bash run.sh OUT SECONDS [WORKERS] [--only PIPELINE ...] [--set KEY=VALUE ...] [--folds N ...] [--in-turn]
+# does all of the pipelines, or some, in so many seconds; results are left in OUT. Called again, it goes on.
 set -euo pipefail
 exec python3 -u "$(dirname "$0")/scripts/remote_run.py" run "$(dirname "$0")" "$@"
 """
@@ -119,6 +128,10 @@ def _parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
     running.add_argument(
         "--set", nargs="+", default=[], metavar="KEY=VALUE", help="over each pipeline, for a trial"
     )
+    running.add_argument("--folds", nargs="+", type=int, default=[], metavar="N", help="train these alone")
+    running.add_argument(
+        "--in-turn", action="store_true", help="train all folds of one member before those of the next"
+    )
     running.set_defaults(do=run)
     taking = commands.add_parser("take", help="lay what came back where it would be if it were made here")
     taking.add_argument("out", type=Path)
@@ -144,9 +157,10 @@ def pack(parsed: argparse.Namespace) -> None:
     target: Path = parsed.to
     if target.exists():
         raise RemoteError(f"{target}: is there already; remove it or name another folder")
-    competitions = dict.fromkeys([run.pipeline.competition.name for run in runs] + parsed.input)
+    needed = {run.name: run.pipeline.competition.name for run in runs}
+    competitions = dict.fromkeys([source_of(name) for name in needed.values()] + parsed.input)
     commit, clean = git_state(ROOT)
-    facts = {"pipelines": [run.name for run in runs], "commit": commit, "clean": clean}
+    facts = {"pipelines": list(needed), "competitions": needed, "commit": commit, "clean": clean}
     ignored = shutil.ignore_patterns("__pycache__", "*.egg-info", ".*")
     try:
         shutil.copytree(ROOT / "src", target / "src", ignore=ignored)
@@ -171,6 +185,19 @@ def pack(parsed: argparse.Namespace) -> None:
     print(f"packed {', '.join(facts['pipelines'])} into {target}: {size / MIB:.1f} MiB")
     print(f"there:  bash {target}/run.sh OUT SECONDS")
     print("here:   python scripts/remote_run.py take OUT")
+
+
+def source_of(competition: str) -> str:
+    """The competition whose files it is made of; itself where its files are what they are."""
+    return SOURCE if making(competition) else competition
+
+
+def making(competition: str) -> tuple[list[str], str] | None:
+    """The script that makes a competition's files, with arguments, and the seed; None where none does."""
+    for name, command in MADE.items():
+        if competition == name or re.fullmatch(f"{name}-[0-9]+", competition):
+            return command, competition[len(name) + 1 :] or "2026"
+    return None
 
 
 def _pack_data(name: str, parsed: argparse.Namespace, folder: Path) -> None:
@@ -260,9 +287,13 @@ def run(parsed: argparse.Namespace) -> int:
     packed = facts | {"environment": environment()}
     report.say(json.dumps(packed["environment"]))
     root, done = parsed.packed / "work", 0
-    for archive in sorted((parsed.packed / "data").glob("*.zip")):
-        _guarded(report, f"data {archive.stem}", _unpack, root, archive)
     names = [name for name in facts["pipelines"] if not parsed.only or name in parsed.only]
+    competitions = [facts["competitions"][name] for name in names]
+    for name in dict.fromkeys(map(source_of, competitions)):
+        _guarded(report, f"data {name}", _unpack, root, parsed.packed / "data" / f"{name}.zip")
+    for name in dict.fromkeys(competitions):
+        if making(name):
+            _guarded(report, f"data {name}", _make, root, parsed.packed / "scripts" / "make_data", name)
     for place, name in enumerate(names):
         kept = ENDING * (1 + (len(names) - 1 - place) / 3)
         until = deadline - kept
@@ -327,6 +358,16 @@ def _unpack(root: Path, archive: Path) -> None:
     print(data.run(root, str(archive), archive.stem))
 
 
+def _make(root: Path, scripts: Path, competition: str) -> None:
+    folder, made = root / "input" / competition, making(competition)
+    if made is None or folder.exists():
+        return
+    (script, *words), seed = made
+    known = {"source": root / "input" / SOURCE / "train.csv", "folder": folder, "seed": seed}
+    command = [sys.executable, str(scripts / script), *(word.format(**known) for word in words)]
+    subprocess.run(command, check=True)
+
+
 def _pipeline(root: Path, name: str, parsed: argparse.Namespace, until: float, report: Report) -> bool:
     """All stages of one pipeline; whether it has a submission.
 
@@ -338,9 +379,11 @@ def _pipeline(root: Path, name: str, parsed: argparse.Namespace, until: float, r
     run = with_workers(open_run(root, name, parsed.set), parsed.workers)
     print(folds.run(run))
     report.say(f"{name}: folds are there; {until - time.monotonic():.0f} s for training")
-    trained = _guarded(report, f"{name}, train", train.run, run, (), (), 3600.0, until, print)
-    if trained is not None:
-        print(trained)
+    for members in [(member,) for member in run.pipeline.members] if parsed.in_turn else [()]:
+        told = f"{name}, train"
+        trained = _guarded(report, told, train.run, run, members, parsed.folds, 3600.0, until, print)
+        if trained is not None:
+            print(trained)
     settings = whole_part(run)
     if settings is None:
         report.say(f"{name}: no fold is whole")
@@ -364,12 +407,13 @@ def with_workers(run: "Run", workers: int) -> "Run":
 
 
 def whole_part(run: "Run") -> list[str] | None:
-    """The settings under which all of a pipeline is trained: fewer folds, fewer repeats, no refit.
+    """The settings under which all of a pipeline is trained: fewer folds, members or repeats, no refit.
+
+    Of the choices that there are, the one with the most trainings; of as many, that of more members.
 
     Returns:
-        none where it is as it stands; None where not even the first fold is whole.
+        none where it is as it stands; None where not even one member has learned the first fold.
     """
-    from softvote.scheduling.job import REFIT
     from softvote.stages.plan import make_plan
 
     done = {
@@ -377,14 +421,49 @@ def whole_part(run: "Run") -> list[str] | None:
         for status in make_plan(run).statuses()
         if status.is_done
     }
-    members, folds = run.pipeline.members, run.pipeline.folds.trained
-    whole = list(takewhile(lambda fold: all((name, fold, 0) in done for name in members), folds))
-    if not whole:
+    folds = run.pipeline.folds.trained
+    choices = [(count, _whole_members(run, done, folds[:count])) for count in range(1, len(folds) + 1)]
+    count, names = max(choices, key=lambda choice: (choice[0] * len(choice[1]), len(choice[1])))
+    voters = [name for name in run.pipeline.voters if name in names]
+    if not voters:
         return None
-    settings = [f"folds.train={len(whole)}"] if len(whole) < len(folds) else []
-    for name, member in members.items():
+    settings = [f"folds.train={count}"] if count < len(folds) else []
+    return settings + _without(run, names, voters) + _less_of(run, done, names, folds[:count])
+
+
+Done = set[tuple[str, int, int]]
+"""Member, fold and repeat of trainings."""
+
+
+def _whole_members(run: "Run", done: Done, folds: list[int]) -> list[str]:
+    """The members that have learned all of these folds, and what they start from too."""
+    names = [name for name in run.pipeline.members if all((name, fold, 0) in done for fold in folds)]
+    while lost := [name for name in names if run.pipeline.members[name].source not in (None, *names)]:
+        names = [name for name in names if name not in lost]
+    return names
+
+
+def _without(run: "Run", names: list[str], voters: list[str]) -> list[str]:
+    """The settings that leave out all members but these."""
+    dropped = [name for name in run.pipeline.members if name not in names]
+    settings = [f"members.{name}=null" for name in dropped]
+    ensemble = run.pipeline.ensemble
+    if dropped and ensemble.members:
+        settings.append(f"ensemble.members=[{','.join(voters)}]")
+    if dropped and ensemble.shares:
+        settings.append("ensemble.shares=null")
+    return settings
+
+
+def _less_of(run: "Run", done: Done, names: list[str], folds: list[int]) -> list[str]:
+    """The settings that leave out repeats and refits that were not reached."""
+    from softvote.scheduling.job import REFIT
+
+    settings = list[str]()
+    for name in names:
+        member = run.pipeline.members[name]
         repeats = list(
-            takewhile(lambda r, n=name: all((n, fold, r) in done for fold in whole), range(member.repeats))
+            takewhile(lambda r, n=name: all((n, fold, r) in done for fold in folds), range(member.repeats))
         )
         if len(repeats) < member.repeats:
             settings.append(f"members.{name}.repeats={len(repeats)}")
@@ -500,7 +579,7 @@ def take(parsed: argparse.Namespace) -> None:
     print(texts["run.log"], end="")
     arrays = _probabilities(parsed.out)
     for name in packed["pipelines"]:
-        if f"models/{name}/folds.csv" not in texts:
+        if not any(path.startswith(f"models/{name}/") and path.endswith("/scores.json") for path in texts):
             print(f"{name}: nothing came back")
             continue
         _take_folds(parsed.root, name, texts)
@@ -602,7 +681,7 @@ def _take_submissions(root: Path, texts: dict[str, str], packed: Facts) -> None:
         entries = read_ledger(came)
     finally:
         came.unlink(missing_ok=True)
-    for entry in entries:
+    for entry in {entry.pipeline: entry for entry in entries}.values():  # the last of each has all of it
         write_text(workspace.submissions / entry.file, texts[f"submissions/{entry.file}"])
         marked = replace(
             entry, device=packed["environment"]["device"], commit=packed["commit"], clean=packed["clean"]

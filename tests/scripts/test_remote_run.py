@@ -145,16 +145,36 @@ def test_repeats_and_refits_go_along_and_are_left_out_where_they_were_not_reache
     assert folders == ["fold0", "fold0-repeat1", "fold1", "refit"]
 
 
-def test_what_is_done_comes_back_though_nothing_can_vote(
+def test_members_that_learned_every_fold_vote_without_the_others(
     project: Path, wheels: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """What else is done comes back all the same."""
     packed = pack(project, wheels)
-    monkeypatch.setattr(TimeLeft, "is_enough", lambda this, job: job.member_name == "cnn")
-    out, code = there(packed)
+    monkeypatch.setattr(TimeLeft, "is_enough", lambda this, job: job.label != "cnn fold 0")
+    out, code = there(packed, "--in-turn")
+    assert code == 0
+    assert remote_run.main(["take", str(out), "--root", str(project)]) == 0
+    assert (project / "models/tiny/cnn/fold1/oof.npz").is_file()
+    (entry,) = read_ledger(Workspace(project).ledger)
+    assert (entry.folds, entry.settings) == ("2/2", ("members.cnn=null",))
+
+
+def test_what_is_done_comes_back_though_nothing_can_vote(project: Path, wheels: Path) -> None:
+    out, code = there(pack(project, wheels), "--folds", "1")
     assert code == 1
     assert remote_run.main(["take", str(out), "--root", str(project)]) == 0
     assert (project / "models/tiny/cnn/fold1/oof.npz").is_file()
     assert read_ledger(Workspace(project).ledger) == []
+
+
+def test_a_second_run_goes_on_and_its_submission_alone_is_taken(project: Path, wheels: Path) -> None:
+    packed = pack(project, wheels)
+    there(packed, "--set", "folds.train=1")
+    out, code = there(packed)
+    assert code == 0
+    assert remote_run.main(["take", str(out), "--root", str(project)]) == 0
+    (entry,) = read_ledger(Workspace(project).ledger)
+    assert entry.folds == "2/2"
 
 
 def test_a_failing_pipeline_costs_no_other(
