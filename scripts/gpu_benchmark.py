@@ -55,7 +55,7 @@ Facts = dict[str, Any]
 
 ROOT = Path(__file__).resolve().parent.parent
 PIPELINE = "digit-recognizer"
-ROWS, TEST_ROWS, FOLDS = 42_000, 28_000, 10
+ROWS, TEST_ROWS = 42_000, 28_000
 IMAGE = (1, 28, 28)
 STEPS, SECONDS = 100, 2.0
 """Of a measurement, at most."""
@@ -298,7 +298,7 @@ def _learn(member: Member, pixels: Tensor, labels: Tensor, recorded: bool) -> fl
     return float(state.log[-1]["accuracy"])
 
 
-def forecast(plan: list[str], rows: dict[str, Facts], start: float) -> list[str]:
+def forecast(plan: list[str], rows: dict[str, Facts], start: float, folds: int) -> list[str]:
     """Seconds that a plan takes with what was measured, a line a member."""
     lines, total = [], 0.0
     for each in plan:
@@ -307,8 +307,8 @@ def forecast(plan: list[str], rows: dict[str, Facts], start: float) -> list[str]
             lines.append(f"{name}: not measured")
             continue
         best = max(rows[name]["recorded"].values())
-        fed = ROWS * (1 - 1 / FOLDS) * int(epochs)
-        predicted = (TEST_ROWS + ROWS / FOLDS) / 2  # forward alone, in smaller batches
+        fed = ROWS * (1 - 1 / folds) * int(epochs)
+        predicted = (TEST_ROWS + ROWS / folds) / 2  # forward alone, in smaller batches
         seconds = int(trainings) * (fed + predicted) / best
         total += seconds
         lines.append(f"{name}: {trainings} x {epochs} epochs, {seconds:.0f} s")
@@ -350,7 +350,8 @@ def run(parsed: argparse.Namespace) -> int:
     crew = Crew()
     crew.start(max(parsed.processes), parsed.rows)
     facts["start"] = crew.started
-    facts["checks"] += check_learning(parsed.seconds / 5)
+    if parsed.learning:
+        facts["checks"] += check_learning(parsed.seconds / 5)
     print("\n".join(facts["checks"]), flush=True)
     for batch in parsed.batch:
         for name in parsed.networks:
@@ -389,7 +390,7 @@ def _show(facts: Facts, parsed: argparse.Namespace) -> None:
     print(render([*headings, "TFLOP/s"], lines), end="")
     if facts["left_out"]:
         print(f"left out: {', '.join(facts['left_out'])}")
-    facts["plan"] = forecast(parsed.plan, fastest, facts["start"])
+    facts["plan"] = forecast(parsed.plan, fastest, facts["start"], parsed.folds)
     print("\n".join(facts["plan"]))
 
 
@@ -403,6 +404,10 @@ def _parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--lap", type=float, default=SECONDS, help="seconds of one measurement (%(default)s)")
     parser.add_argument("--rows", type=int, default=ROWS, help="images on the device (%(default)s)")
     parser.add_argument("--plan", nargs="+", default=PLAN, metavar="NAME:TRAININGS:EPOCHS")
+    parser.add_argument("--folds", type=int, default=10, help="of the plan (%(default)s)")
+    parser.add_argument(
+        "--no-learning", dest="learning", action="store_false", help="see no network learn first"
+    )
     parser.add_argument("--to", type=Path, default=Path("docs/benchmark"), help="folder (%(default)s)")
     return parser.parse_args(arguments)
 

@@ -1,18 +1,17 @@
-"""scripts/remote_run.py: to another machine and back; what is made there counts here."""
+"""scripts/remote_run: to another machine and back; what is made there counts here."""
 
 from __future__ import annotations
 
 import shutil
 import sys
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
 import pytest
 import yaml
 from conftest import Digits
-from programs import load
+from programs import ROOT
 from projects import pipeline, softvote, write_project
 
 from softvote.ensembling.predictions import read_predictions
@@ -21,7 +20,13 @@ from softvote.storage.files import read_json
 from softvote.storage.paths import Workspace
 from softvote.tracking.ledger import read_ledger
 
-remote_run: ModuleType = load("remote_run")
+sys.path.insert(0, str(ROOT / "scripts"))
+
+from remote_run import bring
+from remote_run import pack as packing
+from remote_run.contents import LACKING, RemoteError
+from remote_run.halves import doubled, halve
+from remote_run.main import main
 
 
 @pytest.fixture(autouse=True)
@@ -35,7 +40,7 @@ def same_process(monkeypatch: pytest.MonkeyPatch) -> None:
 def wheels(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Files of the right names: here nothing is missing, so they are not looked into."""
     folder = tmp_path_factory.mktemp("wheels")
-    for module in remote_run.LACKING.values():
+    for module in LACKING.values():
         (folder / f"{module}-1.0-py3-none-any.whl").touch()
     return folder
 
@@ -50,14 +55,14 @@ def project(tmp_path: Path, digits: Digits) -> Path:
 def pack(project: Path, wheels: Path, *more: str) -> Path:
     target = project.parent / "packed"
     words = ["pack", "tiny", *more, "--to", str(target), "--root", str(project), "--wheels", str(wheels)]
-    assert remote_run.main(words) == 0
+    assert main(words) == 0
     return target
 
 
 def there(packed: Path, *more: str) -> tuple[Path, int]:
     """What the other machine leaves, and the exit code."""
     out = packed.parent / "out"
-    return out, remote_run.main(["run", str(packed), str(out), "600", "1", *more])
+    return out, main(["run", str(packed), str(out), "600", "1", *more])
 
 
 def test_all_but_the_weights_come_home(
@@ -68,7 +73,7 @@ def test_all_but_the_weights_come_home(
     out, code = there(packed)
     assert code == 0 and {path.name for path in out.iterdir()} == {"results.tar.gz", "probabilities0.npz"}
     made = Workspace(packed / "work")
-    assert remote_run.main(["take", str(out), "--root", str(project)]) == 0
+    assert main(["take", str(out), "--root", str(project)]) == 0
     said = capsys.readouterr().out
     assert "tiny: took 4 trainings of" in said and "4 of 4 trainings are there and unchanged" in said
     mine = Workspace(project)
@@ -92,7 +97,7 @@ def test_what_needs_weights_says_where_they_are(
     project: Path, wheels: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out, _ = there(pack(project, wheels))
-    remote_run.main(["take", str(out), "--root", str(project)])
+    main(["take", str(out), "--root", str(project)])
     place = read_json(project / "models/tiny/cnn/fold0/recipe.json")["weights_left_on"]
     capsys.readouterr()
     assert softvote(project, "export", "tiny") == 1
@@ -113,7 +118,7 @@ def test_where_time_is_short_whole_folds_vote(
     said = capsys.readouterr().out
     assert code == 0 and "resnet5 fold 1: no time is left for it" in said
     assert "tiny: what is whole: folds.train=1" in said
-    assert remote_run.main(["take", str(out), "--root", str(project)]) == 0
+    assert main(["take", str(out), "--root", str(project)]) == 0
     assert "took 3 trainings" in capsys.readouterr().out
     (entry,) = read_ledger(Workspace(project).ledger)
     assert entry.folds == "1/2" and entry.settings == ("folds.train=1",)
@@ -137,7 +142,7 @@ def test_repeats_and_refits_go_along_and_are_left_out_where_they_were_not_reache
     monkeypatch.setattr(TimeLeft, "is_enough", lambda this, job: job.label != "cnn fold 1 repeat 1")
     out, code = there(packed)
     assert code == 0 and "what is whole: members.cnn.repeats=1" in capsys.readouterr().out
-    assert remote_run.main(["take", str(out), "--root", str(project)]) == 0
+    assert main(["take", str(out), "--root", str(project)]) == 0
     assert "took 4 trainings" in capsys.readouterr().out
     (entry,) = read_ledger(Workspace(project).ledger)
     assert entry.folds == "2/2 + refit" and entry.settings == ("members.cnn.repeats=1",)
@@ -145,16 +150,36 @@ def test_repeats_and_refits_go_along_and_are_left_out_where_they_were_not_reache
     assert folders == ["fold0", "fold0-repeat1", "fold1", "refit"]
 
 
-def test_what_is_done_comes_back_though_nothing_can_vote(
+def test_members_that_learned_every_fold_vote_without_the_others(
     project: Path, wheels: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """What else is done comes back all the same."""
     packed = pack(project, wheels)
-    monkeypatch.setattr(TimeLeft, "is_enough", lambda this, job: job.member_name == "cnn")
-    out, code = there(packed)
+    monkeypatch.setattr(TimeLeft, "is_enough", lambda this, job: job.label != "cnn fold 0")
+    out, code = there(packed, "--in-turn")
+    assert code == 0
+    assert main(["take", str(out), "--root", str(project)]) == 0
+    assert (project / "models/tiny/cnn/fold1/oof.npz").is_file()
+    (entry,) = read_ledger(Workspace(project).ledger)
+    assert (entry.folds, entry.settings) == ("2/2", ("members.cnn=null",))
+
+
+def test_what_is_done_comes_back_though_nothing_can_vote(project: Path, wheels: Path) -> None:
+    out, code = there(pack(project, wheels), "--folds", "1")
     assert code == 1
-    assert remote_run.main(["take", str(out), "--root", str(project)]) == 0
+    assert main(["take", str(out), "--root", str(project)]) == 0
     assert (project / "models/tiny/cnn/fold1/oof.npz").is_file()
     assert read_ledger(Workspace(project).ledger) == []
+
+
+def test_a_second_run_goes_on_and_its_submission_alone_is_taken(project: Path, wheels: Path) -> None:
+    packed = pack(project, wheels)
+    there(packed, "--set", "folds.train=1")
+    out, code = there(packed)
+    assert code == 0
+    assert main(["take", str(out), "--root", str(project)]) == 0
+    (entry,) = read_ledger(Workspace(project).ledger)
+    assert entry.folds == "2/2"
 
 
 def test_a_failing_pipeline_costs_no_other(
@@ -167,7 +192,7 @@ def test_a_failing_pipeline_costs_no_other(
     (packed / "work/pipelines/tiny.yaml").write_text("members: 3\n")
     out, code = there(packed)
     assert code == 1 and "1 of 2 pipelines have a submission" in capsys.readouterr().out
-    assert remote_run.main(["take", str(out), "--root", str(project)]) == 0
+    assert main(["take", str(out), "--root", str(project)]) == 0
     assert [entry.pipeline for entry in read_ledger(Workspace(project).ledger)] == ["other"]
 
 
@@ -189,7 +214,7 @@ def test_other_folds_are_not_mixed_up(
     folds = Workspace(project).pipeline("tiny").folds
     folds.parent.mkdir(parents=True)
     folds.write_text("row,label,fold\n")
-    assert remote_run.main(["take", str(out), "--root", str(project)]) == 1
+    assert main(["take", str(out), "--root", str(project)]) == 1
     assert "holds other folds" in capsys.readouterr().err
 
 
@@ -212,7 +237,7 @@ def test_a_mistake_is_told_in_a_line_and_leaves_nothing(
 ) -> None:
     target = project.parent / "packed"
     command = ["pack", "tiny", "--to", str(target), "--root", str(project), "--wheels", str(wheels), *words]
-    assert remote_run.main(command) == 1
+    assert main(command) == 1
     err = capsys.readouterr().err
     assert says in err and err.count("\n") == 1 and not target.exists()
 
@@ -221,9 +246,9 @@ def test_too_much_is_refused_by_what_takes_the_room(
     project: Path, wheels: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (project / "input/digits/noise.bin").write_bytes(np.random.default_rng(0).bytes(3 << 20))
-    monkeypatch.setattr(remote_run, "LARGEST_PACK", 3 << 20)
+    monkeypatch.setattr(packing, "LARGEST_PACK", 3 << 20)
     words = ["pack", "tiny", "--to", str(project.parent / "p"), "--root", str(project)]
-    assert remote_run.main([*words, "--wheels", str(wheels)]) == 1
+    assert main([*words, "--wheels", str(wheels)]) == 1
     assert "at most 3 go (data/digits.zip 3." in capsys.readouterr().err
 
 
@@ -232,7 +257,7 @@ def test_wheels_that_are_missing_are_named(project: Path, wheels: Path, tmp_path
     shutil.copytree(wheels, fewer)
     next(fewer.glob("pydantic_core*")).unlink()
     words = ["pack", "tiny", "--to", str(tmp_path / "p"), "--root", str(project), "--wheels", str(fewer)]
-    assert remote_run.main(words) == 1
+    assert main(words) == 1
     assert "has no wheel of pydantic-core" in capsys.readouterr().err
 
 
@@ -241,30 +266,30 @@ def test_half_precision_keeps_three_digits_of_what_is_likely_and_of_what_is_not(
     logits = np.random.default_rng(0).normal(size=(500, 10)) * sharpness
     exact = np.exp(logits - logits.max(1, keepdims=True))
     exact = (exact / exact.sum(1, keepdims=True)).astype(np.float32)
-    halved = remote_run.halve(exact)
+    halved = halve(exact)
     assert halved.dtype == np.float16 and halved.nbytes == exact.nbytes // 2
-    found = remote_run.doubled(halved)
+    found = doubled(halved)
     np.testing.assert_allclose(found.sum(1), 1, atol=1e-3 if sharpness < 1 else 1e-6)
     np.testing.assert_allclose(found, exact, rtol=2e-3, atol=1e-9)
     np.testing.assert_array_equal(found.argmax(1), exact.argmax(1))
 
 
 def test_rows_that_do_not_sum_to_one_are_not_halved() -> None:
-    with pytest.raises(remote_run.RemoteError, match="do not sum to 1"):
-        remote_run.halve(np.full((2, 3), 0.5, np.float32))
+    with pytest.raises(RemoteError, match="do not sum to 1"):
+        halve(np.full((2, 3), 0.5, np.float32))
 
 
 def test_results_are_few_files_of_bounded_size(
     project: Path, wheels: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """What has no room is named, and the rest can be taken in."""
-    monkeypatch.setattr(remote_run, "LARGEST_FILE", 10_000)
-    monkeypatch.setattr(remote_run, "MOST_PROBABILITIES", 3)
+    monkeypatch.setattr(bring, "LARGEST_FILE", 10_000)
+    monkeypatch.setattr(bring, "MOST_PROBABILITIES", 3)
     out, _ = there(pack(project, wheels))
     names = {path.name for path in out.iterdir()}
     assert names == {"results.tar.gz", *(f"probabilities{number}.npz" for number in range(3))}
     assert "no room for the probabilities of" in capsys.readouterr().out
-    assert remote_run.main(["take", str(out), "--root", str(project)]) == 0
+    assert main(["take", str(out), "--root", str(project)]) == 0
     assert "took 3 trainings" in capsys.readouterr().out
 
 
@@ -272,9 +297,11 @@ def test_the_other_machine_needs_nothing_but_the_standard_library_to_begin() -> 
     """What it lacks is laid out by what it begins with."""
     import ast
 
-    tree = ast.parse(Path(remote_run.__file__).read_text())
-    found = {
-        alias.name.split(".")[0] for node in tree.body if isinstance(node, ast.Import) for alias in node.names
-    }
-    found |= {str(node.module).split(".")[0] for node in tree.body if isinstance(node, ast.ImportFrom)}
-    assert found <= sys.stdlib_module_names
+    found = set[str]()
+    for path in (ROOT / "scripts/remote_run").glob("*.py"):
+        body = ast.parse(path.read_text()).body
+        found |= {
+            alias.name.split(".")[0] for node in body if isinstance(node, ast.Import) for alias in node.names
+        }
+        found |= {str(node.module).split(".")[0] for node in body if isinstance(node, ast.ImportFrom)}
+    assert found <= sys.stdlib_module_names | {"remote_run"}

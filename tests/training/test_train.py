@@ -646,6 +646,9 @@ STEPS: dict[str, tuple[dict[str, Any], Task, int]] = {
     "plain": ({}, Task(10), 1),  # row numbers
     "augmented": ({"augment": {"rotate": 9, "elastic": 1, "horizontal_flip": 0.1}}, Task(10), 2),  # and draws
     "digit_set": ({"head": "digit_set"}, Task(10, 1), 1),
+    "cropped": ({"view": {"name": "crop", "size": 25}, "normalise": "image"}, Task(10), 2),
+    "deskewed": ({"view": {"name": "deskew"}}, Task(10), 1),
+    "boxed": ({"view": {"name": "box", "width": 18}}, Task(10), 1),
     "digits": ({"head": "digits"}, Task(10, 1), 1),
     "regression": ({"head": "regression", "optimizer": {"name": "sgd", "lr": 0.02}}, Task(10), 1),
     "balanced": ({"sampling": "balanced", "class_weights": "balanced", "loss": "focal"}, Task(10), 1),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -57,6 +58,13 @@ def synchronize(device: str) -> None:
         torch.cuda.synchronize()
     elif device == "mps":
         torch.mps.synchronize()
+
+
+def release_memory(device: str) -> None:
+    """Give back what an accelerator holds for work that is done, recorded steps and all."""
+    if device == "cuda":
+        gc.collect()
+        torch.cuda.empty_cache()
 
 
 @contextmanager

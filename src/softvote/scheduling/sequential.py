@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import functools
 import time
+from collections.abc import Callable
 
+from softvote.data.dataset import Dataset
 from softvote.scheduling.engine import JobBatch, TimeLeft, Unfinished, blocked, late, run_locked
+from softvote.scheduling.job import Job
 from softvote.scheduling.resources import split_cores
 
 
@@ -26,7 +29,7 @@ def run_sequential(work: JobBatch) -> list[Unfinished]:
             if lost:
                 found: Unfinished | None = blocked(job)
             else:
-                found = run_locked(job, work, data) if left_over.is_enough(job) else late(job)
+                found = _run_alone(job, work, data) if left_over.is_enough(job) else late(job)
             if found:
                 (failed if found.kind == "failed" else left).append(found)
             else:
@@ -35,6 +38,15 @@ def run_sequential(work: JobBatch) -> list[Unfinished]:
             return failed + left
         jobs = [each.job for each in left]
     return failed
+
+
+def _run_alone(job: Job, work: JobBatch, data: Callable[[], Dataset]) -> Unfinished | None:
+    """Do one job, if nobody else does, and leave nothing of it on the device for the next."""
+    from softvote.compute.device import find_device, release_memory
+
+    found = run_locked(job, work, data)
+    release_memory(find_device())
+    return found
 
 
 def _heed_quota(work: JobBatch) -> None:
