@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -67,10 +68,71 @@ def write_npy(folder: Path, images: Pixels, labels: Labels) -> dict[str, Any]:
     return {"format": "npy", **files, "test": ["test.npy"]}
 
 
+def write_class_folders(folder: Path, images: Pixels, labels: Labels) -> dict[str, Any]:
+    for row, (image, label) in enumerate(zip(images[:TRAIN], labels[:TRAIN].tolist(), strict=True)):
+        (folder / "train" / str(label)).mkdir(parents=True, exist_ok=True)
+        Image.fromarray(image).save(folder / "train" / str(label) / f"digit_{row:02}.png")
+    write_test_images(folder, images)
+    return {"format": "class_folders"}
+
+
+def write_file_names(folder: Path, images: Pixels, labels: Labels) -> dict[str, Any]:
+    (folder / "train").mkdir()
+    for row, (image, label) in enumerate(zip(images[:TRAIN], labels[:TRAIN].tolist(), strict=True)):
+        Image.fromarray(image).save(folder / "train" / f"{label}.{row:02}.png")
+    write_test_images(folder, images)
+    return {"format": "file_names"}
+
+
+def write_test_images(folder: Path, images: Pixels) -> None:
+    (folder / "test").mkdir()
+    for name, image in zip(TEST_IDS, images[TRAIN:], strict=True):
+        Image.fromarray(image).save(folder / "test" / f"{name}.png")
+
+
+def write_parquet(folder: Path, images: Pixels, labels: Labels) -> dict[str, Any]:
+    import pyarrow
+    import pyarrow.parquet
+
+    ids = [f"digit_{row}" for row in range(TRAIN)]
+    for split, names, part in (("train", ids, images[:TRAIN]), ("test", TEST_IDS, images[TRAIN:])):
+        flat = part.reshape(len(part), -1)
+        columns = {"id": names} | {str(place): flat[:, place] for place in range(flat.shape[1])}
+        pyarrow.parquet.write_table(pyarrow.table(columns), folder / f"{split}.parquet")
+    write_csv(folder / "train.csv", ["id", "label"], list(zip(ids, labels[:TRAIN].tolist(), strict=True)))
+    return {"format": "parquet"}
+
+
+def write_json_bands(folder: Path, images: Pixels, labels: Labels) -> dict[str, Any]:
+    bands = ["image"] if images.ndim == 3 else [f"band_{band}" for band in range(images.shape[3])]
+    flat = images.reshape(len(images), -1, len(bands)).tolist()
+    records = [
+        {"id": name}
+        | dict(zip(bands, ([*map(float, band)] for band in zip(*pixels, strict=True)), strict=True))
+        for name, pixels in zip([f"digit_{row}" for row in range(TRAIN)] + TEST_IDS, flat, strict=True)
+    ]
+    for record, label in zip(records[:TRAIN], labels[:TRAIN].tolist(), strict=True):
+        record["label"] = label
+    (folder / "train.json").write_text(json.dumps(records[:TRAIN]))
+    (folder / "test.json").write_text(json.dumps(records[TRAIN:]))
+    return {"format": "json", "bands": bands}
+
+
+def reading_order(file_format: str, labels: Labels) -> Labels:
+    """The rows of the 30 training images in the order in which they are read."""
+    if file_format in ("class_folders", "file_names"):
+        return np.argsort(labels[:TRAIN], kind="stable")
+    return np.arange(TRAIN)
+
+
 WRITERS: dict[str, Callable[[Path, Pixels, Labels], dict[str, Any]]] = {
     "pixel_csv": write_pixel_csv,
     "image_folder": write_image_folder,
     "npy": write_npy,
+    "class_folders": write_class_folders,
+    "file_names": write_file_names,
+    "parquet": write_parquet,
+    "json": write_json_bands,
 }
 
 

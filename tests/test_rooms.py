@@ -15,7 +15,7 @@ PACKAGE = Path(softvote.__file__).parent
 ROOMS = [
     "__main__", "__init__", "cli", "kernel_entry", "api", "stages", "reporting", "tracking", "kaggle",
     "scheduling", "export", "ensembling", "training", "inference", "models", "heads", "ops", "compute",
-    "data", "config", "storage", "metrics", "progress", "task", "seeds", "errors",
+    "data", "metrics", "config", "storage", "progress", "task", "seeds", "errors",
 ]  # fmt: skip
 
 # Every stage has a run, every layout detect, sources and read, every program a main.

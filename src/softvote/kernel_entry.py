@@ -103,7 +103,8 @@ def _inferred(run: Run, kernel: Kernel) -> Path:
     """The submission of networks that are trained."""
     from softvote.data.dataset import read_dataset
     from softvote.ensembling.ensemble import from_members
-    from softvote.stages.submit import write_labels
+    from softvote.stages.plan import read_decision
+    from softvote.stages.submit import write_decided
 
     _put_back(run, kernel)
     # Nothing here looks at training labels, and the file that corrects them is not on Kaggle.
@@ -116,7 +117,8 @@ def _inferred(run: Run, kernel: Kernel) -> Path:
 
     for member in voter.voting:
         print(f"{member.name}: {len(member.folds)} networks, weight {member.weight:.3f}", flush=True)
-    return write_labels(run, dataset, predict_proba(voter, dataset.test_pixels, dataset.test_addends))
+    probabilities = predict_proba(voter, dataset.test_pixels, dataset.test_addends)
+    return write_decided(run, dataset, probabilities, read_decision(run, kernel.voter))
 
 
 def _put_back(run: Run, kernel: Kernel) -> None:

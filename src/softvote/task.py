@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
-from typing import Literal
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
 
 LARGEST_DIGIT = 9
-
-
 LARGEST_ADDEND = 9
 
 
@@ -50,6 +51,52 @@ class Task:
         return tuple(slice(start, end) for start, end in pairwise(ends))
 
     @property
+    def label_shape(self) -> tuple[int, ...]:
+        """The shape of the labels of one row: () of one class, (K,) of tags, (T,) of several targets."""
+        if self.kind == "tags":
+            return (self.num_classes,)
+        return (len(self.target_sizes),) if self.kind == "targets" else ()
+
+    def check_labels(self, labels: NDArray[np.integer]) -> str:
+        """What is wrong with labels (N, ...) as a whole, in words; empty where they are of this task."""
+        if labels.ndim < 1 or labels.shape[1:] != self.label_shape:
+            return f"shape {labels.shape}, not {('N', *self.label_shape)}".replace("'", "")
+        sizes = np.array(2 if self.kind == "tags" else self.target_sizes or self.num_classes)
+        if len(labels) and not ((labels >= 0) & (labels < sizes)).all():
+            return f"{labels.min()}..{labels.max()}, not 0..{sizes.max() - 1}"
+        return ""
+
+    def name(self, probabilities: NDArray[np.floating]) -> NDArray[np.int64]:
+        """Name what is most probable: the class, each target's class, or the tags of at least one half.
+
+        Args:
+            probabilities: float (N, K).
+
+        Returns:
+            int64 (N,), (N, T), or (N, K) of 0 and 1, as labels have them.
+        """
+        if self.kind == "tags":
+            return (probabilities >= 0.5).astype(np.int64)
+        named = [probabilities[:, block].argmax(axis=1) for block in self.blocks]
+        return np.asarray(np.stack(named, axis=1) if self.kind == "targets" else named[0], np.int64)
+
+    def columns(self, labels: NDArray[np.integer]) -> NDArray[np.bool_]:
+        """Which columns of probabilities the labels name: bool (N, K) of labels as this task has them."""
+        if self.kind == "tags":
+            return labels.astype(bool)
+        named = np.zeros((len(labels), self.num_classes), bool)
+        starts = np.array([block.start for block in self.blocks])
+        np.put_along_axis(named, labels.reshape(len(labels), -1) + starts, True, axis=1)
+        return named
+
+    @property
+    def kind_fields(self) -> dict[str, Any]:
+        """`kind` and `target_sizes` for a record; of classes nothing, so that theirs stay as they are."""
+        if self.kind == "classes":
+            return {}
+        return {"kind": self.kind} | ({"target_sizes": list(self.target_sizes)} if self.target_sizes else {})
+
+    @property
     def num_values(self) -> int:
         """How many values an image can show: the classes, less what the addend puts on top."""
         return self.num_classes - (LARGEST_ADDEND if self.addend else 0)
@@ -58,3 +105,24 @@ class Task:
     def is_of_sums(self) -> bool:
         """Whether labels are sums of several numbers, so that how far off a guess is means something."""
         return (self.hidden_digits or 0) + self.addend > 1
+
+
+@dataclass(frozen=True)
+class LabelSpace:
+    """A task, and what its columns are called.
+
+    Attributes:
+        task: what is to be named.
+        names: K, of the columns: a label or tag each as it is written in files; of several targets
+            `target=label`.
+        targets: of several targets, T names and the labels of each.
+    """
+
+    task: Task
+    names: tuple[str, ...]
+    targets: tuple[tuple[str, tuple[str, ...]], ...] = ()
+
+    @property
+    def target_names(self) -> tuple[str, ...]:
+        """What a label is asked of: each target; of tags every tag."""
+        return self.names if self.task.kind == "tags" else tuple(name for name, _ in self.targets)

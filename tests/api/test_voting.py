@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from scorers import scorer_of
 from sklearn.base import clone
 from sklearn.datasets import load_digits
 from sklearn.exceptions import NotFittedError
@@ -42,8 +43,10 @@ def test_a_rule_votes_as_in_a_pipeline(rule: str) -> None:
     fitted = sv.SoftVoting(rule=rule).fit(members, labels, folds)
     oof = np.stack(members).astype(np.float32)
     assert fitted.rule_ == rule and fitted.space_ == RULES[rule].space and fitted.n_members_ == 3
-    np.testing.assert_array_equal(fitted.weights_, RULES[rule].fit(oof, labels))
-    np.testing.assert_array_equal(fitted.oof_proba_, comparison.cross_fitted(RULES[rule], oof, labels, folds))
+    np.testing.assert_array_equal(fitted.weights_, RULES[rule].fit(oof, labels, scorer_of(10)))
+    np.testing.assert_array_equal(
+        fitted.oof_proba_, comparison.cross_fitted(RULES[rule], oof, labels, folds, scorer_of(10))
+    )
     expected = vote.soft_vote(oof[:, :50], fitted.weights_, fitted.space_)
     np.testing.assert_array_equal(fitted.predict_proba(oof[:, :50]), expected)
     np.testing.assert_array_equal(fitted.predict(oof[:, :50]), expected.argmax(axis=1))
@@ -84,7 +87,7 @@ def test_labels_may_be_text() -> None:
 def test_without_folds_only_what_fits_nothing_has_a_score() -> None:
     members, labels, _ = digits()
     table = sv.compare(members, labels)
-    assert {row.name for row in table.rows if row.accuracy is None} == {"log_loss", "greedy"}
+    assert {row.name for row in table.rows if row.score is None} == {"log_loss", "greedy"}
     assert sv.SoftVoting().fit(members, labels).rule_ in ("mean", "mean_logits")
     with pytest.raises(sv.UserError, match="'greedy' fits weights; pass folds="):
         sv.SoftVoting("greedy").fit(members, labels)
@@ -99,15 +102,15 @@ def test_the_table_for_people_notebooks_and_pandas() -> None:
     frame = table.to_pandas()
     assert frame.index.tolist() == ["a<b", "bayes", "knn", *RULES]
     row = table.rows[0]
-    assert row.accuracy is not None and row.log_loss is not None and row.to_mean is not None
-    assert frame.loc["a<b", "accuracy"] == row.accuracy.value == (members[0].argmax(1) == labels).mean()
-    assert frame.loc["a<b", "accuracy_se"] == row.accuracy.standard_error > 0
+    assert row.score is not None and row.log_loss is not None and row.to_mean is not None
+    assert frame.loc["a<b", "accuracy"] == row.score.value == (members[0].argmax(1) == labels).mean()
+    assert frame.loc["a<b", "accuracy_se"] == row.score.standard_error > 0
     assert frame.loc["a<b", "log_loss"] == row.log_loss.value
     assert frame.loc["a<b", "to_mean"] == row.to_mean.value
     assert np.isnan(frame.loc["mean", "to_mean"]) and frame.loc["mean", "kind"] == "rule"
-    assert str(row.accuracy) in repr(table) and "= log_loss" in repr(table)
+    assert str(row.score) in repr(table) and "= log_loss" in repr(table)
     html = table._repr_html_()
-    assert "<td>a&lt;b</td>" in html and str(row.accuracy) in html
+    assert "<td>a&lt;b</td>" in html and str(row.score) in html
     assert html.count("<tr>") == 1 + 3 + len(RULES)
 
 
@@ -183,7 +186,7 @@ def test_other_members_than_those_of_fit_are_refused() -> None:
 
 def test_parameters_clone_pickle_and_repr() -> None:
     estimator = sv.SoftVoting(rule="greedy")
-    assert estimator.get_params() == {"rule": "greedy", "weights": None}
+    assert estimator.get_params() == {"rule": "greedy", "weights": None, "metric": "accuracy"}
     assert repr(estimator) == "SoftVoting(rule='greedy')"
     assert clone(estimator.set_params(rule="mean")).rule == "mean"
     fitted = pickle.loads(pickle.dumps(estimator.fit(GOOD, LABELS, FOLDS)))

@@ -42,11 +42,16 @@ def test_what_is_no_name(name: str) -> None:
         Competition.model_validate(COMPETITION | {"name": name})
 
 
+def test_a_slug_may_have_capitals() -> None:
+    competition = Competition.model_validate(COMPETITION | {"kaggle": "Kannada-MNIST"})
+    assert competition.kaggle == "Kannada-MNIST"
+
+
 @pytest.mark.parametrize(
     ("facts", "problem"),
     [
         ({"kaggle": "https://kaggle.com/c/digits"}, "is no competition of Kaggle"),
-        ({"kaggle": "Digits"}, "is no competition of Kaggle"),
+        ({"kaggle": "digits "}, "is no competition of Kaggle"),
         ({"kaggle": "a--b"}, "is no competition of Kaggle"),
         ({"kaggle": "digits", "solution": "solution.csv"}, "nothing is sent"),
         ({"public_share": 0}, "greater than 0"),

@@ -18,6 +18,13 @@ from softvote.errors import UserError
 REPOSITORY = Path(__file__).parents[2]
 PIPELINES = sorted((REPOSITORY / "pipelines").rglob("*.yaml"))
 
+COMPETITION = {
+    "name": "leaves",
+    "files": {"format": "image_folder"},
+    "image": {"height": 224, "width": 224, "channels": 3},
+    "labels": ["a", "b"],
+}
+
 GOOD = """\
 competition: {name: digits, files: {format: pixel_csv}, image: {height: 8, width: 8}, labels: [a, b]}
 members:
@@ -42,8 +49,10 @@ def problems(folder: Path, text: str, *settings: str) -> list[str]:
 
 @pytest.mark.parametrize("path", PIPELINES, ids=lambda path: path.stem)
 def test_every_pipeline_of_the_repository_loads(path: Path) -> None:
-    if path.parent.name == "competitions":  # facts that others extend
-        facts = yaml.safe_load(path.read_text(encoding="utf-8"))
+    facts = yaml.safe_load(path.read_text(encoding="utf-8"))
+    if path.parent.name == "training":  # recipes that others extend
+        assert Pipeline.model_validate(facts | {"competition": COMPETITION}).members
+    elif path.parent.name == "competitions":  # facts that others extend
         assert Pipeline.model_validate(facts | {"members": {"cnn": {"model": "cnn"}}}).competition.name
     else:
         assert read_pipeline_file(path).members
@@ -89,7 +98,7 @@ ensemble: {rule: median}
 
 EXPECTED = [
     (2, "competition.name", "'di gits' is no name: use letters, digits, - and _"),
-    (3, "competition.files", "did you mean 'pixel_csv'? known: pixel_csv, image_folder, npy"),
+    (3, "competition.files", "did you mean 'pixel_csv'? known: pixel_csv, file_names, "),
     (4, "competition.image.width", "greater than or equal to 1, not 0"),
     (5, "competition.labels", "last (2) must be above first (3)"),
     (6, "competition.metrik", "unknown key; did you mean 'metric'? known: name, files, image"),
@@ -221,21 +230,21 @@ def test_heads_that_fit(tmp_path: Path) -> None:
     members = [f"head: {head}" for head in heads]
     members.append(f"head: multilabel, extra_train: {ROWS_WITH_DIGITS}")
     found = load(tmp_path, summing("{first: 0, last: 18}", "hidden_digits: 2, ", *members))
-    assert [member.head for member in found.members.values()] == [*heads, "multilabel"]
+    assert [member.head for member in found.members.values()] == [*heads, "digit_set"]
     assert load(tmp_path, summing("{first: 0, last: 9}", "hidden_digits: 1, ", "head: multilabel")).members
     assert load(tmp_path, summing("{first: 3, last: 9}", "", "head: regression")).members
 
 
 def test_every_head_that_does_not_fit_named_classes(tmp_path: Path) -> None:
     members = [
-        "head: softmax", "head: regression", "head: digits", "head: multilabel",
+        "head: softmax", "head: regression", "head: digits", "head: digit_set",
         f"extra_train: {ROWS}", f"extra_train: {ROWS_WITH_DIGITS}",
     ]  # fmt: skip
     assert problems(tmp_path, summing("[a, b]", "", *members)) == [
         "p.yaml, line 4: members.m1.head: regression needs labels that are numbers, not names; use softmax",
         "p.yaml, line 5: members.m2.head: digits needs to know how many digits hide; "
         "say competition.hidden_digits",
-        "p.yaml, line 6: members.m3.head: multilabel needs to know how many digits hide; "
+        "p.yaml, line 6: members.m3.head: digit_set needs to know how many digits hide; "
         "say competition.hidden_digits",
         "p.yaml, line 8: members.m5.extra_train.digits: mean nothing here; "
         "say competition.hidden_digits, or leave them out",
@@ -243,10 +252,10 @@ def test_every_head_that_does_not_fit_named_classes(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("extra", ["", f", extra_train: {ROWS}"])
-def test_multilabel_needs_rows_whose_digits_are_known(tmp_path: Path, extra: str) -> None:
+def test_a_set_of_digits_needs_rows_whose_digits_are_known(tmp_path: Path, extra: str) -> None:
     text = summing("{first: 0, last: 18}", "hidden_digits: 2, ", f"head: multilabel{extra}")
     assert problems(tmp_path, text) == [
-        "p.yaml, line 3: members.m0.head: multilabel learns from rows whose digits are known; "
+        "p.yaml, line 3: members.m0.head: digit_set learns from rows whose digits are known; "
         "give extra_train with digits"
     ]
 
@@ -257,12 +266,13 @@ def test_a_head_of_the_defaults_is_told_once(tmp_path: Path) -> None:
     assert line.startswith("p.yaml, line 7: defaults.head: digits needs to know how many digits hide")
 
 
-@pytest.mark.parametrize("head", ["regression", "digits", "multilabel"])
+@pytest.mark.parametrize("head", ["regression", "digits", "digit_set"])
 def test_label_smoothing_is_for_classes(tmp_path: Path, head: str) -> None:
     text = summing("{first: 0, last: 9}", "hidden_digits: 1, ", f"head: {head}, label_smoothing: 0.1")
     (line,) = problems(tmp_path, text)
     assert line == (
-        f"p.yaml, line 3: members.m0: label_smoothing is for head: softmax; head: {head} has no use for it"
+        f"p.yaml, line 3: members.m0.label_smoothing: is for head: softmax, tags, targets; "
+        f"head: {head} has no use for it"
     )
 
 
@@ -580,3 +590,88 @@ def test_whichever_name_it_has_a_key_overrides_another_files(tmp_path: Path, ove
 
 def test_a_member_may_have_the_old_name_of_a_key(tmp_path: Path) -> None:
     assert list(load(tmp_path, GOOD.replace("cnn:", "plain_epochs:")).members) == ["plain_epochs"]
+
+
+# ---------------------------------------------------------------- tags, ordered classes, several targets
+
+
+KINDS = {
+    "tags: [a, b]": "tags",
+    "labels: {first: 0, last: 4}, ordered: true": "ordinal",
+    "targets: {root: [x, y], vowel: {first: 0, last: 2}}": "targets",
+    "labels: {first: 0, last: 4}": "softmax",
+}
+
+
+def naming(what: str, *members: str) -> str:
+    """A pipeline of a competition that asks for `what`, each member on a line of its own from line 3 on."""
+    first = (
+        f"competition: {{name: it, files: {{format: npy}}, image: {{height: 8, width: 8}}, {what}}}\nmembers:"
+    )
+    return "\n".join([first, *[f"  m{i}: {{model: cnn{m and ', '}{m}}}" for i, m in enumerate(members)], ""])
+
+
+@pytest.mark.parametrize(("what", "head"), KINDS.items())
+def test_the_head_is_that_of_the_task_unless_named(tmp_path: Path, what: str, head: str) -> None:
+    member = load(tmp_path, naming(what, "")).members["m0"]
+    assert member.head == head
+    named = load(tmp_path, naming(what, f"head: {head}")).members["m0"]
+    assert named.model_dump(exclude_defaults=True) == member.model_dump(exclude_defaults=True)
+
+
+def test_a_head_of_ordered_classes_may_be_another(tmp_path: Path) -> None:
+    what = "labels: [mild, severe, worst], ordered: true"
+    found = load(tmp_path, naming(what, "head: softmax", "head: regression", ""))
+    assert [member.head for member in found.members.values()] == ["softmax", "regression", "ordinal"]
+
+
+def test_heads_losses_and_weights_that_do_not_fit_are_told_together(tmp_path: Path) -> None:
+    members = [
+        "head: softmax", "loss: asymmetric, class_weights: {a: 2, c: 1}", "head: ordinal", "loss: focal",
+        "label_smoothing: 0.1, class_weights: balanced",
+    ]  # fmt: skip
+    assert problems(tmp_path, naming("tags: [a, b]", *members)) == [
+        "p.yaml, line 3: members.m0.head: softmax is for classes and ordered classes, and here are tags; "
+        "use tags, or leave it out",
+        "p.yaml, line 4: members.m1.class_weights.c: no class 'c'; known: a, b",
+        "p.yaml, line 5: members.m2.head: ordinal is for ordered classes, and here are tags; "
+        "use tags, or leave it out",
+    ]
+    assert problems(tmp_path, naming("labels: {first: 0, last: 4}", "loss: asymmetric", "head: tags")) == [
+        "p.yaml, line 3: members.m0.loss: asymmetric is for tags, and here are classes; choose another",
+        "p.yaml, line 4: members.m1.head: tags is for tags, and here are classes; "
+        "use softmax, regression, digits or digit_set, or leave it out",
+    ]
+
+
+def test_heads_with_a_loss_of_their_own_take_no_other(tmp_path: Path) -> None:
+    members = ["head: regression, loss: focal", "head: regression, class_weights: balanced"]
+    assert problems(tmp_path, naming("labels: {first: 0, last: 4}", *members)) == [
+        f"p.yaml, line {3 + i}: members.m{i}.{key}: is for head: softmax, ordinal, tags, targets; "
+        "head: regression has no use for it"
+        for i, key in enumerate(["loss", "class_weights"])
+    ]
+
+
+def test_weights_of_classes_that_are_numbers_and_of_targets(tmp_path: Path) -> None:
+    weights = "class_weights: {0: 1.5, 4: 3}"
+    found = load(tmp_path, naming("labels: {first: 0, last: 4}", weights)).members["m0"]
+    assert found.class_weights == {"0": 1.5, "4": 3.0}
+    targets = "targets: {root: [x, y], vowel: {first: 0, last: 2}}"
+    found = load(tmp_path, naming(targets, "class_weights: {root: 2, vowel=1: 4}")).members["m0"]
+    assert found.class_weights == {"root": 2.0, "vowel=1": 4.0}
+
+
+def test_a_loss_may_stand_as_its_name_or_with_its_keys(tmp_path: Path) -> None:
+    text = naming("tags: [a, b]", "loss: focal", "loss: {name: focal, gamma: 1}", "loss: {name: focl}")
+    (line,) = problems(tmp_path, text)
+    assert line.startswith("p.yaml, line 5: members.m2.loss: unknown kind 'focl'; did you mean 'focal'?")
+
+
+def test_a_set_of_digits_once_had_another_name_and_keeps_its_fingerprint(tmp_path: Path) -> None:
+    one, other = (
+        load(tmp_path, summing("{first: 0, last: 9}", "hidden_digits: 1, ", f"head: {head}")).members["m0"]
+        for head in ("multilabel", "digit_set")
+    )
+    assert one == other and one.head == "digit_set"
+    assert one.model_dump(mode="json", exclude_defaults=True)["head"] == "multilabel"

@@ -192,12 +192,15 @@ def test_new_entries_are_in_the_schema(more: Copy) -> None:
         ("defaults.optimizer.name=nada", "did you mean 'nadam'? known: sgd, adam, adamw, nadam"),
         (
             "defaults.head=temper",
-            "did you mean 'tempered'? known: softmax, regression, digits, multilabel, ",
+            "did you mean 'tempered'? known: softmax, regression, digits, digit_set, ",
         ),
-        ("competition.files.format=npx", "known: pixel_csv, image_folder, npy, npz"),
+        ("competition.files.format=npx", "npy, parquet, json, npz"),
         ("ensemble.rule=firs", "known: auto, mean, mean_logits, log_loss, greedy, first, shares"),
         ("competition.labels=[a, b]", "tempered needs labels that are numbers, not names"),
-        ("defaults.label_smoothing=0.1", "label_smoothing is for head: softmax; head: tempered has no use"),
+        (
+            "defaults.label_smoothing=0.1",
+            "label_smoothing: is for head: softmax, tags, targets; head: tempered has no use",
+        ),
     ],
 )
 def test_messages_know_new_entries(more: Copy, setting: str, line: str) -> None:

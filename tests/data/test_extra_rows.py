@@ -19,6 +19,7 @@ from softvote.config.competition import Competition
 from softvote.config.recipe import ExtraTrain
 from softvote.data.dataset import Dataset, read_dataset
 from softvote.data.extra_rows import fingerprint_of, load_extra
+from softvote.errors import UserError
 from softvote.scheduling.job import Job
 from softvote.scheduling.status import read_status
 from softvote.scheduling.worker import training_rows
@@ -120,6 +121,39 @@ def test_labels_are_written_as_the_competition_writes_them(
     save(project / "input" / "more", i=images, l=np.array(written))
     spec = ExtraTrain(images="more/i.npy", labels="more/l.npy")
     assert load_extra(spec, Workspace(project), competition, dataset).values.tolist() == values
+
+
+MANY: dict[str, tuple[dict[str, Any], list[int], list[int], str]] = {
+    "tags": ({"tags": ["a", "b", "c"]}, [0, 1, 1], [0, 1, 1], "index 1, 2: 7 is not in 0..1"),
+    "targets": (
+        {"targets": {"root": {"first": 3, "last": 5}, "vowel": ["x", "y", "z"]}},
+        [5, 2], [2, 2], "index 1, 1: 7 is not in 0..2",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("facts", "written", "values", "problem"), MANY.values(), ids=MANY)
+def test_extra_tags_and_targets(
+    facts: dict[str, Any],
+    written: list[int],
+    values: list[int],
+    problem: str,
+    project: Path,
+    dataset: Dataset,
+) -> None:
+    usual = projects.competition(image={"height": 8, "width": 16})
+    del usual["labels"]
+    asked = Competition.model_validate(usual | facts)
+    count = len(np.load(project / "input/more/i.npy"))
+    spec = ExtraTrain(images="more/i.npy", labels="more/l.npy")
+    save(project / "input/more", l=np.tile(written, (count, 1)))
+    found = load_extra(spec, Workspace(project), asked, dataset)
+    assert found.values.tolist() == [values] * count
+    wrong = np.tile(written, (count, 1))
+    wrong[1, -1] = 7
+    save(project / "input/more", l=wrong)
+    with pytest.raises(UserError, match=problem):
+        load_extra(spec, Workspace(project), asked, dataset)
 
 
 def test_extra_labels_leave_the_addend_out(project: Path, dataset: Dataset) -> None:
@@ -309,7 +343,8 @@ BAD: dict[str, tuple[Callable[[Path], None], str]] = {
         "i.npy: has images of 8 x 16 x 3 (H x W x C), competition.image says 8 x 16 x 1; mend one",
     ),
     "images of floats": (
-        replaced("i", lambda images: images / 255), "i.npy: holds float64, not uint8; scale to 0..255",
+        replaced("i", lambda images: images / 255),
+        "i.npy: holds float64, not uint8; write image.value_range: [0, 1], or",
     ),
     "flat images": (
         replaced("i", lambda images: images.reshape(EXTRA, -1)), "i.npy: has shape (40, 128); images need",

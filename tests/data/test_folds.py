@@ -1,4 +1,4 @@
-"""data.folds: near-identical images stay together, classes are spread, and tables are not mixed up."""
+"""data.duplicates and data.folds: near-identical images are found, and tables are not mixed up."""
 
 from __future__ import annotations
 
@@ -117,65 +117,6 @@ def test_a_crowd_is_found_by_asking_some_images(digits: Digits, monkeypatch: pyt
     assert duplicates.near_identical_groups(images_of(digits, 300), 4).max() > 250
 
 
-# ---------------------------------------------------------------- splitting
-
-
-def alone(labels: NDArray[np.int64]) -> NDArray[np.int64]:
-    return np.arange(len(labels))
-
-
-@pytest.mark.parametrize("count", [2, 3, 5])
-@pytest.mark.parametrize("seed", [0, 2026, 2**40])
-def test_folds_hold_each_class_alike_within_one_row(digits: Digits, count: int, seed: int) -> None:
-    labels = digits[1][:600]
-    found = folds.split(labels, alone(labels), FoldsConfig(count=count), seed)
-    assert found.dtype == np.int64 and set(found) == set(range(count))
-    for label in range(10):
-        rows = np.bincount(found[labels == label], minlength=count)
-        assert rows.max() - rows.min() <= 1
-
-
-@pytest.mark.parametrize("distance", [4.0, 31.0])
-def test_a_group_is_in_one_fold(digits: Digits, distance: float) -> None:
-    images = images_of(digits, 300)
-    images = np.concatenate([images, noisy(images, 3)])
-    labels = np.concatenate([digits[1][:300]] * 2)
-    groups = duplicates.near_identical_groups(images, distance)
-    assert groups.max() + 1 <= 300
-    found = folds.split(labels, groups, FoldsConfig(count=5), 0)
-    for group in range(groups.max() + 1):
-        assert len(set(found[groups == group])) == 1
-
-
-def test_the_seed_decides(digits: Digits) -> None:
-    labels = digits[1][:200]
-    first, again, other = (
-        folds.split(labels, alone(labels), FoldsConfig(count=4), seed) for seed in (1, 1, 2)
-    )
-    np.testing.assert_array_equal(first, again)
-    assert (first != other).any()
-
-
-def test_a_rare_class_is_split_as_far_as_it_goes(digits: Digits, recwarn: pytest.WarningsRecorder) -> None:
-    labels = digits[1][:200].copy()
-    labels[:2] = 10
-    found = folds.split(labels, alone(labels), FoldsConfig(count=5), 0)
-    assert len(set(found)) == 5 and not [warning for warning in recwarn if "class" in str(warning.message)]
-
-
-def test_fewer_different_images_than_folds() -> None:
-    labels = np.zeros(9, np.int64)
-    groups = np.array([0, 0, 0, 1, 1, 1, 2, 2, 2])
-    with pytest.raises(UserError, match=r"^folds.count: 4 folds need as many different images, not 3$"):
-        folds.split(labels, groups, FoldsConfig(count=4), 0)
-    assert set(folds.split(labels, groups, FoldsConfig(count=3), 0)) == {0, 1, 2}
-
-
-def test_no_class_with_enough_images() -> None:
-    with pytest.raises(UserError, match=r"no class has 4 different images, one a fold; take fewer folds$"):
-        folds.split(np.arange(5), np.arange(5), FoldsConfig(count=4), 0)
-
-
 # ---------------------------------------------------------------- the table on disk
 
 LABELS = np.array([3, 1, 3, 1, 0, 0])
@@ -284,3 +225,28 @@ def test_a_damaged_origin_is_none(folder: PipelineFolder, text: str) -> None:
     folds.write_folds(folder, LABELS, ASSIGNED, origin())
     folder.folds_record.write_text(text)
     assert not folds.up_to_date(folder, origin())
+
+
+# ---------------------------------------------------------------- columns of the training table
+
+
+def test_tags_and_targets_are_written_as_they_are(folder: PipelineFolder) -> None:
+    labels = np.array([[0, 1, 1], [0, 0, 0]])
+    folds.write_folds(folder, labels, np.array([1, 0]), origin())
+    assert folder.folds.read_text() == "row,label,fold\n0,0 1 1,1\n1,0 0 0,0\n"
+    np.testing.assert_array_equal(folds.read_folds(folder, origin()).folds, [1, 0])
+
+
+def test_inputs_hold_what_a_column_says(folder: PipelineFolder) -> None:
+    spec = FoldsConfig(count=2, group="patient")
+
+    def inputs(*values: str) -> folds.FoldInputs:
+        return folds.fold_inputs(LABELS, "abc", spec, 0, {"patient": np.array(values)})
+
+    folds.write_folds(folder, LABELS, ASSIGNED, inputs(*"aabbcc"))
+    assert folds.up_to_date(folder, inputs(*"aabbcc")) and not folds.up_to_date(folder, inputs(*"aabbcd"))
+    with pytest.raises(
+        UserError, match=r"was made with group patient, now none, column_sha256 [0-9a-f]{12}, now"
+    ):
+        folds.read_folds(folder, origin())
+    assert "group" not in origin().to_json()  # so that tables without are the same bytes as ever

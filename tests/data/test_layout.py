@@ -10,7 +10,7 @@ from softvote.config.competition import LabelRange
 from softvote.config.pipeline import Pipeline
 from softvote.config.pipeline_file import read_pipeline_file
 from softvote.data.dataset import read_dataset, read_solution
-from softvote.data.layout import detect_layout
+from softvote.data.layout import scaffold_pipeline
 from softvote.data.readers.registry import READERS
 from softvote.errors import UserError
 from softvote.storage.paths import Workspace
@@ -19,13 +19,13 @@ from softvote.storage.paths import Workspace
 def pipeline_of(workspace: Workspace, image: tuple[int, int] | None = None) -> Pipeline:
     """What is recognised in input/digits, through a file."""
     path = workspace.root / "digits.yaml"
-    path.write_text(detect_layout(workspace.input("digits"), "digits", image), encoding="utf-8")
+    path.write_text(scaffold_pipeline(workspace.input("digits"), "digits", image).text, encoding="utf-8")
     return read_pipeline_file(path)
 
 
 def error_of(workspace: Workspace, image: tuple[int, int] | None = None) -> str:
     with pytest.raises(UserError) as error:
-        detect_layout(workspace.input("digits"), "digits", image)
+        scaffold_pipeline(workspace.input("digits"), "digits", image)
     return str(error.value)
 
 
@@ -39,8 +39,9 @@ def test_what_is_recognised_can_be_read(file_format: str, workspace: Workspace, 
     assert (competition.image.height, competition.image.width, competition.image.channels) == (8, 8, 1)
     assert list(pipeline.members) == ["cnn", "resnet5"]
     dataset, solution = read_dataset(competition, workspace), read_solution(competition, workspace)
-    assert np.array_equal(dataset.train_pixels[:, 0], digits[0][:30])
-    assert np.array_equal(dataset.train_labels, digits[1][:30])
+    order = data.reading_order(file_format, digits[1])
+    assert np.array_equal(dataset.train_pixels[:, 0], digits[0][order])
+    assert np.array_equal(dataset.train_labels, digits[1][order])
     assert np.array_equal(dataset.test_pixels[:, 0], digits[0][30:42])
     assert solution is not None and np.array_equal(solution, digits[1][30:42])
 

@@ -48,10 +48,11 @@ def test_reads_what_was_written(file_format: str, folder: Path, digits: Digits) 
     competition = data.write_competition(folder, file_format, digits)
     train, test = read(competition, folder)
     images, labels = digits
-    for found, expected in ((train.pixels, images[:30]), (test.pixels, images[30:42])):
+    order = data.reading_order(file_format, labels)
+    for found, expected in ((train.pixels, images[order]), (test.pixels, images[30:42])):
         assert found.dtype == np.uint8 and found.flags["C_CONTIGUOUS"]
         assert np.array_equal(found, expected[:, None])
-    assert train.labels.dtype == np.int64 and np.array_equal(train.labels, labels[:30])
+    assert train.labels.dtype == np.int64 and np.array_equal(train.labels, labels[order])
     assert test.labels is None
 
 
@@ -59,7 +60,8 @@ def test_reads_what_was_written(file_format: str, folder: Path, digits: Digits) 
 def test_labels_are_indices_of_classes(file_format: str, folder: Path, digits: Digits) -> None:
     backwards = [str(digit) for digit in range(9, -1, -1)]
     competition = data.write_competition(folder, file_format, digits, labels=backwards)
-    assert np.array_equal(read(competition, folder)[0].labels, 9 - digits[1][:30])
+    order = data.reading_order(file_format, digits[1])
+    assert np.array_equal(read(competition, folder)[0].labels, 9 - digits[1][order])
 
 
 @pytest.mark.parametrize("file_format", READERS)
@@ -77,7 +79,9 @@ def test_all_missing_files_are_named_at_once(file_format: str, folder: Path, dig
     empty.mkdir()
     with pytest.raises(UserError) as error:
         READERS[file_format].sources(competition, empty)
-    named = competition.files.model_dump(exclude={"format", "label", "id", "addend", "suffix"}).values()
+    named = competition.files.model_dump(
+        include={"train", "test", "train_images", "test_images", "train_labels"}
+    ).values()
     wanted = [name for value in named for name in ([value] if isinstance(value, str) else value)]
     for name in [*wanted, "sample_submission.csv"]:
         assert f"{empty / name}: is missing" in str(error.value)
@@ -88,7 +92,11 @@ def test_label_outside_the_classes(file_format: str, folder: Path, digits: Digit
     competition = data.write_competition(folder, file_format, digits, labels={"first": 0, "last": 8})
     lines = problems_of(competition, folder)
     nines = [row for row, label in enumerate(digits[1][:30].tolist()) if label == 9]
-    where = "lab0.npy, index 9" if file_format == "npy" else "train.csv, row 11, column label"
+    if file_format in ("class_folders", "file_names"):
+        assert lines[0].startswith(f"train: '9' of {len(nines)} images is not a class") and len(lines) == 1
+        return
+    place = {"npy": "lab0.npy, index 9", "json": "train.json, row 11, column label"}
+    where = place.get(file_format, "train.csv, row 11, column label")
     assert nines[0] == 9 and len(lines) == len(nines)
     assert lines[0].startswith(f"{where}: '9' is not a class") and "integers 0..8" in lines[0]
 
@@ -103,11 +111,14 @@ def test_images_of_another_size(file_format: str, folder: Path, digits: Digits) 
         "image_folder": "train.csv, row 2, column id: train/digit_0.png is 8 x 8, "
         "competition.image says 7 x 8; set image.resize: true",
         "npy": "data0.npy: has images of 8 x 8 x 1 (H x W x C), competition.image says 7 x 8 x 1",
+        "class_folders": "train/0/digit_00.png is 8 x 8, competition.image says 7 x 8",
+        "file_names": "train/0.00.png is 8 x 8, competition.image says 7 x 8",
+        "parquet": "train.parquet: has 64 pixels an image, competition.image is 7 x 8 x 1 = 56",
+        "json": "train.json: has 64 pixels an image, competition.image is 7 x 8 x 1 = 56; write files.size",
     }
     assert expected[file_format] in text
-    assert {"pixel_csv": "test.csv", "image_folder": "more like these", "npy": "test.npy"}[
-        file_format
-    ] in text
+    of_test = {"pixel_csv": "test.csv", "npy": "test.npy", "parquet": "test.parquet", "json": "test.json"}
+    assert of_test.get(file_format, "more like these") in text
 
 
 @pytest.mark.parametrize("file_format", READERS)
@@ -116,7 +127,8 @@ def test_colour_images(file_format: str, folder: Path, digits: Digits) -> None:
     image = {"height": 8, "width": 8, "channels": 3}
     competition = data.write_competition(folder, file_format, (images, digits[1]), image=image)
     train, test = read(competition, folder)
-    assert np.array_equal(train.pixels, images[:30].transpose(0, 3, 1, 2))
+    order = data.reading_order(file_format, digits[1])
+    assert np.array_equal(train.pixels, images[order].transpose(0, 3, 1, 2))
     assert np.array_equal(test.pixels, images[30:].transpose(0, 3, 1, 2))
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scorers import scorer_of
 from sklearn.datasets import load_digits
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import PredefinedSplit, cross_val_predict
@@ -18,11 +19,13 @@ from sklearn.tree import DecisionTreeClassifier
 from softvote.ensembling import comparison, vote
 from softvote.ensembling.comparison import ComparisonRow
 from softvote.ensembling.rules import RULES
+from softvote.ensembling.scorer import Scorer
 from softvote.errors import UserError
-from softvote.metrics import scores
+from softvote.metrics import Labels, scores
 from softvote.metrics.scores import Difference, Score
 from softvote.reporting.comparison import render_table
 
+OF_DIGITS = scorer_of(10)
 NAMES = ["logistic", "bayes", "neighbours", "tree"]
 
 every_rule = pytest.mark.parametrize("rule", RULES.values(), ids=RULES)
@@ -127,7 +130,8 @@ def test_members_may_be_memory_mapped(tmp_path: Path) -> None:
     weights = np.array([0.4, 0.6])
     np.testing.assert_array_equal(vote.soft_vote(mapped, weights), vote.soft_vote(members, weights))
     compared = [
-        comparison.compare_members(some, ["a", "b"], LABELS, LABELS % 2).rows for some in (members, mapped)
+        comparison.compare_members(some, ["a", "b"], LABELS, LABELS % 2, scorer_of(len(some[0][0]))).rows
+        for some in (members, mapped)
     ]
     assert compared[0] == compared[1]
 
@@ -147,7 +151,9 @@ def test_what_holds_no_probabilities_is_named(values: list[float], what: str) ->
     with pytest.raises(UserError, match=f"member second: {what}"):
         vote.soft_vote(members, np.array([0.5, 0.5]), names=["first", "second"])
     with pytest.raises(UserError, match="member second"):
-        comparison.compare_members(members, ["first", "second"], np.zeros(6, int), np.arange(6) % 2)
+        comparison.compare_members(
+            members, ["first", "second"], np.zeros(6, int), np.arange(6) % 2, scorer_of(3)
+        )
 
 
 def test_the_row_is_named_in_whatever_block_it_lies(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -181,7 +187,7 @@ def test_weights_off_the_simplex_are_refused(weights: list[float]) -> None:
 @pytest.mark.parametrize("count", [1, 2, 4])
 def test_weights_lie_on_the_simplex(rule: comparison.Rule, count: int) -> None:
     oof, labels, _ = digits()
-    weights = rule.fit(oof[:count], labels)
+    weights = rule.fit(oof[:count], labels, OF_DIGITS)
     assert weights.shape == (count,) and (weights >= 0).all()
     assert weights.sum() == pytest.approx(1)
 
@@ -190,13 +196,15 @@ def test_weights_lie_on_the_simplex(rule: comparison.Rule, count: int) -> None:
 def test_weights_follow_the_members_order_and_repeat(rule: comparison.Rule) -> None:
     oof, labels, _ = digits()
     order = [2, 0, 3, 1]
-    np.testing.assert_allclose(rule.fit(oof[order], labels), rule.fit(oof, labels)[order], atol=1e-9)
+    np.testing.assert_allclose(
+        rule.fit(oof[order], labels, OF_DIGITS), rule.fit(oof, labels, OF_DIGITS)[order], atol=1e-9
+    )
 
 
 @every_rule
 def test_two_classes_are_enough(rule: comparison.Rule) -> None:
     members, labels = random_members(3, 40, 2), np.arange(40) % 2
-    voted = comparison.cross_fitted(rule, members, labels, np.arange(40) // 2 % 2)
+    voted = comparison.cross_fitted(rule, members, labels, np.arange(40) // 2 % 2, scorer_of(2))
     assert voted is not None and voted.shape == (40, 2)
 
 
@@ -208,7 +216,7 @@ def test_the_pipeline_schema_knows_every_rule() -> None:
 
 
 def fitted_loss(name: str, oof: np.ndarray, labels: np.ndarray) -> float:
-    voted = vote.soft_vote(oof, RULES[name].fit(oof, labels))
+    voted = vote.soft_vote(oof, RULES[name].fit(oof, labels, scorer_of(oof[0].shape[1])))
     return scores.log_loss(voted, labels).value
 
 
@@ -226,14 +234,14 @@ def test_log_loss_weights_equal_a_search_over_all_pairs_of_weights(pair: tuple[i
     oof = oof[list(pair)]
     grid = np.linspace(0, 1, 101)
     tried = [scores.log_loss(vote.soft_vote(oof, np.array([w, 1 - w])), labels).value for w in grid]
-    weights = RULES["log_loss"].fit(oof, labels)
+    weights = RULES["log_loss"].fit(oof, labels, scorer_of(oof[0].shape[1]))
     assert fitted_loss("log_loss", oof, labels) < min(tried) + 2e-6
     assert weights[0] == pytest.approx(grid[np.argmin(tried)], abs=0.011)
 
 
 def test_log_loss_weights_survive_members_that_are_all_wrong() -> None:
     wrong = np.array([[0, 1], [0, 1]], np.float32)
-    weights = RULES["log_loss"].fit([wrong, wrong], np.zeros(2, int))
+    weights = RULES["log_loss"].fit([wrong, wrong], np.zeros(2, int), scorer_of(wrong.shape[1]))
     np.testing.assert_allclose(weights, [0.5, 0.5])
 
 
@@ -241,12 +249,14 @@ def test_greedy_gives_all_to_a_member_that_nothing_improves() -> None:
     labels = np.arange(30) % 3
     right = np.eye(3, dtype=np.float32)[labels]
     wrong = np.eye(3, dtype=np.float32)[(labels + 1) % 3]
-    np.testing.assert_array_equal(RULES["greedy"].fit([wrong, right], labels), [0, 1])
+    np.testing.assert_array_equal(
+        RULES["greedy"].fit([wrong, right], labels, scorer_of(wrong.shape[1])), [0, 1]
+    )
 
 
 def test_greedy_is_at_least_as_accurate_as_the_best_member_where_fitted() -> None:
     oof, labels, _ = digits()
-    voted = vote.soft_vote(oof, RULES["greedy"].fit(oof, labels))
+    voted = vote.soft_vote(oof, RULES["greedy"].fit(oof, labels, scorer_of(oof[0].shape[1])))
     best = max(scores.accuracy(member, labels).value for member in oof)
     assert scores.accuracy(voted, labels).value > best
 
@@ -254,7 +264,9 @@ def test_greedy_is_at_least_as_accurate_as_the_best_member_where_fitted() -> Non
 def test_greedy_breaks_ties_by_log_loss() -> None:
     labels = np.zeros(4, int)
     unsure, sure = np.tile([[0.6, 0.4]], (4, 1)), np.tile([[0.9, 0.1]], (4, 1))
-    weights = RULES["greedy"].fit([unsure.astype(np.float32), sure.astype(np.float32)], labels)
+    weights = RULES["greedy"].fit(
+        [unsure.astype(np.float32), sure.astype(np.float32)], labels, scorer_of(sure.shape[1])
+    )
     np.testing.assert_array_equal(weights, [0, 1])
 
 
@@ -284,7 +296,9 @@ def test_greedy_is_ensemble_selection_to_the_letter(sharpness: float) -> None:
     even = np.full_like(oof[:1], 0.1)
     for members in (sharp, coarse, np.concatenate([even, coarse, sharp])):
         members = list(members.astype(np.float32))
-        np.testing.assert_array_equal(RULES["greedy"].fit(members, labels), caruana(members, labels))
+        np.testing.assert_array_equal(
+            RULES["greedy"].fit(members, labels, scorer_of(members[0].shape[1])), caruana(members, labels)
+        )
 
 
 def test_log_loss_weights_are_the_optimum_among_members_that_are_nearly_alike() -> None:
@@ -292,7 +306,7 @@ def test_log_loss_weights_are_the_optimum_among_members_that_are_nearly_alike() 
     rng, labels = np.random.default_rng(0), np.zeros(3000, int)
     truth = 0.9 + 0.0999 * rng.random((5, 1)) * rng.random((5, 3000))
     members = np.stack([truth, 1 - truth], axis=2).astype(np.float32)
-    weights = RULES["log_loss"].fit(members, labels)
+    weights = RULES["log_loss"].fit(members, labels, scorer_of(members[0].shape[1]))
     of_truth = members[:, :, 0].astype(np.float64)
     gain = (of_truth / (weights @ of_truth)).mean(axis=1)
     assert gain.max() - 1 < 1e-6
@@ -302,7 +316,7 @@ def test_log_loss_weights_are_the_optimum_among_members_that_are_nearly_alike() 
 def test_greedy_keeps_the_best_bag_not_the_last() -> None:
     # Right only when both weigh the same, which no odd number of rounds allows.
     first = np.array([[0.6, 0.34, 0.06]], np.float32)
-    weights = RULES["greedy"].fit([first, first[:, ::-1]], np.array([1]))
+    weights = RULES["greedy"].fit([first, first[:, ::-1]], np.array([1]), scorer_of(first.shape[1]))
     np.testing.assert_array_equal(weights, [0.5, 0.5])
 
 
@@ -312,7 +326,7 @@ def test_greedy_keeps_the_best_bag_not_the_last() -> None:
 @pytest.mark.parametrize(("name", "space"), [("mean", "probability"), ("mean_logits", "logit")])
 def test_plain_rules_vote_with_equal_weights(name: str, space: vote.Space) -> None:
     oof, labels, folds = digits()
-    voted = comparison.cross_fitted(RULES[name], oof, labels, folds)
+    voted = comparison.cross_fitted(RULES[name], oof, labels, folds, OF_DIGITS)
     assert voted is not None
     np.testing.assert_array_equal(voted, vote.soft_vote(oof, np.full(4, 0.25), space))
 
@@ -321,8 +335,8 @@ def test_plain_rules_vote_with_equal_weights(name: str, space: vote.Space) -> No
 def test_a_fold_is_voted_on_without_its_own_labels(rule: comparison.Rule) -> None:
     oof, labels, folds = digits()
     poisoned = np.where(folds == 1, (oof[0].argmin(axis=1)), labels)
-    voted = comparison.cross_fitted(rule, oof, labels, folds)
-    again = comparison.cross_fitted(rule, oof, poisoned, folds)
+    voted = comparison.cross_fitted(rule, oof, labels, folds, OF_DIGITS)
+    again = comparison.cross_fitted(rule, oof, poisoned, folds, OF_DIGITS)
     assert voted is not None and again is not None
     np.testing.assert_array_equal(again[folds == 1], voted[folds == 1])
     assert (again[folds != 1] != voted[folds != 1]).any()
@@ -331,34 +345,34 @@ def test_a_fold_is_voted_on_without_its_own_labels(rule: comparison.Rule) -> Non
 @fitted_rules
 def test_each_fold_gets_the_weights_of_the_others(rule: comparison.Rule) -> None:
     oof, labels, folds = digits()
-    voted = comparison.cross_fitted(rule, oof, labels, folds)
+    voted = comparison.cross_fitted(rule, oof, labels, folds, OF_DIGITS)
     assert voted is not None
     for fold in range(3):
         own = folds == fold
-        weights = rule.fit(oof[:, ~own], labels[~own])
+        weights = rule.fit(oof[:, ~own], labels[~own], OF_DIGITS)
         np.testing.assert_array_equal(voted[own], vote.soft_vote(oof[:, own], weights, rule.space))
 
 
 @every_rule
 def test_one_fold_is_enough_only_for_rules_that_fit_nothing(rule: comparison.Rule) -> None:
     oof, labels, _ = digits()
-    voted = comparison.cross_fitted(rule, oof, labels, np.zeros(900, int))
+    voted = comparison.cross_fitted(rule, oof, labels, np.zeros(900, int), OF_DIGITS)
     assert (voted is None) == rule.fitted
 
 
 def test_comparison_scores_members_and_rules() -> None:
     oof, labels, folds = digits()
-    table = comparison.compare_members(oof, NAMES, labels, folds).rows
+    table = comparison.compare_members(oof, NAMES, labels, folds, OF_DIGITS).rows
     assert [row.name for row in table] == [*NAMES, *RULES]
     by_name = {row.name: row for row in table}
-    assert by_name["tree"].accuracy == scores.accuracy(oof[3], labels)
+    assert by_name["tree"].score == scores.accuracy(oof[3], labels)
     assert by_name["mean"].log_loss == scores.log_loss(vote.soft_vote(oof, np.full(4, 0.25)), labels)
     assert by_name["mean"].to_mean is None and by_name["mean"].to_best is not None
-    best = max(NAMES, key=lambda name: by_name[name].accuracy.value)  # type: ignore[union-attr]
+    best = max(NAMES, key=lambda name: by_name[name].score.value)  # type: ignore[union-attr]
     assert [row.name for row in table if row.to_best is None] == [best]
-    gap = by_name["tree"].accuracy.value - by_name["mean"].accuracy.value  # type: ignore[union-attr]
+    gap = by_name["tree"].score.value - by_name["mean"].score.value  # type: ignore[union-attr]
     assert by_name["tree"].to_mean.value == pytest.approx(gap)  # type: ignore[union-attr]
-    gap = by_name["tree"].accuracy.value - by_name[best].accuracy.value  # type: ignore[union-attr]
+    gap = by_name["tree"].score.value - by_name[best].score.value  # type: ignore[union-attr]
     assert by_name["tree"].to_best.value == pytest.approx(gap)  # type: ignore[union-attr]
     assert by_name["tree"].words == "worse"
 
@@ -369,25 +383,27 @@ def test_comparison_keeps_what_it_fitted(rule: comparison.Rule) -> None:
     oof, labels, folds = digits()
     rows_fitted: list[int] = []
 
-    def fit(oof: vote.Members, labels: vote.ClassIndices) -> vote.Weights:
+    def fit(oof: vote.Members, labels: Labels, scorer: Scorer) -> vote.Weights:
         rows_fitted.append(len(labels))
-        return rule.fit(oof, labels)
+        return rule.fit(oof, labels, scorer)
 
-    compared = comparison.compare_members(oof, NAMES, labels, folds, [dataclasses.replace(rule, fit=fit)])
+    compared = comparison.compare_members(
+        oof, NAMES, labels, folds, OF_DIGITS, [dataclasses.replace(rule, fit=fit)]
+    )
     assert rows_fitted == ([600] * 3 if rule.fitted else [900])
     np.testing.assert_array_equal(
-        compared.votes[rule.name], comparison.cross_fitted(rule, oof, labels, folds)
+        compared.votes[rule.name], comparison.cross_fitted(rule, oof, labels, folds, OF_DIGITS)
     )
-    np.testing.assert_array_equal(compared.fit_weights(rule.name), rule.fit(oof, labels))
+    np.testing.assert_array_equal(compared.fit_weights(rule.name), rule.fit(oof, labels, OF_DIGITS))
     assert rows_fitted[-1] == 900
 
 
 def test_comparison_of_a_single_member_in_one_fold() -> None:
     oof, labels, _ = digits()
-    table = comparison.compare_members(oof[:1], NAMES[:1], labels, np.zeros(900, int)).rows
+    table = comparison.compare_members(oof[:1], NAMES[:1], labels, np.zeros(900, int), OF_DIGITS).rows
     assert [row.words for row in table if row.name in ("log_loss", "greedy")] == ["needs two folds"] * 2
     assert comparison.choose_rule("auto", table) == "mean"
-    assert "needs two folds" in render_table(table)
+    assert "needs two folds" in render_table(table, OF_DIGITS.metric)
     with pytest.raises(UserError, match="needs two trained folds"):
         comparison.choose_rule("greedy", table)
 
@@ -415,7 +431,9 @@ def test_a_requested_rule_is_taken_and_an_unknown_one_lists_the_known() -> None:
 
 def test_the_table_is_aligned_and_narrow() -> None:
     oof, labels, folds = digits()
-    lines = render_table(comparison.compare_members(oof, NAMES, labels, folds).rows).splitlines()
+    lines = render_table(
+        comparison.compare_members(oof, NAMES, labels, folds, OF_DIGITS).rows, OF_DIGITS.metric
+    ).splitlines()
     assert max(map(len, lines)) <= 110
     body = lines[2 : 2 + len(NAMES) + len(RULES)]
     assert len({line.index("%") for line in body}) == 1
@@ -432,7 +450,7 @@ def test_words_say_what_each_rule_is_worth_against_the_best_member() -> None:
         ComparisonRow("mean_logits", "rule", score, score, same, same),
         ComparisonRow("greedy", "rule"),
     ]
-    *_, legend, first, second = render_table(table).splitlines()
+    *_, legend, first, second = render_table(table, OF_DIGITS.metric).splitlines()
     assert legend.startswith("±")
     assert [first, second] == [
         "mean against the best member alone: better by more than two standard errors",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -16,13 +17,19 @@ from softvote.heads import HEADS, create_head
 from softvote.heads.base import Head, HeadSpec
 from softvote.heads.digits import DIGITS, log_probabilities_of_sum
 from softvote.heads.regression import RegressionHead
+from softvote.task import Task, TaskKind
 
-SPECS = [HeadSpec(2), HeadSpec(10, 1), HeadSpec(19, 2), HeadSpec(37, 4)]
+SPECS: dict[TaskKind, list[HeadSpec]] = {
+    "classes": [HeadSpec(2), HeadSpec(10, 1), HeadSpec(19, 2), HeadSpec(37, 4)],
+    "ordered": [HeadSpec(2), HeadSpec(5)],
+    "tags": [HeadSpec(1), HeadSpec(6)],
+    "targets": [HeadSpec(9, target_sizes=(2, 3, 4))],
+}
 CASES = [
     (name, spec)
-    for name in HEADS
-    for spec in SPECS
-    if spec.hidden_digits or name not in ("digits", "multilabel")
+    for name, head in HEADS.items()
+    for spec in SPECS[head.kinds[0]]
+    if spec.hidden_digits or not head.needs_hidden_digits
 ]
 ROWS = 50
 
@@ -40,8 +47,16 @@ def outputs_of(num_outputs: int, rows: int = ROWS, scale: float = 3.0) -> Tensor
     return torch.randn(rows, num_outputs, generator=torch.Generator().manual_seed(0)) * scale
 
 
-def truth_of(spec: HeadSpec, rows: int = ROWS) -> tuple[Tensor, Tensor | None]:
-    """Values int64 (rows,), and the digits int64 (rows, S) that they are sums of."""
+def task_of(name: str, spec: HeadSpec) -> Task:
+    return Task(spec.num_values, spec.hidden_digits, False, HEADS[name].kinds[0], spec.target_sizes)
+
+
+def truth_of(spec: HeadSpec, rows: int = ROWS, name: str = "softmax") -> tuple[Tensor, Tensor | None]:
+    """Values int64 (rows,), and the digits int64 (rows, S) that they are sums of; or tags, or targets."""
+    if name == "tags":
+        return (torch.arange(rows)[:, None] % torch.arange(2, spec.num_values + 2) == 0).long(), None
+    if name == "targets":
+        return torch.arange(rows)[:, None] % torch.tensor(spec.target_sizes), None
     if spec.hidden_digits is None:
         return torch.arange(rows) % spec.num_values, None
     drawn = torch.Generator().manual_seed(1)
@@ -49,8 +64,12 @@ def truth_of(spec: HeadSpec, rows: int = ROWS) -> tuple[Tensor, Tensor | None]:
     return digits.sum(1), digits
 
 
-def sums_to_one(probabilities: Tensor) -> bool:
-    return torch.allclose(probabilities.sum(1), torch.ones(len(probabilities)), rtol=0, atol=1e-5)
+def are_probabilities(found: Tensor, task: Task) -> bool:
+    """Whether all are in 0..1, and what is to sum to 1 does."""
+    sums = [found[:, block].sum(1) for block in task.blocks]
+    one = torch.ones(len(found))
+    within = bool(((found >= 0) & (found <= 1 + 1e-6)).all())
+    return within and all(torch.allclose(each, one, rtol=0, atol=1e-5) for each in sums)
 
 
 # ---------------------------------------------------------------- every head
@@ -64,7 +83,7 @@ def test_probabilities_are_float32_rows_that_sum_to_one(
     head = create_head(name, spec)
     found = head.probabilities(outputs_of(head.num_outputs).to(dtype))
     assert found.shape == (ROWS, spec.num_values) and found.dtype == torch.float32
-    assert (found >= 0).all() and sums_to_one(found)
+    assert are_probabilities(found, task_of(name, spec))
 
 
 @heads
@@ -72,14 +91,14 @@ def test_probabilities_are_float32_rows_that_sum_to_one(
 def test_extreme_outputs_stay_probabilities(name: str, spec: HeadSpec, scale: float) -> None:
     head = create_head(name, spec)
     found = head.probabilities(outputs_of(head.num_outputs, scale=scale))
-    assert found.isfinite().all() and (found >= 0).all() and sums_to_one(found)
+    assert found.isfinite().all() and are_probabilities(found, task_of(name, spec))
 
 
 @heads
 @pytest.mark.parametrize("scale", [1e4, -1e4, 1e5])
 def test_extreme_outputs_have_a_loss_and_gradients(name: str, spec: HeadSpec, scale: float) -> None:
     """Also where everything is staked on what is not so: every output is plus or minus `scale`."""
-    head, (values, digits) = create_head(name, spec), truth_of(spec)
+    head, (values, digits) = create_head(name, spec), truth_of(spec, name=name)
     outputs = (outputs_of(head.num_outputs).sign() * scale).requires_grad_()
     loss = head.loss(outputs, values, digits)
     (gradient,) = torch.autograd.grad(loss, outputs)
@@ -90,9 +109,10 @@ def test_extreme_outputs_have_a_loss_and_gradients(name: str, spec: HeadSpec, sc
 @heads
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])
 def test_the_loss_can_be_descended_to_the_labels(name: str, spec: HeadSpec, smoothing: float) -> None:
-    head = create_head(name, HeadSpec(spec.num_values, spec.hidden_digits, smoothing))
-    (values, digits), outputs = truth_of(spec), outputs_of(head.num_outputs).requires_grad_()
-    rate = 20 * (DIGITS if name == "multilabel" else 1)  # its loss is a mean of ten
+    head, task = create_head(name, replace(spec, label_smoothing=smoothing)), task_of(name, spec)
+    (values, digits), outputs = truth_of(spec, name=name), outputs_of(head.num_outputs).requires_grad_()
+    # Where the loss is a mean of several, and a step so much smaller.
+    rate = 20 * (DIGITS if name == "digit_set" else math.prod(task.label_shape))
     first = head.loss(outputs, values, digits)
     assert first.shape == () and first.dtype == torch.float32
     for _ in range(300):
@@ -100,16 +120,16 @@ def test_the_loss_can_be_descended_to_the_labels(name: str, spec: HeadSpec, smoo
         (gradient,) = torch.autograd.grad(loss, outputs)
         outputs = (outputs - rate * gradient).detach().requires_grad_()
     assert loss < first / 2
-    if name == "multilabel" and digits is not None and digits.shape[1] > 2:
+    if name == "digit_set" and digits is not None and digits.shape[1] > 2:
         present = torch.zeros_like(outputs).scatter(1, digits, 1.0)  # one set can make several sums
         assert torch.equal((outputs > 0).float(), present)
     else:
-        assert (head.probabilities(outputs.detach()).argmax(1) == values).all()
+        assert (task.name(head.probabilities(outputs.detach()).numpy()) == values.numpy()).all()
 
 
 @heads
 def test_the_loss_is_a_mean_over_rows(name: str, spec: HeadSpec) -> None:
-    head, (values, digits) = create_head(name, spec), truth_of(spec)
+    head, (values, digits) = create_head(name, spec), truth_of(spec, name=name)
     outputs = outputs_of(head.num_outputs)
 
     def loss_of(row: int) -> Tensor:
@@ -123,7 +143,7 @@ def test_the_loss_is_a_mean_over_rows(name: str, spec: HeadSpec) -> None:
 @heads
 def test_the_gradient_is_that_of_the_loss(name: str, spec: HeadSpec) -> None:
     """Against central differences."""
-    head, (values, digits) = create_head(name, spec), truth_of(spec, 3)
+    head, (values, digits) = create_head(name, spec), truth_of(spec, 3, name)
     outputs = outputs_of(head.num_outputs, 3, 1.0).requires_grad_()
     (gradient,) = torch.autograd.grad(head.loss(outputs, values, digits), outputs)
     step, differences = 2e-2, torch.zeros_like(gradient)
@@ -137,10 +157,10 @@ def test_the_gradient_is_that_of_the_loss(name: str, spec: HeadSpec) -> None:
 
 @heads
 def test_what_a_head_measured_makes_it_again(name: str, spec: HeadSpec) -> None:
-    head, (values, _) = create_head(name, spec), truth_of(spec)
+    head, (values, _) = create_head(name, spec), truth_of(spec, name=name)
     outputs = outputs_of(head.num_outputs)
     fitted = head.calibrate(outputs, values)
-    again = create_head(name, HeadSpec(spec.num_values, spec.hidden_digits, calibration=fitted.calibration()))
+    again = create_head(name, replace(spec, calibration=fitted.calibration()))
     assert torch.equal(again.probabilities(outputs), fitted.probabilities(outputs))
     assert bool(fitted.calibration()) == head.needs_calibration == (not torch.equal(
         fitted.probabilities(outputs), head.probabilities(outputs)
@@ -148,7 +168,7 @@ def test_what_a_head_measured_makes_it_again(name: str, spec: HeadSpec) -> None:
     assert not head.calibration()  # it is itself as it was
 
 
-@pytest.mark.parametrize("name", ["digits", "multilabel"])
+@pytest.mark.parametrize("name", ["digits", "digit_set"])
 @pytest.mark.parametrize("spec", [HeadSpec(10), HeadSpec(10, 2), HeadSpec(19, 1), HeadSpec(38, 4)])
 def test_values_that_are_no_sums_of_digits(name: str, spec: HeadSpec) -> None:
     with pytest.raises(ValueError, match=f"{spec.num_values} values are not the sums of"):
@@ -228,7 +248,7 @@ def test_small_shares_are_as_right_above_the_mean_as_below() -> None:
 def test_narrow_and_wide_distributions_far_outside_sum_to_one(width: float) -> None:
     means = torch.tensor([-1e5, -20.0, 0.0, 0.5, 3.4999, 36.0, 37.0, 1e5])
     found = regression(37, width).probabilities(outputs_for(means, 37))
-    assert found.isfinite().all() and (found >= 0).all() and sums_to_one(found)
+    assert found.isfinite().all() and are_probabilities(found, Task(37))
     if width < 1:
         assert found.argmax(1)[[0, 1, 2, 5, 6, 7]].tolist() == [0, 0, 0, 36, 36, 36]
 
@@ -271,7 +291,7 @@ def test_errors_without_spread_or_beyond_measure_give_a_width(off: float) -> Non
     values = torch.arange(10)
     fitted = regression(10).calibrate(outputs_for(values + off, 10), values)
     assert 0.01 < fitted.calibration()["width"] <= 10
-    assert sums_to_one(fitted.probabilities(outputs_for(values + off, 10)))
+    assert are_probabilities(fitted.probabilities(outputs_for(values + off, 10)), Task(10))
 
 
 # ---------------------------------------------------------------- digits
@@ -378,14 +398,14 @@ def test_a_sum_does_not_say_which_digit_is_which() -> None:
     torch.testing.assert_close(head.loss(outputs, values), head.loss(swapped, values))
 
 
-# ---------------------------------------------------------------- multilabel
+# ---------------------------------------------------------------- a set of digits
 
 
 @hidden
 @pytest.mark.parametrize("scale", [0.0, 1.0, 5.0])
-def test_the_multilabel_head_weighs_all_combinations(hidden_digits: int, scale: float) -> None:
+def test_a_set_of_digits_weighs_all_combinations(hidden_digits: int, scale: float) -> None:
     """Bayes: a combination is as probable as what is seen of its set of digits, one by one."""
-    head, combined = of_digits("multilabel", hidden_digits), combinations(hidden_digits)
+    head, combined = of_digits("digit_set", hidden_digits), combinations(hidden_digits)
     outputs = outputs_of(DIGITS, 6, scale)
     present = torch.zeros(len(combined), DIGITS, dtype=torch.float64).scatter(1, combined, 1.0)
     before = present.mean(0)  # how often a digit is present
@@ -397,7 +417,7 @@ def test_the_multilabel_head_weighs_all_combinations(hidden_digits: int, scale: 
 
 @hidden
 def test_without_evidence_every_combination_is_as_probable(hidden_digits: int) -> None:
-    head, combined = of_digits("multilabel", hidden_digits), combinations(hidden_digits)
+    head, combined = of_digits("digit_set", hidden_digits), combinations(hidden_digits)
     present = 1 - 0.9**hidden_digits
     nothing_seen = torch.full((1, DIGITS), math.log(present / (1 - present)))
     expected = summed_over(torch.full((1, len(combined)), 1 / len(combined)), combined)
@@ -405,8 +425,8 @@ def test_without_evidence_every_combination_is_as_probable(hidden_digits: int) -
 
 
 @hidden
-def test_the_multilabel_loss_is_that_of_ten_questions(hidden_digits: int) -> None:
-    head, (values, digits) = of_digits("multilabel", hidden_digits), truth_of(HeadSpec(0, hidden_digits))
+def test_the_loss_of_a_set_of_digits_is_that_of_ten_questions(hidden_digits: int) -> None:
+    head, (values, digits) = of_digits("digit_set", hidden_digits), truth_of(HeadSpec(0, hidden_digits))
     assert digits is not None
     outputs = outputs_of(DIGITS)
     present = torch.tensor([[float(digit in row) for digit in range(DIGITS)] for row in digits.tolist()])
@@ -414,8 +434,8 @@ def test_the_multilabel_loss_is_that_of_ten_questions(hidden_digits: int) -> Non
     torch.testing.assert_close(head.loss(outputs, values, digits), expected.mean())
 
 
-def test_rows_whose_digits_are_unknown_teach_multilabel_nothing() -> None:
-    head, (values, digits) = of_digits("multilabel", 2), truth_of(HeadSpec(0, 2))
+def test_rows_whose_digits_are_unknown_teach_a_set_of_digits_nothing() -> None:
+    head, (values, digits) = of_digits("digit_set", 2), truth_of(HeadSpec(0, 2))
     assert digits is not None
     outputs = outputs_of(DIGITS).requires_grad_()
     known = torch.arange(ROWS) % 3 == 0
@@ -426,13 +446,13 @@ def test_rows_whose_digits_are_unknown_teach_multilabel_nothing() -> None:
     assert head.loss(outputs, values, torch.full((ROWS, 2), -1)).item() == 0
 
 
-def test_sums_alone_cannot_teach_multilabel() -> None:
+def test_sums_alone_cannot_teach_a_set_of_digits() -> None:
     with pytest.raises(ValueError, match="cannot be learned from sums alone"):
-        of_digits("multilabel", 2).loss(outputs_of(DIGITS), torch.zeros(ROWS, dtype=torch.int64))
+        of_digits("digit_set", 2).loss(outputs_of(DIGITS), torch.zeros(ROWS, dtype=torch.int64))
 
 
 def test_a_single_digit_is_known_from_the_value() -> None:
-    head, (values, digits) = of_digits("multilabel", 1), truth_of(HeadSpec(0, 1))
+    head, (values, digits) = of_digits("digit_set", 1), truth_of(HeadSpec(0, 1))
     outputs = outputs_of(DIGITS)
     expected = head.loss(outputs, values, digits)
     assert torch.equal(head.loss(outputs, values), expected)

@@ -146,10 +146,10 @@ def test_any_other_network_sees_the_image_alone() -> None:
         assert torch.equal(network.outputs(images, torch.tensor([1, 2, 3])), model(images))
 
 
-WIDTHS = {"softmax": (10, 37), "regression": (1, 1), "digits": (10, 40), "multilabel": (10, 10)}
+WIDTHS = {"softmax": (10, 37), "regression": (1, 1), "digits": (10, 40), "digit_set": (10, 10)}
 
 
-@pytest.mark.parametrize("name", HEADS)
+@pytest.mark.parametrize("name", WIDTHS)
 def test_every_head_goes_with_every_task_of_digits(name: str) -> None:
     for task, width in zip((Task(19, 1, addend=True), Task(37, 4)), WIDTHS[name], strict=True):
         network = create_network(Member(model="cnn", head=name), task, (1, 8, 16))
@@ -170,7 +170,7 @@ def test_a_network_that_takes_addends_has_an_output_for_every_label() -> None:
 
 
 def test_members_that_do_not_fit_the_task_are_named() -> None:
-    with_digits = {"one": ADDER | {"head": "digits"}, "two": ADDER | {"head": "multilabel"}}
+    with_digits = {"one": ADDER | {"head": "digits"}, "two": ADDER | {"head": "digit_set"}}
     plain = pipeline({"one": ADDER}, image=SQUARE)
     sums = pipeline(with_digits, image=SQUARE, labels={"first": 0, "last": 18}, hidden_digits=1, addend=True)
     with pytest.raises(UserError) as caught:
@@ -182,7 +182,7 @@ def test_members_that_do_not_fit_the_task_are_named() -> None:
     with pytest.raises(UserError) as caught:
         build_networks(sums, ["one", "two"], with_weights=True)
     for line, name, head in zip(
-        str(caught.value).splitlines(), with_digits, ("digits", "multilabel"), strict=True
+        str(caught.value).splitlines(), with_digits, ("digits", "digit_set"), strict=True
     ):
         assert line.startswith(f"members.{name}: model adder_net: adds the addend itself, so head: {head}")
         assert line.endswith("use softmax or regression")

@@ -36,7 +36,8 @@ DIGITS = "digit-recognizer"
 @pytest.fixture(scope="module")
 def entries(tmp_path_factory: pytest.TempPathFactory) -> list[Entry]:
     path = tmp_path_factory.mktemp("submissions") / "ledger.csv"
-    older = [column for column in LEDGER_COLUMNS if column != "device"]  # of before there were any
+    newer = ("device", "metric", "decision", "solution_standard_error")
+    older = [column for column in LEDGER_COLUMNS if column not in newer]
     path.write_text(",".join(older) + "\n" + LEDGER)
     return read_ledger(path)
 
@@ -135,7 +136,6 @@ def damaged(column: str, text: str) -> str:
         (damaged("error", "a,b"), "row 4: 10 columns, not 9"),
         (damaged("ref", "7a"), "row 4, column ref: '7a'"),
         (damaged("status", "done"), "row 4, column status: 'done'"),
-        (damaged("public", "1.01"), "row 4, column public: '1.01'"),
         (damaged("public", "nan"), "row 4, column public: 'nan'"),
         (damaged("private", "high"), "row 4, column private: 'high'"),
         (damaged("file", '"f'), "cannot be read"),
@@ -153,7 +153,7 @@ def test_a_damaged_file_is_told_and_left_alone(tmp_path: Path, text: str, where:
 
 def test_every_problem_is_told_at_once(tmp_path: Path) -> None:
     path = tmp_path / "leaderboard.csv"
-    path.write_text(damaged("ref", "").replace("0.8", "8"))
+    path.write_text(damaged("ref", "").replace("0.8", "high"))
     with pytest.raises(UserError) as caught:
         read_leaderboard(path)
     assert [line.split(": ")[0].split(", ", 1)[1] for line in str(caught.value).splitlines()] == [
@@ -163,14 +163,51 @@ def test_every_problem_is_told_at_once(tmp_path: Path) -> None:
     ]
 
 
-@pytest.mark.parametrize("score", [99.6, -0.1, math.nan])
-def test_another_metric_is_told_and_nothing_written(tmp_path: Path, score: float) -> None:
+def test_scores_of_any_metric_are_kept(tmp_path: Path) -> None:
     path = tmp_path / "leaderboard.csv"
-    write_leaderboard(path, DIGITS, [sent(1)])
-    before = path.read_bytes()
-    with pytest.raises(UserError, match=f"digit-recognizer, submission 2: the score {score} is no accuracy"):
-        write_leaderboard(path, DIGITS, [sent(2, 0.9, private=score), sent(3)])
-    assert path.read_bytes() == before
+    board = [sent(3, 1.27, private=14.5), sent(2, -0.04), sent(1, 0.31)]
+    assert write_leaderboard(path, "dogs", board) == 3
+    assert [each for _, each in read_leaderboard(path)] == board
+
+
+def of_metric(entries: Sequence[Entry], metric: str, *values: float) -> list[Entry]:
+    """The same files, scored by another metric with an error of 0.01 on as many rows as are tested."""
+    scored = zip(with_refs(entries), values, strict=False)
+    return [
+        replace(entry, metric=metric, cv_score=value, cv_standard_error=0.01, rows=28_000)
+        for entry, value in scored
+    ]
+
+
+def test_a_log_loss_is_no_percentage_and_less_of_it_is_better(entries: list[Entry]) -> None:
+    board = board_of(sent(101, 0.312), sent(102, 0.40), sent(103, 1.27))
+    [comparison] = join_ledger(of_metric(entries, "log_loss", 0.31, 0.35, 1.30), board, {})
+    assert [row.entry.cv_score for row in comparison.rows] == [0.31, 0.35, 1.30]
+    assert [(row.cv_rank, row.leaderboard_rank) for row in comparison.rows] == [(1, 1), (2, 2), (3, 3)]
+    assert [row.verdict for row in comparison.rows] == [
+        "chance",
+        "higher than chance explains",
+        "lower than chance explains",
+    ]
+    assert comparison.rank_correlation == 1.0
+    text = render_board([comparison])
+    assert "%" not in text and "0.3100 ± 0.0100" in text and "1.2700 ± 0.0100" in text and "log loss" in text
+
+
+def test_a_file_scored_here_by_another_metric_is_not_compared(entries: list[Entry]) -> None:
+    by_loss = of_metric(entries[:2], "log_loss", 0.31, 0.35)
+    [comparison] = join_ledger(
+        [with_refs(entries[:3])[2], *by_loss], board_of(*map(sent, (101, 102, 103), (0.3, 0.4, 0.9))), {}
+    )
+    other = comparison.rows[-1]
+    assert other.entry.metric == "accuracy" and other.status == "scored here by accuracy"
+    assert other.difference is None and other.cv_rank is None and len(comparison.scored) == 2
+
+
+def test_a_score_that_no_accuracy_can_be_is_told(entries: list[Entry]) -> None:
+    row = only(join_ledger(with_refs(entries[:1]), board_of(sent(101, 1.27)), {}))
+    assert row.difference is None and "which no such score is" in row.status
+    assert "127" not in render_board(join_ledger(with_refs(entries[:1]), board_of(sent(101, 1.27)), {}))
 
 
 def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path) -> None:

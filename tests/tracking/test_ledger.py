@@ -51,13 +51,13 @@ def test_the_file_has_the_promised_columns_and_digits(tmp_path: Path) -> None:
     append_entry(path, replace(ENTRY, time="2025-01-31T12:00:00Z", cv_score=1 / 3))
     header, row = path.read_text().splitlines()
     assert header == (
-        "time,pipeline,competition,ensemble,members,folds,settings,cv_score,cv_standard_error,rows,cv_squared_error,"
+        "time,pipeline,competition,ensemble,members,folds,settings,metric,decision,cv_score,cv_standard_error,rows,cv_squared_error,"
         "cv_squared_error_standard_error,"
-        "solution_score,test_rows,file,sha256,ref,kernel,device,commit,clean"
+        "solution_score,solution_standard_error,test_rows,file,sha256,ref,kernel,device,commit,clean"
     )
     assert row == (
-        "2025-01-31T12:00:00Z,digit-recognizer,digit-recognizer,vote: mean,cnn_small resnet18,5/5,,"
-        f"0.333333,0.000300,28000,,,,10000,digit-recognizer-0123abcd.csv,{ENTRY.sha256},,,,abc1234,true"
+        "2025-01-31T12:00:00Z,digit-recognizer,digit-recognizer,vote: mean,cnn_small resnet18,5/5,,accuracy,,"
+        f"0.333333,0.000300,28000,,,,,10000,digit-recognizer-0123abcd.csv,{ENTRY.sha256},,,,abc1234,true"
     )
 
 
@@ -179,12 +179,15 @@ GOOD = [
     "m",
     "5/5",
     "a.b=1",
+    "log_loss",
+    "probabilities",
     "0.9",
     "0.01",
     "100",
     "0.5",
     "0.1",
     "0.8",
+    "0.02",
     "50",
     "f.csv",
     "abc",
@@ -207,7 +210,7 @@ def damaged(column: str, text: str) -> str:
     [
         ("", "row 1: the header"),
         ("time,pipeline\n", "row 1: the header"),
-        (damaged("clean", "true,1"), "row 3: 22 columns, not 21"),
+        (damaged("clean", "true,1"), "row 3: 25 columns, not 24"),
         (damaged("clean", "yes"), "row 3, column clean: 'yes'"),
         (damaged("cv_score", ""), "row 3, column cv_score: ''"),
         (damaged("cv_score", "nan"), "row 3, column cv_score: 'nan'"),
@@ -216,7 +219,7 @@ def damaged(column: str, text: str) -> str:
         (damaged("ref", "12a"), "row 3, column ref: '12a'"),
         (damaged("rows", "1.5"), "row 3, column rows: '1.5'"),
         (damaged("file", '"f'), "cannot be read"),
-        (damaged("file", "f") + "<<<<<<< HEAD\n", "row 4: 1 columns, not 21"),
+        (damaged("file", "f") + "<<<<<<< HEAD\n", "row 4: 1 columns, not 24"),
     ],
 )
 def test_a_damaged_ledger_is_told_and_left_alone(tmp_path: Path, text: str, where: str) -> None:
@@ -242,17 +245,42 @@ def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path) -> None:
         append_entry(tmp_path / "submissions" / "ledger.csv", ENTRY)
 
 
-def test_a_ledger_of_before_there_were_devices_is_read_and_goes_on(tmp_path: Path) -> None:
+NEWER = ["device", "metric", "decision", "solution_standard_error"]
+
+
+@pytest.mark.parametrize("missing", [NEWER[:1], NEWER[1:], NEWER], ids=", ".join)
+def test_a_ledger_of_before_there_were_such_columns_is_read_and_goes_on(
+    tmp_path: Path, missing: list[str]
+) -> None:
     path = tmp_path / "ledger.csv"
     append_entry(path, ENTRY)
     header, row = path.read_text().splitlines()
-    place = LEDGER_COLUMNS.index("device")
-    older = [
-        ",".join(cell for at, cell in enumerate(line.split(",")) if at != place) for line in (header, row)
-    ]
+    kept = [place for place, column in enumerate(LEDGER_COLUMNS) if column not in missing]
+    older = [",".join(line.split(",")[place] for place in kept) for line in (header, row)]
     path.write_text("\n".join(older) + "\n")
     assert read_ledger(path) == [ENTRY]
     assert not append_entry(path, ENTRY)
-    on_gpu = replace(ENTRY, device="NVIDIA H100 80GB HBM3")
-    assert append_entry(path, on_gpu)
-    assert read_ledger(path) == [ENTRY, on_gpu] and path.read_text().startswith(header)
+    newer = replace(ENTRY, device="NVIDIA H100 80GB HBM3", metric="log_loss", decision="probabilities")
+    assert append_entry(path, newer)
+    assert read_ledger(path) == [ENTRY, newer] and path.read_text().startswith(header)
+
+
+@pytest.mark.parametrize(
+    ("metric", "shown", "greater"),
+    [
+        ("accuracy", "31.00 ± 1.00 %", True),
+        ("log_loss", "0.3100 ± 0.0100", False),
+        ("f_beta {average: samples, beta: 3.0}", "0.3100 ± 0.0100", True),
+        ("something {of: tomorrow}", "0.3100 ± 0.0100", True),
+    ],
+)
+def test_a_score_is_shown_as_its_metric_is(metric: str, shown: str, greater: bool) -> None:
+    entry = replace(ENTRY, metric=metric, cv_score=0.31, cv_standard_error=0.01)
+    assert str(entry.cv) == shown
+    assert entry.scored_by.greater_is_better == greater
+
+
+def test_the_error_of_other_scores_grows_as_rows_get_fewer() -> None:
+    entry = replace(ENTRY, metric="log_loss", cv_score=0.31, cv_standard_error=0.01, rows=40_000)
+    assert entry.score_on_test_rows(1.27, 10_000).standard_error == pytest.approx(0.02)
+    assert replace(entry, solution_score=0.3, solution_standard_error=0.5).solution.standard_error == 0.5  # type: ignore[union-attr]

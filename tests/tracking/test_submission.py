@@ -5,36 +5,55 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from softvote.data.forms import FORMS, SubmissionTemplate
 from softvote.errors import UserError
 from softvote.storage.paths import Workspace
-from softvote.tracking.submission import check_submission, submission_text, write_submission_file
+from softvote.task import LabelSpace, Task
+from softvote.tracking.submission import (
+    SubmissionFormat,
+    check_submission,
+    submission_text,
+    write_submission_file,
+)
 
-HEADER = ("ImageId", "Label")
-IDS = ["1", "2", "3"]
 CLASSES = [str(label) for label in range(10)]
 
 
+def labels_of(
+    classes: list[str], ids: tuple[str, ...] = ("1", "2", "3"), header: tuple[str, str] = ("ImageId", "Label")
+) -> SubmissionFormat:
+    """A submission of labels."""
+    template = SubmissionTemplate(header, list(ids), list(ids))
+    return SubmissionFormat(
+        FORMS["label"](name="label"), template, LabelSpace(Task(len(classes)), tuple(classes))
+    )
+
+
+DIGITS = labels_of(CLASSES)
+
+
 def check(text: str | Path, classes: list[str] = CLASSES) -> None:
-    check_submission(text, HEADER, IDS, classes, "sub.csv")
+    check_submission(text, labels_of(classes), "sub.csv")
 
 
 def test_text_is_the_plain_csv_of_the_competition() -> None:
-    text = submission_text(HEADER, IDS, ["7", "0", "9"])
+    text = submission_text(DIGITS, np.array([7, 0, 9]))
     assert text == "ImageId,Label\n1,7\n2,0\n3,9\n"
     check(text)
 
 
 def test_ids_and_classes_with_commas_and_quotes_survive() -> None:
-    ids, classes = ["a,b", 'say "x"', "two\nlines"], ["cat, small", "dog"]
-    text = submission_text(("the id", "label"), ids, ["dog", "cat, small", "dog"])
-    check_submission(text, ("the id", "label"), ids, classes, "sub.csv")
+    wanted = labels_of(["cat, small", "dog"], ("a,b", 'say "x"', "two\nlines"), ("the id", "label"))
+    text = submission_text(wanted, np.array([1, 0, 1]))
+    check_submission(text, wanted, "sub.csv")
 
 
 def test_labels_must_be_one_an_id() -> None:
     with pytest.raises(ValueError):
-        submission_text(HEADER, IDS, ["7", "0"])
+        submission_text(DIGITS, np.array([7, 0]))
 
 
 @pytest.mark.parametrize(
@@ -105,19 +124,19 @@ def test_a_file_is_read_from_disk(tmp_path: Path) -> None:
 
 
 def test_the_content_names_the_file(tmp_path: Path) -> None:
-    text = submission_text(HEADER, IDS, ["7", "0", "9"])
-    path = write_submission_file(Workspace(tmp_path), "mnist", text, HEADER, IDS, CLASSES)
+    text = submission_text(DIGITS, np.array([7, 0, 9]))
+    path = write_submission_file(Workspace(tmp_path), "mnist", text, DIGITS)
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     assert path == tmp_path / "submissions" / f"mnist-{digest[:8]}.csv"
     assert path.read_bytes() == text.encode()
-    assert write_submission_file(Workspace(tmp_path), "mnist", text, HEADER, IDS, CLASSES) == path
-    other = submission_text(HEADER, IDS, ["7", "0", "8"])
-    assert write_submission_file(Workspace(tmp_path), "mnist", other, HEADER, IDS, CLASSES) != path
+    assert write_submission_file(Workspace(tmp_path), "mnist", text, DIGITS) == path
+    other = submission_text(DIGITS, np.array([7, 0, 8]))
+    assert write_submission_file(Workspace(tmp_path), "mnist", other, DIGITS) != path
     assert len(list(path.parent.iterdir())) == 2
 
 
 def test_a_bad_submission_is_not_written(tmp_path: Path) -> None:
-    text = submission_text(HEADER, IDS, ["7", "0", "10"])
+    text = "ImageId,Label\n1,7\n2,0\n3,10\n"
     with pytest.raises(UserError, match=r"mnist-[0-9a-f]{8}\.csv, row 4"):
-        write_submission_file(Workspace(tmp_path), "mnist", text, HEADER, IDS, CLASSES)
+        write_submission_file(Workspace(tmp_path), "mnist", text, DIGITS)
     assert list(tmp_path.rglob("*.csv")) == []

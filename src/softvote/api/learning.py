@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from softvote.api.pipelines import ImageData
 from softvote.config.recipe import Member
-from softvote.errors import UserError
+from softvote.errors import ErrorCollector, UserError
 from softvote.inference.loading import load_predictor, read_training, save_predictor
 from softvote.inference.predictor import Predictor
 from softvote.seeds import training_seed
@@ -49,7 +49,7 @@ class FittedMember:
             addends: int64 (N,), 0..9, where the task has them.
 
         Returns:
-            float32 (N, K), rows that sum to 1.
+            float32 (N, K), rows that sum to 1, or each target's; of tags each 0..1.
 
         Raises:
             UserError: other images, or addends that are missing or not wanted.
@@ -64,11 +64,12 @@ class FittedMember:
     def predict(
         self, images: NDArray[np.uint8], addends: NDArray[np.int64] | None = None
     ) -> NDArray[np.int64]:
-        """Name the most probable class of each image, int64 (N,), indices into `classes`.
+        """Name what is most probable in each image, as labels have it: int64 (N,), indices into `classes`; of
+        tags (N, K) of 0 and 1, those of at least one half; of several targets (N, T), an index for each.
 
         Arguments and errors are those of `predict_proba`.
         """
-        return np.asarray(self.predict_proba(images, addends).argmax(axis=1), np.int64)
+        return self.predictor.network.task.name(self.predict_proba(images, addends))
 
     def save(self, path: str | Path) -> Path:
         """Write weights and recipe into a folder, which `load` and `softvote predict --model` read.
@@ -120,10 +121,12 @@ def fit(
         UserError: rows that do not exist, fewer than two, or a recipe that needs more than these images.
     """
     chosen = _row_numbers(rows, len(data.train.images))
-    _check_recipe(member, init_from)
+    member = member.with_head_of(data.task.kind)
+    _check_recipe(member, data, init_from)
     split = Split.of(data.train, chosen)
     start = init_from.predictor.network.model.state_dict() if init_from else None
-    trained = train(TrainingSpec(member, data.task, seed, name or member.model, start), split, callbacks)
+    spec = TrainingSpec(member, data.task, seed, name or member.model, start, data.classes)
+    trained = train(spec, split, callbacks)
     predictor = Predictor(
         trained.network, trained.normalisation, trained.compute_config, member.tta.shift, member.view
     )
@@ -190,8 +193,18 @@ def _row_numbers(rows: NDArray[np.bool_] | NDArray[np.integer] | None, count: in
     return chosen
 
 
-def _check_recipe(member: Member, init_from: FittedMember | None) -> None:
-    """Refuse a recipe that takes more than images and labels, which only the stages have at hand."""
+def _check_recipe(member: Member, data: ImageData, init_from: FittedMember | None) -> None:
+    """Refuse a recipe whose head is for other labels, or one that takes more than images and labels.
+
+    What is more, only the stages have at hand.
+    """
+    problems = ErrorCollector()
+    for problem in [
+        *member.misfits_of_head(data.task.kind),
+        *member.misfits_of_weights(data.task, data.classes),
+    ]:
+        problems.add(f"member.{problem.where}", problem.what, problem.hint)
+    problems.raise_any()
     for key in ("extra_train", "glyphs_from"):
         if getattr(member, key) is not None:
             raise UserError.at(

@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from pydantic import ValidationError
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.validation import check_is_fitted
 
+from softvote.config.schema import ConfigError
 from softvote.ensembling.comparison import choose_rule, fixed_rule
 from softvote.ensembling.comparison import compare_members as compare_members
 from softvote.ensembling.rules import RULES, Rule
-from softvote.ensembling.vote import check_members, soft_vote
+from softvote.ensembling.scorer import Scorer
+from softvote.ensembling.vote import ALL_COLUMNS, check_members, soft_vote
 from softvote.errors import UserError, one_of
+from softvote.metrics import METRICS
 from softvote.reporting.comparison import ComparisonTable
+from softvote.task import LabelSpace, Task, TaskKind
+
+MetricLike = str | Mapping[str, Any]
+"""The name of a metric, or its keys as a pipeline file has them: `{"name": "f_beta", "beta": 2}`."""
 
 
 class SoftVoting(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
@@ -23,7 +31,8 @@ class SoftVoting(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # sciki
 
     Unlike scikit-learn's VotingClassifier it fits no models, but the weights of the vote, from out-of-fold
     probabilities; weights that are fitted are scored on folds they were not fitted on. Its X is therefore
-    (M, N, K): M members, N rows, K classes.
+    (M, N, K): M members, N rows, K classes. Labels may also be tags, (N, K) of 0 and 1; then each probability
+    stands for itself.
 
     Of scikit-learn's manners it has parameters that are only stored, get_params, set_params, clone, repr,
     pickle, attributes that end in an underscore, NotFittedError and score. Of check_estimator's checks those
@@ -34,6 +43,7 @@ class SoftVoting(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # sciki
         rule: `auto` (the mean, unless another rule is better by more than two standard errors of the paired
             difference), `mean`, `mean_logits`, `log_loss` or `greedy`.
         weights: M numbers, not negative, in place of a rule; they are divided by their sum.
+        metric: what `auto`, `greedy`, the table and the decision are steered by; see `compare`.
 
     Attributes:
         weights_: float64 (M,), not negative, summing to 1.
@@ -41,6 +51,9 @@ class SoftVoting(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # sciki
         space_: `probability` or `logit`, in which members are averaged.
         table_: a ComparisonTable of members and rules.
         oof_proba_: float32 (N, K), the vote on the rows of `fit`, by weights fitted on other folds.
+        decision_: how `predict` decides: thresholds of tags or cut points are fitted where the metric gains
+            by more than two standard errors on folds they were not fitted on.
+        oof_score_: what is decided scores by the metric, on such folds.
         classes_: (K,), the label of each column.
         n_members_: M.
 
@@ -59,9 +72,12 @@ class SoftVoting(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # sciki
         array([0, 1, 0, 1])
     """
 
-    def __init__(self, rule: str = "auto", weights: Sequence[float] | None = None) -> None:
+    def __init__(
+        self, rule: str = "auto", weights: Sequence[float] | None = None, metric: MetricLike = "accuracy"
+    ) -> None:
         self.rule = rule
         self.weights = weights
+        self.metric = metric
 
     def fit(
         self,
@@ -76,10 +92,10 @@ class SoftVoting(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # sciki
 
         Args:
             members: (M, N, K), or M arrays (N, K), of probabilities of rows that each member was not trained
-                on; rows sum to 1 within 1e-3.
-            labels: (N,), integers 0..K-1, or what `classes` names.
+                on; rows sum to 1 within 1e-3, unless labels are tags.
+            labels: (N,), integers 0..K-1, or what `classes` names; of tags (N, K) of 0 and 1.
             folds: integers (N,), the fold that each row was left out with; needed by rules that fit weights.
-            classes: (K,), the label of each column; left out, labels that are text are sorted, as
+            classes: (K,), the label or tag of each column; left out, labels that are text are sorted, as
                 scikit-learn sorts them, and integers are column numbers.
             names: of the members, for the table.
 
@@ -87,8 +103,9 @@ class SoftVoting(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # sciki
             UserError: anything else, in a line that names the member and the row.
         """
         chosen = self._rule()
-        arrays, names = _as_members(members, names)
-        self.classes_, truth = _class_indices(labels, classes, arrays[0].shape)
+        arrays, names = _as_members(members, names, _are_tags(labels))
+        self.classes_, truth = _known_labels(labels, classes, arrays[0].shape)
+        scorer = _scorer(self.metric, self.classes_, truth)
         fold_of_row = _fold_numbers(folds, len(truth))
         if chosen and chosen.fitted and len(np.unique(fold_of_row)) < 2:
             raise UserError.at(
@@ -101,11 +118,15 @@ class SoftVoting(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # sciki
                     "weights", f"{len(self.weights or ())} for {len(arrays)} members", "give one each"
                 )
             rules[chosen.name] = chosen
-        compared = compare_members(arrays, names, truth, fold_of_row, list(rules.values()))
+        compared = compare_members(arrays, names, truth, fold_of_row, scorer, list(rules.values()))
         self.rule_ = choose_rule(chosen.name if chosen else "auto", compared.rows)
         self.space_ = rules[self.rule_].space
         self.weights_ = compared.fit_weights(self.rule_)
-        self.oof_proba_ = compared.votes[self.rule_]
+        voted = compared.votes[self.rule_]
+        assert voted is not None, "choose_rule refuses a fitted rule with one fold"
+        decided = scorer.decide(voted, truth, fold_of_row)
+        self.oof_proba_, self.decision_, self.oof_score_ = voted, decided.decision, decided.evaluation.score
+        self.label_space_ = scorer.space
         self.table_ = ComparisonTable(compared)
         self.n_members_ = len(arrays)
         return self
@@ -130,14 +151,15 @@ class SoftVoting(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # sciki
             members: (M, n, K), or M arrays (n, K), of the members of `fit` in the same order.
 
         Returns:
-            float32 (n, K), rows that sum to 1.
+            float32 (n, K), rows that sum to 1, unless they are of tags.
 
         Raises:
             UserError: other members than those of `fit`, or what are no probabilities.
             sklearn.exceptions.NotFittedError: before `fit`.
         """
         check_is_fitted(self)
-        arrays, names = _as_members(members, None)
+        blocks = self.label_space_.task.blocks
+        arrays, names = _as_members(members, None, are_tags=not blocks)
         fitted, found = (self.n_members_, len(self.classes_)), (len(arrays), arrays[0].shape[1])
         if found != fitted:
             raise UserError.at(
@@ -145,12 +167,20 @@ class SoftVoting(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # sciki
                 f"{found[0]} of {found[1]} classes, fitted were {fitted[0]} of {fitted[1]}",
                 "give the same in the same order",
             )
-        return soft_vote(arrays, self.weights_, self.space_, names)
+        return soft_vote(arrays, self.weights_, self.space_, names, blocks)
 
     def predict(self, members: ArrayLike | Sequence[ArrayLike]) -> NDArray[Any]:
-        """Name the most probable class of each row, (n,) of `classes_`; arguments as of `predict_proba`."""
-        best = self.predict_proba(members).argmax(axis=1)  # which says so before `fit`
-        chosen: NDArray[Any] = self.classes_[best]
+        """Decide on each row: a label each, (n,) of `classes_`; of tags (n, K) of 0 and 1.
+
+        Where the metric is of probabilities, it is the most probable class, or the tags of at least one half.
+        Arguments are those of `predict_proba`.
+        """
+        voted = self.predict_proba(members)  # which says so before `fit`
+        if self.decision_.decision.makes == "labels":
+            decided = self.decision_.decide(voted, self.label_space_)
+        else:
+            decided = self.label_space_.task.name(voted)
+        chosen: NDArray[Any] = decided if decided.ndim == 2 else self.classes_[decided]
         return chosen
 
     def __sklearn_tags__(self) -> Any:
@@ -165,10 +195,16 @@ def compare(
     folds: ArrayLike | None = None,
     names: Sequence[str] | None = None,
     classes: ArrayLike | None = None,
+    metric: MetricLike = "accuracy",
 ) -> ComparisonTable:
     """Score each member alone and each rule of the vote, on rows that weights were not fitted on.
 
     Arguments and errors are those of `SoftVoting.fit`. Without folds, rules that fit weights have no score.
+
+    Args:
+        metric: a name (`accuracy`, `log_loss`, `roc_auc`, `f1`, `quadratic_weighted_kappa`, `map_at_k`, ...),
+            or a mapping of name and keys, as a pipeline file has them: `{"name": "map_at_k", "k": 3}`. The
+            order of `classes` is that of ordered ones.
 
     Examples:
         >>> import numpy as np
@@ -180,13 +216,47 @@ def compare(
         >>> table.to_pandas().loc["unsure", "accuracy"]
         np.float64(0.5)
     """
-    arrays, names = _as_members(members, names)
-    _, truth = _class_indices(labels, classes, arrays[0].shape)
-    return ComparisonTable(compare_members(arrays, names, truth, _fold_numbers(folds, len(truth))))
+    arrays, names = _as_members(members, names, _are_tags(labels))
+    known, truth = _known_labels(labels, classes, arrays[0].shape)
+    scorer, fold_of_row = _scorer(metric, known, truth), _fold_numbers(folds, len(truth))
+    return ComparisonTable(compare_members(arrays, names, truth, fold_of_row, scorer))
+
+
+def _are_tags(labels: ArrayLike) -> bool:
+    return np.ndim(labels) == 2
+
+
+def _scorer(metric: MetricLike, classes: NDArray[Any], truth: NDArray[np.int64]) -> Scorer:
+    """What scores by a metric that somebody named.
+
+    Raises:
+        UserError: no such metric, or one that is not for these labels.
+    """
+    written = {"name": metric} if isinstance(metric, str) else dict(metric)
+    name = str(written.get("name"))
+    if name not in METRICS:
+        raise UserError.at("metric", f"no metric '{name}'", one_of(list(METRICS), name))
+    kind: TaskKind = "tags" if truth.ndim == 2 else "classes"
+    if kind == "classes" and name == "quadratic_weighted_kappa":
+        kind = "ordered"  # whose order it is that counts
+    space = LabelSpace(Task(len(classes), kind=kind), tuple(map(str, classes.tolist())))
+    try:
+        found = METRICS[name].model_validate(written)
+        found.check(space)
+    except ConfigError as error:
+        raise UserError(*(problem.within("metric") for problem in error.problems)) from None
+    except ValidationError as error:
+        first = error.errors()[0]
+        what = f"{'.'.join(map(str, first['loc']))}: {first['msg'].lower()}"
+        raise UserError.at("metric", what, f"known: {', '.join(METRICS[name].model_fields)}") from None
+    if kind not in found.kinds:
+        fitting = ", ".join(other for other, each in METRICS.items() if kind in each.kinds)
+        raise UserError.at("metric", f"{name} is not for {kind}", f"take {fitting}")
+    return Scorer.create(found, space)
 
 
 def _as_members(
-    members: ArrayLike | Sequence[ArrayLike], names: Sequence[str] | None
+    members: ArrayLike | Sequence[ArrayLike], names: Sequence[str] | None, are_tags: bool = False
 ) -> tuple[list[NDArray[np.float32]], list[str]]:
     """Members as float32 arrays (N, K) that hold probabilities, and their names."""
     wanted = "give a list of arrays (N, K), or one array (M, N, K)"
@@ -202,10 +272,26 @@ def _as_members(
     found = [f"number {index}" for index in range(len(arrays))] if names is None else [str(n) for n in names]
     if len(found) != len(arrays) or len(set(found)) < len(found):
         raise UserError.at("names", f"{len(found)} for {len(arrays)} members", "give each a name of its own")
-    check_members(arrays, found)
+    check_members(arrays, found, () if are_tags else ALL_COLUMNS)
     if not len(arrays[0]):
         raise UserError.at("members", "no rows", "give at least one")
     return arrays, found
+
+
+def _known_labels(
+    labels: ArrayLike, classes: ArrayLike | None, shape: tuple[int, ...]
+) -> tuple[NDArray[Any], NDArray[np.int64]]:
+    """The label of each column (K,), and the column of each row's label (N,); tags (N, K) as they are."""
+    if not _are_tags(labels):
+        return _class_indices(labels, classes, shape)
+    found, (rows, columns) = np.asarray(labels), shape
+    if found.shape != (rows, columns) or found.dtype.kind not in "iub" or not np.isin(found, (0, 1)).all():
+        what = f"{found.dtype} {found.shape}"
+        raise UserError.at("labels", what, f"give 0 or 1 per row and tag, ({rows}, {columns})")
+    known = np.arange(columns) if classes is None else np.asarray(classes)
+    if known.shape != (columns,) or len(np.unique(known)) < columns:
+        raise UserError.at("classes", f"{len(known)} for {columns} columns", "give the name of each tag")
+    return known, found.astype(np.int64)
 
 
 def _class_indices(

@@ -7,14 +7,48 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 
-from softvote.config.registry import READERS_PLACE, FilesConfig, load_registry, union_of
+from softvote.config.registry import (
+    FORMS_PLACE,
+    METRICS_PLACE,
+    READERS_PLACE,
+    FilesConfig,
+    FormConfig,
+    MetricConfig,
+    load_registry,
+    named_union_of,
+    union_of,
+)
 from softvote.config.schema import ConfigError, Strict, checked_name
-from softvote.task import LARGEST_ADDEND, LARGEST_DIGIT, Task, TaskKind
+from softvote.errors import UserError
+from softvote.task import LARGEST_ADDEND, LARGEST_DIGIT, LabelSpace, Task, TaskKind
+
+_FORMS = load_registry(FORMS_PLACE)
+
+
+_METRICS = load_registry(METRICS_PLACE)
+
 
 if TYPE_CHECKING:
     Files = FilesConfig
+    Metric = MetricConfig
+    Form = FormConfig
 else:
+    Metric = named_union_of(_METRICS)
+    Form = named_union_of(_FORMS)
     Files = union_of([reader.files for reader in load_registry(READERS_PLACE).values()], "format")
+
+
+def _kind_of_range(value: Any) -> str:
+    nested = isinstance(value, list) and value and isinstance(value[0], list | tuple)
+    return "each" if nested else "all"
+
+
+_Pair = tuple[float, float]
+
+
+ValueRange = Annotated[
+    Annotated[_Pair, Tag("all")] | Annotated[list[_Pair], Tag("each")], Discriminator(_kind_of_range)
+]
 
 
 class Image(Strict):
@@ -24,10 +58,34 @@ class Image(Strict):
     """Height of every image, in pixels."""
     width: Annotated[int, Field(ge=1)]
     """Width of every image, in pixels."""
-    channels: Literal[1, 3] = 1
-    """Number of colour channels: 1 for grey, 3 for RGB."""
+    channels: Annotated[int, Field(ge=1, le=16)] = 1
+    """Number of channels: 1 for grey, 3 for RGB, 4 for RGB with alpha as it stands, others for bands."""
     resize: bool = False
     """Resize image files of other sizes to this one, instead of refusing them."""
+    value_range: ValueRange | None = None
+    """Values that become black and white, as `[low, high]`, where images do not have 8 bits (16-bit PNG and
+    TIFF, floats, DICOM); values beyond them are cut off. Several such pairs are one for each channel: a DICOM
+    window of center c and width w is `[c - w/2, c + w/2]`. Left out, 16 bits are `[0, 65535]`."""
+    background: Literal["white", "black"] = "white"
+    """What transparent images are laid on where `channels` is 1 or 3."""
+
+    @model_validator(mode="after")
+    def _ranges_fit(self) -> Image:
+        ranges = self.value_ranges
+        if len(ranges) > 1 and len(ranges) != self.channels:
+            raise ConfigError.at(
+                "", f"value_range: {len(ranges)} pairs for {self.channels} channels", "write one, or one each"
+            )
+        if any(high <= low for low, high in ranges):
+            raise ConfigError.at("", "value_range: the second value must be above the first")
+        return self
+
+    @property
+    def value_ranges(self) -> list[tuple[float, float]]:
+        """The pairs of `value_range`: none, one for all channels, or one for each."""
+        if self.value_range is None:
+            return []
+        return [self.value_range] if isinstance(self.value_range, tuple) else self.value_range
 
 
 class LabelRange(Strict):
@@ -45,14 +103,29 @@ class LabelRange(Strict):
         return self
 
 
+class LabelColumn(Strict):
+    """Class names that stand in a column of one of the competition's tables."""
+
+    file: str
+    """CSV by its path in the competition's folder."""
+    column: str
+    """Name of its column; the different labels there are the classes, integers by value and others by
+    name."""
+
+
 def _kind_of_labels(labels: Any) -> str:
+    if isinstance(labels, LabelColumn) or (isinstance(labels, dict) and {"file", "column"} & labels.keys()):
+        return "column"
     return "names" if isinstance(labels, list) else "range"
 
 
-LabelsConfig = Annotated[
-    Annotated[LabelRange, Tag("range")] | Annotated[list[str], Field(min_length=2), Tag("names")],
-    Discriminator(_kind_of_labels),
-]
+_Range = Annotated[LabelRange, Tag("range")]
+
+
+_Names = Annotated[list[str], Field(min_length=2), Tag("names")]
+
+
+LabelsConfig = Annotated[_Range | _Names, Discriminator(_kind_of_labels)]
 
 
 class Competition(Strict):
@@ -64,9 +137,12 @@ class Competition(Strict):
     """How the raw files are laid out; `format` chooses the layout."""
     image: Image
     """Size and colour of one image."""
-    labels: LabelsConfig | None = None
-    """One of these is right for an image: a range of integers (`first`, `last`), or a list of at least two
-    class names."""
+    labels: (
+        Annotated[_Range | _Names | Annotated[LabelColumn, Tag("column")], Discriminator(_kind_of_labels)]
+        | None
+    ) = None
+    """One of these is right for an image: a range of integers (`first`, `last`), a list of at least two class
+    names, or, where they are many, the column of a table that has them (`file`, `column`)."""
     ordered: bool = False
     """The order of `labels` means something, as that of grades does."""
     tags: Annotated[list[str], Field(min_length=1)] | None = None
@@ -78,8 +154,11 @@ class Competition(Strict):
     classes."""
     addend: bool = False
     """A known integer 0..9 comes with each image and is part of the sum."""
-    metric: Literal["accuracy"] = "accuracy"
-    """What is scored: `accuracy`, the proportion of rows whose label is right."""
+    metric: Metric = _METRICS["accuracy"]()
+    """What is scored, by its name (`accuracy`) or with what it takes beyond (`{name: f_beta, beta: 2}`)."""
+    form: Form | None = None
+    """How a submission is written, by its name (`label`) or with what it takes beyond
+    (`{name: list, separator: " "}`); left out, `label`, of tags `columns`, of targets `rows`."""
     sample_submission: str = "sample_submission.csv"
     """CSV whose header, ids and order of rows a submission must have."""
     solution: str | None = None
@@ -102,7 +181,19 @@ class Competition(Strict):
         if self.targets is not None:
             return [f"{target}={label}" for target, labels in self.target_classes.items() for label in labels]
         assert self.labels is not None, "one of labels, tags and targets is there"
+        if isinstance(self.labels, LabelColumn):
+            where = f"input/{self.name}/{self.labels.file}"
+            raise UserError.at(
+                where,
+                "is missing, and holds the names of classes",
+                f"get it with: `data path/to/{self.name}.zip`",
+            )
         return _names(self.labels)
+
+    @property
+    def knows_classes(self) -> bool:
+        """Whether the names of classes are there, or stand in a table that is still to be had."""
+        return not isinstance(self.labels, LabelColumn)
 
     @property
     def target_classes(self) -> dict[str, list[str]]:
@@ -113,6 +204,19 @@ class Competition(Strict):
     def task(self) -> Task:
         sizes = tuple(len(labels) for labels in self.target_classes.values())
         return Task(len(self.classes), self.hidden_digits, self.addend, self._kind, sizes)
+
+    @property
+    def label_space(self) -> LabelSpace:
+        """The task with the names of its columns and targets."""
+        targets = tuple((target, tuple(labels)) for target, labels in self.target_classes.items())
+        return LabelSpace(self.task, tuple(self.classes), targets)
+
+    @property
+    def submission_form(self) -> FormConfig:
+        """How a submission is written, also where nothing says so."""
+        usual = {"tags": "columns", "targets": "rows"}.get(self._kind, "label")
+        form: FormConfig = self.form or _FORMS[usual]()
+        return form
 
     @property
     def _kind(self) -> TaskKind:
@@ -155,8 +259,27 @@ class Competition(Strict):
         return self
 
     @model_validator(mode="after")
-    def _addends_are_somewhere(self) -> Competition:
+    def _metric_and_form_fit_the_labels(self) -> Competition:
+        if not self.knows_classes:
+            return self
+        space, form = self.label_space, self.submission_form
+        if self._kind not in self.metric.kinds:
+            fitting = ", ".join(name for name, metric in _METRICS.items() if self._kind in metric.kinds)
+            raise ConfigError.at("metric", f"{self.metric.name} is not for {self._kind}", f"take {fitting}")
+        if self._kind not in form.takes:
+            fitting = ", ".join(name for name, other in _FORMS.items() if self._kind in other.takes)
+            raise ConfigError.at("form", f"{form.name} does not write {self._kind}", f"take {fitting}")
+        for key, part in (("metric", self.metric), ("form", form)):
+            try:
+                part.check(space)
+            except ConfigError as error:
+                raise error.under(key) from None
+        return self
+
+    @model_validator(mode="after")
+    def _files_fit(self) -> Competition:
         self.files.check_addend(self.addend)
+        self.files.check_channels(self.image.channels)
         return self
 
     @field_validator("name")
@@ -167,7 +290,7 @@ class Competition(Strict):
     @field_validator("kaggle")
     @classmethod
     def _is_a_slug(cls, slug: str | None) -> str | None:
-        if slug is not None and not re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", slug):
+        if slug is not None and not re.fullmatch(r"[A-Za-z0-9]+(-[A-Za-z0-9]+)*", slug):
             raise ConfigError.at(
                 "",
                 f"{slug!r} is no competition of Kaggle",

@@ -13,13 +13,26 @@ from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from softvote.config.competition import Competition
 from softvote.config.recipe import RENAMED, Box, Crop, Member, Recipe
-from softvote.config.registry import HEADS_PLACE, RULES_PLACE, literal_of, load_registry
+from softvote.config.registry import (
+    DECISIONS_PLACE,
+    HEADS_PLACE,
+    RULES_PLACE,
+    DecisionConfig,
+    literal_of,
+    load_registry,
+    named_union_of,
+)
 from softvote.config.schema import ConfigError, Fraction, NonNegative, Strict, checked_name
 from softvote.errors import Problem, one_of
 
+_DECISIONS = load_registry(DECISIONS_PLACE)
+
+
 if TYPE_CHECKING:
     RuleName = str
+    Decision = DecisionConfig
 else:
+    Decision = named_union_of(_DECISIONS, "auto")
     RuleName = literal_of(["auto", *load_registry(RULES_PLACE), "shares"])
 
 
@@ -30,12 +43,24 @@ class FoldsConfig(Strict):
     """Stratified k-fold."""
 
     count: Annotated[int, Field(ge=2)] = 5
-    """Number of folds."""
+    """Number of folds; with `column`, how many values that has."""
     train: Annotated[int, Field(ge=1)] | None = None
     """Number of folds, counted from the first, that are trained and scored; left out, all are."""
     near_identical: NonNegative = 4.0
     """Images whose pixels differ by at most this root mean square, in grey levels of 0..255, share a fold; 0
     keeps exact copies together only."""
+    group: str | None = None
+    """A column of the training table whose equal values share a fold, such as the patient; near-identical
+    images do so too."""
+    column: str | None = None
+    """A column of the training table that says the fold of each row, in place of folds that are made here;
+    its values become folds 0, 1, ... in their order."""
+
+    @model_validator(mode="after")
+    def _given_or_made(self) -> FoldsConfig:
+        if self.group and self.column:
+            raise ConfigError.at("", "group: is for folds that are made, column: for given ones", "drop one")
+        return self
 
     @property
     def trained(self) -> list[int]:
@@ -131,8 +156,42 @@ class Pipeline(Strict):
     """The networks that are trained and may vote, by their names: letters, digits, `-` and `_`."""
     ensemble: EnsembleConfig = EnsembleConfig()
     """Which members vote, and by which rule."""
+    decision: Decision | None = None
+    """How probabilities become what is submitted, by its name (`argmax`) or with what it takes beyond
+    (`{name: top_k, k: 5}`); `auto`, or left out, is what the metric asks for, and where numbers would have to
+    be fitted, these only if they make it better by more than two standard errors of the paired difference."""
     engine: EngineConfig = LocalEngine()
     """Where trainings run; it changes nothing about what they compute."""
+
+    @field_validator("decision", mode="before")
+    @classmethod
+    def _auto_is_none(cls, decision: Any) -> Any:
+        return None if decision == "auto" or decision == {"name": "auto"} else decision
+
+    @model_validator(mode="after")
+    def _metric_decision_and_form_agree(self) -> Pipeline:
+        competition, decision = self.competition, self.decision
+        if not competition.knows_classes:
+            return self
+        metric, form, kind = competition.metric, competition.submission_form, competition.task.kind
+        made = metric.predicted if decision is None else decision.makes
+        if decision is not None and kind not in decision.kinds:
+            fitting = ", ".join(name for name, other in _DECISIONS.items() if kind in other.kinds)
+            raise ConfigError.at("decision", f"{decision.name} is not for {kind}", f"take auto, or {fitting}")
+        try:
+            if decision is not None:
+                decision.check(competition.label_space)
+        except ConfigError as error:
+            raise error.under("decision") from None
+        if made != metric.predicted:
+            what = f"{decision.name if decision else 'auto'} makes {_words(made)}"
+            needed = f"{metric.name} needs {_words(metric.predicted)}"
+            raise ConfigError.at("decision", f"{what}, and {needed}", "leave it out")
+        if made not in form.takes[kind]:
+            what = f"{form.name} writes {_words(form.takes[kind][0])}"
+            hint = f"take another form or, as the competition is scored, another metric than {metric.name}"
+            raise ConfigError.at("competition.form", f"{what}, and {metric.name} needs {_words(made)}", hint)
+        return self
 
     @field_validator("members")
     @classmethod
@@ -187,7 +246,17 @@ class Pipeline(Strict):
         return []
 
     @model_validator(mode="after")
+    def _heads_are_of_the_task(self) -> Pipeline:
+        if not self.competition.knows_classes:
+            return self
+        kind = self.competition.task.kind
+        self.members.update({name: member.with_head_of(kind) for name, member in self.members.items()})
+        return self
+
+    @model_validator(mode="after")
     def _heads_fit_the_labels(self) -> Pipeline:
+        if not self.competition.knows_classes:
+            return self
         problems = [
             replace(problem, where=f"members.{name}.{problem.where}")
             for name, member in self.members.items()
@@ -234,12 +303,21 @@ class Pipeline(Strict):
         return [weights[voter] / total for voter in voters]
 
 
+def _words(predicted: str) -> str:
+    return predicted.replace("top_k", "the most probable classes")
+
+
 def _misfits(member: Member, competition: Competition) -> Iterator[Problem]:
     """What a member asks of the labels that they do not give; the place is a key of the member."""
     hidden, extra = competition.hidden_digits, member.extra_train
     yield from _views_that_do_not_fit(member, competition)
     head = load_registry(HEADS_PLACE)[member.head]
-    if head.needs_numbers and isinstance(competition.labels, list):
+    yield from member.misfits_of_weights(competition.task, competition.classes)
+    misfits = member.misfits_of_head(competition.task.kind)
+    yield from misfits
+    if any(problem.where == "head" for problem in misfits):
+        return
+    if head.needs_numbers and isinstance(competition.labels, list) and not competition.ordered:
         yield Problem("head", f"{member.head} needs labels that are numbers, not names", "use softmax")
     if member.curves and competition.labels is None:
         yield Problem("curves", "are of accuracy, for one label per image", "leave it out")

@@ -4,31 +4,70 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
-from pydantic import AliasChoices, Field, model_validator
+from pydantic import AliasChoices, BeforeValidator, Field, PlainSerializer, model_validator
 
 from softvote.config.registry import (
     HEADS_PLACE,
+    LOSSES_PLACE,
     OPTIMIZERS_PLACE,
+    LossConfig,
     OptimizerConfig,
     literal_of,
     load_registry,
     union_of,
 )
-from softvote.config.schema import BelowOne, ConfigError, Fraction, NonNegative, Strict
+from softvote.config.schema import BelowOne, ConfigError, Fraction, NonNegative, Positive, Strict
+from softvote.errors import Problem, one_of
+from softvote.task import Task, TaskKind
 
 _HEADS = load_registry(HEADS_PLACE)
+
+
+_LOSSES = load_registry(LOSSES_PLACE)
 
 
 _OPTIMIZERS = load_registry(OPTIMIZERS_PLACE)
 
 
+_HEADS_ONCE = {kind.once: name for name, kind in _HEADS.items() if kind.once}
+
+
+def _head_today(name: Any) -> Any:
+    """The name of a head, also where a file has the one it had once."""
+    return _HEADS_ONCE.get(name, name) if isinstance(name, str) else name
+
+
+def _head_on_disk(name: str) -> str:
+    """The name of a head in fingerprints and in what lies on disk, where a new one trains nothing anew."""
+    return str(_HEADS[name].once or name)
+
+
+def default_head(kind: TaskKind) -> str:
+    """The head of a task of this kind where a recipe names none."""
+    return next(name for name, head in _HEADS.items() if head.default_of == kind)
+
+
+def _keys_as_text(weights: Any) -> Any:
+    """Class names as text, where YAML reads them as numbers."""
+    return {str(name): weight for name, weight in weights.items()} if isinstance(weights, dict) else weights
+
+
+def _named_loss(loss: Any) -> Any:
+    """`loss: focal` for `loss: {name: focal}`."""
+    return {"name": loss} if isinstance(loss, str) else loss
+
+
 if TYPE_CHECKING:
     HeadName = str
+    Loss = LossConfig
     Optimizer = OptimizerConfig
 else:
-    HeadName = literal_of(_HEADS)
+    HeadName = Annotated[
+        literal_of(_HEADS), BeforeValidator(_head_today), PlainSerializer(_head_on_disk, return_type=str)
+    ]
+    Loss = Annotated[union_of(_LOSSES.values(), "name"), BeforeValidator(_named_loss)]
     Optimizer = union_of(_OPTIMIZERS.values(), "name")
 
 
@@ -159,7 +198,7 @@ class ExtraTrain(Strict):
     """Path under `input/` of a `.npy` file of images, uint8 (n, H, W)."""
     labels: str
     """Path under `input/` of a `.npy` file of integers (n,): the labels, or of named classes their indices
-    from 0; of sums without the addend."""
+    from 0; of sums without the addend. Of tags 0 and 1 (n, K), of several targets (n, T)."""
     digits: str | None = None
     """Path under `input/` of a `.npy` file of integers 0..9 (n, S), the hidden digits, where they are
     known."""
@@ -173,7 +212,8 @@ class Recipe(Strict):
     """How a member is trained; the last epoch counts."""
 
     head: HeadName = "softmax"
-    """What the network's output means: classes, a number, hidden digits, or which digits are present."""
+    """What the network's output means: classes, a number, hidden digits, tags, ...; left out, it is `softmax`
+    of classes, `ordinal` of ordered classes, `tags` of tags and `targets` of several targets."""
     epochs: Annotated[int, Field(ge=1)] = 12
     """Number of epochs, passes over the training rows; the last one counts."""
     batch_size: Annotated[int, Field(ge=2)] = 128
@@ -183,8 +223,20 @@ class Recipe(Strict):
     schedule: Schedule = OneCycle(name="one_cycle")
     """How the learning rate moves during training; `name` chooses the schedule."""
     label_smoothing: BelowOne = 0.0
-    """Proportion of the target probability that is spread evenly over all classes (Szegedy et al. 2016); for
-    `head: softmax` only."""
+    """Proportion of the target probability that is spread evenly over all classes (Szegedy et al. 2016), of a
+    target's or, of a tag, over its being there or not; for `head: softmax`, `tags` and `targets`."""
+    loss: Loss = _LOSSES["cross_entropy"](name="cross_entropy")
+    """What training makes small, for `head: softmax`, `ordinal`, `tags` and `targets`; the others have one of
+    their own. `name` chooses it."""
+    class_weights: Annotated[
+        Literal["balanced"] | dict[str, Positive] | None, BeforeValidator(_keys_as_text)
+    ] = None
+    """By what the loss of a row is multiplied: `balanced` gives every class the same part in it, and of a tag
+    its presence and absence; or numbers by the names of classes, tags or targets, 1 where none is said. For
+    the heads that take a `loss`."""
+    sampling: Literal["shuffled", "balanced"] = "shuffled"
+    """Which rows an epoch feeds: each once (`shuffled`), or as many, drawn so that all classes come equally
+    often (`balanced`); of tags and targets a row comes as often as the rarest it shows asks for."""
     mixup: NonNegative = 0.0
     """Parameter alpha of the Beta distribution by which pairs of images are mixed (Zhang et al. 2018), no
     unit; 0 mixes none."""
@@ -222,14 +274,62 @@ class Recipe(Strict):
     refit: bool = False
     """One network more, of all rows: it predicts test rows beside those of the folds, and has no score."""
 
-    @model_validator(mode="after")
-    def _smoothing_has_classes(self) -> Recipe:
-        if self.label_smoothing and not _HEADS[self.head].takes_label_smoothing:
-            takers = " or ".join(name for name, kind in _HEADS.items() if kind.takes_label_smoothing)
-            raise ConfigError.at(
-                "", f"label_smoothing is for head: {takers}", f"head: {self.head} has no use for it"
+    def with_head_of(self, kind: TaskKind) -> Self:
+        """The same recipe; where it names no head, with that of tasks of this kind."""
+        return (
+            self if "head" in self.model_fields_set else self.model_copy(update={"head": default_head(kind)})
+        )
+
+    def misfits_of_head(self, kind: TaskKind) -> list[Problem]:
+        """Why its head is none for a task of this kind, or has no use for other keys, the places."""
+        head, of_kind = _HEADS[self.head], [name for name, each in _HEADS.items() if kind in each.kinds]
+        if kind not in head.kinds:
+            what = (
+                f"{self.head} is for {_kinds_in_words(head.kinds)}, and here are {_kinds_in_words((kind,))}"
             )
-        return self
+            known = f"{', '.join(of_kind[:-1])} or {of_kind[-1]}" if of_kind[1:] else of_kind[0]
+            return [Problem("head", what, f"use {known}, or leave it out")]
+        needs = {
+            "label_smoothing": "takes_label_smoothing",
+            "loss": "takes_loss",
+            "class_weights": "takes_loss",
+        }
+        problems = [
+            Problem(key, f"is for head: {_heads_that(need)}", f"head: {self.head} has no use for it")
+            for key, need in needs.items()
+            if getattr(self, key) != Recipe.model_fields[key].default and not getattr(head, need)
+        ]
+        if head.takes_loss and kind not in self.loss.kinds:
+            what = f"{self.loss.name} is for {_kinds_in_words(self.loss.kinds)}"
+            problems.append(
+                Problem("loss", f"{what}, and here are {_kinds_in_words((kind,))}", "choose another")
+            )
+        return problems
+
+    def misfits_of_weights(self, task: Task, classes: list[str]) -> list[Problem]:
+        """Why its weights are not those of these classes, the names of the columns of a task."""
+        if self.class_weights is not None and task.addend:
+            what = "mean nothing where an addend is part of the label"
+            return [Problem("class_weights", what, "leave them out")]
+        if not isinstance(self.class_weights, dict):
+            return []
+        known = list(classes)
+        if task.kind == "targets":
+            known = [*dict.fromkeys(name.partition("=")[0] for name in classes), *classes]
+        return [
+            Problem(f"class_weights.{name}", f"no class '{name}'", one_of(known, name))
+            for name in self.class_weights
+            if name not in known
+        ]
+
+
+def _heads_that(need: str) -> str:
+    return ", ".join(name for name, head in _HEADS.items() if getattr(head, need))
+
+
+def _kinds_in_words(kinds: tuple[TaskKind, ...]) -> str:
+    words = {"ordered": "ordered classes", "targets": "several targets"}
+    return " and ".join(words.get(kind, kind) for kind in kinds)
 
 
 class Member(Recipe):
@@ -261,9 +361,11 @@ class Member(Recipe):
             return self
         if self.head != "digits":
             raise ConfigError.at("", "glyphs_from teaches single digits", "say head: digits")
-        if self.init_from or self.extra_train or self.mixup or self.view:
+        if self.init_from or self.extra_train or self.mixup or self.view or self.sampling == "balanced":
             raise ConfigError.at(
-                "", "glyphs_from goes without init_from, extra_train, mixup and view", "leave them out"
+                "",
+                "glyphs_from goes without init_from, extra_train, mixup, view and sampling: balanced",
+                "leave them out",
             )
         if isinstance(self.schedule, Plateau) and self.schedule.watch == "held_out":
             raise ConfigError.at(

@@ -9,24 +9,40 @@ compute, because reading a pipeline file must not.
 from __future__ import annotations
 
 import importlib
+import math
 import pkgutil
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, Union
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, TypeVar, Union
 
-from pydantic import Field
+import yaml
+from pydantic import BeforeValidator, Field
 
 from softvote.config.schema import Positive, Strict
+from softvote.task import LabelSpace, TaskKind
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from torch import Tensor
     from torch.nn import Parameter
     from torch.optim import Optimizer
 
 _T = TypeVar("_T")
 
 
+DECISIONS_PLACE = "softvote.ensembling.decisions:DECISIONS"
+
+
+FORMS_PLACE = "softvote.data.forms:FORMS"
+
+
 HEADS_PLACE = "softvote.heads:HEADS"
+
+
+LOSSES_PLACE = "softvote.heads.losses:LOSSES"
+
+
+METRICS_PLACE = "softvote.metrics:METRICS"
 
 
 OPTIMIZERS_PLACE = "softvote.training.optimizers:OPTIMIZERS"
@@ -83,6 +99,117 @@ def union_of(kinds: Iterable[type[Strict]], discriminator: str) -> Any:
     return Annotated[Union[tuple(kinds)], Field(discriminator=discriminator)]  # noqa: UP007  made of a list
 
 
+def named_union_of(kinds: Mapping[str, type[Strict]], *extra: str) -> Any:
+    """The type of a key that takes a name, or one of these classes with the name inside it.
+
+    `metric: accuracy` stands for `metric: {name: accuracy}`.
+
+    Args:
+        extra: further names that the key takes and whose meaning its own validator knows.
+    """
+    of_kind = union_of(kinds.values(), "name")
+    written = literal_of([*extra, *kinds]) | of_kind
+    return Annotated[of_kind, BeforeValidator(_spell_out, json_schema_input_type=written)]
+
+
+def _spell_out(written: Any) -> Any:
+    return {"name": written} if isinstance(written, str) else written
+
+
+Predicted = Literal["labels", "top_k", "probabilities"]
+"""What is predicted of N images. `labels`: int64 (N,), (N, K) of 0 and 1 or (N, T), as the task's labels are.
+`top_k`: int64 (N, k), the columns of the most probable classes, the first first. `probabilities`: float32
+(N, K)."""
+
+
+class MetricConfig(Strict):
+    """What is scored: the metric of the same name computes it.
+
+    Attributes:
+        needs: what it is taken of; `ranking` is probabilities of which the order alone counts.
+        kinds: the tasks that it knows.
+        greater_is_better: whether a greater value is.
+        lowest: that it can be.
+        highest: that it can be.
+        percent: whether people read it as a percentage.
+        argmax_is_best: whether naming the most probable label is already the best that one can do.
+        clip: how near to 0 and 1 probabilities are let come, because a wrong certainty costs without end.
+    """
+
+    name: str
+    needs: ClassVar[Predicted | Literal["ranking"]] = "labels"
+    kinds: ClassVar[tuple[TaskKind, ...]] = ("classes", "ordered", "tags", "targets")
+    greater_is_better: ClassVar[bool] = True
+    lowest: ClassVar[float] = 0.0
+    highest: ClassVar[float] = 1.0
+    percent: ClassVar[bool] = False
+    argmax_is_best: ClassVar[bool] = False
+    clip: ClassVar[float] = 0.0
+
+    @property
+    def predicted(self) -> Predicted:
+        """What has to be predicted for it."""
+        return "probabilities" if self.needs == "ranking" else self.needs
+
+    @property
+    def title(self) -> str:
+        """Its name in tables."""
+        return self.name.replace("_", " ")
+
+    def check(self, space: LabelSpace) -> None:
+        """Refuse labels that it cannot be taken of.
+
+        Raises:
+            ConfigError: they are such.
+        """
+
+    def __str__(self) -> str:
+        """Its name and what was said beyond it, as YAML: `f_beta {average: samples, beta: 3.0}`."""
+        said = self.model_dump(exclude={"name"}, exclude_defaults=True)
+        in_flow = yaml.safe_dump(said, default_flow_style=True, width=math.inf).strip()
+        return f"{self.name} {in_flow}" if said else self.name
+
+
+class DecisionConfig(Strict):
+    """How probabilities become what is submitted; the decision of the same name does it.
+
+    Attributes:
+        makes: what comes out.
+        kinds: the tasks that it knows.
+        needs_fit: whether it has numbers that are fitted to labels.
+    """
+
+    name: str
+    makes: ClassVar[Predicted] = "labels"
+    kinds: ClassVar[tuple[TaskKind, ...]] = ("classes", "ordered", "tags", "targets")
+    needs_fit: ClassVar[bool] = False
+
+    def check(self, space: LabelSpace) -> None:
+        """Refuse labels that it cannot decide on.
+
+        Raises:
+            ConfigError: they are such.
+        """
+
+
+class FormConfig(Strict):
+    """How a submission is written; the form of the same name writes, reads and checks it.
+
+    Attributes:
+        takes: what of each kind of task it can write.
+    """
+
+    name: str
+    takes: ClassVar[Mapping[TaskKind, tuple[Predicted, ...]]] = {}
+
+    def check(self, space: LabelSpace) -> None:
+        """Refuse labels that it cannot write.
+
+        Raises:
+            ConfigError: they are such.
+        """
+
+
 class OptimizerConfig(Strict):
     """An optimiser's hyperparameters, and how torch makes it of them."""
 
@@ -98,6 +225,34 @@ class OptimizerConfig(Strict):
         raise NotImplementedError
 
 
+class LossConfig(Strict):
+    """A loss's hyperparameters, and what it makes of a head's outputs; import torch inside.
+
+    Attributes:
+        kinds: of tasks that it is for.
+    """
+
+    kinds: ClassVar[tuple[TaskKind, ...]] = ("classes", "ordered", "tags", "targets")
+
+    name: str
+
+    def of_classes(self, logits: Tensor, wanted: Tensor) -> Tensor:
+        """The loss of each row where one class is right.
+
+        Args:
+            logits: float32 (B, K), whose softmax is the probabilities.
+            wanted: float32 (B, K), the probabilities to be learned.
+
+        Returns:
+            float32 (B,).
+        """
+        raise NotImplementedError
+
+    def of_tags(self, logits: Tensor, wanted: Tensor) -> Tensor:
+        """The loss of each tag of each row, float32 (B, K), of logits and probabilities (B, K)."""
+        raise NotImplementedError
+
+
 class FilesConfig(Strict):
     """How a competition's raw files are laid out; the reader of the same format reads them."""
 
@@ -108,8 +263,20 @@ class FilesConfig(Strict):
         """What holds the test images, for people."""
         raise NotImplementedError
 
+    @property
+    def packages(self) -> dict[str, str]:
+        """What reading them imports, as `import name: name of the package`."""
+        return {}
+
     def check_addend(self, addend: bool) -> None:
         """Refuse files that do not fit whether a known integer comes with each image.
+
+        Raises:
+            ValueError: they do not.
+        """
+
+    def check_channels(self, channels: int) -> None:
+        """Refuse files that do not fit the number of channels.
 
         Raises:
             ValueError: they do not.

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Self
+from dataclasses import replace
+from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
 
 from softvote.errors import Problem, UserError
 
@@ -24,6 +25,17 @@ Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
+def _kind_of_names(value: Any) -> str:
+    return "several" if isinstance(value, list) else "one"
+
+
+OneOrSeveral = Annotated[
+    Annotated[str, Tag("one")] | Annotated[list[str], Field(min_length=1), Tag("several")],
+    Discriminator(_kind_of_names),
+]
+"""A name, or a list of them."""
+
+
 class ConfigError(ValueError):
     """What a validator finds wrong with several keys together, for the reader of the file to place.
 
@@ -39,6 +51,15 @@ class ConfigError(ValueError):
     def at(cls, key: str, what: str, hint: str = "") -> Self:
         """The error of one problem."""
         return cls(Problem(key, what, hint))
+
+    def under(self, key: str) -> Self:
+        """The same error, as one who knows under which key its keys stand tells it."""
+        return type(self)(
+            *(
+                replace(problem, where=".".join(filter(None, [key, problem.where])))
+                for problem in self.problems
+            )
+        )
 
 
 class Strict(BaseModel):

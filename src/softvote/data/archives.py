@@ -1,99 +1,110 @@
-"""A competition's zip into its input folder: nothing outside it, whole or not at all."""
+"""A competition's download into its input folder, with the archives in it; whole or not at all."""
 
 from __future__ import annotations
 
+import filecmp
+import re
 import shutil
-import stat
-import zipfile
+import tempfile
 import zlib
+from collections import defaultdict
 from pathlib import Path, PurePosixPath
+from zipfile import ZipInfo
 
 from softvote.config.schema import checked_name
+from softvote.data.archive_formats import (
+    ARCHIVES,
+    ArchiveMembers,
+    LockedArchiveError,
+    archive_suffix,
+    open_zip,
+    write_zip_members,
+    zip_members,
+)
 from softvote.errors import UserError
 from softvote.storage.files import atomic_directory
 from softvote.storage.paths import Workspace
 
-_DAMAGED = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError)
+_DEEPEST = 5  # archives within archives; more is made to do harm
 
 
-ArchiveMembers = dict[PurePosixPath, zipfile.ZipInfo]
+_PART = re.compile(r"(.+)\.(\d{3})")  # train.zip.001
 
 
-def unpack(zip_path: Path, workspace: Workspace, name: str | None = None) -> Path:
-    """Unpack a zip file into `input/<name>`; zip files inside it stay as they are.
+_TABLES = (".csv", ".tsv", ".json", ".txt", ".md", ".parquet", ".npy", ".npz", ".hdf5", ".h5", ".xlsx")
 
-    A single folder that holds everything else is left out. Where the same content lies already,
-    nothing is written.
+
+def unpack(path: Path, workspace: Workspace, name: str | None = None) -> Path:
+    """Unpack a download into `input/<name>`, and the archives in it.
+
+    A single folder that holds everything else is left out. An archive within becomes a folder of its name
+    beside which it lay, or the folder or the table that is all it holds. One that needs a password or a
+    library that is missing stays as it is. Where the same content lies already, nothing is written.
 
     Args:
-        name: the competition's; left out, the zip file's without its suffix.
+        path: a zip, tar or 7z.
+        name: the competition's; left out, the file's without its suffix.
 
     Returns:
         The folder.
 
     Raises:
-        UserError: no zip file, a damaged one, one that would write elsewhere, or other content there.
+        UserError: no archive, a damaged one, one that would write elsewhere, or other content there.
     """
+    suffix = archive_suffix(path) or ".zip"
     try:
-        folder = workspace.input(checked_name(name or zip_path.stem))
+        folder = workspace.input(checked_name(name or path.name[: -len(suffix)]))
     except ValueError as error:
-        raise UserError.at(zip_path, f"{error}, or pass `name`") from None
-    with _opened(zip_path) as archive:
-        members = _without_common_folder(_members(archive, zip_path))
-        if folder.is_dir() and any(folder.iterdir()):
-            _compare(folder, members, zip_path)
-        else:
-            _extract(archive, members, folder, zip_path)
+        raise UserError.at(path, f"{error}, or pass `name`") from None
+    there = folder.is_dir() and any(folder.iterdir())
+    if suffix == ".zip" and _unpack_plain_zip(path, folder, there):
+        return folder
+    if there:
+        with tempfile.TemporaryDirectory(prefix=".unpack-", dir=workspace.inputs) as temporary:
+            content = Path(temporary, "content")
+            content.mkdir()
+            _unpack_all(path, content, suffix)
+            _compare_trees(folder, content, path)
+    else:
+        try:
+            with atomic_directory(folder) as content:
+                _unpack_all(path, content, suffix)
+        except OSError as error:
+            raise UserError.at(folder, f"cannot be written ({error.strerror or error})") from None
     return folder
 
 
-def _opened(zip_path: Path) -> zipfile.ZipFile:
-    try:
-        return zipfile.ZipFile(zip_path)
-    except OSError as error:
-        raise UserError.at(
-            zip_path, f"cannot be read ({error.strerror})", "give the path of the zip file"
-        ) from None
-    except _DAMAGED:
-        raise UserError.at(zip_path, "is no zip file, or is cut off", "download it again") from None
+def packed_files(folder: Path) -> list[Path]:
+    """Archives that lie in a folder as they came, by path."""
+    return sorted(path for path in folder.rglob("*") if path.is_file() and _is_archive(path))
 
 
-def _members(archive: zipfile.ZipFile, zip_path: Path) -> ArchiveMembers:
-    """The files in the zip under their paths, without those that macOS adds."""
-    members: ArchiveMembers = {}
-    for info in archive.infolist():
-        path = PurePosixPath(info.filename.replace("\\", "/"))
-        if info.is_dir() or path.parts[:1] == ("__MACOSX",) or path.name == ".DS_Store":
-            continue
-        linked = stat.S_ISLNK(info.external_attr >> 16)
-        if path.is_absolute() or ".." in path.parts or ":" in path.parts[0] or linked:
-            raise UserError.at(zip_path, f"'{info.filename}' would leave the folder", "nothing was unpacked")
-        if path in members:
-            raise UserError.at(zip_path, f"holds '{info.filename}' twice", "nothing was unpacked")
-        members[path] = info
-    if not members:
-        raise UserError.at(zip_path, "holds no files", "download it again")
-    return members
+def _is_archive(path: Path) -> bool:
+    part = _PART.fullmatch(path.name)
+    return archive_suffix(Path(part[1]) if part else path) is not None
+
+
+def _unpack_plain_zip(path: Path, folder: Path, there: bool) -> bool:
+    """Unpack or compare a zip that holds no archives, file by file; False where it holds some."""
+    with open_zip(path) as archive:
+        members = _without_common_folder(zip_members(archive, path))
+        if any(_is_archive(Path(place)) for place in members):
+            return False
+        if there:
+            _compare(folder, members, path)
+            return True
+        try:
+            with atomic_directory(folder) as temporary:
+                write_zip_members(archive, members, temporary, path)
+        except OSError as error:
+            raise UserError.at(folder, f"cannot be written ({error.strerror or error})") from None
+    return True
 
 
 def _without_common_folder(members: ArchiveMembers) -> ArchiveMembers:
-    if len({path.parts[0] for path in members}) > 1 or any(len(path.parts) == 1 for path in members):
+    if len({place.parts[0] for place in members}) > 1 or any(len(place.parts) == 1 for place in members):
         return members
-    return {PurePosixPath(*path.parts[1:]): info for path, info in members.items()}
-
-
-def _extract(archive: zipfile.ZipFile, members: ArchiveMembers, folder: Path, zip_path: Path) -> None:
-    try:
-        with atomic_directory(folder) as temporary:
-            for path, info in members.items():
-                target = temporary / path
-                target.parent.mkdir(parents=True, exist_ok=True)
-                with archive.open(info) as source, target.open("wb") as file:
-                    shutil.copyfileobj(source, file, 1 << 20)
-    except _DAMAGED as error:
-        raise UserError.at(zip_path, f"is damaged ({error})", "download it again") from None
-    except OSError as error:
-        raise UserError.at(folder, f"cannot be written ({error.strerror or error})") from None
+    return {PurePosixPath(*place.parts[1:]): info for place, info in members.items()}
 
 
 def _compare(folder: Path, members: ArchiveMembers, zip_path: Path) -> None:
@@ -103,11 +114,15 @@ def _compare(folder: Path, members: ArchiveMembers, zip_path: Path) -> None:
         path for path, info in members.items() if not _same(folder / path, info)
     ]
     if other:
-        what = f"already there and differs from {zip_path.name} in {other[0]}"
-        raise UserError.at(folder, what, "remove the folder to unpack anew, or pass another `name`")
+        raise _differs(folder, other[0], zip_path)
 
 
-def _same(path: Path, info: zipfile.ZipInfo) -> bool:
+def _differs(folder: Path, place: PurePosixPath, download: Path) -> UserError:
+    what = f"already there and differs from {download.name} in {place}"
+    return UserError.at(folder, what, "remove the folder to unpack anew, or pass another `name`")
+
+
+def _same(path: Path, info: ZipInfo) -> bool:
     if path.stat().st_size != info.file_size:
         return False
     checksum = 0
@@ -115,3 +130,124 @@ def _same(path: Path, info: zipfile.ZipInfo) -> bool:
         while block := file.read(1 << 20):
             checksum = zlib.crc32(block, checksum)
     return checksum == info.CRC
+
+
+def _compare_trees(folder: Path, content: Path, download: Path) -> None:
+    """Raise unless both folders hold the same files."""
+    there, unpacked = (
+        {PurePosixPath(path.relative_to(top)) for path in top.rglob("*") if path.is_file()}
+        for top in (folder, content)
+    )
+    other = sorted(there ^ unpacked) or [
+        place for place in unpacked if not filecmp.cmp(folder / place, content / place, shallow=False)
+    ]
+    if other:
+        raise _differs(folder, other[0], download)
+
+
+def _unpack_all(path: Path, folder: Path, suffix: str) -> None:
+    """A download and the archives in it, into a folder that is there and empty."""
+    _extract_whole(path, folder, suffix)
+    locked = set[Path]()
+    for _ in range(_DEEPEST):
+        _join_parts(folder)
+        inner = [found for found in packed_files(folder) if found not in locked and _can_unpack(found)]
+        if not inner:
+            return
+        for archive in inner:
+            try:
+                _unpack_beside(archive, folder)
+            except LockedArchiveError:
+                locked.add(archive)  # the others are of use without it
+            except UserError as error:
+                problem = error.problems[0]
+                where = problem.where.replace(str(folder), path.name)
+                raise UserError.at(where, problem.what, problem.hint) from None
+    raise UserError.at(path, f"holds archives in archives, {_DEEPEST} deep", "nothing was unpacked")
+
+
+def _can_unpack(archive: Path) -> bool:
+    """Whether the library is there that its kind needs; else it stays packed, which is said."""
+    if archive_suffix(archive) != ".7z":
+        return archive_suffix(archive) is not None
+    try:
+        import py7zr  # noqa: F401
+    except ImportError:
+        return False
+    return True
+
+
+def _extract_whole(path: Path, folder: Path, suffix: str) -> None:
+    """Extract into the folder; a single folder that holds everything else is left out."""
+    ARCHIVES[suffix](path, folder)
+    tops = list(folder.iterdir())
+    if len(tops) == 1 and tops[0].is_dir():
+        alone = tops[0].rename(folder / f".{tops[0].name}.alone")
+        for found in list(alone.iterdir()):
+            found.rename(folder / found.name)
+        alone.rmdir()
+
+
+def _join_parts(folder: Path) -> None:
+    """Put train.zip.001, train.zip.002, ... together again."""
+    parts: dict[Path, list[tuple[int, Path]]] = defaultdict(list)
+    for path in packed_files(folder):
+        if part := _PART.fullmatch(path.name):
+            parts[path.with_name(part[1])].append((int(part[2]), path))
+    for whole, numbered in parts.items():
+        numbered.sort()
+        first = numbered[0][0]
+        if [number for number, _ in numbered] != list(range(first, first + len(numbered))) or first > 1:
+            raise UserError.at(whole, "lacks one of its parts", "download it again")
+        with whole.open("wb") as file:
+            for _, path in numbered:
+                with path.open("rb") as source:
+                    shutil.copyfileobj(source, file, 1 << 20)
+                path.unlink()
+
+
+def _unpack_beside(archive: Path, root: Path) -> None:
+    """Replace an archive by what it holds."""
+    suffix = archive_suffix(archive)
+    assert suffix, "only archives are unpacked"
+    with tempfile.TemporaryDirectory(prefix=".unpack-", dir=archive.parent) as temporary:
+        content = Path(temporary, "content")
+        content.mkdir()
+        ARCHIVES[suffix](archive, content)
+        stem, only = archive.name[: -len(suffix)], [archive] == [*_others(root, Path(temporary))]
+        archive.unlink()
+        source, target = _destination(content, archive.parent, stem, root if only else None)
+        _merge(source, target, archive)
+
+
+def _others(root: Path, temporary: Path) -> list[Path]:
+    return [path for path in root.iterdir() if path != temporary]
+
+
+def _destination(content: Path, beside: Path, stem: str, whole: Path | None) -> tuple[Path, Path]:
+    """What is moved where: a lone table beside the archive, a lone folder too, all else into one of its name.
+
+    Args:
+        whole: the folder itself, where the archive was all that lay in it.
+    """
+    files = [path for path in content.rglob("*") if path.is_file()]
+    if len(files) == 1 and (_is_archive(files[0]) or files[0].suffix.lower() in _TABLES):
+        return files[0], beside / files[0].name
+    tops = list(content.iterdir())
+    if len(tops) == 1 and tops[0].is_dir():
+        return tops[0], beside / tops[0].name
+    return content, whole or beside / stem
+
+
+def _merge(source: Path, target: Path, archive: Path) -> None:
+    """Move a file or a folder's files; what is there already must be the same."""
+    if source.is_dir():
+        if target.is_file():
+            raise UserError.at(archive, f"'{target.name}' is a file already", "unpack it by hand")
+        target.mkdir(exist_ok=True)
+        for found in sorted(source.iterdir()):
+            _merge(found, target / found.name, archive)
+    elif not target.exists():
+        source.rename(target)
+    elif target.is_dir() or not filecmp.cmp(source, target, shallow=False):
+        raise UserError.at(archive, f"'{target.name}' is there with other content", "unpack it by hand")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import csv
 import io
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -48,8 +49,11 @@ class Table:
         return [_cell_of(record.text, index).strip() for record in self.records]
 
 
-def open_table(path: Path, problems: ErrorCollector) -> Table | None:
+def open_table(path: Path, problems: ErrorCollector, has_header: bool = True) -> Table | None:
     """Read a CSV file in UTF-8, with or without BOM, quotes and CRLF.
+
+    Args:
+        has_header: whether the first row names the columns; else their names are 0, 1, ...
 
     Returns:
         The table without its ragged rows, which are noted; None where there is nothing to read on with.
@@ -59,6 +63,9 @@ def open_table(path: Path, problems: ErrorCollector) -> Table | None:
         return None
     try:
         header, records = _records(text)
+        if not has_header and header:
+            first = CsvLine(1, len(header), ",".join(header))
+            header, records = [str(index) for index in range(len(header))], [first, *records]
     except csv.Error as error:
         problems.add(path, f"is not CSV ({error})", "mend its quotes")
         return None
@@ -67,6 +74,16 @@ def open_table(path: Path, problems: ErrorCollector) -> Table | None:
         return None
     _report_repeated_names(path, header, problems)
     return Table(path, header, _without_ragged(path, len(header), records, problems))
+
+
+def table_of(path: Path, columns: Mapping[str, Sequence[str]]) -> Table:
+    """Columns that another kind of file holds, as a table; rows are counted as if it had a header."""
+    records = []
+    for row, cells in enumerate(zip(*columns.values(), strict=True), 2):
+        line = io.StringIO()
+        csv.writer(line, lineterminator="\r\n").writerow(cells)
+        records.append(CsvLine(row, len(cells), line.getvalue().removesuffix("\r\n")))
+    return Table(path, list(columns), records)
 
 
 def _utf8(path: Path, problems: ErrorCollector) -> str | None:
@@ -126,6 +143,10 @@ def _without_ragged(
 
 def _report_repeated_names(path: Path, header: list[str], problems: ErrorCollector) -> None:
     first: dict[str, int] = {}
+    if len(set(header)) < len(header) and all(name.replace(".", "", 1).isdecimal() for name in header):
+        what = "holds numbers alone where the names of columns should be"
+        problems.add(f"{path}, row 1", what, "add a header, or write files.has_header: false")
+        return
     for number, name in enumerate(header, 1):
         before = first.setdefault(name, number)
         if before != number:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 
 from softvote.config.competition import Competition
 from softvote.data.corrections import correct_labels
-from softvote.data.id_label_table import IdLabelTable, read_id_label_table
-from softvote.data.readers.base import MOST, Images, class_indices, shown
+from softvote.data.csv_table import open_table
+from softvote.data.forms import SampleTable, SubmissionTemplate, as_form, read_sample
+from softvote.data.readers.base import MOST, Images, shown
 from softvote.data.readers.registry import READERS
 from softvote.data.split import ImageSplit
 from softvote.errors import ErrorCollector, UserError
@@ -25,7 +26,7 @@ from softvote.storage.fingerprints import fingerprint, sha256_of
 from softvote.storage.paths import Workspace
 from softvote.storage.records import JsonRecord
 
-CACHE_VERSION = 1
+CACHE_VERSION = 2
 """Raised whenever the readers give other arrays for the same files."""
 
 
@@ -39,9 +40,12 @@ class DatasetRecord(JsonRecord):
     """What the cache keeps of a data set beside its arrays, in a JSON file."""
 
     test_ids: list[str]
-    sample_header: tuple[str, str]
+    sample_header: tuple[str, ...]
     train_fingerprint: str
     test_fingerprint: str
+    line_ids: list[str] | None = None
+    group_names: list[str] = []
+    notes: list[str] = []
 
     @classmethod
     def path(cls, cache: Path) -> Path:
@@ -57,23 +61,35 @@ class Dataset:
     train_labels: int64 (N,), indices into `Competition.classes`; (N, K) of 0 and 1 of tags; (N, T), the
         index of each target's class, where there are several targets.
     test_pixels: uint8 (T, C, H, W), in the sample submission's order.
-    test_ids: T ids as the sample submission writes them, in its order.
-    sample_header: the sample submission's two column names.
+    test_ids: T ids as the sample submission writes them, in its order; one an image.
+    sample_header: the sample submission's column names.
     train_fingerprint: sha256 of train pixels, labels and addends.
     test_fingerprint: sha256 of test pixels, ids and addends.
     train_addends: int64 (N,), 0..9, fixed for when a row validates; None where none come along.
     test_addends: int64 (T,), 0..9.
+    line_ids: the id of every line of the sample submission, where an image has several; None where they are
+        `test_ids`.
+    train_groups: what further columns say of each training image, str (N,), by the column's name.
+    notes: what is to be said of how the files were read.
     """
 
     train_pixels: NDArray[np.uint8]
     train_labels: NDArray[np.int64]
     test_pixels: NDArray[np.uint8]
     test_ids: list[str]
-    sample_header: tuple[str, str]
+    sample_header: tuple[str, ...]
     train_fingerprint: str
     test_fingerprint: str
     train_addends: NDArray[np.int64] | None = None
     test_addends: NDArray[np.int64] | None = None
+    line_ids: list[str] | None = None
+    train_groups: Mapping[str, NDArray[np.str_]] = field(default_factory=dict)
+    notes: Sequence[str] = ()
+
+    @property
+    def template(self) -> SubmissionTemplate:
+        """What the sample submission asks for."""
+        return SubmissionTemplate(self.sample_header, self.test_ids, self.line_ids or self.test_ids)
 
     @property
     def train(self) -> ImageSplit:
@@ -112,22 +128,33 @@ def _with_corrections(dataset: Dataset, competition: Competition, folder: Path) 
 
 
 def read_solution(competition: Competition, workspace: Workspace) -> NDArray[np.int64] | None:
-    """True class indices int64 (T,) of the test rows in the sample submission's order, where they are known.
+    """True labels int64 of the T test images in the sample submission's order, where they are known.
+
+    Returns:
+        (T,), (T, K) or (T, targets), as the task has them; None where no file holds them.
 
     Raises:
-        UserError: labels that are no classes, or ids other than the sample submission's, one line each.
+        UserError: labels that do not exist, or ids other than the sample submission's, one line each.
     """
     if competition.solution is None:
         return None
     folder = _input_folder(competition, workspace)
-    sample = read_id_label_table(_existing(folder / competition.sample_submission))
-    solution = read_id_label_table(_existing(folder / competition.solution))
-    problems = ErrorCollector()
-    labels = class_indices(solution.labels, competition, lambda row: solution.where(row, 1), problems)
-    source = str(solution.table.path)
-    order = _order(sample, solution.ids, source, lambda row: solution.where(row, 0), problems)
+    form, problems = as_form(competition.submission_form), ErrorCollector()
+    sample = read_sample(_existing(folder / competition.sample_submission), competition)
+    table = open_table(_existing(folder / competition.solution), problems)
     problems.raise_any()
-    return labels[order]
+    assert table, "a file that cannot be read has a problem"
+    form.check_header(table, competition.label_space, problems)
+    problems.raise_any()
+    answers = form.read_answers(table, competition, problems)
+    line_of = answers.lines or range(len(answers.ids))
+
+    def where(row: int) -> str:
+        return table.where(line_of[row], table.header[0])
+
+    order = _order(sample, answers.ids, str(table.path), where, problems)
+    problems.raise_any()
+    return answers.labels[order]
 
 
 def _input_folder(competition: Competition, workspace: Workspace) -> Path:
@@ -156,45 +183,49 @@ def _cache_key(competition: Competition, folder: Path) -> str:
         ) from None
     config = competition.model_dump(
         include={"files", "image", "labels", "hidden_digits", "addend", "sample_submission"}
-    ) | competition.model_dump(include={"tags", "targets", "ordered"}, exclude_defaults=True)
+    ) | competition.model_dump(include={"tags", "targets", "ordered", "form"}, exclude_defaults=True)
     return fingerprint([CACHE_VERSION, config, digests])
 
 
 def _parse(competition: Competition, folder: Path) -> Dataset:
     train, test = READERS[competition.files.format].read(competition, folder)
     assert train.labels is not None, "readers give labels with train images"
-    sample = read_id_label_table(folder / competition.sample_submission)
+    sample = read_sample(folder / competition.sample_submission, competition)
+    template = sample.template
     test = _in_order_of(sample, test, competition)
     return Dataset(
         train.pixels,
         train.labels,
         test.pixels,
-        sample.ids,
-        sample.header,
+        template.ids,
+        template.header,
         _digest(train.pixels, train.labels, train.addends),
-        _digest(test.pixels, sample.ids, test.addends),
+        _digest(test.pixels, template.ids, test.addends),
         train.addends,
         test.addends,
+        None if template.line_ids == template.ids else template.line_ids,
+        train.groups,
+        [*train.notes, *test.notes],
     )
 
 
-def _in_order_of(sample: IdLabelTable, test: Images, competition: Competition) -> Images:
+def _in_order_of(sample: SampleTable, test: Images, competition: Competition) -> Images:
     """Test images in the sample submission's order: by id where they have ids, else as they stand."""
-    source = competition.files.test_source
+    source, ids = competition.files.test_source, sample.template.ids
     if test.ids is not None:
         problems = ErrorCollector()
         order = _order(sample, test.ids, source, lambda row: f"{source}, image {row + 1}", problems)
         problems.raise_any()
         addends = None if test.addends is None else test.addends[order]
-        return Images(test.pixels[order], ids=sample.ids, addends=addends)
-    if len(sample.ids) != len(test.pixels):
-        what = f"has {len(sample.ids)} rows for the {len(test.pixels)} test images of {source}"
+        return Images(test.pixels[order], ids=ids, addends=addends, notes=test.notes)
+    if len(ids) != len(test.pixels):
+        what = f"has {len(ids)} rows for the {len(test.pixels)} test images of {source}"
         raise UserError.at(sample.table.path, what, "take both from one download")
     return test
 
 
 def _order(
-    sample: IdLabelTable, ids: list[str], source: str, where: Callable[[int], str], problems: ErrorCollector
+    sample: SampleTable, ids: list[str], source: str, where: Callable[[int], str], problems: ErrorCollector
 ) -> NDArray[np.int64]:
     """The position int64 (T,) in `ids` of each of the sample's ids; ids of one side only are noted.
 
@@ -203,12 +234,11 @@ def _order(
         where: the place of the id at a position of `ids`.
     """
     position_of = {name: position for position, name in enumerate(ids)}
-    order = np.array([position_of.get(name, -1) for name in sample.ids], np.int64)
+    wanted = sample.template.ids
+    order = np.array([position_of.get(name, -1) for name in wanted], np.int64)
     for row in np.flatnonzero(order < 0)[:MOST].tolist():
-        problems.add(
-            sample.where(row, 0), f"id {shown(sample.ids[row])} is not in {source}", "mend one of them"
-        )
-    known = set(sample.ids)
+        problems.add(sample.where(row), f"id {shown(wanted[row])} is not in {source}", "mend one of them")
+    known = set(wanted)
     unknown = (position for position, name in enumerate(ids) if name not in known)
     for position in islice(unknown, MOST):
         what = f"id {shown(ids[position])} is not in {sample.table.path.name}"
@@ -247,7 +277,12 @@ def _kept(cache: Path) -> Dataset:
         name: np.asarray(np.load(cache / f"{name}.npy", mmap_mode="c", allow_pickle=False))
         for name in (*_ARRAYS, *with_addends)
     }
-    return Dataset(**arrays, **dict(record))
+    facts = dict(record)
+    groups = {
+        name: np.load(cache / f"group{number}.npy", mmap_mode="r", allow_pickle=False)
+        for number, name in enumerate(facts.pop("group_names"))
+    }
+    return Dataset(**arrays, **facts, train_groups=groups)
 
 
 def _fingerprints_match(dataset: Dataset) -> bool:
@@ -269,8 +304,11 @@ def _save_cached(dataset: Dataset, cache: Path) -> None:
             for name, array in arrays.items():
                 if array is not None:
                     np.save(temporary / f"{name}.npy", array, allow_pickle=False)
+            for number, column in enumerate(dataset.train_groups.values()):
+                np.save(temporary / f"group{number}.npy", column, allow_pickle=False)
             others = {name: value for name, value in vars(dataset).items() if name not in arrays}
-            DatasetRecord(**others).write(DatasetRecord.path(temporary))
+            names = list(others.pop("train_groups"))
+            DatasetRecord(**others, group_names=names).write(DatasetRecord.path(temporary))
     except OSError as error:
         raise UserError.at(cache, f"cannot be written ({error.strerror})", "free it or pass `root`") from None
     except UserError:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from softvote.config.competition import Competition, LabelRange
 from softvote.config.recipe import ExtraTrain
@@ -26,7 +26,7 @@ class ExtraRows:
 
     Attributes:
         images: uint8 (n, C, H, W).
-        values: int64 (n,), what each image shows.
+        values: int64 (n,), what each image shows; of tags (n, K), of several targets (n, T).
         digits: int64 (n, S), the hidden digits; None where they are not known.
     """
 
@@ -61,9 +61,9 @@ def load_extra(
     paths, problems = _paths(spec, workspace), ErrorCollector()
     images = load_images(paths["images"], competition.image, problems)
     pixels = np.ascontiguousarray(images.transpose(0, 3, 1, 2))
-    first = competition.labels.first if isinstance(competition.labels, LabelRange) else 0
-    last = first + competition.task.num_values - 1
-    values = _integers(paths["labels"], (len(images),), (first, last), problems) - first
+    first, last = _limits(competition)
+    shape = (len(images), *competition.task.label_shape)
+    values = _integers(paths["labels"], shape, (first, last), problems) - first
     digits = None
     if "digits" in paths:
         shape = (len(images), competition.hidden_digits or 0)
@@ -75,13 +75,28 @@ def load_extra(
     return ExtraRows(pixels, values, digits)
 
 
+def _limits(competition: Competition) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The first and the last label as files have them, shaped as those of one row: of names their places."""
+    if competition.tags is not None:
+        return np.array(0), np.array(1)
+    if competition.labels is not None:
+        first = _first(competition.labels)
+        return np.array(first), np.array(first + competition.task.num_values - 1)
+    firsts = np.array([_first(labels) for labels in (competition.targets or {}).values()])
+    return firsts, firsts + np.array(competition.task.target_sizes) - 1
+
+
+def _first(labels: object) -> int:
+    return labels.first if isinstance(labels, LabelRange) else 0
+
+
 def _paths(spec: ExtraTrain, workspace: Workspace) -> dict[str, Path]:
     named = spec.model_dump(include={"images", "labels", "digits"}, exclude_none=True)
     return {key: workspace.inputs / name for key, name in named.items()}
 
 
 def _integers(
-    path: Path, shape: tuple[int, ...], limits: tuple[int, int], problems: ErrorCollector
+    path: Path, shape: tuple[int, ...], limits: tuple[ArrayLike, ArrayLike], problems: ErrorCollector
 ) -> NDArray[np.int64]:
     """int64 of that shape, within the limits; anything else is noted. Without images, any count will do."""
     array, nothing = load_array(path, problems), np.zeros(shape, np.int64)
@@ -92,10 +107,11 @@ def _integers(
         wanted = f"integers of shape {expected}"
         problems.add(path, f"holds {array.dtype} of shape {array.shape}, not {wanted}", "save it so")
         return nothing
-    first, last = limits
-    for place in np.argwhere((array < first) | (array > last))[:MOST].tolist():
-        where = ", ".join(map(str, place))
-        problems.add(f"{path}, index {where}", f"{array[tuple(place)]} is not in {first}..{last}", "mend it")
+    first, last = (np.broadcast_to(limit, array.shape) for limit in limits)
+    for found in np.argwhere((array < first) | (array > last))[:MOST].tolist():
+        place, where = tuple(found), ", ".join(map(str, found))
+        allowed = f"{first[place]}..{last[place]}"
+        problems.add(f"{path}, index {where}", f"{array[place]} is not in {allowed}", "mend it")
     return array.astype(np.int64)
 
 

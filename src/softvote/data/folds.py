@@ -1,8 +1,9 @@
-"""Stratified k-fold that keeps exact and near-identical images together."""
+"""The fold table: which fold each training row is in, and what that was made from."""
 
 from __future__ import annotations
 
-import warnings
+import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from softvote.config.pipeline import FoldsConfig
+from softvote.data.splitting import column_of
 from softvote.errors import UserError
 from softvote.storage.files import write_text
 from softvote.storage.fingerprints import fingerprint, sha256_of
@@ -27,6 +29,9 @@ class FoldInputs(JsonRecord):
         count: of the folds.
         near_identical: how different images of one group may be, as `FoldsConfig` has it.
         seed: of the shuffle.
+        group: the column whose equal values share a fold; empty without one.
+        column: the column that gives the folds; empty where they are made.
+        column_sha256: of the values of either.
     """
 
     data: str
@@ -34,6 +39,9 @@ class FoldInputs(JsonRecord):
     count: int
     near_identical: float
     seed: int
+    group: str = ""
+    column: str = ""
+    column_sha256: str = ""
 
 
 class FoldsRecord(FoldInputs):
@@ -59,62 +67,47 @@ class FoldTable:
     key: str
 
 
-def split(
-    labels: NDArray[np.int64], groups: NDArray[np.int64], spec: FoldsConfig, seed: int
-) -> NDArray[np.int64]:
-    """Assign whole groups to folds, stratified by the label of their first image.
+def fold_inputs(
+    labels: NDArray[np.int64],
+    train_fingerprint: str,
+    spec: FoldsConfig,
+    seed: int,
+    columns: Mapping[str, NDArray[np.str_]] | None = None,
+) -> FoldInputs:
+    """What the fold table of these labels is made from.
 
     Args:
-        labels: int64 (N,).
-        groups: int64 (N,), as `near_identical_groups` numbers them.
-        spec: how many folds.
-        seed: of the shuffle.
-
-    Returns:
-        int64 (N,), the fold of each row, 0..count-1.
+        columns: of the training table, (N,) each; needed where the folds are made from one.
 
     Raises:
-        UserError: fewer groups than folds.
+        UserError: there is no such column.
     """
-    from sklearn.model_selection import StratifiedKFold
-
-    _, first = np.unique(groups, return_index=True)
-    if len(first) < spec.count:
-        raise UserError.at(
-            "folds.count", f"{spec.count} folds need as many different images, not {len(first)}"
-        )
-    fold_of_group = np.empty(len(first), dtype=np.int64)
-    splitter = StratifiedKFold(spec.count, shuffle=True, random_state=seed % 2**32)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)  # the stage tells which classes are rare
-            for fold, (_, held_out) in enumerate(splitter.split(first, labels[first])):
-                fold_of_group[held_out] = fold
-    except ValueError:
-        raise UserError.at(
-            "folds.count", f"no class has {spec.count} different images, one a fold", "take fewer folds"
-        ) from None
-    return fold_of_group[groups]
-
-
-def fold_inputs(
-    labels: NDArray[np.int64], train_fingerprint: str, spec: FoldsConfig, seed: int
-) -> FoldInputs:
-    """What the fold table of these labels is made from."""
-    return FoldInputs(
+    inputs = FoldInputs(
         data=train_fingerprint,
         rows=len(labels),
         count=spec.count,
         near_identical=spec.near_identical,
         seed=seed,
     )
+    key = "group" if spec.group else "column"
+    if not (name := spec.group or spec.column):
+        return inputs
+    values = "\n".join(column_of(columns or {}, name, key).tolist())
+    return FoldInputs(
+        **{**inputs.to_json(), key: name, "column_sha256": hashlib.sha256(values.encode()).hexdigest()}
+    )
 
 
 def write_folds(
     folder: PipelineFolder, labels: NDArray[np.int64], folds: NDArray[np.int64], inputs: FoldInputs
 ) -> None:
-    """Write `folds.csv` and then, beside it, what it was made from."""
-    lines = [f"{row},{label},{fold}" for row, (label, fold) in enumerate(zip(labels, folds, strict=True))]
+    """Write `folds.csv` and then, beside it, what it was made from.
+
+    A label is the index of a class; of tags 0 or 1 for each, and of several targets an index for each, with
+    blanks between them.
+    """
+    cells = [" ".join(map(str, row)) for row in labels.reshape(len(labels), -1).tolist()]
+    lines = [f"{row},{label},{fold}" for row, (label, fold) in enumerate(zip(cells, folds, strict=True))]
     write_text(folder.folds, "\n".join(["row,label,fold", *lines]) + "\n")
     FoldsRecord(**inputs.to_json(), sha256=sha256_of(folder.folds)).write(folder.folds_record)
 
@@ -149,7 +142,10 @@ def read_folds(folder: PipelineFolder, inputs: FoldInputs) -> FoldTable:
         raise UserError.at(folder.folds, "missing or unfinished", "run the folds stage first")
     _refuse_other_data(folder.folds, written, inputs)
     if changed := written.changed(inputs):
-        was = ", ".join(f"{name} {getattr(written, name)}, now {getattr(inputs, name)}" for name in changed)
+        was = ", ".join(
+            f"{name} {_shown(getattr(written, name))}, now {_shown(getattr(inputs, name))}"
+            for name in changed
+        )
         raise UserError.at(
             folder.folds,
             f"was made with {was}",
@@ -161,6 +157,11 @@ def read_folds(folder: PipelineFolder, inputs: FoldInputs) -> FoldTable:
         )
     folds = np.loadtxt(folder.folds, delimiter=",", skiprows=1, usecols=2, dtype=np.int64, ndmin=1)
     return FoldTable(folds, fingerprint(written.sha256))
+
+
+def _shown(value: str | float) -> str:
+    """One of a table's inputs, for people."""
+    return (value[:12] or "none") if isinstance(value, str) else str(value)
 
 
 def _refuse_orphans(folder: PipelineFolder) -> None:

@@ -14,8 +14,15 @@ from numpy.typing import NDArray
 
 from softvote.config.competition import Image
 from softvote.data.csv_table import Table, open_table
+from softvote.data.decoding import (
+    SUFFIXES,
+    Decoder,
+    EncodedImage,
+    ImageError,
+    resize_pixels,
+    to_pixels,
+)
 from softvote.data.readers.base import addends_of
-from softvote.data.readers.image_folder import SUFFIXES, as_array, decoded
 from softvote.data.readers.npy import load_array
 from softvote.data.readers.pixel_csv import PixelCsv, pixel_values
 from softvote.errors import ErrorCollector
@@ -104,14 +111,14 @@ def _with_addends(given: InputImages, for_all: int | None, problems: ErrorCollec
 
 
 def _image_file(path: Path, image: Image, problems: ErrorCollector) -> InputImages | None:
-    opened = decoded(path, image.channels, "images", problems)
-    if opened is None:
+    try:
+        bands = Decoder(image).decode(EncodedImage.of(path))
+    except ImageError as error:
+        problems.add(path, error.what, error.hint)
         return None
-    if not _fits((opened.height, opened.width), path, image, problems):
+    if not _fits(bands[0].size[::-1], path, image, problems):
         return None
-    return InputImages(
-        path, np.stack([as_array(opened, image)])
-    )  # a copy, because Pillow's memory is read-only
+    return InputImages(path, to_pixels(bands, image.height, image.width)[None].copy())
 
 
 def _fits(size: tuple[int, ...], path: Path, image: Image, problems: ErrorCollector) -> bool:
@@ -125,8 +132,6 @@ def _fits(size: tuple[int, ...], path: Path, image: Image, problems: ErrorCollec
 
 
 def _array(path: Path, image: Image, problems: ErrorCollector) -> InputImages | None:
-    from PIL import Image as Pillow
-
     array = load_array(path, problems)
     if array is None:
         return None
@@ -142,10 +147,8 @@ def _array(path: Path, image: Image, problems: ErrorCollector) -> InputImages | 
         return None
     if not _fits(array.shape[1:3], path, image, problems):
         return None
-    if array.shape[1:3] != (image.height, image.width):
-        pictures = (Pillow.fromarray(one.squeeze(2) if image.channels == 1 else one) for one in array)
-        return InputImages(path, np.stack([as_array(picture, image) for picture in pictures]))
-    return InputImages(path, np.ascontiguousarray(array.transpose(0, 3, 1, 2)))
+    pixels = np.ascontiguousarray(array.transpose(0, 3, 1, 2))
+    return InputImages(path, resize_pixels(pixels, image.height, image.width))
 
 
 def _pixel_csv(path: Path, image: Image, needs_addend: bool, problems: ErrorCollector) -> InputImages | None:

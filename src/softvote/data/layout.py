@@ -3,23 +3,50 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from softvote.config.competition import Competition
 from softvote.config.schema import checked_name
+from softvote.data.archives import packed_files
+from softvote.data.forms import RecognisedForm, recognise_form
+from softvote.data.label_detection import labels_of
 from softvote.data.readers.detection import Candidate, DetectedLayout, Size, first_file
 from softvote.data.readers.registry import READERS
-from softvote.errors import Problem, UserError
+from softvote.errors import UserError
+
+MANY = 100
+"""More classes are not listed in the file."""
+
 
 SMALL = 64
 """Images up to this side do without a deep backbone."""
 
 
-def detect_layout(folder: Path, name: str, image: Size | None = None) -> str:
-    """The text of a pipeline file for a folder of competition files.
+_ORDERED_NAMES = ("level", "grade", "diagnosis", "severity", "stage", "score", "rating")
+
+
+@dataclass(frozen=True)
+class ScaffoldedPipeline:
+    """A pipeline file for a folder of competition files.
+
+    Attributes:
+        text: of the file.
+        took: what was taken for what, a line each.
+        unknown: what no file says.
+    """
+
+    text: str
+    took: list[str]
+    unknown: list[str]
+
+
+def scaffold_pipeline(folder: Path, name: str, image: Size | None = None) -> ScaffoldedPipeline:
+    """Write a pipeline file for a folder of competition files.
 
     Args:
         folder: holds the files, as downloaded.
@@ -42,44 +69,98 @@ def detect_layout(folder: Path, name: str, image: Size | None = None) -> str:
     tried = (reader.detect(candidate) for reader in reversed(READERS.values()))
     found = next((layout for layout in tried if layout), None)
     if found is None or sample is None:
-        missing = "sample submission (*submission*.csv)" if found else "train and test as CSV, images or .npy"
-        raise UserError.at(folder, f"found no {missing}", f"write pipelines/{name}.yaml by hand")
-    return _text(name, found, sample, first_file(folder, "solution.csv"))
+        raise _nothing_found(folder, name, found is not None)
+    return _scaffold(candidate, found, sample)
 
 
-def _text(name: str, found: DetectedLayout, sample: str, solution: str | None) -> str:
+def _nothing_found(folder: Path, name: str, has_layout: bool) -> UserError:
+    packed = packed_files(folder)
+    if packed and not has_layout:
+        what = f"is still packed, so nothing was found in {folder}"
+        return UserError.at(packed[0], what, "unpack it, as with `data path/to/the.zip`")
+    missing = (
+        "sample submission (*submission*.csv)" if has_layout else "train and test as CSV, images or .npy"
+    )
+    return UserError.at(folder, f"found no {missing}", f"write pipelines/{name}.yaml by hand")
+
+
+def _scaffold(candidate: Candidate, found: DetectedLayout, sample: str) -> ScaffoldedPipeline:
+    name, solution = candidate.name, first_file(candidate.folder, "solution.csv")
     image = {"height": found.height, "width": found.width, "channels": found.channels}
-    competition = {
-        "name": name,
-        "files": found.files,
-        "image": image | ({"resize": True} if found.resize else {}),
-        "labels": _labels(found.labels),
-        "sample_submission": sample,
-    }
+    image |= ({"resize": True} if found.resize else {}) | dict(found.image)
+    competition: dict[str, Any] = {"name": name, "files": found.files, "image": image}
+    competition |= dict(found.competition) or {"labels": labels_of(found.labels)}
+    competition |= {"sample_submission": sample} | ({"solution": solution} if solution else {})
+    form = _recognise_form(candidate, competition)
+    labels_note = _labels_note(competition)
+    competition |= {"form": form.config, "metric": form.metric} | _column_of_many(competition)
     second = "resnet5" if max(found.height, found.width) <= SMALL else "resnet18"
     pipeline = {
-        "competition": competition | ({"solution": solution} if solution else {}),
-        "folds": {"count": 5},
+        "competition": competition,
+        "folds": {"count": 5} | dict(found.folds),
         "defaults": _defaults(min(found.height, found.width)),
         "members": {"cnn": {"model": "cnn"}, second: {"model": second}},
     }
+    took = [*found.notes, labels_note, *_sample_notes(sample, candidate), *form.words]
+    unknown = _unknown(found)
     opening = f"# Written from the files in input/{name}; see that it is what the competition says.\n"
-    return opening + yaml.safe_dump(
-        pipeline, sort_keys=False, default_flow_style=None, allow_unicode=True, width=110
+    comments = "".join(f"# {line}\n" for line in [*took, *(f"Not known: {line}" for line in unknown)])
+    text = yaml.safe_dump(pipeline, sort_keys=False, default_flow_style=None, allow_unicode=True, width=110)
+    return ScaffoldedPipeline(f"{opening}{comments}{text}", took, unknown)
+
+
+def _recognise_form(candidate: Candidate, competition: Mapping[str, Any]) -> RecognisedForm:
+    """The form of the sample submission, for the labels that were found.
+
+    Raises:
+        UserError: it has none that is known.
+    """
+    assert candidate.sample, "without a sample submission nothing is written"
+    # What is scored depends on the form, and the other way round; labels are all that the form is about.
+    metric = (
+        "log_loss" if "tags" in competition else "macro_recall" if "targets" in competition else "accuracy"
     )
+    read = Competition.model_validate(dict(competition) | {"metric": metric})
+    return recognise_form(candidate.folder / candidate.sample, read.label_space)
 
 
-def _labels(labels: Sequence[str]) -> dict[str, int] | list[str]:
-    """A range where nearly every integer in it occurs (a rare sum may not), else the names."""
-    names = sorted({label.strip() for label in labels})
-    if len(names) < 2:
-        raise UserError(Problem("", f"the train labels are all '{''.join(names)}'", "mend the label column"))
-    if all(re.fullmatch("0|-?[1-9][0-9]{0,8}", name) for name in names):
-        numbers = sorted(map(int, names))
-        if len(numbers) >= 0.9 * (numbers[-1] - numbers[0] + 1):
-            return {"first": numbers[0], "last": numbers[-1]}
-        return [str(number) for number in numbers]
-    return names
+def _column_of_many(competition: Mapping[str, Any]) -> dict[str, Any]:
+    """Classes by the column of the table that has their names, where they are too many to be listed."""
+    labels, files = competition.get("labels"), competition["files"]
+    if not isinstance(labels, list) or len(labels) <= MANY or "train" not in files or "label_cells" in files:
+        return {}
+    return {"labels": {"file": files["train"], "column": files.get("label", "label")}}
+
+
+def _labels_note(competition: Mapping[str, Any]) -> str:
+    """What the labels are, in a line."""
+    if tags := competition.get("tags"):
+        return f"{len(tags)} tags: {', '.join(tags[:8])}{', ...' if len(tags) > 8 else ''}"
+    if targets := competition.get("targets"):
+        return f"{len(targets)} targets: {', '.join(targets)}"
+    labels = competition["labels"]
+    if isinstance(labels, dict):
+        return f"classes: integers {labels['first']}..{labels['last']}"
+    return f"{len(labels)} classes: {', '.join(labels[:8])}{', ...' if len(labels) > 8 else ''}"
+
+
+def _sample_notes(sample: str, candidate: Candidate) -> list[str]:
+    """What is to be said where several files may be the sample submission."""
+    names = sorted(path.name for path in candidate.folder.glob("*.csv"))
+    others = [name for name in names if name != sample and re.search("sample.*sub|submission", name.lower())]
+    also = f" (not {', '.join(others)})" if others else ""
+    return [f"sample submission: {sample}{also}, {len(candidate.sample_ids):,} rows"]
+
+
+def _unknown(found: DetectedLayout) -> list[str]:
+    """What no file says."""
+    unknown = ["which metric counts (competition.metric)"]
+    words = re.findall("[a-z]+", str(found.files.get("label", "")).lower())
+    if "labels" in found.competition and set(words) & set(_ORDERED_NAMES):
+        unknown.append("whether the order of the labels means something (competition.ordered: true)")
+    if not found.folds:
+        unknown.append("whether images belong together, as those of a patient (folds.group)")
+    return [*unknown, "the competition's address at Kaggle (competition.kaggle)"]
 
 
 def _defaults(side: int) -> dict[str, Any]:

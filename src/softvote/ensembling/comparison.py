@@ -9,33 +9,22 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from softvote.ensembling.rules import RULES, Rule, mean
-from softvote.ensembling.vote import (
-    ClassIndices,
-    Members,
-    Probabilities,
-    Weights,
-    check_members,
-    weighted_mean,
-)
+from softvote.ensembling.rules import RULES, Rule
+from softvote.ensembling.scorer import Scorer
+from softvote.ensembling.vote import Members, Probabilities, Weights, check_members, weighted_mean
 from softvote.errors import UserError, one_of
-from softvote.metrics import scores
+from softvote.metrics import Labels
+from softvote.metrics.evaluation import Evaluation
 from softvote.metrics.scores import Difference, Score
 
 
 def fixed_rule(name: str, weights: Sequence[float]) -> Rule:
     """A rule whose weights somebody gave, in probability space."""
-    return Rule(name, "probability", False, lambda oof, labels: np.array(weights, np.float64))
-
-
-def _worth(probabilities: Probabilities, labels: ClassIndices) -> tuple[int, float]:
-    """Rows right, then less log loss: greater is better."""
-    right = int(np.count_nonzero(scores.correct(probabilities, labels)))
-    return right, -float(scores.losses(probabilities, labels).mean())
+    return Rule(name, "probability", False, lambda oof, labels, scorer: np.array(weights, np.float64))
 
 
 def cross_fitted(
-    rule: Rule, oof: Members, labels: ClassIndices, folds: NDArray[np.integer]
+    rule: Rule, oof: Members, labels: Labels, folds: NDArray[np.integer], scorer: Scorer
 ) -> Probabilities | None:
     """The vote on out-of-fold rows, each fold with weights fitted on the other folds' rows.
 
@@ -43,35 +32,37 @@ def cross_fitted(
 
     Args:
         oof: M arrays float32 (N, K).
-        labels: integers (N,) in 0..K-1.
+        labels: as the scorer's task has them.
         folds: integers (N,), the fold each row was left out with.
 
     Returns:
         float32 (N, K); None where a fitted rule has only one fold, so that no other rows are left.
     """
+    blocks = scorer.space.task.blocks
     if not rule.fitted:
-        return weighted_mean(oof, rule.fit(oof, labels), rule.space)
+        return weighted_mean(oof, rule.fit(oof, labels, scorer), rule.space, blocks)
     present = np.unique(folds)
     if len(present) < 2:
         return None
     voted = np.empty(oof[0].shape, np.float32)
     for fold in present:
         own = folds == fold
-        weights = rule.fit([member[~own] for member in oof], labels[~own])
-        voted[own] = weighted_mean([member[own] for member in oof], weights, rule.space)
+        others = scorer.for_rows(np.flatnonzero(~own))
+        weights = rule.fit([member[~own] for member in oof], labels[~own], others)
+        voted[own] = weighted_mean([member[own] for member in oof], weights, rule.space, blocks)
     return voted
 
 
 @dataclass(frozen=True)
 class ComparisonRow:
-    """A member alone, or a rule: its scores, and its accuracy less the mean's and the best member's.
+    """A member alone, or a rule: its scores, and its value less the mean's and the best member's.
 
     Scores are None where a fitted rule has one fold only; a difference to itself is None too.
     """
 
     name: str
     kind: Literal["member", "rule"]
-    accuracy: Score | None = None
+    score: Score | None = None
     log_loss: Score | None = None
     to_mean: Difference | None = None
     to_best: Difference | None = None
@@ -79,7 +70,7 @@ class ComparisonRow:
     @property
     def words(self) -> str:
         """How it does against the mean."""
-        if self.accuracy is None:
+        if self.score is None:
             return "needs two folds"
         return self.to_mean.verdict if self.to_mean else ""
 
@@ -94,28 +85,31 @@ class Comparison:
         votes: float32 (N, K) of each rule, the out-of-fold votes that were scored; None where a fitted rule
             has one fold only.
         members: as they were compared.
-        labels: integers (N,).
+        labels: as the scorer's task has them.
+        scorer: what was scored.
     """
 
     rows: list[ComparisonRow]
     rules: dict[str, Rule]
     votes: dict[str, Probabilities | None]
     members: Members
-    labels: ClassIndices
+    labels: Labels
+    scorer: Scorer
 
     def fit_weights(self, rule: str) -> Weights:
         """Fit a rule's weights float64 (M,) on all rows: those that vote on rows nobody has seen.
 
         Most rules of a comparison never vote, so that their weights are not fitted before somebody asks.
         """
-        return self.rules[rule].fit(self.members, self.labels)
+        return self.rules[rule].fit(self.members, self.labels, self.scorer)
 
 
 def compare_members(
     members: Members,
     names: Sequence[str],
-    labels: ClassIndices,
+    labels: Labels,
     folds: NDArray[np.integer],
+    scorer: Scorer,
     rules: Sequence[Rule] | None = None,
 ) -> Comparison:
     """Score each member alone and each rule, fitted ones by `cross_fitted`.
@@ -126,8 +120,9 @@ def compare_members(
     Args:
         members: M arrays float32 (N, K) of out-of-fold probabilities.
         names: the members' M names.
-        labels: integers (N,) in 0..K-1.
+        labels: as the scorer's task has them.
         folds: integers (N,), the fold each row was left out with.
+        scorer: what is scored.
         rules: left out, all of `RULES`.
 
     Returns:
@@ -135,38 +130,57 @@ def compare_members(
 
     Raises:
         UserError: a member holds no probabilities.
-        ValueError: lengths that do not fit, labels outside 0..K-1, or no rows.
+        ValueError: lengths that do not fit, labels that do not exist, or no rows.
     """
     if len(members) != len(names) or len(labels) != len(folds):
         raise ValueError("one name a member, one label and one fold a row")
-    check_members(members, names)
-    best = max(range(len(members)), key=lambda index: _worth(members[index], labels))
-    plain = scores.correct(weighted_mean(members, mean(members, labels), "probability"), labels)
-    single = scores.correct(members[best], labels)
+    blocks = scorer.space.task.blocks
+    check_members(members, names, blocks)
+    evaluated = [_Voted.of(member, labels, scorer) for member in members]
+    best = max(range(len(members)), key=lambda index: evaluated[index].worth)
+    equal = np.full(len(members), 1 / len(members))
+    plain = _Voted.of(weighted_mean(members, equal, "probability", blocks), labels, scorer)
 
-    def row(voted: Probabilities | None, name: str, kind: Literal["member", "rule"]) -> ComparisonRow:
+    def row(voted: _Voted | None, name: str, kind: Literal["member", "rule"]) -> ComparisonRow:
         if voted is None:
             return ComparisonRow(name, kind)
-        right = scores.correct(voted, labels)
         itself = {("rule", "mean"): "mean", ("member", names[best]): "best"}.get((kind, name))
-        to_mean = None if itself == "mean" else scores.paired_difference(right, plain)
-        to_best = None if itself == "best" else scores.paired_difference(right, single)
-        return ComparisonRow(
-            name, kind, scores.proportion(right), scores.log_loss(voted, labels), to_mean, to_best
-        )
+        to_mean = None if itself == "mean" else voted.by_metric.minus(plain.by_metric)
+        to_best = None if itself == "best" else voted.by_metric.minus(evaluated[best].by_metric)
+        return ComparisonRow(name, kind, voted.by_metric.score, voted.by_log_loss.score, to_mean, to_best)
 
-    alone = [row(member, name, "member") for member, name in zip(members, names, strict=True)]
+    alone = [row(member, name, "member") for member, name in zip(evaluated, names, strict=True)]
     by_name = dict(RULES) if rules is None else {rule.name: rule for rule in rules}
-    votes = {name: cross_fitted(rule, members, labels, folds) for name, rule in by_name.items()}
-    voting = [row(voted, name, "rule") for name, voted in votes.items()]
-    return Comparison(alone + voting, by_name, votes, members, labels)
+    votes = {name: cross_fitted(rule, members, labels, folds, scorer) for name, rule in by_name.items()}
+    voting = [
+        row(None if voted is None else _Voted.of(voted, labels, scorer), name, "rule")
+        for name, voted in votes.items()
+    ]
+    return Comparison(alone + voting, by_name, votes, members, labels, scorer)
+
+
+@dataclass(frozen=True)
+class _Voted:
+    """What a member or a rule scores."""
+
+    by_metric: Evaluation
+    by_log_loss: Evaluation
+
+    @classmethod
+    def of(cls, probabilities: Probabilities, labels: Labels, scorer: Scorer) -> _Voted:
+        return cls(scorer.evaluate(probabilities, labels), scorer.log_loss(probabilities, labels))
+
+    @property
+    def worth(self) -> tuple[float, float]:
+        """By the metric, then by less log loss: greater is better."""
+        return self.by_metric.worth, self.by_log_loss.worth
 
 
 def choose_rule(requested: str, table: Sequence[ComparisonRow]) -> str:
     """The rule that votes.
 
     `auto` is `mean`, unless other rules beat it by more than two standard errors of the paired
-    difference; then it is the most accurate of these.
+    difference; then it is the best of these.
 
     Args:
         requested: `auto` or the name of a rule.
@@ -179,10 +193,10 @@ def choose_rule(requested: str, table: Sequence[ComparisonRow]) -> str:
     if requested == "auto":
         gains = {row.name: row.to_mean for row in rules.values() if row.to_mean}
         better = [name for name, gain in gains.items() if gain.verdict == "better"]
-        return max(better, key=lambda name: gains[name].value, default="mean")
+        return max(better, key=lambda name: gains[name].gain, default="mean")
     if requested not in rules:
         raise UserError.at("ensemble.rule", f"no rule '{requested}'", one_of(["auto", *rules], requested))
-    if rules[requested].accuracy is None:
+    if rules[requested].score is None:
         raise UserError.at(
             "ensemble.rule",
             f"'{requested}' fits weights and needs two trained folds to be scored",

@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 
 from softvote.ensembling.predictions import has_intact_predictions, merge_folds, read_predictions
 from softvote.ensembling.records import VoteRecord
-from softvote.ensembling.vote import Space, soft_vote
+from softvote.ensembling.vote import ALL_COLUMNS, Blocks, Space, soft_vote
 from softvote.errors import UserError
+from softvote.inference.record import TrainingRecord
 from softvote.storage.paths import FoldFolder, PredictionsFolder
 
 _ROUNDING = 1e-6  # by which the same mean may differ from machine to machine
@@ -53,6 +54,11 @@ class Ensemble:
     def voting(self) -> list[EnsembleMember]:
         """The members that have weight."""
         return [member for member in self.members if member.weight > 0]
+
+    @property
+    def blocks(self) -> Blocks:
+        """The columns that sum to 1, as the record of a training has its task."""
+        return _blocks_of(self.members[0].folds)
 
 
 def from_members(
@@ -112,10 +118,16 @@ def _load_vote(folder: PredictionsFolder, name: str) -> Ensemble:
     folders = {member: PredictionsFolder(folder.path.parent / member) for member in weights}
     members = [EnsembleMember(member, weights[member], _intact_folds(folders[member])) for member in weights]
     tests = [read_predictions(folders[member]).test for member in weights]
-    voted = soft_vote(tests, np.array(list(weights.values())), vote.space, list(weights))
+    blocks = _blocks_of(members[0].folds)
+    voted = soft_vote(tests, np.array(list(weights.values())), vote.space, list(weights), blocks)
     if not _probabilities_match(voted, folder):
         raise UserError.at(folder.path, "is not the vote of the members beside it", "run the ensemble stage")
     return Ensemble(name, members, vote.rule, vote.space)
+
+
+def _blocks_of(folds: list[FoldFolder]) -> Blocks:
+    record = TrainingRecord.read(folds[0].recipe) if folds else None
+    return record.task.blocks if record else ALL_COLUMNS
 
 
 def _intact_folds(member: PredictionsFolder) -> list[FoldFolder]:

@@ -25,7 +25,7 @@ def predict_proba(
         addends: int64 (N,), where the task has them.
 
     Returns:
-        float32 (N, K), rows that sum to 1.
+        float32 (N, K), rows that sum to 1 as their task has it.
 
     Raises:
         UserError: a training is missing or damaged.
@@ -35,7 +35,7 @@ def predict_proba(
     if not voter.rule:
         return members[0]
     weights = np.array([member.weight for member in voting])
-    return soft_vote(members, weights, voter.space, [member.name for member in voting])
+    return soft_vote(members, weights, voter.space, [member.name for member in voting], voter.blocks)
 
 
 def _member_probabilities(

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import zipfile
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from softvote.ensembling.records import ScoreRecord
+from softvote.ensembling.scorer import Scorer
 from softvote.errors import UserError
-from softvote.metrics.scores import Score, accuracy, log_loss, squared_error
+from softvote.metrics import METRICS
+from softvote.metrics.scores import squared_error
 from softvote.storage.files import atomic_write, remove_if_exists
 from softvote.storage.fingerprints import sha256_of
 from softvote.storage.paths import PredictionsFolder
 from softvote.storage.snapshot import Snapshot
-from softvote.task import Task
+from softvote.task import LabelSpace, Task
 
 
 @dataclass(frozen=True)
@@ -54,31 +57,78 @@ def write_predictions(
     labels: NDArray[np.int64],
     task: Task,
     fingerprint: str,
+    scorer: Scorer | None = None,
+    folds: NDArray[np.int64] | None = None,
 ) -> None:
     """Write probabilities and then, last, their scores and checksums, which mark the folder as done.
 
-    Without out-of-fold rows there are no scores.
+    Without out-of-fold rows there are no scores. Accuracy and log loss are always there; what the competition
+    is scored by, and the decision that is taken, come from the scorer.
 
     Args:
         labels: int64 (N,), of every row of the train file.
         task: says whether errors of sums are scored as well.
         fingerprint: of the work that they come from.
+        scorer: of every row of the train file, for a member or an ensemble; None of a single training, which
+            is never submitted alone.
+        folds: int64 (N,), of every row of the train file; with a scorer.
+
+    Raises:
+        UserError: a decision is asked for that cannot be fitted.
     """
     remove_if_exists(folder.scores)
+    truth, some = labels[predictions.rows], len(predictions.rows) > 0
+    scores = _scores(predictions.oof, truth, task) if some else {}
+    if scorer and some and folds is not None:
+        scores |= _decide(
+            folder, scorer.for_rows(predictions.rows), predictions.oof, truth, folds[predictions.rows]
+        )
     with atomic_write(folder.oof) as temporary:
         np.savez(temporary, rows=predictions.rows, probabilities=predictions.oof)
     with atomic_write(folder.test) as temporary:
         np.save(temporary, predictions.test)
-    scores = _scores(predictions.oof, labels[predictions.rows], task) if len(predictions.rows) else {}
     checksums = [sha256_of(path) for path in folder.probabilities]
     ScoreRecord(fingerprint=fingerprint, **scores, checksums=checksums).write(folder.scores)
 
 
-def _scores(oof: NDArray[np.float32], truth: NDArray[np.int64], task: Task) -> dict[str, Score]:
-    scores = {"accuracy": accuracy(oof, truth), "log_loss": log_loss(oof, truth)}
+def _scores(oof: NDArray[np.float32], truth: NDArray[np.int64], task: Task) -> dict[str, Any]:
+    """Accuracy and log loss, whatever the competition is scored by."""
+    space = LabelSpace(task, tuple(map(str, range(task.num_classes))), _unnamed_targets(task))
+    accuracy, log_loss = (
+        Scorer.create(METRICS[name](name=name), space).evaluate(oof, truth).score
+        for name in ("accuracy", "log_loss")
+    )
+    scores = {"accuracy": accuracy, "log_loss": log_loss}
     if task.is_of_sums:
         scores["squared_error"] = squared_error(oof, truth)
     return scores
+
+
+def _unnamed_targets(task: Task) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    return tuple((str(target), tuple(map(str, range(size)))) for target, size in enumerate(task.target_sizes))
+
+
+def _decide(
+    folder: PredictionsFolder,
+    scorer: Scorer,
+    oof: NDArray[np.float32],
+    truth: NDArray[np.int64],
+    folds: NDArray[np.int64],
+) -> dict[str, Any]:
+    """What the scorer makes of out-of-fold probabilities; the decision is kept where it could be fitted."""
+    remove_if_exists(folder.decision)
+    if scorer.is_plain_accuracy and not scorer.decision.needs_fit and scorer.groups is None:
+        return {}
+    decided = scorer.decide(oof, truth, folds)
+    if scorer.decision.needs_fit:
+        decided.decision.record().write(folder.decision)
+    told = {
+        "metric": str(scorer.metric),
+        "value": decided.evaluation.score,
+        "value_without": decided.without and decided.without.score,
+        "decision": decided.decision.describe(scorer.space),
+    }
+    return {name: value for name, value in told.items() if value is not None}
 
 
 def has_intact_predictions(folder: PredictionsFolder, files: Snapshot | None = None) -> bool:

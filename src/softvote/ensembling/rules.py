@@ -4,14 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from softvote.ensembling.vote import ClassIndices, Members, Probabilities, Space, Weights
-from softvote.metrics import scores
+from softvote.ensembling.vote import Members, Probabilities, Space, Weights
+from softvote.metrics import Labels, scores
+from softvote.task import Task
 
-Fit = Callable[[Members, ClassIndices], Weights]
+if TYPE_CHECKING:
+    from softvote.ensembling.scorer import Scorer
+
+    Fit = Callable[[Members, Labels, Scorer], Weights]
 
 
 RULES_VERSION = 1
@@ -22,14 +27,17 @@ RULES_VERSION = 1
 class Rule:
     """How weights come about.
 
-    `fit(oof (M, N, K), labels (N,))` returns weights float64 (M,), not negative and summing to 1;
-    `fitted` says whether it looks at the labels.
+    `fit(oof (M, N, K), labels, scorer)` returns weights float64 (M,), not negative and summing to 1; the
+    scorer knows what is scored. `fitted` says whether it looks at the labels.
     """
 
     name: str
     space: Space
     fitted: bool
     fit: Fit
+
+
+_ROUNDS, _PATIENCE = 25, 5
 
 
 RULES: dict[str, Rule] = {}
@@ -47,20 +55,22 @@ def rule(space: Space, fitted: bool, name: str | None = None) -> Callable[[Fit],
 
 
 @rule(space="probability", fitted=False)
-def mean(oof: Members, labels: ClassIndices) -> Weights:
+def mean(oof: Members, labels: Labels, scorer: Scorer) -> Weights:
     """Every member alike, probabilities averaged."""
     return np.full(len(oof), 1 / len(oof))
 
 
 @rule(space="logit", fitted=False)
-def mean_logits(oof: Members, labels: ClassIndices) -> Weights:
+def mean_logits(oof: Members, labels: Labels, scorer: Scorer) -> Weights:
     """Every member alike, logits averaged: one sure member outweighs several unsure ones."""
     return np.full(len(oof), 1 / len(oof))
 
 
 @rule(space="probability", fitted=True, name="log_loss")
-def minimise_log_loss(oof: Members, labels: ClassIndices) -> Weights:
+def minimise_log_loss(oof: Members, labels: Labels, scorer: Scorer) -> Weights:
     """The weights whose mean has the least log loss, by sequential quadratic programming.
+
+    The loss is the mean over rows, of tags and targets over these too, whatever weights the metric has.
 
     With the members as components, these are maximum likelihood mixture weights (as portfolio selection,
     Cover 1984). The problem is convex. Expectation-maximisation solves it too, but where members are
@@ -68,13 +78,14 @@ def minimise_log_loss(oof: Members, labels: ClassIndices) -> Weights:
     """
     from scipy.optimize import minimize
 
-    truth = np.maximum(np.stack(_of_truth(oof, labels), axis=1).astype(np.float64), scores.FLOOR)
+    of_truth = np.stack(_of_truth(oof, labels, scorer.space.task), axis=1)
+    truth = np.maximum(of_truth.astype(np.float64), scores.FLOOR)
 
     def loss(weights: Weights) -> tuple[float, Weights]:
         mixed = np.maximum(truth @ weights, scores.FLOOR)  # on its way the search may leave the simplex
         return -float(np.log(mixed).mean()), -(1 / mixed) @ truth / len(truth)
 
-    equal = mean(oof, labels)
+    equal = np.full(len(oof), 1 / len(oof))
     on_simplex = {"type": "eq", "fun": lambda weights: weights.sum() - 1, "jac": np.ones_like}
     bounds, options = [(0, 1)] * len(oof), {"ftol": 1e-12, "maxiter": 1000}
     found = minimize(
@@ -85,27 +96,67 @@ def minimise_log_loss(oof: Members, labels: ClassIndices) -> Weights:
     return weights if loss(weights)[0] < loss(equal)[0] else equal
 
 
-def _of_truth(oof: Members, labels: ClassIndices) -> list[NDArray[np.float32]]:
-    """Each member's probabilities of the true classes, (N,)."""
-    return [member[np.arange(len(labels)), labels] for member in oof]
+def _of_truth(oof: Members, labels: Labels, task: Task) -> list[NDArray[np.float32]]:
+    """Each member's probabilities of what is true, (N,); of tags and targets one after the other."""
+    if task.kind == "tags":
+        return [np.where(labels > 0, member, 1 - member).ravel() for member in oof]
+    rows, starts = np.arange(len(labels)), [block.start for block in task.blocks]
+    several = labels[:, None] if labels.ndim == 1 else labels
+    columns = [start + several[:, target] for target, start in enumerate(starts)]
+    return [np.concatenate([member[rows, column] for column in columns]) for member in oof]
 
 
 @rule(space="probability", fitted=True)
-def greedy(oof: Members, labels: ClassIndices) -> Weights:
+def greedy(oof: Members, labels: Labels, scorer: Scorer) -> Weights:
     """Ensemble selection with replacement (Caruana et al. 2004): 25 rounds, the best bag of them.
 
-    Each round adds the member that gets most rows right together with those already chosen; ties go to
-    the lower log loss, then to the earlier member. Accuracy is the aim because it is the metric; for
-    log loss the rule `log_loss` already finds the exact optimum. The first round takes the best single
-    member, so the bag is never worse than that one on the rows it is fitted on.
+    Each round adds the member that scores best together with those already chosen; ties go to the lower log
+    loss, then to the earlier member. For log loss the rule `log_loss` already finds the exact optimum. The
+    first round takes the best single member, so the bag is never worse than that one on the rows it is
+    fitted on.
     """
+    return _by_accuracy(oof, labels, scorer) if scorer.is_plain_accuracy else _by_metric(oof, labels, scorer)
+
+
+def _by_metric(oof: Members, labels: Labels, scorer: Scorer) -> Weights:
+    """By any metric, until five rounds in a row have brought nothing: most are dear to compute."""
+    total = np.zeros(oof[0].shape, np.float32)
+    counts, best_counts = np.zeros(len(oof)), np.zeros(len(oof))
+    best, best_size = (-np.inf, -np.inf), 0
+    for size in range(1, _ROUNDS + 1):
+        bags = [(total + member) / np.float32(size) for member in oof]
+        worths = [scorer.worth(bag, labels) for bag in bags]
+        most = max(worths)
+        tied = {index: -_mean_loss(bags[index], labels, scorer) for index in _places(worths, most)}
+        chosen = max(tied, key=tied.__getitem__)
+        total = total + oof[chosen]
+        counts[chosen] += 1
+        if (most, tied[chosen]) > best:
+            best, best_size, best_counts = (most, tied[chosen]), size, counts.copy()
+        if size - best_size >= _PATIENCE:
+            break
+    weights: Weights = best_counts / best_counts.sum()
+    return weights
+
+
+def _places(worths: list[float], most: float) -> list[int]:
+    """Where they are the most; all of them if none is a number."""
+    return [index for index, worth in enumerate(worths) if worth == most] or [*range(len(worths))]
+
+
+def _mean_loss(probabilities: Probabilities, labels: Labels, scorer: Scorer) -> float:
+    return scorer.log_loss(probabilities, labels).score.value
+
+
+def _by_accuracy(oof: Members, labels: Labels, scorer: Scorer) -> Weights:
+    """By rows that are right; ties go to the lower log loss."""
     of_class = [np.flatnonzero(labels == label) for label in range(oof[0].shape[1])]
     members = [_by_class(member, of_class) for member in oof]
-    of_truth = _of_truth(oof, labels)
+    of_truth = _of_truth(oof, labels, scorer.space.task)
     total, truth = [np.zeros_like(part) for part in members[0]], np.zeros(len(labels), np.float32)
     counts, best_counts = np.zeros(len(oof)), np.zeros(len(oof))
     best = (-1, -np.inf)
-    for size in range(1, 26):
+    for size in range(1, _ROUNDS + 1):
         share = np.float32(size)
         right = [_right(total, member, share) for member in members]
         worths = {

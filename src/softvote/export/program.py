@@ -24,12 +24,13 @@ from torch import Tensor, nn
 from softvote.compute.precision import ComputeConfig
 from softvote.config.competition import Image
 from softvote.ensembling.ensemble import Ensemble
-from softvote.ensembling.vote import Space
+from softvote.ensembling.vote import ALL_COLUMNS, Blocks, Space
 from softvote.errors import UserError
 from softvote.export.record import ImageRecord, SignatureRecord
 from softvote.inference.loading import load_predictor, read_training
 from softvote.inference.predictor import PredictFn, Predictor, in_batches
 from softvote.storage.paths import FoldFolder
+from softvote.task import Task
 
 METADATA_IN_PT2 = "program.json"
 """The name, inside a .pt2 file, of the record it carries along."""
@@ -51,11 +52,13 @@ class Signature:
         classes: K labels, in the order of the probabilities' columns.
         image: of one image.
         addend: whether an integer 0..9 comes with each image.
+        task: what is named; of its columns `classes` are the names.
     """
 
     classes: list[str]
     image: Image
     addend: bool
+    task: Task
 
     @classmethod
     def from_record(cls, record: SignatureRecord) -> Signature:
@@ -65,12 +68,12 @@ class Signature:
             ValueError: an image without pixels or of other channels than 1 or 3.
         """
         image = Image.model_validate(record.image.to_json())
-        return cls(record.classes, image, record.addend)
+        return cls(record.classes, image, record.addend, record.task)
 
     def to_record(self) -> SignatureRecord:
         """What a program carries along."""
         image = ImageRecord(channels=self.image.channels, height=self.image.height, width=self.image.width)
-        return SignatureRecord(classes=self.classes, image=image, addend=self.addend)
+        return SignatureRecord(classes=self.classes, image=image, addend=self.addend, **self.task.kind_fields)
 
 
 class EnsembleModule(nn.Module):
@@ -82,26 +85,53 @@ class EnsembleModule(nn.Module):
         members: for each member that votes, the predictors of its folds.
         weights: one a member, not negative, summing to 1.
         space: in which the members are averaged.
+        blocks: the columns that sum to 1.
     """
 
-    def __init__(self, members: list[list[Predictor]], weights: list[float], space: Space) -> None:
+    def __init__(
+        self,
+        members: list[list[Predictor]],
+        weights: list[float],
+        space: Space,
+        blocks: Blocks = ALL_COLUMNS,
+    ) -> None:
         super().__init__()
         # Where modules are looked for; the predictors below know the same ones.
         self.networks = nn.ModuleList(
             nn.ModuleList(predictor.network.model for predictor in member) for member in members
         )
-        self.members, self.weights, self.space = members, weights, space
+        self.members, self.weights, self.space, self.blocks = members, weights, space, blocks
 
     def forward(self, images: Tensor, addends: Tensor | None = None) -> Tensor:
         """uint8 (B, C, H, W), and int64 (B,) where addends come along -> float32 (B, K)."""
         each = [
             torch.stack([one.of_batch(images, addends) for one in member]).mean(0) for member in self.members
         ]
+        if not self.blocks:
+            return self._vote_on_tags(each)
+        mean = self._mean([_log(member) for member in each] if self.space == "logit" else each)
+        parts = [mean[:, block] for block in self.blocks]
+        return torch.cat(
+            [
+                part.softmax(1) if self.space == "logit" else part / part.sum(1, keepdim=True)
+                for part in parts
+            ],
+            dim=1,
+        )
+
+    def _vote_on_tags(self, each: list[Tensor]) -> Tensor:
         if self.space == "logit":
-            each = [member.clamp_min(torch.finfo(torch.float32).tiny).log() for member in each]
+            return self._mean([_log(member) - _log(1 - member) for member in each]).sigmoid()
+        return self._mean(each).clamp(0, 1)
+
+    def _mean(self, each: list[Tensor]) -> Tensor:
         mean = sum(weight * member for weight, member in zip(self.weights, each, strict=True))
         assert isinstance(mean, Tensor), "someone votes"
-        return mean.softmax(1) if self.space == "logit" else mean / mean.sum(1, keepdim=True)
+        return mean
+
+
+def _log(probabilities: Tensor) -> Tensor:
+    return probabilities.clamp_min(torch.finfo(torch.float32).tiny).log()
 
 
 def create_module(voter: Ensemble, device: str) -> tuple[EnsembleModule, Signature]:
@@ -121,7 +151,8 @@ def create_module(voter: Ensemble, device: str) -> tuple[EnsembleModule, Signatu
         for predictor in predictors:
             compute_config.to_device(predictor.network.model)
         members.append([replace(predictor, compute_config=compute_config) for predictor in predictors])
-    program = EnsembleModule(members, [member.weight for member in voting], voter.space)
+    blocks = signature.task.blocks
+    program = EnsembleModule(members, [member.weight for member in voting], voter.space, blocks)
     return program.eval(), signature
 
 
@@ -131,7 +162,9 @@ def _common_signature(folds: list[FoldFolder]) -> Signature:
         training = read_training(fold)
         channels, height, width = training.image
         image = ImageRecord(channels=channels, height=height, width=width)
-        record = SignatureRecord(classes=training.classes, image=image, addend=training.addend)
+        record = SignatureRecord(
+            classes=training.classes, image=image, addend=training.addend, **training.task.kind_fields
+        )
         found.setdefault(record.model_dump_json(), fold)
     if len(found) > 1:
         one, other = list(found.values())[:2]

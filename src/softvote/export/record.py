@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from softvote.ensembling.vote import Space
 from softvote.storage.records import JsonRecord, key
+from softvote.task import Task, TaskKind
 
 
 class ImageRecord(JsonRecord):
@@ -20,11 +21,20 @@ class SignatureRecord(JsonRecord):
     Attributes:
         classes: K labels, in the order of the probabilities' columns.
         addend: whether an integer 0..9 comes with each image.
+        kind: of the task.
+        target_sizes: of the task's targets, where there are several.
     """
 
     classes: list[str]
     image: ImageRecord
     addend: bool
+    kind: TaskKind = "classes"
+    target_sizes: list[int] = []
+
+    @property
+    def task(self) -> Task:
+        """What is named. Hidden digits are no part of it: probabilities of their sums are given alone."""
+        return Task(len(self.classes), None, self.addend, self.kind, tuple(self.target_sizes))
 
 
 class NetworkRecord(JsonRecord):
@@ -70,6 +80,8 @@ class ProgramRecord(JsonRecord):
     classes: list[str]
     image: ImageRecord
     addend: bool
+    kind: TaskKind = "classes"
+    target_sizes: list[int] = []
     precision: str = "float32"
     rule: str = "none"
     space: Space = "probability"

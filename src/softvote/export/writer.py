@@ -139,7 +139,7 @@ def refuse_others(voter: Ensemble, check: Check) -> None:
             _refuse_other(fold, predictions.test[check.rows], check)
         members.append(merge_folds(stored).test[check.rows])
     weights = np.array([member.weight for member in voter.voting])
-    off = _largest(soft_vote(members, weights, voter.space), check.stored)
+    off = _largest(soft_vote(members, weights, voter.space, blocks=voter.blocks), check.stored)
     if not off <= _MOST_OFF:
         what = f"its test.npy differs by {off:.2g} from those of its folds"
         raise UserError.at(voter.name, what, "delete its scores.json and run its stage again")
@@ -200,6 +200,7 @@ def _record(voter: Ensemble, signature: Signature, pipeline: str, fingerprint: s
         classes=signature.classes,
         image=ImageRecord(channels=image.channels, height=image.height, width=image.width),
         addend=signature.addend,
+        **signature.task.kind_fields,
         precision="float32",
         rule=voter.rule or "none",
         space=voter.space,

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar
 
-from softvote.config.registry import Registry
-from softvote.task import LARGEST_DIGIT
+from softvote.config.registry import LossConfig, Registry
+from softvote.heads.losses.cross_entropy import CrossEntropy
+from softvote.task import LARGEST_DIGIT, TaskKind
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
     from torch import Tensor
 
 
@@ -25,7 +28,7 @@ class Head(Protocol):
 
         Args:
             outputs: float (B, num_outputs).
-            values: int64 (B,), 0..K-1.
+            values: int64 (B,), 0..K-1; of tags (B, K) of 0 and 1, of targets (B, T).
             digits: int64 (B, S), the hidden digits 0..9; -1 throughout a row where they are not known.
 
         Returns:
@@ -34,7 +37,7 @@ class Head(Protocol):
         ...
 
     def probabilities(self, outputs: Tensor) -> Tensor:
-        """float (B, num_outputs) -> float32 (B, K), rows that sum to 1."""
+        """float (B, num_outputs) -> float32 (B, K), rows that sum to 1 as the task has it."""
         ...
 
     def calibrate(self, outputs: Tensor, values: Tensor) -> Self:
@@ -61,17 +64,25 @@ class HeadKind:
 
     Attributes:
         create: raises ValueError where the specification does not fit.
+        kinds: of tasks that it is for.
+        default_of: the kind of task that has it where a recipe names none.
+        once: its name in older files, which stays on disk so that nothing is trained anew; empty without.
         needs_numbers: labels must be numbers, because their distances count.
         needs_hidden_digits: the label must be the sum of hidden digits, whose number is known.
         needs_known_digits: where several digits hide, some rows must say which.
         takes_label_smoothing: whether the loss has a use for it.
+        takes_loss: whether another loss and weights of classes mean something.
     """
 
     create: Callable[[HeadSpec], Head]
+    kinds: tuple[TaskKind, ...] = ("classes",)
+    default_of: TaskKind | None = None
+    once: str = ""
     needs_numbers: bool = False
     needs_hidden_digits: bool = False
     needs_known_digits: bool = False
     takes_label_smoothing: bool = False
+    takes_loss: bool = False
 
 
 HEADS: Registry[HeadKind] = Registry()
@@ -86,16 +97,16 @@ class _Buildable(Protocol):
 _C = TypeVar("_C", bound=type[_Buildable])
 
 
-def register_head(name: str, rank: int = 100, **needs: bool) -> Callable[[_C], _C]:
+def register_head(name: str, rank: int = 100, **attributes: Any) -> Callable[[_C], _C]:
     """Register a class with `from_spec` as a head.
 
     Args:
         rank: as for `Registry.add`.
-        needs: the attributes of `HeadKind` that are true of it.
+        attributes: those of `HeadKind` that are not its defaults.
     """
 
     def add(kind: _C) -> _C:
-        HEADS.add(name, HeadKind(kind.from_spec, **needs), rank)
+        HEADS.add(name, HeadKind(kind.from_spec, **attributes), rank)
         return kind
 
     return add
@@ -119,6 +130,9 @@ class NeedsNoCalibration:
         return {}
 
 
+_PLAIN = CrossEntropy(name="cross_entropy")
+
+
 @dataclass(frozen=True)
 class HeadSpec:
     """All that any head is made from; each takes what it needs.
@@ -128,12 +142,19 @@ class HeadSpec:
         hidden_digits: S, where the value is the sum of digits that hide in the image.
         label_smoothing: share of the probability spread over all classes.
         calibration: what such a head once measured.
+        target_sizes: K_t of each of several targets.
+        loss: what is made small where a head takes one.
+        class_weights: float32 (2, K), by which the loss of a row is multiplied where a class or tag is not so
+            and where it is; of classes only the latter counts. None weighs all alike.
     """
 
     num_values: int
     hidden_digits: int | None = None
     label_smoothing: float = 0.0
     calibration: dict[str, float] | None = None
+    target_sizes: tuple[int, ...] = ()
+    loss: LossConfig = _PLAIN
+    class_weights: NDArray[np.float32] | None = None
 
     def digits(self) -> int:
         """S.

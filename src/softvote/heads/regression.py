@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-@register_head("regression", rank=1, needs_numbers=True)
+@register_head("regression", rank=1, kinds=("classes", "ordered"), needs_numbers=True)
 class RegressionHead:
     """One number, squared error; a normal distribution cut at the half-integers makes it probabilities.
 

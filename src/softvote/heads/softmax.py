@@ -5,34 +5,36 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Self
 
 from softvote.heads.base import HeadSpec, NeedsNoCalibration, register_head
+from softvote.heads.objective import Objective
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 
-@register_head("softmax", rank=0, takes_label_smoothing=True)
+@register_head(
+    "softmax", rank=0, kinds=("classes", "ordered"), default_of="classes", takes_loss=True,
+    takes_label_smoothing=True,
+)  # fmt: skip
 class SoftmaxHead(NeedsNoCalibration):
-    """K classes, cross-entropy.
+    """K classes, cross-entropy or another loss.
 
     Args:
         num_values: K.
-        label_smoothing: share of the probability spread evenly over all classes (Szegedy et al. 2016).
+        objective: what is made small in training.
     """
 
-    def __init__(self, num_values: int, label_smoothing: float = 0.0) -> None:
+    def __init__(self, num_values: int, objective: Objective) -> None:
         self.num_outputs = num_values
-        self.label_smoothing = label_smoothing
+        self.objective = objective
 
     @classmethod
     def from_spec(cls, spec: HeadSpec) -> Self:
         """Build the head of a specification."""
-        return cls(spec.num_values, spec.label_smoothing)
+        return cls(spec.num_values, Objective(spec))
 
     def loss(self, outputs: Tensor, values: Tensor, digits: Tensor | None = None) -> Tensor:
-        """float (B, K) and int64 (B,) -> float scalar, in nats."""
-        from torch.nn import functional
-
-        return functional.cross_entropy(outputs.float(), values, label_smoothing=self.label_smoothing)
+        """float (B, K) and int64 (B,) -> float scalar, of cross-entropy in nats."""
+        return self.objective.of_classes(outputs, values)
 
     def probabilities(self, outputs: Tensor) -> Tensor:
         """float (B, K) -> float32 (B, K)."""

@@ -18,7 +18,6 @@ from softvote.storage.files import atomic_write, remove_if_exists
 from softvote.storage.fingerprints import sha256_of
 from softvote.storage.paths import FoldFolder
 from softvote.storage.snapshot import is_intact
-from softvote.task import Task
 
 
 def load_predictor(folder: FoldFolder) -> Predictor:
@@ -29,8 +28,7 @@ def load_predictor(folder: FoldFolder) -> Predictor:
     """
     record = read_training(folder)
     member = Member.model_validate(record.member)
-    task = Task(len(record.classes), record.hidden_digits, record.addend)
-    network = create_network(member, task, record.image, with_weights=False, calibration=record.head)
+    network = create_network(member, record.task, record.image, with_weights=False, calibration=record.head)
     weights = _load_recorded(folder, record)
     try:
         models.load_strict(network.model, weights)
@@ -66,6 +64,7 @@ def save_predictor(
         classes=classes,
         hidden_digits=network.task.hidden_digits,
         addend=network.task.addend,
+        **network.task.kind_fields,
         image=image,
         mean=list(normalisation.mean),
         std=list(normalisation.std),

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -44,6 +46,26 @@ class Network:
         outputs: Tensor = self.model(images, addends) if self.takes_addend else self.model(images)
         return outputs
 
+    def count_right(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """Count what the most probable names get right, on the device and without a wait.
+
+        Args:
+            outputs: float (B, num_outputs).
+            targets: int64 (B,), (B, K) of tags or (B, T) of several targets, as the head's loss takes them.
+
+        Returns:
+            float32 scalar, 0..B: rows that are right; of tags and targets each row counts by the proportion
+            of its tags or targets that are.
+        """
+        probabilities, blocks = self.head.probabilities(outputs), self.task.blocks
+        if self.task.is_single_label:
+            return (probabilities.argmax(1) == targets).sum().float()
+        if not blocks:
+            named = (probabilities >= 0.5).long()
+        else:
+            named = torch.stack([probabilities[:, block].argmax(1) for block in blocks], dim=1)
+        return (named == targets).float().mean(1).sum()
+
     def probabilities(self, outputs: Tensor, addends: Tensor | None) -> Tensor:
         """float (B, num_outputs) and addends int64 (B,) -> probabilities of the labels, float32 (B, K)."""
         probabilities = self.head.probabilities(outputs)
@@ -61,6 +83,7 @@ def create_network(
     image: tuple[int, int, int],
     with_weights: bool = True,
     calibration: dict[str, float] | None = None,
+    class_weights: NDArray[np.float32] | None = None,
 ) -> Network:
     """A member's network, untrained.
 
@@ -69,6 +92,7 @@ def create_network(
         image: channels, height and width.
         with_weights: False leaves out the published weights a member may start from.
         calibration: what its head once measured.
+        class_weights: as `HeadSpec` has them, for training.
 
     Raises:
         UserError: it cannot be built, cannot take such images, or does not fit the task.
@@ -76,9 +100,16 @@ def create_network(
     takes_addend = models.takes_addend(member.model)
     _refuse_misfits(member, task, takes_addend)
     num_values = task.num_classes if takes_addend else task.num_values
-    head = create_head(
-        member.head, HeadSpec(num_values, task.hidden_digits, member.label_smoothing, calibration)
+    spec = HeadSpec(
+        num_values,
+        task.hidden_digits,
+        member.label_smoothing,
+        calibration,
+        task.target_sizes,
+        member.loss,
+        class_weights,
     )
+    head = create_head(member.head, spec)
     channels, height, width = image
     args = member.model_args if with_weights else models.without_published_weights(member.model_args)
     model = models.create_model(member.model, head.num_outputs, channels, (height, width), args)

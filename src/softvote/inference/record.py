@@ -6,6 +6,7 @@ from typing import Any
 
 from softvote.storage.paths import FoldFolder
 from softvote.storage.records import JsonRecord, key
+from softvote.task import Task, TaskKind
 
 
 class ExecutionRecord(JsonRecord):
@@ -23,6 +24,8 @@ class TrainingRecord(JsonRecord):
     Attributes:
         fingerprint: of `inputs`.
         member: the recipe, as its pipeline file says it, with every default.
+        kind: of the task.
+        target_sizes: of the task's targets, where there are several.
         image: (C, H, W).
         mean: of the pixels of each channel, 0..255.
         std: the same.
@@ -44,6 +47,8 @@ class TrainingRecord(JsonRecord):
     classes: list[str]
     hidden_digits: int | None = None
     addend: bool = False
+    kind: TaskKind = "classes"
+    target_sizes: list[int] = []
     image: tuple[int, int, int]
     mean: list[float]
     std: list[float]
@@ -60,6 +65,11 @@ class TrainingRecord(JsonRecord):
     source_weights_sha256: str | None = None
     inputs: dict[str, Any] = key("identity", {})
     weights_left_on: str = ""
+
+    @property
+    def task(self) -> Task:
+        """What the network names."""
+        return Task(len(self.classes), self.hidden_digits, self.addend, self.kind, tuple(self.target_sizes))
 
 
 def weights_left_on(folder: FoldFolder, record: TrainingRecord) -> str:

@@ -54,9 +54,6 @@ _ALWAYS = {
 _TO_TRAIN = {"scipy": "scipy", "sklearn": "scikit-learn"}
 
 
-_TO_READ = {"pixel_csv": {"pandas": "pandas"}, "image_folder": {"PIL": "pillow"}}
-
-
 _TO_AUGMENT = {"albumentations": {"albumentations": "albumentations"}}
 
 
@@ -176,8 +173,7 @@ def _trained_files(pipeline: PipelineFolder, voter: str) -> dict[str, Path]:
     folder = pipeline.predictions(voter)
     folds = [fold for member in load_ensemble(folder.path).voting for fold in member.folds]
     files = [file for fold in folds for file in (fold.weights, fold.recipe)]
-    if folder.vote.is_file():
-        files.append(folder.vote)
+    files += [file for file in (folder.vote, folder.decision) if file.is_file()]
     return {flattened(file.relative_to(pipeline.path)): file for file in sorted(files)}
 
 
@@ -194,7 +190,7 @@ def unflattened(name: str) -> Path:
 
 def _packages(pipeline: Pipeline, mode: Mode) -> dict[str, str]:
     """What is imported on the way, as `import name: name of the package`."""
-    needed = _ALWAYS | _TO_READ.get(pipeline.competition.files.format, {})
+    needed = _ALWAYS | pipeline.competition.files.packages
     if mode == "infer":
         return needed
     for member in pipeline.members.values():

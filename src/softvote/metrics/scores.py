@@ -19,7 +19,7 @@ FLOOR = float(np.finfo(np.float32).eps)
 
 @dataclass(frozen=True)
 class Score:
-    """A mean over rows, as a share (accuracy: 0..1) or in nats (log loss: 0 and above).
+    """A metric's value over rows, as a share (accuracy: 0..1) or in the metric's own unit.
 
     Shown as `99.61 ± 0.03 %`, or as `0.0132 ± 0.0009` where `percent` is false.
     """
@@ -37,7 +37,7 @@ class Score:
 
 @dataclass(frozen=True)
 class Difference:
-    """One accuracy minus another, -1..1, with its standard error; shown in points: `+0.021 ± 0.012`.
+    """One score minus another with its standard error; of percentages shown in points: `+0.021 ± 0.012`.
 
     Whether the two were taken on the same rows is for the one to know who computes the error.
     """
@@ -45,13 +45,22 @@ class Difference:
     value: float
     standard_error: float
     rows: int
+    percent: bool = True
+    greater_is_better: bool = True
+
+    @property
+    def gain(self) -> float:
+        """The value, turned so that greater is better."""
+        return self.value if self.greater_is_better else -self.value
 
     @property
     def verdict(self) -> Verdict:
-        return verdict(self.value, self.standard_error)
+        return verdict(self.gain, self.standard_error)
 
     def __str__(self) -> str:
-        return _plus_minus(100 * self.value, 100 * self.standard_error, 3, sign="+")
+        if self.percent:
+            return _plus_minus(100 * self.value, 100 * self.standard_error, 3, sign="+")
+        return _plus_minus(self.value, self.standard_error, 4, sign="+")
 
 
 def correct(probabilities: NDArray[np.float32], labels: NDArray[np.integer]) -> NDArray[np.bool_]:

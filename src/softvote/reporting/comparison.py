@@ -6,14 +6,13 @@ from collections.abc import Sequence
 from html import escape
 from typing import TYPE_CHECKING
 
+from softvote.config.registry import MetricConfig
 from softvote.ensembling.comparison import Comparison, ComparisonRow
 from softvote.metrics import scores
 from softvote.reporting import tables
 
 if TYPE_CHECKING:
     import pandas as pd
-
-_HEADER = ["voter", "accuracy", "log loss", "to mean", "to best member", "against the mean"]
 
 
 class ComparisonTable:
@@ -31,33 +30,40 @@ class ComparisonTable:
         """The members' rows, then those of the rules."""
         return self.comparison.rows
 
+    @property
+    def metric(self) -> MetricConfig:
+        """What is scored."""
+        return self.comparison.scorer.metric
+
     def __repr__(self) -> str:
         """The table as text; see `render_table`."""
-        return render_table(self.rows)
+        return render_table(self.rows, self.metric)
 
     def _repr_html_(self) -> str:
         """The same for notebooks."""
-        cells = [_cells(row) for row in self.rows]
+        cells = [_cells(row, self.metric) for row in self.rows]
         lines = ["".join(f"<td>{escape(cell)}</td>" for cell in line) for line in cells]
-        header = "".join(f"<th>{name}</th>" for name in _HEADER)
+        header = "".join(f"<th>{name}</th>" for name in _header(self.metric))
         body = "".join(f"<tr>{line}</tr>" for line in lines)
-        notes = "<br>".join(escape(line) for line in _explain(self.rows))
+        notes = "<br>".join(escape(line) for line in _explain(self.rows, self.metric))
         return f"<table><thead><tr>{header}</tr></thead><tbody>{body}</tbody></table><p>{notes}</p>"
 
     def to_pandas(self) -> pd.DataFrame:
-        """A row per member and rule, by name: accuracy as a proportion, log loss in nats, standard errors.
+        """A row per member and rule, by name: the metric (accuracy as a proportion), log loss in nats.
 
         Returns:
-            columns kind, accuracy, log_loss, to_mean and to_best, the last two differences of accuracy, each
-            with `<column>_se`, and verdict, against the mean; NaN where there is nothing to say.
+            columns kind, the metric's name (accuracy, ...), log_loss, to_mean and to_best, the last two
+            differences of the metric, each with `<column>_se` for its standard error, and verdict, against
+            the mean; NaN where there is nothing to say.
         """
         import pandas as pd
 
         records = []
         for row in self.rows:
             record: dict[str, object] = {"name": row.name, "kind": row.kind}
-            for column in ("accuracy", "log_loss", "to_mean", "to_best"):
-                found = getattr(row, column)
+            scored = {"log_loss": row.log_loss, self.metric.name: row.score}
+            for column in dict.fromkeys([self.metric.name, "log_loss", "to_mean", "to_best"]):
+                found = scored[column] if column in scored else getattr(row, column)
                 record[column] = found.value if found else None
                 record[f"{column}_se"] = found.standard_error if found else None
             records.append(record | {"verdict": row.words})
@@ -66,27 +72,38 @@ class ComparisonTable:
         return table.astype(dict.fromkeys(numbers, float))
 
 
-def render_table(table: Sequence[ComparisonRow]) -> str:
+def render_table(table: Sequence[ComparisonRow], metric: MetricConfig) -> str:
     """The rows of a comparison as aligned plain text, with words on how to read it and on each rule.
 
-    Differences are in points of accuracy. 98 columns while names have at most 14 letters.
+    Differences are in the metric's unit, those of percentages in points. 98 columns while names have at most
+    14 letters.
     """
-    return tables.render(_HEADER, [_cells(row) for row in table]) + "\n".join(_explain(table)) + "\n"
+    lines = [_cells(row, metric) for row in table]
+    return tables.render(_header(metric), lines) + "\n".join(_explain(table, metric)) + "\n"
 
 
-def _cells(row: ComparisonRow) -> list[str]:
+def _header(metric: MetricConfig) -> list[str]:
+    log_loss = [] if metric.name == "log_loss" else ["log loss"]
+    return ["voter", metric.title, *log_loss, "to mean", "to best member", "against the mean"]
+
+
+def _cells(row: ComparisonRow, metric: MetricConfig) -> list[str]:
     name = row.name if row.kind == "member" else f"= {row.name}"
-    scored = (row.accuracy, row.log_loss, row.to_mean, row.to_best)
+    log_loss = [] if metric.name == "log_loss" else [row.log_loss]
+    scored = (row.score, *log_loss, row.to_mean, row.to_best)
     return [name, *(str(cell) if cell else "" for cell in scored), row.words]
 
 
-def _explain(table: Sequence[ComparisonRow]) -> list[str]:
+def _explain(table: Sequence[ComparisonRow], metric: MetricConfig) -> list[str]:
+    in_points = ", to mean and to best member in points" if metric.percent else ""
     explanation = [
         "= is a vote of all members; weights that are fitted are scored on folds they have not seen.",
-        "± one standard error; noise is a difference of at most two, to mean and to best member in points.",
+        f"± one standard error; noise is a difference of at most two{in_points}.",
     ]
+    if not metric.greater_is_better:
+        explanation.append(f"Less {metric.title} is better: a negative difference is a gain.")
     for row in table:
         if row.kind == "rule" and row.to_best is not None:
-            words = scores.verdict_text(row.to_best.value, row.to_best.standard_error)
+            words = scores.verdict_text(row.to_best.gain, row.to_best.standard_error)
             explanation.append(f"{row.name} against the best member alone: {words}")
     return explanation

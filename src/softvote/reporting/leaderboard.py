@@ -22,7 +22,8 @@ def render_board(comparisons: Sequence[LeaderboardComparison]) -> str:
 
 
 def _table(comparison: LeaderboardComparison) -> str:
-    lines = [f"{comparison.competition}\n"]
+    scored_by = "" if comparison.metric.name == "accuracy" else f", {comparison.metric.title}"
+    lines = [f"{comparison.competition}{scored_by}\n"]
     if comparison.rows:
         lines += [_without_empty_columns(comparison), _about_ranks(comparison)]
     if comparison.unknown:

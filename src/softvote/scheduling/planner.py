@@ -13,6 +13,7 @@ from softvote.data.extra_rows import fingerprint_of, load_extra
 from softvote.data.folds import FoldTable
 from softvote.ensembling.records import ScoreRecord
 from softvote.ensembling.rules import RULES_VERSION
+from softvote.ensembling.scorer import SCORING_VERSION
 from softvote.scheduling.job import REFIT, Job
 from softvote.storage.fingerprints import fingerprint
 from softvote.storage.paths import PipelineFolder, Workspace
@@ -63,6 +64,7 @@ class _Planner:
             "classes": pipeline.competition.classes,
             "hidden_digits": self.task.hidden_digits,
             "addend": self.task.addend,
+            **self.task.kind_fields,
             "image": list(dataset.train_pixels.shape[1:]),
             "pipeline_seed": pipeline.seed,
         }
@@ -129,7 +131,17 @@ def ensemble_fingerprint(pipeline: Pipeline, jobs: Sequence[Job], name: str, fil
                 [job.prediction_fingerprint, record and record.checksums]
                 for job, record in zip(parts, scores, strict=True)
             ]
+            + _scoring_of(pipeline)
         )
     voters = [[voter, ensemble_fingerprint(pipeline, jobs, voter, files)] for voter in pipeline.voters]
     shares = pipeline.vote_shares()
     return fingerprint([RULES_VERSION, pipeline.ensemble.rule, voters, *([shares] if shares else [])])
+
+
+def _scoring_of(pipeline: Pipeline) -> list[Any]:
+    """What scores and decisions depend on beside probabilities; nothing where accuracy alone is scored."""
+    competition, decision = pipeline.competition, pipeline.decision
+    said = competition.model_dump(mode="json", include={"metric"}, exclude_defaults=True)
+    if decision is not None:
+        said["decision"] = decision.model_dump(mode="json")
+    return [said | {"version": SCORING_VERSION}] if said else []

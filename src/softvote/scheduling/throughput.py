@@ -225,7 +225,8 @@ class _Trial:
 
     def _of(self, data: Split, seconds: float) -> tuple[float, float]:
         watch = _StopAfter(seconds, self.meet)
-        train(TrainingSpec(self.member, self.job.task, 0, self.job.label), data, [watch], cache=self.choices)
+        spec = TrainingSpec(self.member, self.job.task, 0, self.job.label, classes=self.job.inputs["classes"])
+        train(spec, data, [watch], cache=self.choices)
         images_a_step = len(data.rows) / math.ceil(len(data.rows) / self.member.batch_size)
         return max(0.0, watch.warm - _WARM_UP * watch.step), images_a_step / watch.step
 

@@ -85,7 +85,7 @@ def _train(
     start = load_weights(job.source.folder) if job.source and job.member.init_from else None
     checkpoints = _checkpoints(job, source, seconds, keep)
     started = time.perf_counter()
-    spec = TrainingSpec(job.member, job.task, seed, job.label, start)
+    spec = TrainingSpec(job.member, job.task, seed, job.label, start, job.inputs["classes"])
     left_out = dataset.train.take(np.flatnonzero(folds == job.fold))
     curves = [LogLeftOut(left_out)] if job.member.curves and len(left_out) else []
     callbacks = [*curves, ShowProgress(), checkpoints]
@@ -156,6 +156,7 @@ def _record(
         classes=job.inputs["classes"],
         hidden_digits=job.task.hidden_digits,
         addend=job.task.addend,
+        **job.task.kind_fields,
         image=job.inputs["image"],
         mean=list(trained.normalisation.mean),
         std=list(trained.normalisation.std),

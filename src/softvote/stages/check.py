@@ -58,7 +58,7 @@ def run(run: Run, report: Report = ignore) -> CheckResult:
     plan, missing = _plan(run)
     due = [status.job for status in plan.statuses() if not status.is_done] if plan else []
     foretold = _forecast(plan, due, networks) if plan and due else None
-    lines = [_headline(run), _recipes(members, networks).removesuffix("\n")]
+    lines = [_headline(run), *_notes(run), _recipes(members, networks).removesuffix("\n")]
     trainings = {name: member.repeats * folds + member.refit for name, member in members.items()}
     epochs = sum(member.epochs * trainings[name] for name, member in members.items())
     count = sum(trainings.values())
@@ -80,11 +80,29 @@ def run(run: Run, report: Report = ignore) -> CheckResult:
 
 def _headline(run: Run) -> str:
     competition = run.pipeline.competition
-    image, classes = competition.image, competition.classes
+    image = competition.image
     return (
         f"{run.name}: {competition.name}, images {image.height} x {image.width} x {image.channels}, "
-        f"{len(classes)} classes {classes[0]}..{classes[-1]}{_hidden(competition)}, {competition.metric}"
+        f"{_names(competition)}{_hidden(competition)}, {competition.metric.title}"
     )
+
+
+def _notes(run: Run) -> list[str]:
+    """What is to be said of how the files were read."""
+    if not run.workspace.input(run.pipeline.competition.name).is_dir():
+        return []
+    return [f"data: {note}" for note in read_dataset(run.pipeline.competition, run.workspace).notes]
+
+
+def _names(competition: Competition) -> str:
+    """How many of what there are."""
+    classes, targets = competition.classes, competition.target_classes
+    if targets:
+        return (
+            f"{len(targets)} targets {', '.join(f'{name} of {len(each)}' for name, each in targets.items())}"
+        )
+    kind = {"ordered": "ordered classes", "tags": "tags"}.get(competition.task.kind, "classes")
+    return f"{len(classes)} {kind} {classes[0]}..{classes[-1]}"
 
 
 def _hidden(competition: Competition) -> str:
@@ -103,13 +121,22 @@ def _recipes(members: dict[str, Member], networks: dict[str, Network]) -> str:
             member.head,
             f"{count_parameters(networks[name].model):,}",
             str(member.epochs),
-            f"{member.optimizer.name}, {member.schedule.name}",
+            ", ".join([member.optimizer.name, member.schedule.name, *_balance(member)]),
             member.augment.amounts() if member.augment else "none",
             _inputs(member),
         ]
         for name, member in members.items()
     ]
     return render(header, lines)
+
+
+def _balance(member: Member) -> list[str]:
+    """The loss, the weights and the sampling, where they are not the usual ones."""
+    return [
+        *([member.loss.name] if member.loss.name != "cross_entropy" else []),
+        *(["class weights"] if member.class_weights else []),
+        *(["balanced sampling"] if member.sampling == "balanced" else []),
+    ]
 
 
 def _inputs(member: Member) -> str:

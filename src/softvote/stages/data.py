@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from softvote.config.schema import checked_name
-from softvote.data.archives import unpack
+from softvote.data.archive_formats import archive_suffix
+from softvote.data.archives import packed_files, unpack
 from softvote.errors import UserError
 from softvote.kaggle.competitions import Competitions
 from softvote.stages import open_run
@@ -21,14 +22,16 @@ class DataResult:
     Attributes:
         note: what is to be said of what was there; empty where it was unpacked now.
         files: the first twenty, with their bytes.
+        packed: what is to be said of archives that are still in it; empty where there are none.
     """
 
     folder: Path
     note: str
     files: tuple[tuple[Path, int], ...]
+    packed: str = ""
 
     def __str__(self) -> str:
-        lines = [f"{self.folder}: {self.note}"] if self.note else []
+        lines = [f"{self.folder}: {note}" for note in (self.note, self.packed) if note]
         return "\n".join([*lines, *(f"{path}  {size:,} bytes" for path, size in self.files)])
 
 
@@ -36,25 +39,34 @@ def run(root: Path, source: str, name: str | None) -> DataResult:
     """Unpack a zip, or download a competition and unpack it, and list what came out of it.
 
     Args:
-        source: a pipeline, whose competition is fetched from Kaggle; or the path of a zip; or else what
-            Kaggle calls a competition.
-        name: of the folder; left out, the pipeline says it, or it is the zip's or Kaggle's name.
+        source: a pipeline, whose competition is fetched from Kaggle; or the path of a zip, tar or 7z; or
+            else what Kaggle calls a competition.
+        name: of the folder; left out, the pipeline says it, or it is the archive's or Kaggle's name.
 
     Raises:
-        UserError: no zip file, a damaged one, other content there already, or what Kaggle refuses.
+        UserError: no archive, a damaged one, other content there already, or what Kaggle refuses.
     """
     workspace = Workspace(root)
     if _is_pipeline(workspace, source):
         competition = open_run(root, source).pipeline.competition
         folder, note = _fetched(workspace, competition.kaggle, name or competition.name)
-    elif source.endswith(".zip") or Path(source).is_file():
-        there = _has_files(workspace.input(name or Path(source).stem))
+    elif (suffix := archive_suffix(Path(source))) or Path(source).is_file():
+        there = _has_files(workspace.input(name or Path(source).name[: -len(suffix or ".zip")]))
         folder = unpack(Path(source), workspace, name)
         note = "already there with the same content" if there else ""
     else:
         folder, note = _fetched(workspace, source, name or source)
     found = [(path, path.stat().st_size) for path in sorted(folder.rglob("*"))[:20] if path.is_file()]
-    return DataResult(folder, note, tuple(found))
+    return DataResult(folder, note, tuple(found), _packed(folder))
+
+
+def _packed(folder: Path) -> str:
+    """What is to be said of archives that could not be unpacked."""
+    packed = [str(path) for path in packed_files(folder)]
+    if not packed:
+        return ""
+    names = ", ".join([*packed[:5], *(["..."] if len(packed) > 5 else [])])
+    return f"still packed: {names}; what is 7z needs softvote[formats]; what has a password: 7z x"
 
 
 def _has_files(folder: Path) -> bool:
@@ -62,7 +74,7 @@ def _has_files(folder: Path) -> bool:
 
 
 def _is_pipeline(workspace: Workspace, source: str) -> bool:
-    return source.endswith(".yaml") or (workspace.pipelines / f"{source}.yaml").is_file()
+    return source.endswith(".yaml") or workspace.pipeline_file(source).is_file()
 
 
 def _fetched(workspace: Workspace, slug: str | None, name: str) -> tuple[Path, str]:

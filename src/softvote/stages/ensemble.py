@@ -28,6 +28,8 @@ class EnsembleResult:
         made: whether it was made now; otherwise it was there.
         comparison: the table of the rules, as text.
         refitted: members whose refit votes on test rows too.
+        decided: what the vote's probabilities are decided by, and what that scores; empty where nothing was
+            to be decided.
     """
 
     name: str
@@ -38,11 +40,13 @@ class EnsembleResult:
     weights: dict[str, float]
     refitted: tuple[str, ...]
     squared_error: Score | None
+    decided: str = ""
 
     def __str__(self) -> str:
         lines = [] if self.made else [f"ensemble: {self.folder} is there and unchanged"]
         weights = ", ".join(f"{voter} {weight:.3f}" for voter, weight in self.weights.items())
         lines += [self.comparison.removesuffix("\n"), f"{self.name}: {self.rule} ({weights})"]
+        lines += [f"{self.name}: {self.decided}"] if self.decided else []
         lines += [f"{refitted}: {WITHOUT_SCORE}" for refitted in self.refitted]
         if self.squared_error:
             lines.append(f"{self.name}: squared error of the expected sum {self.squared_error}")
@@ -71,6 +75,19 @@ def run(run: Run) -> EnsembleResult:
         weights=vote.weights,
         refitted=tuple(run.pipeline.refitted),
         squared_error=scores.squared_error if scores else None,
+        decided=_decision_in_words(plan, scores) if scores else "",
+    )
+
+
+def _decision_in_words(plan: Plan, scores: ScoreRecord) -> str:
+    if not plan.scorer.decision.needs_fit:
+        return ""
+    title, value = plan.scorer.metric.title, f"{plan.scorer.metric.title} {scores.headline}"
+    if scores.value_without is None:
+        kind = plan.scorer.decision.name.replace("_", " ")
+        return f"{scores.decision}, {value}; fitted {kind} are not better by more than two standard errors"
+    return (
+        f"{scores.decision}, {value} on folds they were not fitted on; {title} {scores.value_without} without"
     )
 
 
@@ -95,16 +112,18 @@ def _vote(plan: Plan) -> None:
     rules = dict(RULES)
     if shares := plan.run.pipeline.vote_shares():
         rules["shares"] = fixed_rule("shares", shares)
-    compared = compare_members(oof, voters, truth, fold_of_row, list(rules.values()))
+    scorer = plan.scorer
+    compared = compare_members(oof, voters, truth, fold_of_row, scorer.for_rows(rows), list(rules.values()))
     rule = rules[choose_rule("shares" if shares else ensemble.rule, compared.rows)]
     weights, voted = compared.fit_weights(rule.name), compared.votes[rule.name]
     assert voted is not None, "choose_rule refuses a fitted rule with one fold"
-    test = soft_vote([member.test for member in members], weights, rule.space, voters)
+    test = soft_vote([member.test for member in members], weights, rule.space, voters, plan.task.blocks)
     folder = plan.run.folder.predictions(ensemble.name)
     remove_if_exists(folder.scores)
-    write_text(folder.comparison, render_table(compared.rows))
+    write_text(folder.comparison, render_table(compared.rows, scorer.metric))
     chosen = {name: float(weight) for name, weight in zip(voters, weights, strict=True)}
     VoteRecord(rule=rule.name, space=rule.space, weights=chosen).write(folder.vote)
     predictions = Predictions(rows, voted, test)
     fingerprint = plan.key(ensemble.name)
-    write_predictions(folder, predictions, plan.dataset.train_labels, plan.task, fingerprint)
+    labels = plan.dataset.train_labels
+    write_predictions(folder, predictions, labels, plan.task, fingerprint, scorer, plan.folds)

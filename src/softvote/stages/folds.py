@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from softvote.data import folds
 from softvote.data.dataset import read_dataset
 from softvote.data.duplicates import near_identical_groups
+from softvote.data.splitting import split
 from softvote.stages import Run
 from softvote.stages.plan import inputs_of_folds
 
@@ -23,7 +24,10 @@ class FoldsResult:
         made: whether it was made now; otherwise it was there, and the rest is not known.
         rows: how many it has.
         twins: images that stay with one that is nearly identical.
-        rare: classes with fewer rows than folds, and how many they have.
+        rare: classes, tags and classes of targets with fewer rows than folds, and how many they have.
+        grouped: how many groups stay together, by which column; empty without one.
+        given: the column that gives the folds; empty where they are made.
+        parted: of nearly identical images those that given folds part.
     """
 
     path: Path
@@ -32,15 +36,25 @@ class FoldsResult:
     folds: int = 0
     twins: int = 0
     rare: tuple[tuple[str, int], ...] = ()
+    grouped: str = ""
+    given: str = ""
+    parted: int = 0
 
     def __str__(self) -> str:
         if not self.made:
             return f"folds: {self.path} is there and unchanged"
         kept = f"{self.twins} near-identical images kept together"
+        if self.grouped:
+            kept = f"{self.grouped} and {kept}"
+        if self.given:
+            kept = f"as column '{self.given}' gives them"
         lines = [f"folds: {self.rows:,} rows in {self.folds} folds, {kept}"]
         if self.rare:
             named = ", ".join(f"{name} ({count})" for name, count in self.rare)
             lines.append(f"note: fewer rows than folds in class {named}; not every fold holds them")
+        if self.parted:
+            which = f"{self.parted} images are nearly identical to one in another of the given folds"
+            lines.append(f"note: {which}; scores flatter")
         return "\n".join([*lines, f"wrote {self.path}"])
 
 
@@ -55,14 +69,32 @@ def run(run: Run) -> FoldsResult:
     inputs = inputs_of_folds(run, dataset)
     if folds.up_to_date(run.folder, inputs):
         return FoldsResult(run.folder.folds, made=False)
-    groups = near_identical_groups(dataset.train_pixels, spec.near_identical)
-    assigned = folds.split(dataset.train_labels, groups, spec, run.pipeline.seed)
-    folds.write_folds(run.folder, dataset.train_labels, assigned, inputs)
-    twins = len(groups) - int(groups.max()) - 1
-    rare = _rare_classes(competition.classes, dataset.train_labels, spec.count)
-    return FoldsResult(run.folder.folds, True, len(groups), spec.count, twins, rare)
+    twins = near_identical_groups(dataset.train_pixels, spec.near_identical)
+    labels, task, columns = dataset.train_labels, competition.task, dataset.train_groups
+    assigned = split(labels, twins, spec, run.pipeline.seed, task, columns)
+    folds.write_folds(run.folder, labels, assigned, inputs)
+    return FoldsResult(
+        path=run.folder.folds,
+        made=True,
+        rows=len(twins),
+        folds=spec.count,
+        twins=len(twins) - int(twins.max()) - 1,
+        rare=_rare_names(competition.classes, task.columns(labels), spec.count),
+        grouped=f"{len(np.unique(columns[spec.group]))} groups of {spec.group}" if spec.group else "",
+        given=spec.column or "",
+        parted=_parted(twins, assigned),
+    )
 
 
-def _rare_classes(classes: list[str], labels: NDArray[np.int64], count: int) -> tuple[tuple[str, int], ...]:
-    rows = np.bincount(labels, minlength=len(classes)).tolist()
+def _rare_names(classes: list[str], shown: NDArray[np.bool_], count: int) -> tuple[tuple[str, int], ...]:
+    """Names that fewer rows than folds show, of bool (N, K)."""
+    rows = shown.sum(axis=0).tolist()
     return tuple((name, n) for name, n in zip(classes, rows, strict=True) if n < count)
+
+
+def _parted(twins: NDArray[np.int64], folds: NDArray[np.int64]) -> int:
+    """How many rows have a twin in another fold."""
+    lowest, highest = (np.full(int(twins.max()) + 1, start) for start in (folds.max(), 0))
+    np.minimum.at(lowest, twins, folds)
+    np.maximum.at(highest, twins, folds)
+    return int((lowest < highest)[twins].sum())

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from softvote.config.schema import NAME
-from softvote.data.layout import detect_layout
+from softvote.data.layout import scaffold_pipeline
 from softvote.errors import UserError
 from softvote.storage.files import write_text
 from softvote.storage.paths import Workspace
@@ -14,13 +14,28 @@ from softvote.storage.paths import Workspace
 
 @dataclass(frozen=True)
 class InitResult:
-    """A pipeline file that was written, and what is in it."""
+    """A pipeline file that was written.
+
+    Attributes:
+        path: where it is.
+        text: what is in it.
+        took: what was taken for what, a line each.
+        unknown: what no file says.
+    """
 
     path: Path
     text: str
+    took: tuple[str, ...]
+    unknown: tuple[str, ...]
 
     def __str__(self) -> str:
-        return f"{self.text}wrote {self.path}; next: `check {self.path.stem}`"
+        config = "".join(line for line in self.text.splitlines(keepends=True) if line[:1] != "#")
+        took = "".join(f"  {line}\n" for line in self.took)
+        unknown = "".join(f"  {line}\n" for line in self.unknown)
+        return (
+            f"{config}took:\n{took}not known, so see what the competition says:\n{unknown}"
+            f"wrote {self.path}; next: `check {self.path.stem}`"
+        )
 
 
 def run(root: Path, folder: Path, name: str | None, image: tuple[int, int] | None) -> InitResult:
@@ -38,6 +53,6 @@ def run(root: Path, folder: Path, name: str | None, image: tuple[int, int] | Non
     path = workspace.pipelines / f"{name or competition}.yaml"
     if path.exists():
         raise UserError.at(path, "is there already", "remove it or pass `name`")
-    text = detect_layout(folder, competition, image)
-    write_text(path, text)
-    return InitResult(path, text)
+    found = scaffold_pipeline(folder, competition, image)
+    write_text(path, found.text)
+    return InitResult(path, found.text, tuple(found.took), tuple(found.unknown))

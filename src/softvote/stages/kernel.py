@@ -22,7 +22,7 @@ from softvote.storage.fingerprints import sha256_of
 from softvote.storage.git import git_state
 from softvote.storage.paths import KernelFolder
 from softvote.tracking.ledger import Entry, append_entry, read_ledger
-from softvote.tracking.submission import write_submission_file
+from softvote.tracking.submission import SubmissionFormat, write_submission_file
 
 # Seconds; Kaggle stops kernels after 12 h.
 _PATIENCE = {"dataset": 3600.0, "infer": 3 * 3600.0, "train": 12 * 3600.0, "output": 3600.0}
@@ -224,11 +224,9 @@ def _checked(run: Run, submission: Path) -> tuple[Entry, Path]:
         raise UserError.at(
             submission.parent, "its ledger.csv is not of its submission.csv", "nothing was entered"
         )
-    dataset, classes = _dataset(run), run.pipeline.competition.classes
+    wanted = SubmissionFormat.of(run.pipeline.competition, _dataset(run))
     text = submission.read_bytes().decode(errors="replace")
-    path = write_submission_file(
-        run.workspace, run.name, text, dataset.sample_header, dataset.test_ids, classes
-    )
+    path = write_submission_file(run.workspace, run.name, text, wanted)
     commit, clean = git_state(run.workspace.root)
     return replace(entries[-1], commit=commit, clean=clean), path
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from softvote.data.dataset import Dataset
 from softvote.reporting.plots import image_grid
 from softvote.stages import Run
 from softvote.stages.pictures import Picture
 from softvote.stages.plan import make_plan
+from softvote.task import Task
 
 _COLUMNS = 12  # of square images
 _MOST = 60
@@ -24,20 +26,19 @@ def run(run: Run, voter: str | None = None) -> Picture:
     plan = make_plan(run)
     predictions, dataset = plan.predictions(name), plan.dataset
     folder, classes = run.folder.predictions(name), run.pipeline.competition.classes
-    labels, guesses = dataset.train_labels[predictions.rows], predictions.oof.argmax(axis=1)
-    wrong = np.flatnonzero(guesses != labels)
+    labels = plan.task.columns(dataset.train_labels[predictions.rows])
+    guesses = plan.task.columns(plan.task.name(predictions.oof))
+    wrong = np.flatnonzero((guesses != labels).any(axis=1))
     if len(wrong) == 0:
         return Picture(None, f"{name}: no mistakes in {len(labels):,} rows")
-    surest = wrong[np.argsort(-predictions.oof[wrong, guesses[wrong]], kind="stable")][:_MOST]
+    sureness = _sureness(predictions.oof, guesses, labels, plan.task)
+    surest = wrong[np.argsort(-sureness[wrong], kind="stable")][:_MOST]
     image = run.pipeline.competition.image
     columns = max(3, min(_COLUMNS, round(_COLUMNS * image.height / image.width)))
     lines = [surest[start : start + columns] for start in range(0, len(surest), columns)]
     pixels = [dataset.train_pixels[predictions.rows[line]] for line in lines]
     titles = [
-        [
-            f"{_name(dataset, predictions.rows[i])}{classes[guesses[i]]}, not {classes[labels[i]]}"
-            for i in line
-        ]
+        [f"{_name(dataset, predictions.rows[i])}{_mistake(classes, guesses[i], labels[i])}" for i in line]
         for line in lines
     ]
     heading = (
@@ -45,6 +46,30 @@ def run(run: Run, voter: str | None = None) -> Picture:
     )
     image_grid(folder.mistakes, pixels, titles, heading)
     return Picture(folder.mistakes)
+
+
+def _sureness(
+    probabilities: NDArray[np.float32], guesses: NDArray[np.bool_], labels: NDArray[np.bool_], task: Task
+) -> NDArray[np.float32]:
+    """How sure the voter is of its worst mistake in each row, float32 (N,).
+
+    That is the largest probability of a name that is wrong; of tags also that of the absence of one that is
+    there.
+    """
+    surest = np.where(guesses & ~labels, probabilities, 0)
+    if task.kind == "tags":
+        surest = np.where(labels & ~guesses, 1 - probabilities, surest)
+    found: NDArray[np.float32] = surest.max(axis=1)
+    return found
+
+
+def _mistake(classes: list[str], guessed: NDArray[np.bool_], right: NDArray[np.bool_]) -> str:
+    """What an image was taken for and is not, and what it was not taken for and is, of bool (K,) each."""
+    wrong, missed = (
+        "+".join(classes[column] for column in np.flatnonzero(names))
+        for names in (guessed & ~right, right & ~guessed)
+    )
+    return f"{wrong or 'nothing'}, not {missed or 'that'}"
 
 
 def _name(dataset: Dataset, row: int) -> str:

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from softvote.data import folds
 from softvote.data.dataset import Dataset, read_dataset
 from softvote.ensembling.predictions import Predictions, has_intact_predictions, read_predictions
-from softvote.ensembling.records import ScoreRecord, VoteRecord
+from softvote.ensembling.records import DecisionRecord, ScoreRecord, VoteRecord
+from softvote.ensembling.scorer import FittedDecision, Scorer
 from softvote.errors import UserError
 from softvote.scheduling.job import Job
 from softvote.scheduling.planner import ensemble_fingerprint, plan
@@ -43,6 +44,12 @@ class Plan:
     def task(self) -> Task:
         return self.run.pipeline.competition.task
 
+    @property
+    def scorer(self) -> Scorer:
+        """What out-of-fold rows are scored and decided by."""
+        groups = self.dataset.train_groups.get(self.run.pipeline.folds.group or "")
+        return Scorer.of_pipeline(self.run.pipeline, groups)
+
     def jobs_of(self, member: str) -> list[Job]:
         """One job a trained fold and repeat."""
         return [job for job in self.jobs if job.member_name == member]
@@ -69,6 +76,8 @@ class Plan:
             or not has_intact_predictions(folder, self.files)
         ):
             return False
+        if self.scorer.decision.needs_fit and scores.accuracy and not folder.decision.is_file():
+            return False
         if voter in self.run.pipeline.members:
             return True
         return self.files.read(VoteRecord, folder.vote) is not None and folder.comparison.is_file()
@@ -88,6 +97,21 @@ class Plan:
         return read_predictions(folder)
 
 
+def read_decision(run: Run, voter: str) -> FittedDecision:
+    """How a voter's probabilities become what is submitted: as the pipeline says, or as it was fitted.
+
+    Raises:
+        UserError: what was fitted is missing or damaged.
+    """
+    scorer, path = Scorer.of_pipeline(run.pipeline), run.folder.predictions(voter).decision
+    if not scorer.decision.needs_fit:
+        return FittedDecision(scorer.decision)
+    record = DecisionRecord.read(path)
+    if record is None:
+        raise UserError.at(path, "is missing or damaged", "run the train and ensemble stages again")
+    return FittedDecision.of_record(record)
+
+
 def make_plan(run: Run) -> Plan:
     """Read data and folds, and list the jobs.
 
@@ -103,5 +127,9 @@ def make_plan(run: Run) -> Plan:
 def inputs_of_folds(run: Run, dataset: Dataset) -> folds.FoldInputs:
     """What the pipeline's fold table is made from."""
     return folds.fold_inputs(
-        dataset.train_labels, dataset.train_fingerprint, run.pipeline.folds, run.pipeline.seed
+        dataset.train_labels,
+        dataset.train_fingerprint,
+        run.pipeline.folds,
+        run.pipeline.seed,
+        dataset.train_groups,
     )

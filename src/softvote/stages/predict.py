@@ -48,7 +48,7 @@ class PredictResult:
     """Labels of images.
 
     Attributes:
-        table: CSV, one line an image: file, row in it (from 0), label, its probability.
+        table: CSV, one line an image: file, row in it (from 0), label or labels, and their probabilities.
         rows: how many images.
         path: the file it was written to; None where it was not.
     """
@@ -75,7 +75,7 @@ def run(model: Path, wanted: PredictOptions) -> PredictResult:
     image = signature.image.model_copy(update={"resize": wanted.resize})
     given = read_inputs(wanted.images, image, signature.addend, wanted.addend)
     found = [probabilities_of(each.pixels, each.addends) for each in given]
-    text = _table(given, found, signature.classes, wanted.probabilities)
+    text = _table(given, found, signature, wanted.probabilities)
     if wanted.to is not None:
         write_text(wanted.to, text)
     return PredictResult(text, sum(map(len, found)), wanted.to)
@@ -120,16 +120,21 @@ def _check_program(program: Path) -> Path:
 
 
 def _table(
-    given: list[InputImages], found: list[NDArray[np.float32]], classes: list[str], every_class: bool
+    given: list[InputImages], found: list[NDArray[np.float32]], signature: Signature, every_class: bool
 ) -> str:
-    """CSV; probabilities have the seven digits that float32 has."""
-    text = io.StringIO()
+    """CSV; probabilities have the seven digits that float32 has.
+
+    Where several names are given to an image, tags or a class of each target, they and their probabilities
+    stand in one cell each, with `;` between them.
+    """
+    classes, task, text = signature.classes, signature.task, io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     columns = [f"probability of {name}" for name in classes] if every_class else []
     writer.writerow(["source", "row", "label", "probability", *columns])
     for each, probabilities in zip(given, found, strict=True):
+        named = task.columns(task.name(probabilities))
         for row, line in enumerate(probabilities.tolist()):
-            best = int(np.argmax(line))
-            shown = [f"{share:.7g}" for share in ([line[best], *line] if every_class else [line[best]])]
-            writer.writerow([each.path, row, classes[best], *shown])
+            shown, given_names = [f"{share:.7g}" for share in line], np.flatnonzero(named[row])
+            cells = [";".join(texts[column] for column in given_names) for texts in (classes, shown)]
+            writer.writerow([each.path, row, *cells, *(shown if every_class else [])])
     return text.getvalue()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,16 +13,18 @@ from numpy.typing import NDArray
 from softvote.data.dataset import Dataset, read_solution
 from softvote.ensembling.ensemble import read_vote
 from softvote.ensembling.records import ScoreRecord
+from softvote.ensembling.scorer import FittedDecision
+from softvote.errors import UserError
 from softvote.inference.record import TrainingRecord
-from softvote.metrics.scores import accuracy
+from softvote.metrics.scores import Score
 from softvote.reporting.tables import render
 from softvote.stages import Report, Run, ignore
-from softvote.stages.plan import Plan, make_plan
+from softvote.stages.plan import Plan, make_plan, read_decision
 from softvote.stages.send import SendOptions, kaggle_slug, send
 from softvote.storage.fingerprints import sha256_of
 from softvote.storage.git import git_state
 from softvote.tracking.ledger import REFIT_BESIDE, Entry, append_entry
-from softvote.tracking.submission import submission_text, write_submission_file
+from softvote.tracking.submission import SubmissionFormat, submission_text, write_submission_file
 
 
 @dataclass(frozen=True)
@@ -82,15 +85,19 @@ def build_submission(run: Run, name: str) -> tuple[Entry, Path]:
     """
     plan = make_plan(run)
     predictions = plan.predictions(name)
-    path = write_labels(run, plan.dataset, predictions.test)
-    truth = read_solution(run.pipeline.competition, run.workspace)
-    solution = None if truth is None else accuracy(predictions.test, truth).value
+    decision = read_decision(run, name)
+    path = write_decided(run, plan.dataset, predictions.test, decision)
+    truth, scorer = read_solution(run.pipeline.competition, run.workspace), plan.scorer
+    solution = None
+    if truth is not None:
+        decided = decision.decide(predictions.test, scorer.space)
+        solution = scorer.metric.evaluate(decided, truth, scorer.space).score
     entry = _entry(run, name, path, len(predictions.test), solution)
     return replace(entry, device=_device(plan, entry.members)), path
 
 
-def write_labels(run: Run, dataset: Dataset, test: NDArray[np.float32]) -> Path:
-    """Write the submission that names the most probable class of each test row.
+def write_decided(run: Run, dataset: Dataset, test: NDArray[np.float32], decision: FittedDecision) -> Path:
+    """Write the submission that is decided for the test rows, in the competition's form.
 
     Args:
         test: float32 (T, K), probabilities of the test rows.
@@ -98,20 +105,22 @@ def write_labels(run: Run, dataset: Dataset, test: NDArray[np.float32]) -> Path:
     Raises:
         UserError: it would not have the form of sample_submission, or cannot be written.
     """
-    classes = run.pipeline.competition.classes
-    labels = [classes[index] for index in test.argmax(axis=1)]
-    text = submission_text(dataset.sample_header, dataset.test_ids, labels)
-    return write_submission_file(
-        run.workspace, run.name, text, dataset.sample_header, dataset.test_ids, classes
-    )
+    wanted = SubmissionFormat.of(run.pipeline.competition, dataset)
+    text = submission_text(wanted, decision.decide(test, wanted.space))
+    return write_submission_file(run.workspace, run.name, text, wanted)
 
 
-def _entry(run: Run, name: str, path: Path, test_rows: int, solution: float | None) -> Entry:
+def _entry(run: Run, name: str, path: Path, test_rows: int, solution: Score | None) -> Entry:
     folder = run.folder.predictions(name)
     vote = read_vote(folder) if name == run.pipeline.ensemble.name else None
     scores = ScoreRecord.read(folder.scores)
     assert scores is not None, "predictions are current"
-    cv, squared_error = scores.score("accuracy"), scores.squared_error
+    cv, squared_error = scores.headline, scores.squared_error
+    if not math.isfinite(cv.standard_error):
+        raise UserError.at(
+            folder.path, f"{cv.rows} scored rows are too few for a standard error", "train more folds"
+        )
+    is_accuracy = run.pipeline.competition.metric.name == "accuracy"
     commit, clean = git_state(run.workspace.root)
     return Entry(
         pipeline=run.name,
@@ -120,12 +129,15 @@ def _entry(run: Run, name: str, path: Path, test_rows: int, solution: float | No
         members=tuple(vote.weights) if vote else (name,),
         folds=_folds(run, name),
         settings=tuple(sorted(run.settings)),
+        metric=str(run.pipeline.competition.metric),
+        decision=scores.decision,
         cv_score=cv.value,
         cv_standard_error=cv.standard_error,
         rows=cv.rows,
         cv_squared_error=squared_error.value if squared_error else None,
         cv_squared_error_standard_error=squared_error.standard_error if squared_error else None,
-        solution_score=solution,
+        solution_score=solution.value if solution else None,
+        solution_standard_error=None if solution is None or is_accuracy else solution.standard_error,
         test_rows=test_rows,
         file=path.name,
         sha256=sha256_of(path),
@@ -152,8 +164,10 @@ def _lines(entry: Entry) -> list[str]:
     lines = [["cross-validation", str(entry.cv), f"{entry.rows:,}", f"{entry.folds} folds"]]
     if entry.solution is not None:
         lines.append(["solution.csv", str(entry.solution), f"{entry.test_rows:,}", "test rows"])
-    table = render(["accuracy on", "score", "rows", "of"], lines).removesuffix("\n")
+    table = render([f"{entry.scored_by.title} on", "score", "rows", "of"], lines).removesuffix("\n")
     told = [f"{entry.pipeline}, {entry.ensemble} ({', '.join(entry.members)})", table]
+    if entry.decision:
+        told.append(f"decided by {entry.decision}")
     if entry.folds.endswith(REFIT_BESIDE):
         told.append("refits on all rows predict test rows too, and are in no out-of-fold score")
     if entry.squared_error is not None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from softvote.ensembling.predictions import merge_folds, read_predictions, write_predictions
@@ -177,7 +177,7 @@ def status_of(count: int, due: list[JobStatus]) -> TrainStatus:
 
 def _finish_members(plan: Plan, left: list[Unfinished]) -> TrainResult:
     """Put the folds of each finished member together; what the members score."""
-    metrics = ["accuracy", "log_loss", *(["squared_error"] if plan.task.is_of_sums else [])]
+    metrics = _shown_metrics(plan)
     lines, notes = list[tuple[str, ...]](), list[str]()
     for name in plan.run.pipeline.members:
         jobs = plan.jobs_of(name)
@@ -190,10 +190,10 @@ def _finish_members(plan: Plan, left: list[Unfinished]) -> TrainResult:
             [plan.files.read(TrainingRecord, job.folder.recipe) for job in jobs],
         )
         minutes = sum(record.seconds for record in records if record) / 60
-        shown = [str(scores.score(metric)) for metric in metrics]
+        shown = [str(score(scores)) for score in metrics.values()]
         lines.append((name, f"{len(jobs)}/{len(jobs)}", *shown, f"{minutes:.1f} min"))
         notes += _as_numbers(name, [record.head for record in records if record])
-    headings = [metric.replace("_", " ") for metric in metrics]
+    headings = list(metrics)
     for name in plan.run.pipeline.members:
         if plan.run.pipeline.members[name].refit:
             notes.append(f"{name}: {WITHOUT_SCORE}")
@@ -202,13 +202,31 @@ def _finish_members(plan: Plan, left: list[Unfinished]) -> TrainResult:
     return TrainResult(tuple(left), header, tuple(lines), tuple(notes))
 
 
+def _shown_metrics(plan: Plan) -> dict[str, Callable[[ScoreRecord], Score]]:
+    """Columns of the table: by the competition's metric, then by what says more of the networks."""
+    metric = plan.scorer.metric
+    shown: dict[str, Callable[[ScoreRecord], Score]] = {metric.title: lambda scores: scores.headline}
+    further = ["accuracy", "log_loss", *(["squared_error"] if plan.task.is_of_sums else [])]
+    for name in further:
+        shown.setdefault(name.replace("_", " "), lambda scores, name=name: scores.score(name))  # type: ignore[misc]
+    return shown
+
+
 def _finish_member(plan: Plan, name: str, jobs: list[Job]) -> ScoreRecord:
     """Put a member's folds together unless they are; its scores."""
     folder = plan.run.folder.predictions(name)
     with file_lock(folder.scores):  # of two runs that share the work, both come here at the end
         if not plan.is_current(name):
             predictions = merge_folds([read_predictions(job.folder) for job in jobs])
-            write_predictions(folder, predictions, plan.dataset.train_labels, plan.task, plan.key(name))
+            write_predictions(
+                folder,
+                predictions,
+                plan.dataset.train_labels,
+                plan.task,
+                plan.key(name),
+                plan.scorer,
+                plan.folds,
+            )
         return ScoreRecord.read(folder.scores) or ScoreRecord()
 
 

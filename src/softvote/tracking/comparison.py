@@ -8,8 +8,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from softvote.config.registry import MetricConfig
 from softvote.kaggle.competitions import Submission
-from softvote.metrics.scores import Difference, Score, score_of_proportion
+from softvote.metrics import parse_metric
+from softvote.metrics.scores import Difference, Score, verdict
 from softvote.tracking.ledger import Entry
 from softvote.tracking.submission_message import parse_sha256
 
@@ -37,7 +39,9 @@ class LeaderboardRow:
     Attributes:
         entry: its newest row in the ledger.
         submission: the newest that has a score, else the newest; None where none was sent.
-        public: accuracy on the public part of the test rows.
+        metric: what the competition is scored by; where the file was scored here by another, nothing is
+            compared.
+        public: the score on the public part of the test rows.
         private: the same on the others.
         solution: the same on all test rows, scored here where their labels are known.
         cv_rank: 1 is the best of its competition's scored rows; equal scores share a rank.
@@ -45,6 +49,7 @@ class LeaderboardRow:
     """
 
     entry: Entry
+    metric: str = "accuracy"
     submission: Submission | None = None
     public: Score | None = None
     private: Score | None = None
@@ -64,20 +69,34 @@ class LeaderboardRow:
     @property
     def difference(self) -> Difference | None:
         """Leaderboard minus cross-validation, of samples that have no row in common."""
-        score = self.leaderboard
-        if score is None:
+        score, metric = self.leaderboard, self.entry.scored_by
+        if score is None or not self.is_comparable:
             return None
         error = math.hypot(score.standard_error, self.cv.standard_error)
-        return Difference(score.value - self.cv.value, error, score.rows)
+        gap = score.value - self.cv.value
+        return Difference(gap, error, score.rows, metric.percent, metric.greater_is_better)
+
+    @property
+    def is_comparable(self) -> bool:
+        """Whether cross-validation and the leaderboard say the same kind of thing."""
+        possible = [score for score in (self.public, self.private) if score is not None]
+        metric = self.entry.scored_by
+        within = all(metric.lowest <= score.value <= metric.highest for score in possible)
+        return self.entry.metric == self.metric and within
 
     @property
     def verdict(self) -> LeaderboardVerdict | None:
         """`chance` unless the difference is more than two of its standard errors."""
-        return None if self.difference is None else _VERDICTS[self.difference.verdict]
+        if self.difference is None:
+            return None
+        return _VERDICTS[verdict(self.difference.value, self.difference.standard_error)]
 
     @property
     def status(self) -> str:
         """What became of it, in a word or, after an error, in Kaggle's."""
+        if not self.is_comparable:
+            other = f"scored here by {self.entry.metric}"
+            return other if self.entry.metric != self.metric else f"{other}, which no such score is"
         if self.submission is None:
             return "not sent" if self.solution is None else "solution.csv"
         if self.submission.status == "error":
@@ -102,8 +121,13 @@ class LeaderboardComparison:
     unknown: int
 
     @property
+    def metric(self) -> MetricConfig:
+        """What the competition is scored by, as its newest entry says."""
+        return parse_metric(self.rows[0].metric if self.rows else "accuracy")
+
+    @property
     def scored(self) -> list[LeaderboardRow]:
-        return [row for row in self.rows if row.leaderboard is not None]
+        return [row for row in self.rows if row.leaderboard is not None and row.is_comparable]
 
     @property
     def rank_correlation(self) -> float | None:
@@ -113,7 +137,7 @@ class LeaderboardComparison:
         """
         from scipy.stats import spearmanr
 
-        pairs = [(row.cv.value, row.leaderboard.value) for row in self.rows if row.leaderboard is not None]
+        pairs = [(row.cv.value, row.leaderboard.value) for row in self.scored if row.leaderboard]
         ours, theirs = [cv for cv, _ in pairs], [score for _, score in pairs]
         if len(pairs) < FEWEST_RANKED or min(len(set(ours)), len(set(theirs))) == 1:
             return None
@@ -154,8 +178,9 @@ def _comparison(
 ) -> LeaderboardComparison:
     newest = {(entry.pipeline, entry.sha256): entry for entry in entries}.values()
     sent = _by_file(entries, submissions)
-    rows = [_row(entry, sent.get(entry.sha256, []), public_share) for entry in newest]
-    rows.sort(key=lambda row: -row.cv.value)
+    metric = entries[-1].metric if entries else "accuracy"
+    rows = [_row(entry, metric, sent.get(entry.sha256, []), public_share) for entry in newest]
+    rows.sort(key=lambda row: (row.entry.metric != metric, -_worth(row.entry, row.cv)))
     known = {entry.sha256 for entry in entries}
     unknown = sum(len(each) for sha256, each in sent.items() if sha256 not in known)
     return LeaderboardComparison(name, _ranked(rows), unknown)
@@ -172,7 +197,12 @@ def _by_file(
     return sent
 
 
-def _row(entry: Entry, submissions: Sequence[Submission], public_share: float) -> LeaderboardRow:
+def _worth(entry: Entry, score: Score) -> float:
+    """The value, turned so that greater is better."""
+    return score.value if entry.scored_by.greater_is_better else -score.value
+
+
+def _row(entry: Entry, metric: str, submissions: Sequence[Submission], public_share: float) -> LeaderboardRow:
     rows = entry.test_rows
     behind_public = max(1, round(rows * public_share))
     behind_private = max(1, rows - behind_public) if public_share < 1 else rows
@@ -180,9 +210,10 @@ def _row(entry: Entry, submissions: Sequence[Submission], public_share: float) -
     scored = submission if submission is not None and submission.status == "complete" else None
     return LeaderboardRow(
         entry=entry,
+        metric=metric,
         submission=submission,
-        public=None if scored is None else _score(scored.public, behind_public),
-        private=None if scored is None else _score(scored.private, behind_private),
+        public=None if scored is None else _score(entry, scored.public, behind_public),
+        private=None if scored is None else _score(entry, scored.private, behind_private),
         solution=entry.solution,
     )
 
@@ -191,17 +222,21 @@ def _is_scored(submission: Submission) -> bool:
     return submission.status == "complete" and submission.public is not None
 
 
-def _score(share: float | None, rows: int) -> Score | None:
-    return None if share is None else score_of_proportion(share, rows)
+def _score(entry: Entry, value: float | None, rows: int) -> Score | None:
+    return None if value is None else entry.score_on_test_rows(value, rows)
 
 
 def _ranked(rows: Sequence[LeaderboardRow]) -> list[LeaderboardRow]:
-    scores = [(row.cv.value, row.leaderboard.value) for row in rows if row.leaderboard is not None]
+    scores = [
+        (_worth(row.entry, row.cv), _worth(row.entry, row.leaderboard))
+        for row in rows
+        if row.leaderboard is not None and row.is_comparable
+    ]
 
     def ranked(row: LeaderboardRow) -> LeaderboardRow:
-        if row.leaderboard is None:
+        if row.leaderboard is None or not row.is_comparable:
             return row
-        by_cv, by_leaderboard = row.cv.value, row.leaderboard.value
+        by_cv, by_leaderboard = _worth(row.entry, row.cv), _worth(row.entry, row.leaderboard)
         return replace(
             row,
             cv_rank=1 + sum(cv > by_cv for cv, _ in scores),

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import get_args
 
-from softvote.errors import ErrorCollector
 from softvote.kaggle.competitions import Status, Submission
 from softvote.storage.csv_store import CellParser, CsvSchema, format_cell, optional, parse_finite
 from softvote.storage.locks import file_lock
@@ -20,20 +19,14 @@ def _status(text: str) -> str:
     return text
 
 
-def _share(text: str) -> float:
-    if not 0 <= parse_finite(text) <= 1:
-        raise ValueError(text)
-    return parse_finite(text)
-
-
 LEADERBOARD_COLUMNS = ["competition", *(column.name for column in fields(Submission))]
 
 
 _READERS: dict[str, CellParser] = {
     "ref": int,
     "status": _status,
-    "public": optional(_share),
-    "private": optional(_share),
+    "public": optional(parse_finite),
+    "private": optional(parse_finite),
 }
 
 
@@ -64,11 +57,9 @@ def write_leaderboard(path: Path, competition: str, submissions: Sequence[Submis
         How many of this competition there are now.
 
     Raises:
-        UserError: scores outside 0..1, or a damaged file (then it is left as it is), or one that cannot be
-            written.
+        UserError: a damaged file (then it is left as it is), or one that cannot be written.
     """
     fetched = {submission.ref: submission for submission in submissions}.values()
-    _refuse_other_metrics(competition, fetched)
     with file_lock(path):
         others = [(name, old) for name, old in read_leaderboard(path) if name != competition]
         board = [*others, *((competition, new) for new in fetched)]
@@ -80,16 +71,3 @@ def write_leaderboard(path: Path, competition: str, submissions: Sequence[Submis
         ]
         _FORM.write(path, records)
     return len(fetched)
-
-
-def _refuse_other_metrics(competition: str, submissions: Iterable[Submission]) -> None:
-    problems = ErrorCollector()
-    for each in submissions:
-        for score in (each.public, each.private):
-            if score is not None and not 0 <= score <= 1:
-                problems.add(
-                    f"{competition}, submission {each.ref}",
-                    f"the score {score} is no accuracy 0..1",
-                    "only competitions of accuracy can be compared",
-                )
-    problems.raise_any()

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
 from pathlib import Path
 
+from softvote.config.registry import MetricConfig
+from softvote.metrics import parse_metric
 from softvote.metrics.scores import Score, score_of_proportion
 from softvote.storage.csv_store import (
     CellParser,
@@ -41,6 +44,10 @@ class Entry:
     """Trained of all, such as `5/5`; followed by `REFIT_BESIDE` where some networks were in no score."""
     settings: tuple[str, ...] = ()
     """What `--set` laid over the pipeline file."""
+    metric: str = "accuracy"
+    """What is scored, as `MetricConfig` has it in words; empty, accuracy, in a ledger of long ago."""
+    decision: str = ""
+    """What was decided by, in words; empty for the most probable class."""
     cv_score: float
     cv_standard_error: float
     rows: int
@@ -50,6 +57,7 @@ class Entry:
     cv_squared_error_standard_error: float | None = None
     solution_score: float | None = None
     """Against the true labels of the test rows, where they are known."""
+    solution_standard_error: float | None = None
     test_rows: int
     file: str
     sha256: str
@@ -64,7 +72,12 @@ class Entry:
 
     @property
     def cv(self) -> Score:
-        return Score(self.cv_score, self.cv_standard_error, self.rows)
+        return Score(self.cv_score, self.cv_standard_error, self.rows, self.scored_by.percent)
+
+    @property
+    def scored_by(self) -> MetricConfig:
+        """The metric: its direction, and how it is shown."""
+        return parse_metric(self.metric)
 
     @property
     def squared_error(self) -> Score | None:
@@ -74,15 +87,34 @@ class Entry:
 
     @property
     def solution(self) -> Score | None:
-        return (
-            None if self.solution_score is None else score_of_proportion(self.solution_score, self.test_rows)
-        )
+        if self.solution_score is None:
+            return None
+        return self.score_on_test_rows(self.solution_score, self.test_rows, self.solution_standard_error)
+
+    def score_on_test_rows(self, value: float, rows: int, error: float | None = None) -> Score:
+        """What somebody scored on so many test rows.
+
+        Args:
+            error: where it is known; left out, that of a proportion, and of another metric the one of
+                cross-validation, less as the square root of rows grows.
+        """
+        if self.is_accuracy and 0 <= value <= 1:
+            return score_of_proportion(value, rows)
+        if error is None:
+            error = self.cv_standard_error * math.sqrt(self.rows / rows)
+        return Score(value, error, rows, self.scored_by.percent and 0 <= value <= 1)
+
+    @property
+    def is_accuracy(self) -> bool:
+        """Whether it is scored by the proportion that is right."""
+        return self.metric == "accuracy"
 
 
 LEDGER_COLUMNS = [column.name for column in fields(Entry)]
 
 
 _READERS: dict[str, CellParser] = {
+    "metric": lambda text: text or "accuracy",
     "members": lambda text: tuple(text.split()),
     "settings": lambda text: tuple(text.split()),
     "cv_score": parse_finite,
@@ -91,6 +123,7 @@ _READERS: dict[str, CellParser] = {
     "cv_squared_error": optional(parse_finite),
     "cv_squared_error_standard_error": optional(parse_finite),
     "solution_score": optional(parse_finite),
+    "solution_standard_error": optional(parse_finite),
     "test_rows": int,
     "ref": optional(int),
     "clean": parse_bool,
@@ -100,7 +133,7 @@ _READERS: dict[str, CellParser] = {
 _FORM = CsvSchema(
     {column: _READERS.get(column, str) for column in LEDGER_COLUMNS},
     remedy="mend it by hand or from git, nothing was written",
-    newer=("device",),
+    newer=("device", "metric", "decision", "solution_standard_error"),
 )
 
 
@@ -166,4 +199,6 @@ _NO_FACTS = ("time", "ref", "commit", "clean")
 
 def _facts(record: CsvRecord) -> CsvRecord:
     """What an entry says of the submission itself, whenever, at whatever commit, sent or not."""
-    return {column: text for column, text in record.items() if column not in _NO_FACTS}
+    return {column: text for column, text in record.items() if column not in _NO_FACTS} | {
+        "metric": record["metric"] or "accuracy"
+    }

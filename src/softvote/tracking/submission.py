@@ -6,68 +6,85 @@ import csv
 import hashlib
 import io
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-from softvote.errors import ErrorCollector, UserError, cell, one_of
+from softvote.config.competition import Competition
+from softvote.data.dataset import Dataset
+from softvote.data.forms import Form, SubmissionTemplate, as_form
+from softvote.errors import ErrorCollector, UserError, cell
+from softvote.metrics import PredictedArray
 from softvote.storage.files import write_text
 from softvote.storage.paths import Workspace
+from softvote.task import LabelSpace
 
 Records = list[list[str]]
 
 
-def submission_text(header: tuple[str, str], ids: Sequence[str], labels: Sequence[str]) -> str:
-    """CSV with a header and one line an id, quoted where needed, lines ending in a line feed.
+@dataclass(frozen=True)
+class SubmissionFormat:
+    """All that says what a submission has to look like.
+
+    Attributes:
+        form: how predictions are written.
+        template: header and ids of the sample submission.
+        space: the labels there are.
+    """
+
+    form: Form
+    template: SubmissionTemplate
+    space: LabelSpace
+
+    @classmethod
+    def of(cls, competition: Competition, dataset: Dataset) -> SubmissionFormat:
+        """What a competition asks for."""
+        return cls(as_form(competition.submission_form), dataset.template, competition.label_space)
+
+
+def submission_text(wanted: SubmissionFormat, predictions: PredictedArray) -> str:
+    """CSV with a header and the lines that the form makes, quoted where needed, ending in a line feed.
 
     Args:
-        header: names of the id and label columns.
-        ids: as the sample submission has them, in its order.
-        labels: one an id.
+        predictions: of the T test images, in what the form takes.
 
     Raises:
-        ValueError: not one label an id.
+        ValueError: not one prediction an image.
     """
+    template = wanted.template
+    if len(predictions) != len(template.ids):
+        raise ValueError(f"{len(predictions)} predictions for {len(template.ids)} images")
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(header)
-    writer.writerows(zip(ids, labels, strict=True))
+    writer.writerow(template.header)
+    lines = wanted.form.lines(template, predictions, wanted.space)
+    writer.writerows([name, *cells] for name, cells in zip(template.line_ids, lines, strict=True))
     return buffer.getvalue()
 
 
-def check_submission(
-    path_or_text: Path | str, header: tuple[str, str], ids: Sequence[str], classes: Sequence[str], name: str
-) -> None:
+def check_submission(path_or_text: Path | str, wanted: SubmissionFormat, name: str) -> None:
     """Read a submission as the competition would and compare it with what the competition asks for.
 
     Args:
         path_or_text: a file, or what one would hold.
-        header: names of the id and label columns.
-        ids: every id once, in the order of the sample submission.
-        classes: the labels that exist, as they are written.
+        wanted: header, ids in their order, and what may stand in cells.
         name: what the submission is called in messages.
 
     Raises:
         UserError: every problem found, each with its row (of the file, from 1) and column.
     """
-    records = _records(path_or_text, name)
+    records, header, ids = _records(path_or_text, name), wanted.template.header, wanted.template.line_ids
     problems = ErrorCollector()
     if tuple(records[0]) != header:
         problems.add(f"{name}, row 1", f"the header is {','.join(records[0])!r}, not {','.join(header)!r}")
     if len(records) - 1 != len(ids):
         problems.add(name, f"{len(records) - 1} rows under the header, not {len(ids)}")
-    _check_shape(records, problems, name)
+    _check_shape(records, len(header), problems, name)
     _check_ids(records, ids, problems, name, header[0])
-    _check_labels(records, classes, problems, name, header[1])
+    _check_cells(records, wanted, problems, name)
     problems.raise_any()
 
 
-def write_submission_file(
-    workspace: Workspace,
-    pipeline: str,
-    text: str,
-    header: tuple[str, str],
-    ids: Sequence[str],
-    classes: Sequence[str],
-) -> Path:
+def write_submission_file(workspace: Workspace, pipeline: str, text: str, wanted: SubmissionFormat) -> Path:
     """Check a submission and write it whole under the name its content gives it.
 
     The same text is the same file, and another text never replaces it.
@@ -79,7 +96,7 @@ def write_submission_file(
         UserError: the text is no submission (then nothing is written), or the file cannot be written.
     """
     path = workspace.submission(pipeline, hashlib.sha256(text.encode()).hexdigest())
-    check_submission(text, header, ids, classes, path.name)
+    check_submission(text, wanted, path.name)
     write_text(path, text)
     return path
 
@@ -97,10 +114,10 @@ def _records(path_or_text: Path | str, name: str) -> Records:
     return records
 
 
-def _check_shape(records: Records, problems: ErrorCollector, name: str) -> None:
+def _check_shape(records: Records, columns: int, problems: ErrorCollector, name: str) -> None:
     for row, record in enumerate(records[1:], start=2):
-        if len(record) != 2:
-            problems.add(f"{name}, row {row}", f"{len(record)} columns, not 2")
+        if len(record) != columns:
+            problems.add(f"{name}, row {row}", f"{len(record)} columns, not {columns}")
 
 
 def _check_ids(
@@ -133,26 +150,10 @@ def _check_order(
             return
 
 
-def _check_labels(
-    records: Records, classes: Sequence[str], problems: ErrorCollector, name: str, column: str
-) -> None:
-    known, whole_numbers = set(classes), all(map(_is_integer, classes))
-    for row, record in enumerate(records[1:], start=2):
-        if len(record) > 1 and record[1] not in known:
-            problems.add(cell(name, row, column), *_label_problem(record[1], list(classes), whole_numbers))
-
-
-def _label_problem(label: str, classes: list[str], whole_numbers: bool) -> tuple[str, str]:
-    """What is wrong, and what to do."""
-    if not label:
-        return "the label is empty", ""
-    if not whole_numbers:
-        return f"label {label!r} is no class", one_of(classes, label)
-    if not _is_integer(label):
-        how = f"write {classes[0]} to {classes[-1]} without point or sign"
-        return f"label {label!r} is not an integer", how
-    return f"label {label!r} is not one of {classes[0]}..{classes[-1]}", ""
-
-
-def _is_integer(text: str) -> bool:
-    return text.removeprefix("-").isdecimal() and text.isascii()
+def _check_cells(records: Records, wanted: SubmissionFormat, problems: ErrorCollector, name: str) -> None:
+    header = wanted.template.header[1:]
+    whole = [row for row, record in enumerate(records) if row and len(record) == len(header) + 1]
+    columns = [[records[row][place] for row in whole] for place in range(1, len(header) + 1)]
+    for fault in wanted.form.check_cells(columns, header, wanted.space) if whole else ():
+        where = cell(name, whole[fault.row] + 1, header[fault.column])
+        problems.add(where, fault.what, fault.hint)

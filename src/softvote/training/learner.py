@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from timm.utils.model_ema import ModelEmaV3
 from torch import Tensor, nn
 
@@ -21,6 +23,7 @@ from softvote.inference.views import apply_view, with_view
 from softvote.seeds import derive_seed
 from softvote.task import LARGEST_ADDEND
 from softvote.training.augment import create_augmenter, stays_on_device
+from softvote.training.balance import draw_balanced, row_weights
 from softvote.training.cuda_graphs import StepGraphs, create_recorder
 from softvote.training.optim import LearningRate, create_optimizer
 from softvote.training.rows import Split
@@ -65,7 +68,14 @@ class Learner:
 
     def prepare(self, data: Split) -> Split:
         """Bring rows to the device, as `step` and `mean_loss` take them."""
-        return data.to(self.compute_config.device)
+        return replace(data.to(self.compute_config.device), resampled=self.member.sampling == "balanced")
+
+    def order(self, epoch: int, data: Split) -> NDArray[np.int64]:
+        """What an epoch, from 0, feeds, in its order: int64 (n,), positions in the data for `step`."""
+        if data.resampled:
+            weights = row_weights(self.network.task, data.image_labels.cpu().numpy())
+            return draw_balanced(weights, self.seed, epoch)
+        return np.random.default_rng(derive_seed(self.seed, "order", epoch)).permutation(len(data.rows))
 
     def start(self, steps: int, label: str) -> None:
         """Begin a training of so many steps; messages call it by its label."""
@@ -121,10 +131,11 @@ class Learner:
             epoch: from 0.
             number: of the step in its epoch, from 0.
             data: as `prepare` gave it.
-            which: int64 (B,), positions in the data.
+            which: int64 (B,), positions in the data, as `order` gives them.
 
         Returns:
-            float32 (2,) on the device: loss and right answers, summed over the batch.
+            float32 (2,) on the device: loss and right answers, as `Network.count_right` counts them, summed
+            over the batch.
         """
         share = self._mixing_share(epoch, number)
         if self.graphs is None:
@@ -166,13 +177,13 @@ class Learner:
         loss, outputs, targets = self._forward(epoch, data.take(which), share)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
-        named = self.network.head.probabilities(outputs.detach()).argmax(1)
-        return torch.stack([loss.detach() * len(which), (named == targets).sum().float()])
+        right = self.network.count_right(outputs.detach(), targets)
+        return torch.stack([loss.detach() * len(which), right])
 
     def _forward(
         self, epoch: int, batch: Split, share: float | Tensor | None
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """The loss of a batch, the outputs, and what is right, int64 (B,); `share` as of `_gradients`."""
+        """The loss of a batch, the outputs, and what is right, int64 (B, ...); `share` as of `_gradients`."""
         images, addends = self._batch(epoch, batch.images, batch.rows), self._addends(epoch, batch)
         if share is not None:
             images = share * images + (1 - share) * images.flip(0)

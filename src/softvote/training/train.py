@@ -31,6 +31,7 @@ from softvote.models.layers import FeaturesThenClassifier
 from softvote.seeds import derive_seed
 from softvote.storage.cache import Cache, memory_cache
 from softvote.task import Task
+from softvote.training.balance import class_weights
 from softvote.training.callbacks import Callback
 from softvote.training.frozen import FrozenBackboneLearner
 from softvote.training.glyphs import Glyphs
@@ -60,6 +61,7 @@ class TrainingSpec:
         seed: on a CPU, equal seeds, threads and precision give equal weights.
         label: what messages call it, such as "cnn fold 0".
         start: weights of the network that the member's `init_from` names.
+        classes: the names of the columns, by which a recipe may give weights.
     """
 
     member: Member
@@ -67,6 +69,7 @@ class TrainingSpec:
     seed: int
     label: str
     start: dict[str, Tensor] | None = None
+    classes: Sequence[str] = ()
 
 
 def train(
@@ -92,14 +95,14 @@ def train(
     torch.set_flush_denormal(True)
     machine.keep_freed_memory()
     member, seed = spec.member, spec.seed
-    network = _create_network(spec, data.images)
+    fed, watched = _hold_out(member, data, seed)
+    network = _create_network(spec, fed)
     compute_config = (
         ComputeConfig(**resume["execution"])
         if resume
         else compute_config_for(member, network, data.images, cache)
     )
     compute_config.to_device(network.model)
-    fed, watched = _hold_out(member, data, seed)
     normalisation = Normalisation.of(fed.images, member.normalise)
     create = _create_learner if data.glyphs is None else _composing(data.glyphs, data.images)
     learner = create(member, network, compute_config, normalisation, seed)
@@ -109,11 +112,13 @@ def train(
     return Trained(len(fed.rows), trained, normalisation, compute_config, state.log)
 
 
-def _create_network(spec: TrainingSpec, images: Tensor) -> Network:
+def _create_network(spec: TrainingSpec, fed: Split) -> Network:
     """The network before its first step."""
-    _, channels, height, width = images.shape
+    _, channels, height, width = fed.images.shape
+    weights = class_weights(spec.member.class_weights, spec.task, spec.classes, fed.image_labels.numpy())
     torch.manual_seed(derive_seed(spec.seed, "weights"))
-    network = create_network(spec.member, spec.task, (channels, height, width))
+    shape = (channels, height, width)
+    network = create_network(spec.member, spec.task, shape, class_weights=weights)
     if spec.start is not None:
         try:
             models.load_backbone(network.model, spec.start)

@@ -97,11 +97,11 @@ class Trainer:
             callback.on_epoch(state)
 
     def _feed(self, state: TrainingState, data: Split) -> None:
-        """Feed each row that the epoch has not seen, in batches of sizes that differ by one at most."""
-        epoch, seed = state.epoch, self.learner.seed
+        """Feed what the epoch has not fed yet, in batches of sizes that differ by one at most."""
+        epoch = state.epoch
         if not epoch.batches:
-            torch.manual_seed(derive_seed(seed, "epoch", epoch.number))
-        order = np.random.default_rng(derive_seed(seed, "order", epoch.number)).permutation(state.rows)
+            torch.manual_seed(derive_seed(self.learner.seed, "epoch", epoch.number))
+        order = self.learner.order(epoch.number, data)
         started = time.perf_counter() - epoch.seconds
         for number, which in list(enumerate(self._in_batches(order, state.batches)))[epoch.batches :]:
             epoch.totals += self.learner.step(epoch.number, number, data, which)

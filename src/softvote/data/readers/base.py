@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -32,12 +32,16 @@ class Images:
         where unknown.
     ids: as written in the files; None where images have none.
     addends: int64 (N,), 0..9; None where none come along.
+    groups: what further columns say of each image, str (N,), by the column's name; empty of test images.
+    notes: what is to be said of how they were read.
     """
 
     pixels: NDArray[np.uint8]
     labels: NDArray[np.int64] | None = None
     ids: list[str] | None = None
     addends: NDArray[np.int64] | None = None
+    groups: Mapping[str, NDArray[np.str_]] = field(default_factory=dict)
+    notes: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -81,19 +85,24 @@ def existing(competition: Competition, folder: Path, names: Iterable[str]) -> li
 
 
 def class_indices(
-    labels: Sequence[str], competition: Competition, where: Callable[[int], str], problems: ErrorCollector
+    labels: Sequence[str],
+    competition: Competition,
+    where: Callable[[int], str],
+    problems: ErrorCollector,
+    of: Sequence[str] = (),
 ) -> NDArray[np.int64]:
     """Indices int64 (N,) of labels as written in a file; unknown ones are noted and become 0.
 
     Args:
         where: the place of the label at a position of `labels`.
+        of: the labels of one of several targets; else the competition's classes.
     """
 
     def wrong(label: str) -> str:
         found = f"{shown(label)} is not a class" if label else "is empty"
-        return f"{found}; mend it or competition.labels: {_known(competition, label)}"
+        return f"{found}; mend it or competition.labels: {_known(competition, label, of)}"
 
-    index_of = {name: index for index, name in enumerate(competition.classes)}
+    index_of = {name: index for index, name in enumerate(of or competition.classes)}
     return looked_up(labels, index_of, wrong, where, problems)
 
 
@@ -117,11 +126,15 @@ def looked_up(
     return np.maximum(found, 0)
 
 
-def _known(competition: Competition, label: str) -> str:
+def _known(competition: Competition, label: str, of: Sequence[str]) -> str:
+    from softvote.config.competition import LabelRange
+
     labels = competition.labels
-    if labels is None or isinstance(labels, list):
-        return one_of(competition.classes, label)
-    return f"integers {labels.first}..{labels.last}"
+    if of:
+        return one_of(list(of[:20]), label)
+    if isinstance(labels, LabelRange):
+        return f"integers {labels.first}..{labels.last}"
+    return one_of(competition.classes, label)
 
 
 def addends_of(

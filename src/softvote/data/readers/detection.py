@@ -2,30 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from fnmatch import fnmatch
+from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from softvote.data.csv_table import Table, open_table
-from softvote.errors import ErrorCollector, UserError
-
-LABEL_NAMES = ("label", "labels", "class", "target", "category", "digit", "sum", "y")
-
+from softvote.errors import ErrorCollector
 
 ID_NAMES = ("id", "image_id", "imageid", "img_id", "filename", "file_name", "file", "image", "index")
+
+
+_NOT_FOR_TRAINING = ("*submission*", "*sample*", "*example*", "*test*", "solution*")
 
 
 Size = tuple[int, int]
 
 
-class Candidate(NamedTuple):
+@dataclass(frozen=True)
+class Candidate:
     """A folder of competition files whose layout is to be found.
 
-    name: the competition's.
-    sample: name of the sample submission, where there is one.
-    image: height and width, where somebody said them.
+    Attributes:
+        folder: where they are.
+        name: the competition's.
+        sample: name of the sample submission, where there is one.
+        image: height and width, where somebody said them.
     """
 
     folder: Path
@@ -33,28 +37,79 @@ class Candidate(NamedTuple):
     sample: str | None
     image: Size | None
 
+    @cached_property
+    def sample_table(self) -> Table | None:
+        """The sample submission, where there is one."""
+        return read_table(self.folder / self.sample) if self.sample else None
+
+    @property
+    def sample_ids(self) -> list[str]:
+        """The first column of the sample submission."""
+        return self.sample_table.column(self.sample_table.header[0]) if self.sample_table else []
+
+    @property
+    def sample_columns(self) -> list[str]:
+        """The sample submission's columns after the id."""
+        return self.sample_table.header[1:] if self.sample_table else []
+
 
 @dataclass(frozen=True)
 class DetectedLayout:
-    """What a folder holds: how its files are laid out, the images' size, and every train label."""
+    """What a folder holds.
+
+    Attributes:
+        files: how its files are laid out, as `competition.files` says it.
+        height: of images.
+        width: of images.
+        channels: of images.
+        labels: every train label as it is written, where `competition` says nothing of them.
+        resize: whether images have several sizes.
+        competition: labels, tags or targets as a pipeline file says them, and further keys beside.
+        image: further keys of `competition.image`.
+        folds: further keys of `folds`.
+        notes: what was taken for what, a line each.
+    """
 
     files: dict[str, Any]
     height: int
     width: int
     channels: int
-    labels: Sequence[str]
+    labels: Sequence[str] = ()
     resize: bool = False
+    competition: Mapping[str, Any] = field(default_factory=dict)
+    image: Mapping[str, Any] = field(default_factory=dict)
+    folds: Mapping[str, Any] = field(default_factory=dict)
+    notes: Sequence[str] = ()
 
 
 def first_file(folder: Path, *patterns: str) -> str | None:
-    """The name of the first file that fits, earlier patterns before later ones."""
+    """The first file that fits, by its path from the folder: earlier patterns before later ones, and files of
+    the folder itself before those in folders within."""
     names = sorted(path.name for path in folder.iterdir() if path.is_file())
-    return next((name for pattern in patterns for name in names if fnmatch(name.lower(), pattern)), None)
+    below = sorted(path.relative_to(folder).as_posix() for path in folder.glob("*/*.csv"))
+    for some in (names, below):
+        for pattern in patterns:
+            for name in some:
+                if fnmatch(Path(name).name.lower(), pattern):
+                    return name
+    return None
 
 
 def train_csv_name(folder: Path) -> str | None:
     """The name of the file that is most likely the train table."""
-    return first_file(folder, "train.csv", "training.csv", "train*label*.csv", "*train*.csv", "*label*.csv")
+    return next(iter(train_csv_names(folder)), None)
+
+
+def train_csv_names(folder: Path) -> list[str]:
+    """Tables that are not for test, the likeliest train table first."""
+    names = sorted(path.name for path in folder.iterdir() if path.is_file() and path.suffix.lower() == ".csv")
+    patterns = ("train.csv", "training.csv", "train*label*.csv", "*train*.csv", "*label*.csv", "*.csv")
+    fitting = [name for pattern in patterns for name in names if fnmatch(name.lower(), pattern)]
+    return [
+        name
+        for name in dict.fromkeys(fitting)
+        if not any(fnmatch(name.lower(), pattern) for pattern in _NOT_FOR_TRAINING)
+    ]
 
 
 def read_table(path: Path) -> Table:
@@ -70,15 +125,6 @@ def read_table(path: Path) -> Table:
     return table
 
 
-def label_column(table: Table, candidates: list[str]) -> str:
-    """The candidate with a usual name, else the only one."""
-    usual = [name for name in candidates if name.lower() in LABEL_NAMES]
-    if usual or len(candidates) == 1:
-        return (usual or candidates)[0]
-    usual = [name for name in table.header if name.lower() in LABEL_NAMES]
-    if usual:
-        return usual[0]
-    tried = ", ".join(LABEL_NAMES)
-    raise UserError.at(
-        f"{table.path}, row 1", f"no column looks like the label ({tried})", "write the pipeline by hand"
-    )
+def is_unnamed(column: str) -> bool:
+    """Whether a column is the row index that pandas saves."""
+    return not column or column.lower().startswith("unnamed:")

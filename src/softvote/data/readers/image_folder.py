@@ -1,72 +1,58 @@
-"""`image_folder`: a CSV of ids and labels beside folders of image files; any format Pillow reads."""
+"""`image_folder`: a CSV of ids and labels beside folders of image files, or an HDF5 file of them."""
 
 from __future__ import annotations
 
-import os
-import re
-from collections import Counter
-from collections.abc import Iterable
-from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-import numpy as np
-from numpy.typing import NDArray
-
-from softvote.config.registry import FilesConfig
-from softvote.config.schema import ConfigError
+from softvote.config.schema import ConfigError, OneOrSeveral
 from softvote.data.csv_table import Table, open_table
-from softvote.data.id_label_table import read_id_label_table
-from softvote.data.readers.base import (
-    MOST,
-    READERS,
-    Images,
-    Reader,
-    class_indices,
-    existing,
-    report_duplicates,
+from softvote.data.forms import read_sample
+from softvote.data.image_detection import (
+    LOOKED_AT,
+    FoundImages,
+    IdColumn,
+    ImageSurvey,
+    look_at,
+    sample_images,
 )
-from softvote.data.readers.detection import (
-    Candidate,
-    DetectedLayout,
-    Size,
-    label_column,
-    read_table,
-    train_csv_name,
-)
-from softvote.errors import ErrorCollector, UserError
+from softvote.data.image_files import ImageLoader, Stores, folders_of, image_sources, packages_to_open
+from softvote.data.label_cells import LabelledFiles, read_labels
+from softvote.data.label_detection import detect_groups, detect_labels, row_image
+from softvote.data.readers.base import READERS, Images, Reader, existing
+from softvote.data.readers.detection import Candidate, DetectedLayout, read_table, train_csv_names
+from softvote.errors import ErrorCollector
 
 if TYPE_CHECKING:
-    from PIL import Image
-
     from softvote.config.competition import Competition
-    from softvote.config.competition import Image as ImageFacts
 
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp")
-
-
-class ImageFolder(FilesConfig):
+class ImageFolder(LabelledFiles):
     """A CSV of ids and labels beside folders of image files."""
 
     format: Literal["image_folder"]
-    """`image_folder`: a CSV of ids and labels beside folders of image files."""
+    """`image_folder`: a CSV of ids and labels beside folders of image files, or HDF5 files of them."""
     train: str = "train.csv"
     """CSV of ids and labels, by its path in the competition's folder."""
-    train_images: str = "train"
-    """Folder of the training images, by its path in the competition's folder."""
-    test_images: str = "test"
-    """Folder of the test images, by its path in the competition's folder."""
+    train_images: OneOrSeveral = "train"
+    """Folder of the training images by its path in the competition's folder, or several; or an HDF5 file."""
+    test_images: OneOrSeveral = "test"
+    """Folder of the test images by its path in the competition's folder, or several; or an HDF5 file."""
     id: str = "id"
-    """Name of the column that names the image file, with or without its suffix."""
-    label: str = "label"
-    """Name of the label's column in the train file."""
+    """Name of the column that names the image file, with or without its suffix and the folders before it."""
     suffix: str = ""
     """File suffix added to ids that are written without it, such as `.png`."""
+    channel_suffixes: list[str] = []
+    """Where several files are the channels of one image: what follows the id in each of their names, such as
+    `[_red.png, _green.png, _blue.png]`."""
+
+    @property
+    def packages(self) -> dict[str, str]:
+        return packages_to_open([*folders_of(self.train_images), *folders_of(self.test_images)])
 
     @property
     def test_source(self) -> str:
-        return self.test_images
+        return ", ".join(folders_of(self.test_images))
 
     def check_addend(self, addend: bool) -> None:
         """Refuse addends."""
@@ -75,28 +61,43 @@ class ImageFolder(FilesConfig):
                 "", "files of format image_folder have no place for addends", "use pixel_csv or npy"
             )
 
+    def check_channels(self, channels: int) -> None:
+        """Refuse another number of channel files."""
+        count = len(self.channel_suffixes)
+        if count not in (0, channels):
+            raise ConfigError.at("", f"files: {count} channel_suffixes for {channels} channels", "mend one")
+
 
 def sources(competition: Competition, folder: Path) -> list[Path]:
     """The table, the sample submission and every image file under the image folders."""
     files = _files(competition)
-    paths = existing(competition, folder, [files.train, files.train_images, files.test_images])
-    walks = (walk for path in paths for walk in os.walk(path))
-    # Other files, such as those a file manager leaves behind, must not make the cache look stale.
-    inside = (Path(top, name) for top, _, names in walks for name in names if name.lower().endswith(SUFFIXES))
-    return sorted({path for path in paths if path.is_file()} | set(inside))
+    images = [*folders_of(files.train_images), *folders_of(files.test_images)]
+    paths = existing(competition, folder, [files.train, *images])
+    return sorted(image_sources(paths, files.channel_suffixes or [files.suffix]))
 
 
 def read(competition: Competition, folder: Path) -> tuple[Images, Images]:
     """Train images with labels and ids, and the test images that the sample submission lists."""
     files, problems = _files(competition), ErrorCollector()
+    loader = ImageLoader(competition.image, files.suffix, files.channel_suffixes, problems)
+    stores = Stores(folder, files.channel_suffixes or [files.suffix])
     table = open_table(folder / files.train, problems)
-    train = _train_images(table, folder / files.train_images, competition, problems) if table else None
-    form = read_id_label_table(folder / competition.sample_submission)
-    places = [form.where(position, 0) for position in range(len(form.ids))]
-    pixels = _load_all(form.ids, places, folder / files.test_images, competition, problems)
+    rows = read_labels(table, files.id, competition, problems) if table else None
+    train = None
+    if table and rows:
+        places = [table.where(position, files.id) for position in rows.positions.tolist()]
+        store, shown = stores.open(files.train_images)
+        train = loader.load(rows.ids, places, store, shown)
+    sample = read_sample(folder / competition.sample_submission, competition)
+    ids = sample.template.ids
+    places = [sample.where(image) for image in range(len(ids))]
+    store, shown = stores.open(files.test_images)
+    test = loader.load(ids, places, store, shown)
+    loader.report_depth(shown)
     problems.raise_any()
-    assert train, "a table without images has a problem"
-    return train, Images(pixels, ids=form.ids)
+    assert rows and train is not None, "a table without images has a problem"
+    notes = [*loader.notes(), *loader.unused(store, files.test_source, competition.sample_submission)]
+    return Images(train, rows.labels, rows.ids, groups=rows.groups, notes=notes), Images(test, ids=ids)
 
 
 def _files(competition: Competition) -> ImageFolder:
@@ -104,176 +105,65 @@ def _files(competition: Competition) -> ImageFolder:
     return competition.files
 
 
-def _train_images(
-    table: Table, images: Path, competition: Competition, problems: ErrorCollector
-) -> Images | None:
-    files = _files(competition)
-    present = [table.has(name, problems) for name in (files.id, files.label)]
-    if not all(present):
-        return None
-    ids, label_name = table.column(files.id), files.label
-    places = [table.where(position, files.id) for position in range(len(ids))]
-    report_duplicates(ids, places.__getitem__, problems)
-    labels = class_indices(
-        table.column(label_name), competition, lambda position: table.where(position, label_name), problems
-    )
-    return Images(_load_all(ids, places, images, competition, problems), labels, ids)
-
-
-def _load_all(
-    ids: list[str], places: list[str], folder: Path, competition: Competition, problems: ErrorCollector
-) -> NDArray[np.uint8]:
-    """uint8 (N, C, H, W); images that cannot be had are noted at the places that name them."""
-    image, suffix = competition.image, _files(competition).suffix
-    pixels = np.zeros((len(ids), image.channels, image.height, image.width), np.uint8)
-    before = len(problems)
-    for position, (name, place) in enumerate(zip(ids, places, strict=True)):
-        if len(problems) - before > MOST:
-            break
-        path = path_of(folder, name, suffix)
-        if path is None:
-            tried = suffix or ", ".join(SUFFIXES)
-            problems.add(place, f"no image {folder / name} (nor with {tried})", "add it or mend files.suffix")
-        else:
-            loaded = load_image(path, image, place, problems)
-            pixels[position] = 0 if loaded is None else loaded
-    return pixels
-
-
-def path_of(folder: Path, name: str, suffix: str) -> Path | None:
-    """The image's file: the id with the pipeline's suffix, else as written, else with a usual one."""
-    candidates = (folder / f"{name}{ending}" for ending in (suffix, "", *SUFFIXES))
-    return next((path for path in candidates if path.is_file()), None)
-
-
-def load_image(
-    path: Path, facts: ImageFacts, place: str, problems: ErrorCollector
-) -> NDArray[np.uint8] | None:
-    """One image, uint8 (C, H, W); what is wrong is noted at the place that names it, and gives None."""
-    image = decoded(path, facts.channels, place, problems)
-    if image is None:
-        return None
-    if image.size != (facts.width, facts.height) and not facts.resize:
-        found, named = f"{image.height} x {image.width}", f"{facts.height} x {facts.width}"
-        problems.add(place, f"{path} is {found}, competition.image says {named}", "set image.resize: true")
-        return None
-    return as_array(image, facts)
-
-
-def decoded(path: Path, channels: int, place: str, problems: ErrorCollector) -> Image.Image | None:
-    """An image file in grey or RGB, as large as it is; damage is noted and gives None."""
-    from PIL import Image, UnidentifiedImageError
-
-    try:
-        with Image.open(path) as file:
-            return _eight_bit(file).convert("L" if channels == 1 else "RGB")
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        reason = "not an image" if isinstance(error, UnidentifiedImageError) else str(error)
-        problems.add(place, f"{path} is damaged ({reason})", "download it again")
-        return None
-
-
-def as_array(image: Image.Image, facts: ImageFacts) -> NDArray[np.uint8]:
-    """uint8 (C, H, W), brought to the height and width of `facts`."""
-    from PIL import Image
-
-    size = (facts.width, facts.height)
-    if image.size != size:
-        image = image.resize(size, Image.Resampling.BILINEAR)
-    return np.asarray(image).reshape(facts.height, facts.width, facts.channels).transpose(2, 0, 1)
-
-
-def _eight_bit(image: Image.Image) -> Image.Image:
-    """Images of 16 bits brought to 8; Pillow's own conversion would clip them at 255."""
-    from PIL import Image
-
-    if not image.mode.startswith("I"):
-        return image
-    # PNG holds no more than 16 bits, even where Pillow opens it in 32.
-    return Image.fromarray((np.asarray(image).astype(np.float32) / 257).round().astype(np.uint8))
-
-
 def detect(candidate: Candidate) -> DetectedLayout | None:
-    """A train CSV with a column that names image files, and a folder of images for test."""
-    folder, sample, image = candidate.folder, candidate.sample, candidate.image
-    folders = _folders_of_images(folder)
-    train_images = _likeliest(folders, "train")
-    test_images = _likeliest(folders, "test")
-    train_csv = train_csv_name(folder)
-    if not (sample and train_images and test_images and train_csv):
+    """A CSV with a column that names image files, and the images that the sample submission names."""
+    survey = ImageSurvey(candidate)
+    if not survey or candidate.sample_table is None:
         return None
-    table = read_table(folder / train_csv)
-    named = _column_of_files(table, folder / train_images)
-    if named is None:
-        return None
-    id_name, suffix = named
-    label = label_column(table, [name for name in table.header if name != id_name])
-    files = {
-        "format": "image_folder",
-        "train": train_csv,
-        "train_images": train_images,
-        "test_images": test_images,
-    }
-    files |= {"id": id_name, "label": label} | ({"suffix": suffix} if suffix else {})
-    train_paths = (path_of(folder / train_images, text, suffix) for text in table.column(id_name))
-    test_paths = (
-        path_of(folder / test_images, text, suffix) for text in read_id_label_table(folder / sample).ids
-    )
-    look_at = [path for paths in (train_paths, test_paths) for path in islice(paths, 200) if path]
-    height, width, channels, resize = _size_of_files(look_at, image)
-    return DetectedLayout(files, height, width, channels, table.column(label), resize)
-
-
-def _folders_of_images(folder: Path) -> list[str]:
-    """Folders that hold image files, by their path from `folder`."""
-    found = []
-    for top, _, names in os.walk(folder):
-        if top != str(folder) and any(name.lower().endswith(SUFFIXES) for name in names):
-            found.append(Path(top).relative_to(folder).as_posix())
-    return sorted(found)
-
-
-def _likeliest(folders: list[str], split: str) -> str | None:
-    """The folder named for the split; else the only one, or one named for images, that is for no split."""
-    named = [name for name in folders if split in name.lower()]
-    common = [name for name in folders if not re.search("train|test|valid", name.lower())]
-    return next(iter([*named, *sorted(common, key=lambda name: "image" not in name.lower())]), None)
-
-
-def _column_of_files(table: Table, folder: Path) -> tuple[str, str] | None:
-    """The column that names image files, and the suffix it leaves out."""
-    for column in table.header:
-        name = table.column(column)[0]
-        path = path_of(folder, name, "") if name else None
-        if path:
-            return column, path.name.removeprefix(Path(name).name)
+    sample_id = candidate.sample_table.header[0]
+    for train_csv in train_csv_names(candidate.folder):
+        table = read_table(candidate.folder / train_csv)
+        column = survey.id_column(table, sample_id)
+        if column is not None:
+            found = _detect_in(candidate, survey, table, column)
+            if found:
+                return found
     return None
 
 
-def _size_of_files(paths: Iterable[Path], image: Size | None) -> tuple[int, int, int, bool]:
-    """Height, width, channels, and whether to resize: the commonest size, within limits."""
-    from PIL import Image
+def _detect_in(
+    candidate: Candidate, survey: ImageSurvey, table: Table, column: IdColumn
+) -> DetectedLayout | None:
+    ids, channels = table.column(column.name), column.channel_suffixes
+    some = ids[: LOOKED_AT if not column.is_rows else 20 * LOOKED_AT]
+    first = channels[0] if channels else ""
+    train = survey.find([row_image(text) for text in some] if column.is_rows else some, "train", first)
+    test = survey.find(sample_images(candidate, survey, first), "test", first)
+    if train is None or test is None:
+        return None
+    labels = detect_labels(table, column.name, candidate, column.is_rows)
+    taken = [column.name, *labels.columns]
+    folds, groups, fold_notes = detect_groups(table, taken, ids)
+    kind = look_at([*train.images, *test.images], candidate.image, len(channels) or None)
+    files: dict[str, Any] = {
+        "format": "image_folder",
+        "train": table.path.relative_to(candidate.folder).as_posix(),
+        "train_images": train.named,
+        "test_images": test.named,
+        "id": column.name,
+    }
+    files |= labels.files | ({"channel_suffixes": list(channels)} if channels else {})
+    files |= {"groups": groups} if groups else {}
+    notes = [*_notes(table, column, train, test), *labels.notes, *fold_notes, *kind.notes]
+    return DetectedLayout(
+        files, *kind.size, kind.channels, (), kind.resize, labels.competition, kind.image, folds, notes
+    )
 
-    sizes: Counter[Size] = Counter()
-    channels = 1
-    for path in paths:
-        try:
-            with Image.open(path) as file:
-                sizes[file.height, file.width] += 1
-                channels = 1 if channels == 1 and file.mode[0] in "1LI" else 3
-        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
-            raise UserError.at(path, "is not an image that can be read", "download it again") from None
-    height, width = image or _limited(*sizes.most_common(1)[0][0])
-    return height, width, channels, set(sizes) != {(height, width)}
+
+def _notes(table: Table, column: IdColumn, train: FoundImages, test: FoundImages) -> list[str]:
+    """What is to be said of the column of ids and of the folders."""
+    others = f" (also {', '.join(column.others)})" if column.others else ""
+    name = table.path.name
+    notes = [f"images: column {column.name} of {name}{others} names files in {', '.join(train.places)}"]
+    if column.channel_suffixes:
+        notes.append(
+            f"channels of one image are the files {', '.join(column.channel_suffixes)}, in this order"
+        )
+    for found, source in ((train, name), (test, "the sample submission")):
+        if found.missing:
+            count, first = len(found.missing), found.missing[0]
+            notes.append(f"of the first {LOOKED_AT} images of {source} {count} are not found, as {first}")
+    return [*notes, f"test images: those of the sample submission, in {', '.join(test.places)}"]
 
 
-LARGEST = 224
-"""Image files with a longer side are scaled down to this."""
-
-
-def _limited(height: int, width: int) -> Size:
-    shrink = min(1.0, LARGEST / max(height, width))
-    return max(1, round(height * shrink)), max(1, round(width * shrink))
-
-
-READERS.add("image_folder", Reader(ImageFolder, sources, read, detect), rank=1)
+READERS.add("image_folder", Reader(ImageFolder, sources, read, detect), rank=3)

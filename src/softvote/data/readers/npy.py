@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import zipfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -11,6 +13,7 @@ from numpy.typing import NDArray
 
 from softvote.config.registry import FilesConfig
 from softvote.config.schema import ConfigError
+from softvote.data.decoding import Decoder, ImageError, likely_range
 from softvote.data.readers.base import (
     READERS,
     Images,
@@ -60,7 +63,7 @@ def sources(competition: Competition, folder: Path) -> list[Path]:
     """Every array and the sample submission."""
     files = _files(competition)
     names = [*files.train, *files.train_labels, *files.test, *files.train_addends, *files.test_addends]
-    return existing(competition, folder, names)
+    return existing(competition, folder, [file_of(name) for name in names])
 
 
 def read(competition: Competition, folder: Path) -> tuple[Images, Images]:
@@ -96,8 +99,17 @@ def _joined(arrays: list[NDArray[np.uint8]]) -> NDArray[np.uint8]:
     return np.ascontiguousarray(whole.transpose(0, 3, 1, 2))
 
 
+def file_of(name: str) -> str:
+    """The file that is meant by a name such as digits.npz:x_train."""
+    return re.sub(r"(\.npz):[^/]*$", r"\1", name)
+
+
 def load_array(path: Path, problems: ErrorCollector) -> NDArray[Any] | None:
-    """The array of a `.npy` file; what is wrong with the file is noted, and gives None."""
+    """The array of a `.npy` file, or of an `.npz` as `digits.npz:x_train`; what is wrong is noted, and gives
+    None."""
+    file_path = path.with_name(file_of(path.name))
+    if file_path.suffix == ".npz":
+        return _load_packed(file_path, path.name.removeprefix(file_path.name).removeprefix(":"), problems)
     try:
         with path.open("rb") as file:
             magic = file.read(6)
@@ -107,10 +119,32 @@ def load_array(path: Path, problems: ErrorCollector) -> NDArray[Any] | None:
         array: NDArray[Any] = np.load(path, allow_pickle=False)
         return array
     except (OSError, ValueError, EOFError, SyntaxError) as error:
-        if "Object arrays" in str(error):
-            problems.add(path, "holds pickled objects, which can run code", "save it as an array of numbers")
-        else:
-            problems.add(path, f"is cut off or damaged ({str(error).splitlines()[0]})", "download it again")
+        _report_damage(path, error, problems)
+        return None
+
+
+def _report_damage(path: Path, error: Exception, problems: ErrorCollector) -> None:
+    if "Object arrays" in str(error):
+        problems.add(path, "holds pickled objects, which can run code", "save it as an array of numbers")
+    else:
+        problems.add(path, f"is cut off or damaged ({str(error).splitlines()[0]})", "download it again")
+
+
+def _load_packed(path: Path, name: str, problems: ErrorCollector) -> NDArray[Any] | None:
+    """An array of an `.npz`, by its name where there are several."""
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            names = list(archive)
+            if not name and len(names) == 1:
+                name = names[0]
+            if name not in names:
+                what = f"has no array '{name}'" if name else f"has {len(names)} arrays"
+                problems.add(path, what, f"write {path.name}:NAME with one of {', '.join(names[:8])}")
+                return None
+            array: NDArray[Any] = archive[name]
+            return array
+    except (OSError, ValueError, EOFError, SyntaxError, zipfile.BadZipFile, AttributeError) as error:
+        _report_damage(path, error, problems)
         return None
 
 
@@ -121,8 +155,10 @@ def load_images(path: Path, image: ImageFacts, problems: ErrorCollector) -> NDAr
     nothing = np.empty((0, *expected), np.uint8)
     if array is None:
         return nothing
-    if array.dtype != np.uint8:
-        problems.add(path, f"holds {array.dtype}, not uint8", "scale to 0..255 and save it as uint8")
+    if array.dtype != np.uint8 and not image.value_ranges:
+        low, high = likely_range(float(array.min()), float(array.max())) if array.size else (0, 1)
+        hint = f"write image.value_range: [{low:g}, {high:g}], or save it as uint8"
+        problems.add(path, f"holds {array.dtype}, not uint8", hint)
     if array.ndim not in (3, 4):
         problems.add(path, f"has shape {array.shape}", "images need (N, H, W) or (N, H, W, C)")
         return nothing
@@ -132,23 +168,60 @@ def load_images(path: Path, image: ImageFacts, problems: ErrorCollector) -> NDAr
         problems.add(path, f"has images of {found} (H x W x C), competition.image says {named}", "mend one")
     if not len(array):
         problems.add(path, "holds no images", "download it again")
-    return nothing if problems else array.reshape(-1, *expected)
+    if problems:
+        return nothing
+    array = array.reshape(-1, *expected)
+    try:
+        return array if array.dtype == np.uint8 else Decoder(image).scale(array, check=True)
+    except ImageError as error:
+        problems.add(path, error.what, error.hint)
+        return nothing
 
 
 def _load_labels(path: Path, competition: Competition, problems: ErrorCollector) -> NDArray[np.int64]:
     """Class indices int64 (n,)."""
-    nothing = np.empty(0, np.int64)
+    names = list(competition.targets or competition.classes)
+    nothing = np.empty(0 if competition.task.is_single_label else (0, len(names)), np.int64)
     array = load_array(path, problems)
     if array is None:
         return nothing
     if array.dtype.kind not in "iu":
         problems.add(path, f"holds {array.dtype}", "labels must be integers: save it as int64")
         return nothing
+    task = competition.task
+    if not task.is_single_label:
+        return _many_labels(path, array, competition, problems)
     if array.ndim != 1:
         problems.add(path, f"has shape {array.shape}", "labels need (N,)")
         return nothing
     labels = [str(label) for label in array.tolist()]
     return class_indices(labels, competition, lambda position: f"{path}, index {position}", problems)
+
+
+def _many_labels(
+    path: Path, array: NDArray[Any], competition: Competition, problems: ErrorCollector
+) -> NDArray[np.int64]:
+    """0 and 1 of tags (n, K), or class indices of targets (n, T)."""
+    names = list(competition.targets or competition.classes)
+    nothing = np.empty((0, len(names)), np.int64)
+    if array.ndim != 2 or array.shape[1] != len(names):
+        problems.add(path, f"has shape {array.shape}", f"labels need (N, {len(names)})")
+        return nothing
+    if competition.targets is None:
+        if not np.isin(array, (0, 1)).all():
+            problems.add(path, f"holds {array.min()}..{array.max()}", "tags are 0 or 1")
+        return array.astype(np.int64)
+
+    def where(column: int) -> Callable[[int], str]:
+        return lambda position: f"{path}, index {position}, target {names[column]}"
+
+    parts = [
+        class_indices(
+            [str(label) for label in array[:, column]], competition, where(column), problems, labels
+        )
+        for column, labels in enumerate(competition.target_classes.values())
+    ]
+    return np.stack(parts, axis=1)
 
 
 def _load_addends(
@@ -200,7 +273,12 @@ def _report_other_lengths(
 def detect(candidate: Candidate) -> DetectedLayout | None:
     """Arrays of rank 3 or 4 are images, of rank 1 labels; `test` in a name tells the test images."""
     problems, paths = ErrorCollector(), sorted(candidate.folder.glob("*.npy"), key=_natural)
-    arrays = {path.name: array for path in paths if (array := load_array(path, problems)) is not None}
+    names = [path.name for path in paths] + [
+        name for path in sorted(candidate.folder.glob("*.npz"), key=_natural) for name in _names_in(path)
+    ]
+    arrays = {
+        name: array for name in names if (array := load_array(candidate.folder / name, problems)) is not None
+    }
     problems.raise_any()
     images = [name for name, array in arrays.items() if array.ndim in (3, 4)]
     test = [name for name in images if "test" in name.lower()]
@@ -209,10 +287,34 @@ def detect(candidate: Candidate) -> DetectedLayout | None:
     labels = [name for name in vectors if "test" not in name.lower()]
     if not (train and labels and test):
         return None
-    files = {"format": "npy", "train": train, "train_labels": labels, "test": test}
+    files: dict[str, Any] = {"format": "npy", "train": train, "train_labels": labels, "test": test}
     height, width, channels = (*arrays[train[0]].shape[1:], 1)[:3]
     texts = [str(label) for label in np.concatenate([arrays[name] for name in labels]).tolist()]
-    return DetectedLayout(files, height, width, channels, texts)
+    value_range = _value_range([arrays[name] for name in [*train, *test]])
+    notes = [f"labels of {', '.join(train[:3])} are {', '.join(labels[:3])}, in this order"]
+    if value_range:
+        low, high = value_range["value_range"]
+        notes.append(f"images are {arrays[train[0]].dtype}: {low:g}..{high:g} become black..white")
+    notes.append(f"test rows of {', '.join(test[:3])}: in the sample submission's order")
+    return DetectedLayout(files, height, width, channels, texts, image=value_range, notes=notes)
+
+
+def _names_in(path: Path) -> list[str]:
+    """The arrays of an `.npz`, as a pipeline file names them."""
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            names = list(archive)
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile):
+        return [path.name]  # whose damage is told when it is loaded
+    return [path.name] if len(names) == 1 else [f"{path.name}:{name}" for name in names]
+
+
+def _value_range(arrays: list[NDArray[Any]]) -> dict[str, Any]:
+    """`image.value_range` of images that are not uint8."""
+    if all(array.dtype == np.uint8 for array in arrays):
+        return {}
+    low, high = min(float(array.min()) for array in arrays), max(float(array.max()) for array in arrays)
+    return {"value_range": list(likely_range(low, high))}
 
 
 def _natural(path: Path) -> list[tuple[int, str]]:
@@ -220,4 +322,4 @@ def _natural(path: Path) -> list[tuple[int, str]]:
     return [(int(part or 0), text) for text, part in re.findall(r"(\D*)(\d*)", path.name.lower())]
 
 
-READERS.add("npy", Reader(NpyArrays, sources, read, detect), rank=2)
+READERS.add("npy", Reader(NpyArrays, sources, read, detect), rank=4)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import math
 import re
+from collections import Counter
 from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
@@ -13,15 +14,15 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from softvote.config.registry import FilesConfig
 from softvote.data.csv_table import CsvLine, Table, open_table
+from softvote.data.label_cells import LabelledFiles, label_columns, read_row_labels
+from softvote.data.label_detection import detect_groups, detect_labels
 from softvote.data.readers.base import (
     MOST,
     READERS,
     Images,
     Reader,
     addends_of,
-    class_indices,
     existing,
     report_duplicates,
     report_impossible_sums,
@@ -33,7 +34,6 @@ from softvote.data.readers.detection import (
     DetectedLayout,
     Size,
     first_file,
-    label_column,
     read_table,
     train_csv_name,
 )
@@ -52,7 +52,7 @@ _BLOCK = 4096  # rows parsed at once: the parser makes eight bytes of every pixe
 WHOLE = re.compile(r"\+?[0-9]{1,9}")
 
 
-class PixelCsv(FilesConfig):
+class PixelCsv(LabelledFiles):
     """One line per image: pixels row by row, a label column anywhere, perhaps an id column."""
 
     format: Literal["pixel_csv"]
@@ -61,12 +61,19 @@ class PixelCsv(FilesConfig):
     """CSV of the training rows, by its path in the competition's folder."""
     test: str = "test.csv"
     """CSV of the test rows, by its path in the competition's folder."""
-    label: str = "label"
-    """Name of the label's column in the train file."""
     id: str | None = None
-    """Name of the id's column, where both files have one; else test rows are in sample_submission's order."""
+    """Name of the id's column in both files, or in the test file alone; left out, test rows are in
+    sample_submission's order."""
+    ignore: list[str] = []
+    """Names of columns that are no pixels; where left out, such columns are told by their names."""
+    has_header: bool = True
+    """Whether the first row of both files names the columns; else their names are '0', '1', ..."""
     addend: str = "addend"
     """Name of the addend's column in both files, where `competition.addend` says that there is one."""
+
+    @property
+    def packages(self) -> dict[str, str]:
+        return {"pandas": "pandas"}
 
     @property
     def test_source(self) -> str:
@@ -82,7 +89,7 @@ def sources(competition: Competition, folder: Path) -> list[Path]:
 def read(competition: Competition, folder: Path) -> tuple[Images, Images]:
     """Train images with labels, and test images; with ids where the pipeline names their column."""
     files, problems = _files(competition), ErrorCollector()
-    tables = [open_table(folder / name, problems) for name in (files.train, files.test)]
+    tables = [open_table(folder / name, problems, files.has_header) for name in (files.train, files.test)]
     _report_other_order(tables, competition, problems)
     train, test = (
         _images(table, competition, labelled, problems) if table else None
@@ -99,9 +106,23 @@ def _files(competition: Competition) -> PixelCsv:
 
 
 def _pixel_columns(table: Table, competition: Competition) -> list[int]:
-    files = _files(competition)
-    others = (files.label, files.id, files.addend if competition.addend else None)
-    return [index for index, name in enumerate(table.header) if name not in others]
+    """The columns of pixels: all that have no other meaning; of too many, those numbered alike."""
+    files, image = _files(competition), competition.image
+    others = {files.id, files.addend if competition.addend else None, *files.ignore}
+    others |= set(label_columns(files, competition))
+    columns = [index for index, name in enumerate(table.header) if name not in others]
+    expected = image.height * image.width * image.channels
+    if len(columns) <= expected:
+        return columns
+    numbered = numbered_alike([table.header[index] for index in columns])
+    return [columns[place] for place in numbered] if len(numbered) == expected else columns
+
+
+def numbered_alike(names: Sequence[str]) -> list[int]:
+    """Positions of the names that are one word with different numbers, as pixel0, pixel1, or 1x1, 1x2."""
+    words = [re.sub("[0-9]+", "0", name) if re.search("[0-9]", name) else "" for name in names]
+    commonest = Counter(filter(None, words)).most_common(1)
+    return [place for place, word in enumerate(words) if commonest and word == commonest[0][0]]
 
 
 def _report_other_order(
@@ -125,33 +146,57 @@ def _images(
 ) -> Images | None:
     files, image = _files(competition), competition.image
     columns = _pixel_columns(table, competition)
-    asked = ((files.label, labelled), (files.id, True), (files.addend, competition.addend))
-    wanted = [name for name, needed in asked if name and needed]
+    labels_in = label_columns(files, competition) if labelled else []
+    id_name = files.id if not labelled or files.id in table.header else None
+    wanted = [*labels_in, *filter(None, [id_name, files.addend if competition.addend else None])]
     present = [table.has(name, problems) for name in wanted]
     if not all(present) or not _fits(table, len(columns), image, problems):
         return None
-    labels = ids = addends = None
+    labels, addends = _read_labels(table, competition, labelled, problems)
+    ids = None
+    if id_name:
+        ids = table.column(id_name)
+        report_duplicates(ids, lambda position: table.where(position, id_name), problems)
+    flat = pixel_values(table, columns, problems)
+    shaped = flat.reshape(-1, image.height, image.width, image.channels)
+    others = [
+        name for index, name in enumerate(table.header) if index not in {*columns} and name not in wanted
+    ]
+    pixels = np.ascontiguousarray(shaped.transpose(0, 3, 1, 2))
+    return Images(
+        pixels, labels, ids, addends, _groups(table, others, labelled), _notes(table, others, files)
+    )
+
+
+def _read_labels(
+    table: Table, competition: Competition, labelled: bool, problems: ErrorCollector
+) -> tuple[NDArray[np.int64] | None, NDArray[np.int64] | None]:
+    """Labels, where there are, and addends, where there are."""
+    files = _files(competition)
+    labels = addends = None
     if competition.addend:
         addends = addends_of(
             table.column(files.addend), lambda position: table.where(position, files.addend), problems
         )
     if labelled:
-        labels = class_indices(
-            table.column(files.label),
-            competition,
-            lambda position: table.where(position, files.label),
-            problems,
-        )
+        labels = read_row_labels(table, label_columns(files, competition)[0], competition, problems)
     if labels is not None and addends is not None and not problems:
         report_impossible_sums(
             labels, addends, competition, lambda position: table.where(position, files.label), problems
         )
-    if files.id:
-        name, ids = files.id, table.column(files.id)
-        report_duplicates(ids, lambda position: table.where(position, name), problems)
-    flat = pixel_values(table, columns, problems)
-    shaped = flat.reshape(-1, image.height, image.width, image.channels)
-    return Images(np.ascontiguousarray(shaped.transpose(0, 3, 1, 2)), labels, ids, addends)
+    return labels, addends
+
+
+def _groups(table: Table, others: Sequence[str], labelled: bool) -> dict[str, NDArray[np.str_]]:
+    return {name: np.array(table.column(name), np.str_) for name in others} if labelled else {}
+
+
+def _notes(table: Table, others: Sequence[str], files: PixelCsv) -> list[str]:
+    """What is to be said of columns that were left out without being named."""
+    unnamed = [name or "without a name" for name in others if name not in files.ignore]
+    if not unnamed:
+        return []
+    return [f"{table.path.name}: columns that are no pixels were left out: {', '.join(unnamed[:8])}"]
 
 
 def _fits(table: Table, count: int, image: ImageFacts, problems: ErrorCollector) -> bool:
@@ -220,33 +265,93 @@ def _checked_cells(table: Table, index: int, problems: ErrorCollector) -> list[i
 
 
 def detect(candidate: Candidate) -> DetectedLayout | None:
-    """A train and a test CSV with the same columns, but for the label."""
+    """A train and a test CSV whose pixels are the same columns."""
     folder = candidate.folder
-    train_csv, test_csv = train_csv_name(folder), first_file(folder, "test.csv", "testing.csv", "*test*.csv")
-    if not (train_csv and test_csv):
+    train_csv = train_csv_name(folder)
+    test_csv = first_file(folder, "test.csv", "testing.csv", "*test*.csv")
+    if not (train_csv and test_csv) or train_csv == test_csv:
         return None
+    if not (_has_header(folder / train_csv) and _has_header(folder / test_csv)):
+        return _detect_without_header(candidate, train_csv, test_csv)
     train, test = read_table(folder / train_csv), read_table(folder / test_csv)
-    label = label_column(train, [column for column in train.header if column not in test.header])
-    id_name = next((column for column in test.header if column.lower() in ID_NAMES), None)
-    files = {"format": "pixel_csv", "train": train_csv, "test": test_csv, "label": label}
-    files |= {"id": id_name} if id_name in train.header else {}
-    count = len([column for column in train.header if column not in (label, files.get("id"))])
-    height, width, channels = _size_of_pixels(count, candidate.image, train.path, candidate.name)
-    return DetectedLayout(files, height, width, channels, train.column(label))
+    ids = [name for name in test.header if name.lower() in ID_NAMES and _fits_sample(test, name, candidate)]
+    id_name = ids[0] if ids else None
+    numbered = {train.header[place] for place in numbered_alike(train.header)}
+    # Columns of the test file are no labels; where pixels are not numbered, only the label is missing there.
+    missing = [name for name in train.header if name not in test.header]
+    among = [name for name in missing if name not in numbered] or missing
+    labels = detect_labels(train, id_name or "", candidate, among=among)
+    left = [name for name in train.header if name not in {*labels.columns, id_name}]
+    pixels = [left[place] for place in numbered_alike(left)]
+    files: dict[str, Any] = {"format": "pixel_csv", "train": train_csv, "test": test_csv} | labels.files
+    files |= {"id": id_name} if id_name else {}
+    size = _size_of_pixels(len(left), candidate.image)
+    if size is None and (size := _size_of_pixels(len(pixels), candidate.image)):
+        there = dict.fromkeys([*left, *test.header])
+        files["ignore"] = [name for name in there if name not in {*pixels, id_name}]
+    if size is None:
+        raise _no_size(len(left), candidate, train.path)
+    folds, _, fold_notes = detect_groups(train, [*labels.columns, *pixels, id_name or ""], [])
+    order = f"by column {id_name}" if id_name else "in the sample submission's order"
+    notes = [*labels.notes, f"test rows of {test_csv}: {order}", *fold_notes]
+    if "ignore" in files:
+        notes.append(f"columns that are no pixels: {', '.join(map(repr, files['ignore']))}")
+    return DetectedLayout(files, *size, competition=labels.competition, folds=folds, notes=notes)
 
 
-def _size_of_pixels(count: int, image: Size | None, path: Path, name: str) -> tuple[int, int, int]:
+def _fits_sample(test: Table, name: str, candidate: Candidate) -> bool:
+    """Whether a column holds the sample's ids; a pixel may be called index too."""
+    return not candidate.sample_ids or set(test.column(name)) == set(candidate.sample_ids)
+
+
+def _has_header(path: Path) -> bool:
+    """Whether the first line is more than numbers."""
+    with path.open("rb") as file:
+        line = file.readline(1 << 20).decode("utf-8-sig", "replace")
+    cells = [text.strip().strip('"') for text in line.split(",")]
+    return len(cells) < 2 or not all(WHOLE.fullmatch(text) for text in cells)
+
+
+def _detect_without_header(candidate: Candidate, train_csv: str, test_csv: str) -> DetectedLayout | None:
+    """A label and pixels in train, pixels alone in test, and no names of columns."""
+    problems = ErrorCollector()
+    tables = [
+        open_table(candidate.folder / name, problems, has_header=False) for name in (train_csv, test_csv)
+    ]
+    problems.raise_any()
+    train, test = tables
+    if train is None or test is None or len(train.header) != len(test.header) + 1:
+        return None
+    size = _size_of_pixels(len(test.header), candidate.image)
+    if size is None:
+        raise _no_size(len(test.header), candidate, test.path)
+    first, last = "0", train.header[-1]
+    is_last = len(set(train.column(first))) == 1 < len(set(train.column(last)))
+    label, word, other = (last, "last", "first") if is_last else (first, "first", "last")
+    files = {"format": "pixel_csv", "train": train_csv, "test": test_csv, "label": label, "has_header": False}
+    notes = [
+        f"{train_csv} has no header: the {word} column was taken for the label, not the {other}",
+        f"test rows of {test_csv}: in the sample submission's order",
+    ]
+    return DetectedLayout(files, *size, labels=train.column(label), notes=notes)
+
+
+def _size_of_pixels(count: int, image: Size | None) -> tuple[int, int, int] | None:
     """Height, width and channels of images with so many pixel columns."""
     for channels in (1, 3):
         side = math.isqrt(count // channels)
         height, width = image or (side, side)
         if count and height * width * channels == count:
             return height, width, channels
+    return None
+
+
+def _no_size(count: int, candidate: Candidate, path: Path) -> UserError:
+    image = candidate.image
     tried = f"neither {image[0]} x {image[1]}" if image else "neither a square"
-    fix = f"pass `image` HxW, or write pipelines/{name}.yaml by hand"
-    raise UserError.at(
-        f"{path}, row 1", f"{count} pixel columns are {tried} in one channel nor in three", fix
-    )
+    fix = f"pass `image` HxW, or write pipelines/{candidate.name}.yaml by hand"
+    what = f"{count} pixel columns are {tried} in one channel nor in three"
+    return UserError.at(f"{path}, row 1", what, fix)
 
 
 READERS.add("pixel_csv", Reader(PixelCsv, sources, read, detect), rank=0)

@@ -19,7 +19,7 @@ from softvote.data.dataset import Dataset
 from softvote.ensembling.comparison import Comparison, compare_members
 from softvote.ensembling.predictions import Predictions
 from softvote.ensembling.records import ScoreRecord, VoteRecord
-from softvote.metrics import scores
+from softvote.ensembling.scorer import Scorer
 from softvote.reporting.report.blocks import Block, PictureCard, Tone
 from softvote.reporting.report.experiments import Experiment
 from softvote.reporting.report.images import PictureStore, encode_image
@@ -35,6 +35,7 @@ class ReportData:
     Attributes:
         name: of the pipeline.
         folds: int64 (N,), the fold of each training row.
+        scorer: what training rows are scored by.
         members: probabilities of every member that is trained as the pipeline says now, by name.
         trainings: the folders of their trainings, by name.
         vote: of the ensemble; None where it did not vote yet.
@@ -51,6 +52,7 @@ class ReportData:
     pipeline: Pipeline
     dataset: Dataset
     folds: NDArray[np.int64]
+    scorer: Scorer
     members: dict[str, Predictions]
     trainings: dict[str, list[FoldFolder]]
     vote: Predictions | None = None
@@ -86,17 +88,23 @@ class ReportData:
         return np.asarray(self.folds[self.rows])
 
     @cached_property
+    def row_scorer(self) -> Scorer:
+        """What these rows are scored by."""
+        return self.scorer.for_rows(self.rows)
+
+    @cached_property
     def comparison(self) -> Comparison:
-        """Members and rules with their scores; needs labels of one class per row."""
+        """Members and rules with their scores."""
         oof = [each.oof for each in self.members.values()]
-        return compare_members(oof, list(self.members), self.labels, self.fold_of_row)
+        return compare_members(oof, list(self.members), self.labels, self.fold_of_row, self.row_scorer)
 
     @cached_property
     def shown(self) -> tuple[str, Predictions]:
-        """Whose probabilities sections about rows look at: the vote's, else the most accurate member's."""
+        """Whose probabilities sections about rows look at: the vote's, else the best member's."""
         if self.vote is not None:
             return self.pipeline.ensemble.name, self.vote
-        found = {name: scores.accuracy(each.oof, self.labels).value for name, each in self.members.items()}
+        worth = self.row_scorer.worth
+        found = {name: worth(each.oof, self.labels) for name, each in self.members.items()}
         best = max(found, key=found.__getitem__)
         return best, self.members[best]
 

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from softvote.metrics import scores
 from softvote.reporting.report.blocks import Block, Cell, DataTable, Paragraph
 from softvote.reporting.report.section import (
     ReportData,
@@ -35,7 +34,7 @@ def build_corrections(data: ReportData) -> Sequence[Block]:
         voters |= {data.pipeline.ensemble.name: data.vote.oof}
     rows: list[list[Cell | str]] = []
     for name, oof in voters.items():
-        both = (scores.accuracy(oof, labels) for labels in (data.labels, given))
+        both = (data.row_scorer.evaluate(oof, labels).score for labels in (data.labels, given))
         rows.append([name, *(Cell(str(score), score.value) for score in both)])
     text = (
         f"{changed:,} training labels are corrected by {data.pipeline.competition.corrections}. All other "

@@ -1,4 +1,4 @@
-"""The multilabel head: which digits are present."""
+"""The head of a set of digits: which digits are present."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-@register_head("multilabel", rank=3, needs_hidden_digits=True, needs_known_digits=True)
-class MultilabelHead(NeedsNoCalibration):
+@register_head("digit_set", rank=3, once="multilabel", needs_hidden_digits=True, needs_known_digits=True)
+class DigitSetHead(NeedsNoCalibration):
     """Which of the ten digits are present, binary cross-entropy; rows whose digits are unknown teach nothing.
 
     The probability of a value is that of all sets of digits that can make it (naive Bayes: given the

@@ -1,0 +1,327 @@
+"""Which folders hold the images that a table names, and what these images are like."""
+
+from __future__ import annotations
+
+import bisect
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from softvote.data.csv_table import Table
+from softvote.data.decoding import (
+    DICOM_SUFFIXES,
+    Damage,
+    EncodedImage,
+    ImageError,
+    dicom_windows,
+    likely_range,
+    open_values,
+    upright_size,
+)
+from softvote.data.image_index import HDF5_SUFFIXES, ImageFolders, ImageStore, open_store, without_suffix
+from softvote.data.label_detection import row_image
+from softvote.data.readers.detection import ID_NAMES, Candidate, Size, is_unnamed
+from softvote.errors import UserError
+
+LOOKED_AT = 200
+"""So many names of a table are looked for, and so many images looked into."""
+
+
+LARGEST = 224
+"""Image files with a longer side are scaled down to this."""
+
+
+_MEASURED = 50  # images of more than 8 bits, whose values are read whole
+
+
+_COLOURS = ("red", "green", "blue")
+
+
+@dataclass(frozen=True)
+class FoundImages:
+    """Where the images of a split are.
+
+    Attributes:
+        places: folders, or an HDF5 file, by their paths from the competition's folder.
+        images: the first of them.
+        missing: names that were looked for in vain.
+    """
+
+    places: list[str]
+    images: list[EncodedImage]
+    missing: list[str]
+
+    @property
+    def named(self) -> str | list[str]:
+        """As a pipeline file says it."""
+        return self.places[0] if len(self.places) == 1 else self.places
+
+
+@dataclass(frozen=True)
+class IdColumn:
+    """The column of a table that names image files.
+
+    Attributes:
+        name: of the column.
+        is_rows: whether ids are an image's, an underline and a tag.
+        channel_suffixes: of the files that are the channels of one image; empty where a file is an image.
+        others: further columns that name the same files.
+    """
+
+    name: str
+    is_rows: bool = False
+    channel_suffixes: tuple[str, ...] = ()
+    others: tuple[str, ...] = ()
+
+
+class ImageSurvey:
+    """All the images below a competition's folder.
+
+    Args:
+        candidate: the folder.
+    """
+
+    def __init__(self, candidate: Candidate) -> None:
+        self._folder = candidate.folder
+        self._all = ImageFolders([candidate.folder])
+        self._packed: dict[str, ImageStore] = {
+            path.relative_to(self._folder).as_posix(): open_store([path])
+            for path in sorted(self._folder.rglob("*"))
+            if path.suffix.lower() in HDF5_SUFFIXES
+        }
+        self._stems = sorted({without_suffix(Path(name).name) for name in self._all.names()})
+
+    def files(self) -> list[Path]:
+        """Every image file."""
+        return [Path(name) for name in self._all.names()]
+
+    def __bool__(self) -> bool:
+        return bool(self._all.names() or self._packed)
+
+    def find(self, ids: Sequence[str], split: str, suffix: str = "") -> FoundImages | None:
+        """Where images of these names are; None where not half of them are anywhere.
+
+        Args:
+            split: `train` or `test`; folders named for it go before others, and those named for the other
+                come last.
+            suffix: what the names lack.
+        """
+        names = list(dict.fromkeys(ids))[:LOOKED_AT]
+        held: dict[str, dict[str, EncodedImage]] = {}
+        for place, store in self._packed.items():
+            hits = {name: hit[0] for name in names if len(hit := store.find(name, suffix)) == 1}
+            held |= {place: hits} if hits else {}
+        for name in names:
+            for folder, inside in self._by_folder(self._all.find(name, suffix)).items():
+                if len(inside) == 1:
+                    held.setdefault(folder, {})[name] = inside[0]
+        places, found = self._choose(held, names, split)
+        if 2 * len(found) < len(names) or not found:
+            return None
+        images = [found[name] for name in names if name in found]
+        return FoundImages(places, images, [name for name in names if name not in found])
+
+    def _by_folder(self, images: Iterable[EncodedImage]) -> dict[str, list[EncodedImage]]:
+        """Images by each of the folders that they are in, at any depth."""
+        by_folder: dict[str, list[EncodedImage]] = {}
+        for image in images:
+            path = PurePosixPath(Path(image.name).relative_to(self._folder).as_posix())
+            for parent in path.parents:
+                by_folder.setdefault(parent.as_posix(), []).append(image)
+        return by_folder
+
+    def _choose(
+        self, held: dict[str, dict[str, EncodedImage]], names: Sequence[str], split: str
+    ) -> tuple[list[str], dict[str, EncodedImage]]:
+        """The best folder, and further ones as long as they hold images that it lacks."""
+        other = "test" if split == "train" else "train"
+        places: list[str] = []
+        found: dict[str, EncodedImage] = {}
+
+        def rank(place: str) -> tuple[Any, ...]:
+            new = sum(name not in found for name in held[place])
+            is_dicom = next(iter(held[place].values())).suffix in DICOM_SUFFIXES
+            low = place.lower()
+            return (
+                other in low or (place == "." and len(held) > 1), -new, split not in low, is_dicom,
+                -len(PurePosixPath(place).parts), place,
+            )  # fmt: skip
+
+        while held and len(found) < len(names):
+            best = min(held, key=rank)
+            new = {name: image for name, image in held.pop(best).items() if name not in found}
+            if new and not (places and rank_of_other(best, other)):
+                places.append(best)
+                found |= new
+        return places, found
+
+    def id_column(self, table: Table, sample_id: str | None) -> IdColumn | None:
+        """The column that names image files.
+
+        Args:
+            sample_id: what the sample submission calls ids, which decides between several.
+        """
+        columns = [name for name in table.header if name]
+        for is_rows in (False, True):
+            named = [name for name in columns if self._names_files(table, name, is_rows)]
+            if named:
+                best = min(named, key=lambda name: (*_rank_of_id(name, sample_id), columns.index(name)))
+                others = [name for name in named if name != best and table.column(name) != table.column(best)]
+                return IdColumn(best, is_rows, others=tuple(others))
+        for name in columns:
+            if suffixes := self._channel_suffixes(table.column(name)):
+                return IdColumn(name, channel_suffixes=tuple(suffixes))
+        return None
+
+    def _names_files(self, table: Table, column: str, is_rows: bool) -> bool:
+        texts = table.column(column)[: LOOKED_AT if not is_rows else 10 * LOOKED_AT]
+        names = [row_image(text) for text in texts] if is_rows else texts
+        some = [name for name in dict.fromkeys(names) if name][:20]
+        hits = [name for name in some if self.has(name)]
+        return bool(some) and 2 * len(hits) >= len(some)
+
+    def has(self, name: str, suffix: str = "") -> bool:
+        """Whether there is an image of that name."""
+        stores = (self._all, *self._packed.values())
+        return any(store.find(name, suffix) for store in stores)
+
+    def without_end(self, text: str, suffix: str = "") -> str | None:
+        """The longest part of a row's id before an underline that is an image's name, or None."""
+        parts = text.split("_")
+        names = ("_".join(parts[:count]) for count in range(len(parts) - 1, 0, -1))
+        return next((name for name in names if self.has(name, suffix)), None)
+
+    def _channel_suffixes(self, ids: Sequence[str]) -> list[str]:
+        """What follows an id in the names of the files that are its channels; the same of every id."""
+        rests = [self._rests(name) for name in list(dict.fromkeys(ids))[:20] if name]
+        if not rests or not 2 <= len(rests[0]) <= 16 or any(rest != rests[0] for rest in rests):
+            return []
+
+        def rank(rest: str) -> tuple[int, str]:
+            word = rest.strip("_-. ").lower()
+            return (_COLOURS.index(word) if word in _COLOURS else len(_COLOURS), rest)
+
+        return sorted(rests[0], key=rank)
+
+    def _rests(self, name: str) -> list[str]:
+        """Ends of the names of files that begin with a name and an underline or a dash."""
+        rests = []
+        for first in (f"{name}_", f"{name}-"):
+            start = bisect.bisect_left(self._stems, first)
+            for stem in self._stems[start : start + 17]:
+                if not stem.startswith(first):
+                    break
+                rests.append(stem.removeprefix(name))
+        return rests
+
+
+def sample_images(candidate: Candidate, survey: ImageSurvey, suffix: str = "") -> list[str]:
+    """Ids of the sample submission as images have them: without the tag, where a row is one of several."""
+    ids = candidate.sample_ids[: 20 * LOOKED_AT]
+    if not any(survey.has(name, suffix) for name in ids[:20]):
+        stems = [survey.without_end(text, suffix) for text in ids]
+        if all(stems[:20]):
+            return [stem or "" for stem in stems]
+    return ids
+
+
+def spread(paths: Sequence[Path], count: int) -> list[Path]:
+    """At most so many of the paths, evenly over all."""
+    if len(paths) <= count:
+        return list(paths)
+    return [paths[len(paths) * place // count] for place in range(count)]
+
+
+def rank_of_other(place: str, other: str) -> bool:
+    """Whether a folder is named for the other split."""
+    return other in place.lower()
+
+
+def _rank_of_id(name: str, sample_id: str | None) -> tuple[bool, bool, bool]:
+    """How unlikely a column is that of ids; a saved row index is the least likely."""
+    return is_unnamed(name), name != sample_id, name.lower() not in ID_NAMES
+
+
+@dataclass(frozen=True)
+class ImageKind:
+    """What images are like.
+
+    Attributes:
+        size: height and width, the commonest and within limits.
+        channels: of the images.
+        resize: whether there are other sizes.
+        image: further keys of `competition.image`.
+        notes: what was seen.
+    """
+
+    size: Size
+    channels: int
+    resize: bool
+    image: dict[str, Any]
+    notes: list[str]
+
+
+def look_at(images: Sequence[EncodedImage], wanted: Size | None, count: int | None = None) -> ImageKind:
+    """Look into image files.
+
+    Args:
+        wanted: height and width, where somebody said them.
+        count: how many files an image has, where each is a channel.
+
+    Raises:
+        UserError: one cannot be read.
+    """
+    sizes, channels, deep = Counter[Size](), Counter[int](), list[tuple[str, float, float]]()
+    windows = Counter[tuple[float, float]]()
+    for encoded in images:
+        try:
+            found = upright_size(encoded)
+            sizes[found.height, found.width] += 1
+            channels[found.channels] += 1
+            if found.is_deep and len(deep) < _MEASURED:
+                values = open_values(encoded)
+                assert not hasattr(values, "mode"), "images of 8 bits are not deep"
+                deep.append(
+                    (str(values.values.dtype), float(values.values.min()), float(values.values.max()))
+                )
+                if encoded.suffix in DICOM_SUFFIXES and isinstance(encoded.content, Path):
+                    windows.update(dicom_windows(encoded.content)[:1])
+        except ImageError as error:
+            raise UserError.at(encoded.name, error.what, error.hint) from None
+        except Damage:
+            raise UserError.at(
+                encoded.name, "is not an image that can be read", "download it again"
+            ) from None
+    height, width = wanted or _limited(*sizes.most_common(1)[0][0])
+    image, notes = _depth(deep, windows)
+    if len(sizes) > 1:
+        notes.append(
+            f"images have {len(sizes)} sizes, most often {' x '.join(map(str, sizes.most_common(1)[0][0]))}"
+        )
+    most = max(channels)
+    if len(channels) > 1 and count is None:
+        notes.append(f"images have {' and '.join(map(str, sorted(channels)))} channels: {most} were taken")
+    return ImageKind((height, width), count or most, set(sizes) != {(height, width)}, image, notes)
+
+
+def _depth(
+    deep: Sequence[tuple[str, float, float]], windows: Counter[tuple[float, float]]
+) -> tuple[dict[str, Any], list[str]]:
+    """`image.value_range` of images of more than 8 bits."""
+    if not deep:
+        return {}, []
+    low, high = min(each[1] for each in deep), max(each[2] for each in deep)
+    held = f"images are {deep[0][0]} and hold {low:g}..{high:g} (of {len(deep)} looked at)"
+    if windows:
+        first, last = windows.most_common(1)[0][0]
+        note = f"{held}: {first:g}..{last:g} become black..white, the window that most DICOM files name"
+        return {"value_range": [first, last]}, [note]
+    first, last = likely_range(low, high)
+    return {"value_range": [first, last]}, [f"{held}: {first:g}..{last:g} become black..white"]
+
+
+def _limited(height: int, width: int) -> Size:
+    shrink = min(1.0, LARGEST / max(height, width))
+    return max(1, round(height * shrink)), max(1, round(width * shrink))

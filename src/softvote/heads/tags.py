@@ -1,0 +1,40 @@
+"""The tags head: a sigmoid a tag."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Self
+
+from softvote.heads.base import HeadSpec, NeedsNoCalibration, register_head
+from softvote.heads.objective import Objective
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+@register_head(
+    "tags", rank=5, kinds=("tags",), default_of="tags", takes_loss=True, takes_label_smoothing=True
+)
+class TagsHead(NeedsNoCalibration):
+    """K tags, of which any may be there, binary cross-entropy or another loss.
+
+    Args:
+        num_values: K.
+        objective: what is made small in training.
+    """
+
+    def __init__(self, num_values: int, objective: Objective) -> None:
+        self.num_outputs = num_values
+        self.objective = objective
+
+    @classmethod
+    def from_spec(cls, spec: HeadSpec) -> Self:
+        """Build the head of a specification."""
+        return cls(spec.num_values, Objective(spec))
+
+    def loss(self, outputs: Tensor, values: Tensor, digits: Tensor | None = None) -> Tensor:
+        """float (B, K) and int64 (B, K) of 0 and 1 -> float scalar, the mean of a row's K losses."""
+        return self.objective.of_tags(outputs, values)
+
+    def probabilities(self, outputs: Tensor) -> Tensor:
+        """float (B, K) -> float32 (B, K), each 0..1 by itself."""
+        return outputs.float().sigmoid()
