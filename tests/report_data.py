@@ -14,6 +14,7 @@ from softvote.config.pipeline import Pipeline
 from softvote.data.dataset import Dataset
 from softvote.ensembling.predictions import Predictions
 from softvote.ensembling.records import VoteRecord
+from softvote.ensembling.scorer import Scorer
 from softvote.ensembling.vote import weighted_mean
 from softvote.reporting.report.section import ReportData
 
@@ -63,16 +64,20 @@ def make_data(
     if members is None:
         members = {"cnn": make_probabilities(labels, 1), "resnet5": make_probabilities(labels, 2)}
     facts = projects.pipeline(members={name: {"model": "cnn"} for name in members})
-    facts["competition"] = projects.competition(**(competition or {}))
+    named = projects.competition(**(competition or {}))
+    facts["competition"] = {key: value for key, value in named.items() if value is not None}
     share = np.full(len(members), 1 / len(members)) if weights is None else np.array(weights)
     rows, test = np.arange(TRAIN), make_probabilities(np.zeros(TEST, np.int64), 3)
-    vote = weighted_mean(list(members.values()), share, "probability")
+    pipeline = Pipeline.model_validate(facts)
+    blocks = pipeline.competition.task.blocks
+    vote = weighted_mean(list(members.values()), share, "probability", blocks)
     names = dict(zip(members, share.tolist(), strict=True))
     content: dict[str, Any] = {
         "name": "tiny",
-        "pipeline": Pipeline.model_validate(facts),
+        "pipeline": pipeline,
         "dataset": dataset or make_dataset(digits),
         "folds": np.arange(TRAIN) % 2,
+        "scorer": Scorer.of_pipeline(pipeline),
         "members": {name: Predictions(rows, oof, test) for name, oof in members.items()},
         "trainings": {name: [] for name in members},
         "vote": Predictions(rows, vote, test),

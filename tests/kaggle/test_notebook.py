@@ -514,6 +514,11 @@ def test_files_that_kaggle_has_not(project: Path, setting: str, message: str) ->
     assert text.startswith(message) and text.endswith("is not on Kaggle; train here and use mode infer")
 
 
+def test_corrections_that_kaggle_has_not(project: Path) -> None:
+    text = refused(project, settings=("competition.corrections=fix.csv",))
+    assert "competition.corrections: reads fix.csv, which is not on Kaggle" in text
+
+
 def test_networks_that_are_not_the_pipelines(project: Path) -> None:
     assert "run the ensemble stage" in refused(project, "infer", settings=("members.cnn.epochs=2",))
     (project / "models" / "tiny" / "vote" / "test.npy").unlink()

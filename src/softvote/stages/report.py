@@ -84,6 +84,7 @@ def _gather(plan: Plan, experiments: list[Experiment], ledger: list[Entry]) -> R
         pipeline=run.pipeline,
         dataset=plan.dataset,
         folds=plan.folds,
+        scorer=plan.scorer,
         members={name: plan.predictions(name) for name in names},
         trainings={name: [job.folder for job in plan.jobs_of(name)] for name in names},
         vote=plan.predictions(ensemble) if voted else None,
@@ -132,10 +133,12 @@ def _describe(data: ReportData, sections: list[BuiltSection]) -> dict[str, objec
     trained = len(data.pipeline.folds.trained)
     tiles = []
     scores, vote = data.vote_scores, data.vote_record
-    if scores and vote and scores.accuracy and scores.log_loss:
+    if scores and vote and scores.accuracy:
         rule = f"{data.pipeline.ensemble.name}, rule {vote.rule}"
-        tiles.append(("cross-validation, accuracy", str(scores.accuracy), rule))
-        tiles.append(("log loss", str(scores.log_loss), f"{len(data.rows):,} out-of-fold rows"))
+        title = data.scorer.metric.title
+        tiles.append((f"cross-validation, {title}", str(scores.headline), rule))
+        if scores.log_loss:
+            tiles.append(("log loss", str(scores.log_loss), f"{len(data.rows):,} out-of-fold rows"))
     tiles.append(("members", f"{len(data.members)}", f"{trained} of {data.pipeline.folds.count} folds each"))
     image = competition.image
     size = f"{image.height} × {image.width}, {'grey' if image.channels == 1 else 'colour'}"

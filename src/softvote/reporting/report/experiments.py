@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -42,6 +43,18 @@ class Experiment:
     def competition(self) -> str:
         return self.pipeline.competition.name
 
+    @property
+    def metric(self) -> str:
+        """What it is scored by, in words."""
+        return str(self.pipeline.competition.metric)
+
+    @property
+    def worth(self) -> float:
+        """The score, turned so that greater is better; of none the least."""
+        if self.cv is None:
+            return -math.inf
+        return self.cv.value if self.pipeline.competition.metric.greater_is_better else -self.cv.value
+
 
 def read_experiment(
     name: str, pipeline: Pipeline, folder: PipelineFolder, entry: Entry | None
@@ -56,8 +69,8 @@ def read_experiment(
     vote = VoteRecord.read(ensemble.vote)
     if scores is None and entry is None:
         return None
-    cv = scores.accuracy if scores else None
-    if cv is None and entry is not None:
+    cv = (scores.value or scores.accuracy) if scores else None
+    if cv is None and entry is not None and entry.metric == str(pipeline.competition.metric):
         cv = entry.cv
     base = (pipeline.extends or "").rpartition("/")[2]
     return Experiment(

@@ -24,7 +24,7 @@ def list_competitions(
 
 def _ladder(experiments: Sequence[Experiment], has_page: Callable[[str], bool]) -> DataTable:
     by_name = {each.name: each for each in experiments}
-    ordered = sorted(experiments, key=lambda each: -(each.cv.value if each.cv else -math.inf))
+    ordered = sorted(experiments, key=lambda each: -each.worth)
     rows = []
     for each in ordered:
         base = by_name.get(each.extends)
@@ -43,16 +43,9 @@ def _ladder(experiments: Sequence[Experiment], has_page: Callable[[str], bool]) 
                 entry.time[:10] if entry else "",
             ]
         )
-    header = [
-        "pipeline",
-        "accuracy",
-        "log loss",
-        "members",
-        "rule",
-        "starts from",
-        "gain, points",
-        "what changed",
-    ]
+    titles = dict.fromkeys(each.pipeline.competition.metric.title for each in experiments)
+    header = ["pipeline", " or ".join(titles), "log loss", "members", "rule"]
+    header += ["starts from", "gain", "what changed"]
     caption = "The best cross-validation first. Gain: over the pipeline it starts from, as if of other rows."
     return DataTable([*header, "submitted"], rows, caption)
 
@@ -63,11 +56,12 @@ def _gain(base: Experiment, each: Experiment) -> Cell | str:
 
 
 def unpaired_gain(base: Experiment, each: Experiment) -> Difference | None:
-    """How much more accurate one pipeline is than another, as if they were scored on different rows.
+    """How much better one pipeline scores than another, as if they were scored on different rows.
 
     That overstates the error where they share rows, so that what it calls better is better.
     """
-    if base.cv is None or each.cv is None:
+    if base.cv is None or each.cv is None or base.metric != each.metric:
         return None
     error = math.hypot(base.cv.standard_error, each.cv.standard_error)
-    return Difference(each.cv.value - base.cv.value, error, each.cv.rows)
+    metric, gain = each.pipeline.competition.metric, each.cv.value - base.cv.value
+    return Difference(gain, error, each.cv.rows, metric.percent, metric.greater_is_better)

@@ -21,7 +21,7 @@ import_modules("softvote.reporting.report.sections")
 
 @dataclass(frozen=True)
 class BuiltSection:
-    """A section with its blocks, or with the reason why it is not there."""
+    """A section with its blocks, or the reason why it has none; without either, nothing is missed."""
 
     section: Section
     blocks: Sequence[Block]

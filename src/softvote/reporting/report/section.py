@@ -35,6 +35,7 @@ class ReportData:
     Attributes:
         name: of the pipeline.
         folds: int64 (N,), the fold of each training row.
+        scorer: what training rows are scored by.
         members: probabilities of every member that is trained as the pipeline says now, by name.
         trainings: the folders of their trainings, by name.
         vote: of the ensemble; None where it did not vote yet.
@@ -51,6 +52,7 @@ class ReportData:
     pipeline: Pipeline
     dataset: Dataset
     folds: NDArray[np.int64]
+    scorer: Scorer
     members: dict[str, Predictions]
     trainings: dict[str, list[FoldFolder]]
     vote: Predictions | None = None
@@ -86,22 +88,23 @@ class ReportData:
         return np.asarray(self.folds[self.rows])
 
     @cached_property
-    def scorer(self) -> Scorer:
-        """What the competition scores by."""
-        return Scorer.of_pipeline(self.pipeline)
+    def row_scorer(self) -> Scorer:
+        """What these rows are scored by."""
+        return self.scorer.for_rows(self.rows)
 
     @cached_property
     def comparison(self) -> Comparison:
-        """Members and rules with their scores; needs labels of one class per row."""
+        """Members and rules with their scores."""
         oof = [each.oof for each in self.members.values()]
-        return compare_members(oof, list(self.members), self.labels, self.fold_of_row, self.scorer)
+        return compare_members(oof, list(self.members), self.labels, self.fold_of_row, self.row_scorer)
 
     @cached_property
     def shown(self) -> tuple[str, Predictions]:
         """Whose probabilities sections about rows look at: the vote's, else the best member's."""
         if self.vote is not None:
             return self.pipeline.ensemble.name, self.vote
-        found = {name: self.scorer.worth(each.oof, self.labels) for name, each in self.members.items()}
+        worth = self.row_scorer.worth
+        found = {name: worth(each.oof, self.labels) for name, each in self.members.items()}
         best = max(found, key=found.__getitem__)
         return best, self.members[best]
 

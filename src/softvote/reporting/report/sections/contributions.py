@@ -7,12 +7,10 @@ from collections.abc import Sequence
 import numpy as np
 
 from softvote.ensembling.vote import weighted_mean
-from softvote.metrics import scores
 from softvote.reporting.report.blocks import Block, Cell, DataTable, Paragraph, Tone
 from softvote.reporting.report.section import (
     LeftOutError,
     ReportData,
-    needs_one_label,
     needs_two_members,
     needs_vote,
     section,
@@ -24,7 +22,6 @@ from softvote.reporting.report.section import (
     "What each member adds",
     "Would the vote miss it?",
     needs_two_members,
-    needs_one_label,
     needs_vote,
     rank=20,
 )
@@ -37,29 +34,30 @@ def build_contributions(data: ReportData) -> Sequence[Block]:
         raise LeftOutError("one member has all the weight")
     oof, weights = [data.members[name].oof for name in names], np.array([record.weights[n] for n in names])
     weights = weights / weights.sum()
-    whole = weighted_mean(oof, weights, record.space)
-    right, loss = scores.correct(whole, data.labels), scores.losses(whole, data.labels)
+    scorer, blocks = data.row_scorer, data.task.blocks
+    whole = weighted_mean(oof, weights, record.space, blocks)
+    score, loss = scorer.evaluate(whole, data.labels), scorer.log_loss(whole, data.labels)
     rows: list[list[Cell | str]] = []
     for index, name in enumerate(names):
         rest = np.delete(np.arange(len(names)), index)
         others = weights[rest] / weights[rest].sum()
-        without = weighted_mean([oof[place] for place in rest], others, record.space)
-        gain = scores.paired_difference(right, scores.correct(without, data.labels))
-        gained = scores.losses(without, data.labels) - loss
-        error = float(gained.std(ddof=1) / np.sqrt(len(gained)))
+        without = weighted_mean([oof[place] for place in rest], others, record.space, blocks)
+        gain = score.minus(scorer.evaluate(without, data.labels))
+        saved = scorer.log_loss(without, data.labels).minus(loss)
         words = {"better": "adds", "worse": "harms", "noise": "noise"}[gain.verdict]
         tone: Tone = "good" if words == "adds" else "bad" if words == "harms" else ""
+        weight = float(weights[index])
         rows.append(
             [
                 name,
-                Cell(f"{weights[index]:.3f}", float(weights[index])),
-                Cell(str(gain), gain.value),
+                Cell(f"{weight:.3f}", weight),
+                Cell(str(gain), gain.gain),
                 Cell(words, tone=tone),
-                Cell(f"{gained.mean():+.5f} ± {error:.5f}", float(gained.mean())),
+                Cell(str(saved), saved.value),
             ]
         )
     rows.sort(key=lambda row: -float(row[2].sort or 0) if isinstance(row[2], Cell) else 0)
-    header = ["member", "weight", "accuracy it adds, points", "which is", "log loss it saves"]
+    header = ["member", "weight", f"{data.scorer.metric.title} it adds", "which is", "log loss it saves"]
     note = (
         "The vote with all members less the vote without this one, on the same rows, with the paired "
         "standard error; the other weights are scaled up, not fitted anew. A member whose part is noise can "

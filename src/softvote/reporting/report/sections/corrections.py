@@ -6,10 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from softvote.metrics import scores
 from softvote.reporting.report.blocks import Block, Cell, DataTable, Paragraph
 from softvote.reporting.report.section import (
-    LeftOutError,
     ReportData,
     needs_members,
     needs_one_label,
@@ -28,7 +26,7 @@ from softvote.reporting.report.section import (
 def build_corrections(data: ReportData) -> Sequence[Block]:
     """Build the accuracy of every voter on corrected and on given labels."""
     if data.given_labels is None:
-        raise LeftOutError("the pipeline corrects no labels")
+        return []  # which is how it should be, and needs no word
     given = data.given_labels[data.rows]
     changed = int(np.count_nonzero(data.given_labels != data.dataset.train_labels))
     voters = {name: each.oof for name, each in data.members.items()}
@@ -36,7 +34,7 @@ def build_corrections(data: ReportData) -> Sequence[Block]:
         voters |= {data.pipeline.ensemble.name: data.vote.oof}
     rows: list[list[Cell | str]] = []
     for name, oof in voters.items():
-        both = (scores.accuracy(oof, labels) for labels in (data.labels, given))
+        both = (data.row_scorer.evaluate(oof, labels).score for labels in (data.labels, given))
         rows.append([name, *(Cell(str(score), score.value) for score in both)])
     text = (
         f"{changed:,} training labels are corrected by {data.pipeline.competition.corrections}. All other "

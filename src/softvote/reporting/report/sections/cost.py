@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from softvote.inference.record import TrainingRecord
-from softvote.metrics import scores
 from softvote.reporting.report.blocks import Block, Cell, DataTable, Paragraph
 from softvote.reporting.report.charts import draw_points
 from softvote.reporting.report.section import LeftOutError, ReportData, needs_members, section
@@ -38,9 +37,9 @@ def build_cost(data: ReportData) -> Sequence[Block]:
                 ", ".join(ran),
             ]
         )
-        if data.task.is_single_label and seconds:
-            accuracy = scores.accuracy(data.members[name].oof, data.labels)
-            points[name] = (seconds / 60, 100 * accuracy.value)
+        if seconds:
+            score = data.row_scorer.evaluate(data.members[name].oof, data.labels).score
+            points[name] = (seconds / 60, score.value * (100 if score.percent else 1))
     if not rows:
         raise LeftOutError("no training left a record")
     header = ["member", "network", "trainings", "time", "per training"]
@@ -49,5 +48,7 @@ def build_cost(data: ReportData) -> Sequence[Block]:
     note = "Time on the clock, of trainings that may have run beside others. Memory is the process's at its "
     blocks.append(Paragraph(f"{note}peak, not the accelerator's.", "note"))
     if len(points) > 1:
-        blocks.append(draw_points("Time and accuracy", points, ("minutes of training", "right, %")))
+        title = data.scorer.metric.title
+        axes = ("minutes of training", f"{title}, %" if data.scorer.metric.percent else title)
+        blocks.append(draw_points(f"Time and {title}", points, axes))
     return blocks

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 import numpy as np
 
 from softvote.ensembling.predictions import has_intact_predictions, read_predictions
-from softvote.metrics import scores
 from softvote.metrics.scores import Difference
 from softvote.reporting.report.blocks import Block, Cell, DataTable, Paragraph, Tone
 from softvote.reporting.report.experiments import Experiment, describe_changes
 from softvote.reporting.report.index import unpaired_gain
-from softvote.reporting.report.section import LeftOutError, ReportData, needs_one_label, section
+from softvote.reporting.report.section import LeftOutError, ReportData, section
 
 _MOST_CHANGES = 6
 
@@ -22,7 +20,6 @@ _MOST_CHANGES = 6
     "ladder",
     "Ladder of experiments",
     "What did other pipelines of this competition score, and what is different here?",
-    needs_one_label,
     rank=90,
 )
 def build_ladder(data: ReportData) -> Sequence[Block]:
@@ -31,11 +28,18 @@ def build_ladder(data: ReportData) -> Sequence[Block]:
     others = [each for each in data.experiments if each.name != data.name]
     if not others or this is None:
         raise LeftOutError("no other pipeline of this competition voted or was submitted")
-    ordered = sorted([this, *others], key=lambda each: -(each.cv.value if each.cv else -math.inf))
+    ordered = sorted([this, *others], key=lambda each: -each.worth)
     rows = [_compare(data, this, each) for each in ordered]
-    header = ["pipeline", "accuracy", "this one's gain, points", "which is", "compared", "different here"]
+    header = [
+        "pipeline",
+        data.scorer.metric.title,
+        "this one's gain",
+        "which is",
+        "compared",
+        "different here",
+    ]
     note = (
-        "Gain: this pipeline's accuracy less the other's. Where out-of-fold probabilities of both are here "
+        "Gain: this pipeline's score less the other's. Where out-of-fold probabilities of both are here "
         "it is paired, row by row; else it is as if of different rows, which only finds larger gains."
     )
     return [DataTable(header, rows, "The best cross-validation first"), Paragraph(note, "note")]
@@ -58,16 +62,16 @@ def _compare(data: ReportData, this: Experiment, other: Experiment) -> list[Cell
 
 
 def _paired_gain(data: ReportData, other: Experiment) -> Difference | None:
-    """This pipeline's accuracy less another's on the rows that both predicted; None where unknown."""
+    """This pipeline's score less another's on the rows that both predicted; None where unknown."""
     mine = next((each for each in data.experiments if each.name == data.name), None)
+    same_metric = mine is not None and mine.metric == other.metric
     same_rows = mine is not None and mine.rows_fingerprint == other.rows_fingerprint != ""
-    if data.vote is None or not same_rows or not has_intact_predictions(other.folder):
+    if data.vote is None or not (same_rows and same_metric) or not has_intact_predictions(other.folder):
         return None
     theirs = read_predictions(other.folder)
     rows, here, there = np.intersect1d(data.rows, theirs.rows, return_indices=True)
     if not len(rows) or theirs.oof.shape[1] != len(data.classes):
         return None
-    labels = data.labels[here]
-    return scores.paired_difference(
-        scores.correct(data.vote.oof[here], labels), scores.correct(theirs.oof[there], labels)
-    )
+    scorer, labels = data.row_scorer.for_rows(here), data.labels[here]
+    mine_now = scorer.evaluate(data.vote.oof[here], labels)
+    return mine_now.minus(scorer.evaluate(theirs.oof[there], labels))

@@ -32,11 +32,14 @@ def build_leaderboard(data: ReportData) -> Sequence[Block]:
     blocks: list[Block] = [DataTable(names, kept, "Files of the ledger, the best CV first")]
     scored = [(row, row.leaderboard) for row in board.rows if row.leaderboard is not None]
     if scored:
-        points = {_name(row): (100 * row.cv.value, 100 * score.value) for row, score in scored}
+        metric = data.scorer.metric
+        by = 100 if metric.percent else 1
+        points = {_name(row): (by * row.cv.value, by * score.value) for row, score in scored}
         errors = {
-            _name(row): (100 * row.cv.standard_error, 100 * score.standard_error) for row, score in scored
+            _name(row): (by * row.cv.standard_error, by * score.standard_error) for row, score in scored
         }
-        axes = ("right in cross-validation, %", "right on test rows, %")
+        unit = f"{metric.title}, %" if metric.percent else metric.title
+        axes = (f"cross-validation: {unit}", f"test rows: {unit}")
         blocks.append(draw_points("One standard error to each side", points, axes, errors, diagonal=True))
     if board.rank_correlation is not None:
         text = f"Rank correlation (Spearman) of both scores: {board.rank_correlation:+.2f}."

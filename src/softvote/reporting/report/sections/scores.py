@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+
 from softvote.metrics import scores
 from softvote.metrics.scores import Difference, Score
 from softvote.reporting.report.blocks import Block, Cell, DataTable, Paragraph, Tone
 from softvote.reporting.report.charts import draw_scores
-from softvote.reporting.report.section import ReportData, needs_members, needs_one_label, section
+from softvote.reporting.report.section import ReportData, needs_members, section
 
 
 @section(
@@ -16,7 +18,6 @@ from softvote.reporting.report.section import ReportData, needs_members, needs_o
     "Scores",
     "How good is every voter, and is the difference more than noise?",
     needs_members,
-    needs_one_label,
     rank=10,
 )
 def build_scores(data: ReportData) -> Sequence[Block]:
@@ -25,39 +26,35 @@ def build_scores(data: ReportData) -> Sequence[Block]:
     note += "Weights that a rule fits are scored on folds they were not fitted on."
     metric = data.scorer.metric
     dots = {_voter(row.name, row.kind): row.score for row in data.comparison.rows if row.score}
-    ordered = sorted(dots.items(), key=lambda item: item[1].value, reverse=metric.greater_is_better)
-    scale, unit = (100, ", %") if metric.percent else (1, "")
-    title = metric.title[0].upper() + metric.title[1:]
+    sign, factor = (-1 if metric.greater_is_better else 1), (100 if metric.percent else 1)
+    ordered = sorted(dots.items(), key=lambda item: sign * item[1].value)
     chart = draw_scores(
-        f"{title} with one standard error",
-        {name: (scale * score.value, scale * score.standard_error) for name, score in ordered},
-        f"{metric.title}{unit}",
+        f"{metric.title} with one standard error",
+        {name: (factor * score.value, factor * score.standard_error) for name, score in ordered},
+        f"{metric.title}, %" if metric.percent else metric.title,
     )
-    return [_all_voters(data), Paragraph(note, "note"), chart, _by_fold(data)]
+    return [_list_voters(data), Paragraph(note, "note"), chart, _list_folds(data)]
 
 
 def _voter(name: str, kind: str) -> str:
     return name if kind == "member" else f"= {name}"
 
 
-def _all_voters(data: ReportData) -> DataTable:
+def _list_voters(data: ReportData) -> DataTable:
+    """A row per member and rule, with the columns that say something of this metric and task."""
     chosen = data.vote_record.rule if data.vote_record else ""
-    header = [
-        "voter",
-        data.scorer.metric.title,
-        "log loss",
-        "to the mean",
-        "to the best member",
-        "against the mean",
-    ]
-    if data.task.is_of_sums:
-        header.insert(3, "squared error")
+    metric = data.scorer.metric
+    header = ["voter", metric.title]
+    header += [] if metric.name == "log_loss" else ["log loss"]
+    header += ["squared error"] if data.task.is_of_sums else []
     rows = []
     for row in data.comparison.rows:
         name = _voter(row.name, row.kind)
         if row.kind == "rule" and row.name == chosen:
             name += " (this one votes)"
-        cells: list[Cell | str] = [name, _score(row.score), _score(row.log_loss)]
+        cells: list[Cell | str] = [name, _score(row.score)]
+        if metric.name != "log_loss":
+            cells.append(_score(row.log_loss))
         if data.task.is_of_sums:
             oof = data.members[row.name].oof if row.kind == "member" else data.comparison.votes[row.name]
             cells.append(_score(None if oof is None else scores.squared_error(oof, data.labels)))
@@ -65,7 +62,7 @@ def _all_voters(data: ReportData) -> DataTable:
         cells += [_difference(row.to_mean), _difference(row.to_best), Cell(row.words, tone=tone)]
         rows.append(cells)
     caption = f"Members and rules on {len(data.rows):,} out-of-fold rows; = is a vote of all members"
-    return DataTable(header, rows, caption)
+    return DataTable([*header, "to the mean", "to the best member", "against the mean"], rows, caption)
 
 
 def _score(score: Score | None) -> Cell | str:
@@ -76,14 +73,18 @@ def _difference(difference: Difference | None) -> Cell | str:
     return "" if difference is None else Cell(str(difference), difference.value)
 
 
-def _by_fold(data: ReportData) -> DataTable:
+def _list_folds(data: ReportData) -> DataTable:
     folds = sorted(set(data.fold_of_row.tolist()))
     voters = {name: each.oof for name, each in data.members.items()}
     if data.vote is not None:
         voters |= {data.pipeline.ensemble.name: data.vote.oof}
-    rows = []
+    rows: list[list[Cell | str]] = []
     for name, oof in voters.items():
-        right = scores.correct(oof, data.labels)
-        each = [scores.proportion(right[data.fold_of_row == fold]) for fold in folds]
-        rows.append([name, *map(_score, each)])
-    return DataTable(["voter", *(f"fold {fold}" for fold in folds)], rows, "Accuracy by fold")
+        cells: list[Cell | str] = [name]
+        for fold in folds:
+            own = np.flatnonzero(data.fold_of_row == fold)
+            found = data.row_scorer.for_rows(own).evaluate(oof[own], data.labels[own])
+            cells.append(_score(found.score))
+        rows.append(cells)
+    header = ["voter", *(f"fold {fold}" for fold in folds)]
+    return DataTable(header, rows, f"{data.scorer.metric.title} by fold")
