@@ -280,10 +280,12 @@ def _program(kernel: Kernel, pipeline: Pipeline) -> str:
 
 
 def _packed(package: Path) -> bytes:
-    """A zip of the package's source, the same whenever it is made."""
-    buffer = io.BytesIO()
+    """A zip of the package's source but for the stand-in of Kaggle, the same whenever it is made."""
+    buffer, stand_in = io.BytesIO(), Path(__file__).parent / "testing"
     with zipfile.ZipFile(buffer, "w") as archive:
         for path in sorted(package.rglob("*.py")):
+            if stand_in in path.parents:
+                continue
             name = path.relative_to(package.parent).as_posix()
             info = zipfile.ZipInfo(name)  # says 1980, whenever the file was written
             archive.writestr(info, path.read_bytes(), zipfile.ZIP_DEFLATED, compresslevel=9)
