@@ -21,7 +21,6 @@ import numpy as np
 from tqdm import tqdm
 
 from softvote.compute.device import synchronize
-from softvote.config.recipe import Plateau
 from softvote.data.dataset import Dataset
 from softvote.data.normalisation import Normalisation
 from softvote.errors import UserError
@@ -187,11 +186,8 @@ def _trial(job: Job, work: JobBatch, meet: Barrier, seconds: float) -> Throughpu
     # What is slow once in a process is slow here; only the choice is left out, which one training makes.
     before = time.perf_counter() - began - trial.choosing
     start, trained = trial.run(seconds)
-    schedule = job.member.schedule
-    watched = schedule.held_out if isinstance(schedule, Plateau) and schedule.watch == "held_out" else 0
-    return Throughput(
-        before + start, len(data.rows) * (1 - watched), trained, trial.predict(dataset, _PREDICTING * seconds)
-    )
+    fed = len(data.rows) * (1 - job.member.schedule.held_out_proportion)
+    return Throughput(before + start, fed, trained, trial.predict(dataset, _PREDICTING * seconds))
 
 
 class _Trial:
