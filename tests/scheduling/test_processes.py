@@ -132,10 +132,11 @@ class Unreadable(JobBatch):
             "crashed (RuntimeError: a bad sector; all of it in {})",
             "RuntimeError: a bad sector\nTraceback",
         ),
-        (
+        pytest.param(
             is_hit,
             "ended with SIGSEGV (Fatal Python error: Segmentation fault; all of it in {}); run the same",
             "Fatal Python error: Segmentation fault",
+            marks=pytest.mark.slow,
         ),
         (
             ends,
