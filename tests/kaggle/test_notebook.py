@@ -494,7 +494,7 @@ def refused(root: Path, mode: Mode = "train", owner: str = "me", settings: tuple
 
 @pytest.mark.parametrize("owner", ["", "me/it", "me me", "-me", "mé"])
 def test_an_owner_that_is_none(project: Path, owner: str) -> None:
-    assert f"owner {owner!r}: is no user of Kaggle; write" in refused(project, owner=owner)
+    assert f"owner {owner!r}: is not a user of Kaggle; write" in refused(project, owner=owner)
 
 
 def test_a_competition_that_is_not_kaggles(project: Path) -> None:

@@ -380,7 +380,7 @@ def test_an_epoch_ends_when_the_device_has_done_its_steps(
 
 
 def nan_after(steps: int) -> Callable[..., Network]:
-    """A network whose output is no number from that step on."""
+    """A network whose output is not a number from that step on."""
 
     class Broken(nn.Module):
         def __init__(self) -> None:

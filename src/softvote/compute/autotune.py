@@ -13,7 +13,7 @@ from softvote.compute.precision import ComputeConfig
 from softvote.storage.cache import Cache, JsonObject, memory_cache
 
 PROBE_VERSION = 2
-"""Raised whenever equal speeds lead to another choice, or speeds change; older choices are not taken."""
+"""Bumped whenever equal speeds lead to another choice, or speeds change; older choices are not taken."""
 
 
 _ROUNDS = 6  # each candidate takes a step a round; the first round is not timed

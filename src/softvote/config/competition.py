@@ -126,7 +126,7 @@ class Competition(Strict):
         if slug is not None and not re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", slug):
             raise ConfigError.at(
                 "",
-                f"{slug!r} is no competition of Kaggle",
+                f"{slug!r} is not a competition of Kaggle",
                 "write the end of its address, as digit-recognizer",
             )
         return slug

@@ -15,7 +15,7 @@ Fit = Callable[[Members, ClassIndices], Weights]
 
 
 RULES_VERSION = 1
-"""Raised whenever a rule gives other weights for the same probabilities."""
+"""Bumped whenever a rule gives other weights for the same probabilities."""
 
 
 @dataclass(frozen=True)

@@ -227,6 +227,6 @@ def _check_zip(path: Path, where: str, page: str) -> None:
         with zipfile.ZipFile(path) as archive:
             damaged = archive.testzip()
     except (zipfile.BadZipFile, zlib.error, EOFError):
-        raise UserError.at(where, f"the {size:,} bytes that came are no whole zip file", remedy) from None
+        raise UserError.at(where, f"the {size:,} bytes that came are not a whole zip file", remedy) from None
     if damaged:
         raise UserError.at(where, f"{damaged} came damaged", remedy)

@@ -156,7 +156,9 @@ def _refuse(name: str, pipeline: Pipeline, mode: Mode, owner: str) -> None:
         hint = "say what Kaggle calls the competition, as digit-recognizer"
         problems.add(f"{name}: competition.kaggle", "is not given", hint)
     if not NAME.fullmatch(owner):
-        problems.add(f"owner {owner!r}", "is no user of Kaggle", "write the name in your profile's address")
+        problems.add(
+            f"owner {owner!r}", "is not a user of Kaggle", "write the name in your profile's address"
+        )
     for member_name, member in pipeline.members.items() if mode == "train" else ():
         key = f"members.{member_name}"
         remedy = "which is not on Kaggle; train here and use mode infer"

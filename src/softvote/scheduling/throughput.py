@@ -74,9 +74,9 @@ class Throughput:
     Attributes:
         start: seconds that a job takes beside its epochs: data, network, features that are frozen. One that
             only predicts takes about as many.
-        fed: images an epoch feeds.
-        trained: images a second in training.
-        predicted: images a second in prediction, with test-time shifts.
+        fed: images that an epoch feeds.
+        trained: images per second in training.
+        predicted: images per second in prediction, with test-time shifts.
     """
 
     start: float
@@ -204,7 +204,7 @@ class _Trial:
         self.choosing = time.perf_counter() - began
 
     def run(self, seconds: float) -> tuple[float, float]:
-        """Seconds before the first step, and images a second after it.
+        """Seconds before the first step, and images per second after it.
 
         Features that are frozen are computed before the first step, for every row. So a frozen member is
         given some rows, and twice as many, and the rest is reckoned from the two.
@@ -226,7 +226,7 @@ class _Trial:
         return max(0.0, watch.warm - _WARM_UP * watch.step), images_a_step / watch.step
 
     def predict(self, dataset: Dataset, seconds: float) -> float:
-        """Images a second."""
+        """Images per second."""
         some = dataset.train.take(slice(_IMAGES))
         self.compute_config.to_device(self.network.model)
         measured = Normalisation.of(self.data.images[:_IMAGES], self.member.normalise)
