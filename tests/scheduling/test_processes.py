@@ -376,6 +376,7 @@ def holder(screen: Path) -> tuple[ForkServerProcess, Connection]:
     return process, said
 
 
+@pytest.mark.slow
 def test_a_process_that_dies_frees_the_screen(tmp_path: Path) -> None:
     screen = tmp_path / "screen"
     screen.touch()
