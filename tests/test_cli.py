@@ -21,7 +21,6 @@ from projects import probabilities, process, softvote, write_project
 
 from softvote import __version__, cli, shell
 from softvote.models import own_models
-from softvote.storage.paths import FoldFolder
 
 
 def commands() -> list[str]:
@@ -346,10 +345,8 @@ def test_a_stopped_training_goes_on_to_the_same_numbers(
     assert softvote(root, "folds", "tiny") == 0
     quick, slow = (root / "models" / "tiny" / name / "fold0" for name in MEMBERS)
     # It goes on for far longer than it takes to be stopped; what it would give is not used.
-    words = ["--checkpoint", "0", "--set", "members.slow.epochs=100000"]
-    started = process(root, "train", "tiny", "--fold", "0", *words)
-    # Not sooner: what Python ignores while torch is imported is no matter of ours.
-    wait_until(lambda: FoldFolder(slow).checkpoint.exists(), started)
+    started = process(root, "train", "tiny", "--fold", "0", "--set", "members.slow.epochs=100000")
+    wait_until(lambda: (slow / ".lock").exists(), started)
     os.kill(started.pid, how)
     _, err = started.communicate(timeout=60)
     codes = {

@@ -267,7 +267,7 @@ def test_models_that_are_none(grey: FoldFolder, capsys: pytest.CaptureFixture[st
     Path("empty").mkdir()
     for path, says in {
         "nowhere/program.pt2": "no such model; make one with: softvote export PIPELINE",
-        "0.png": "is no model; name a program.pt2",
+        "0.png": "is not a model; name a program.pt2",
         "empty": "holds no model; name a program.pt2",
     }.items():
         (line,) = refused(capsys, Path(path), "five.npy")
@@ -275,7 +275,7 @@ def test_models_that_are_none(grey: FoldFolder, capsys: pytest.CaptureFixture[st
     Path("program.pt2").write_text("nonsense")
     for path in ("program.pt2", "."):
         (line,) = refused(capsys, Path(path), "five.npy")
-        assert "program.pt2: is no program of softvote export, or damaged" in line
+        assert "program.pt2: is not a program of softvote export, or damaged" in line
 
 
 def test_damaged_weights(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

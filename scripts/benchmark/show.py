@@ -61,7 +61,7 @@ def write_speed(facts: Facts, folder: Path) -> None:
 
 
 def draw_speed(networks: dict[str, Facts]) -> Any:
-    """A figure of images a second, the ratio on top; a panel a competition, whose images differ in size."""
+    """Draw images per second, the ratio on top; a panel per competition, whose images differ in size."""
     from matplotlib.figure import Figure
 
     shown = [[name for name in networks if NETWORKS[name] == pipeline] for pipeline in EPOCH]
@@ -84,6 +84,6 @@ def draw_speed(networks: dict[str, Facts]) -> Any:
         axis.set_xlim(-0.6, len(names) - 0.4)
         axis.margins(y=0.15)
         axis.set_title(NETWORKS[names[0]], fontsize=10)
-    axes[0].set_ylabel("images a second, training")
+    axes[0].set_ylabel("images per second, training")
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
     return figure

@@ -79,7 +79,7 @@ def _add_data(commands: Commands) -> None:
     init.add_argument("folder", type=Path, help="of the competition's files, such as input/my-contest")
     init.add_argument("--name", help="the pipeline; the folder's name if left out")
     init.add_argument(
-        "--image", type=_image_size, metavar="HxW", help="image size, where pixels are no square"
+        "--image", type=_image_size, metavar="HxW", help="image size, where pixels are not a square"
     )
 
 
@@ -229,7 +229,7 @@ def _on_pipeline(commands: Commands, name: str, run: object, text: str) -> argpa
 def _image_size(text: str) -> tuple[int, int]:
     height, _, width = text.lower().partition("x")
     if not (height.isdecimal() and width.isdecimal() and int(height) and int(width)):
-        raise argparse.ArgumentTypeError(f"{text!r} is no HxW, such as 28x28")
+        raise argparse.ArgumentTypeError(f"{text!r} is not HxW, such as 28x28")
     return int(height), int(width)
 
 
@@ -239,7 +239,7 @@ def _seconds(text: str) -> float:
     except ValueError:
         seconds = math.nan
     if not 0 <= seconds < math.inf:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds, such as 60")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds, such as 60")
     return seconds
 
 

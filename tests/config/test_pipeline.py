@@ -32,7 +32,7 @@ def test_names(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["", ".", "..", "a/b", "-a", "_a", "a b", "a.b", "ä", "a\n", "CON:"])
 def test_what_is_no_name(name: str) -> None:
-    with pytest.raises(ValueError, match="is no name"):
+    with pytest.raises(ValueError, match="is not a name"):
         checked_name(name)
     with pytest.raises(ValidationError):
         pipeline(members={name: {"model": "cnn"}})
@@ -50,9 +50,9 @@ def test_a_slug_may_have_capitals() -> None:
 @pytest.mark.parametrize(
     ("facts", "problem"),
     [
-        ({"kaggle": "https://kaggle.com/c/digits"}, "is no competition of Kaggle"),
-        ({"kaggle": "digits "}, "is no competition of Kaggle"),
-        ({"kaggle": "a--b"}, "is no competition of Kaggle"),
+        ({"kaggle": "https://kaggle.com/c/digits"}, "is not a competition of Kaggle"),
+        ({"kaggle": "digits "}, "is not a competition of Kaggle"),
+        ({"kaggle": "a--b"}, "is not a competition of Kaggle"),
         ({"kaggle": "digits", "solution": "solution.csv"}, "nothing is sent"),
         ({"public_share": 0}, "greater than 0"),
         ({"public_share": 1.5}, "less than or equal to 1"),

@@ -97,7 +97,7 @@ ensemble: {rule: median}
 """
 
 EXPECTED = [
-    (2, "competition.name", "'di gits' is no name: use letters, digits, - and _"),
+    (2, "competition.name", "'di gits' is not a name: use letters, digits, - and _"),
     (3, "competition.files", "did you mean 'pixel_csv'? known: pixel_csv, file_names, "),
     (4, "competition.image.width", "greater than or equal to 1, not 0"),
     (5, "competition.labels", "last (2) must be above first (3)"),
@@ -133,7 +133,7 @@ def test_every_mistake_at_once_each_with_its_line_key_and_fix(tmp_path: Path) ->
         ("folds: 3", 4, "folds: must hold keys and values, not 3"),
         ("defaults:", 4, "defaults: must hold keys and values"),
         ("nonsense: 3", 4, "nonsense: unknown key; known: extends, competition"),
-        ("ensemble:\n  name: ../elsewhere", 5, "ensemble.name: '../elsewhere' is no name"),
+        ("ensemble:\n  name: ../elsewhere", 5, "ensemble.name: '../elsewhere' is not a name"),
         ("ensemble:\n  name: cnn", 5, "ensemble.name: 'cnn' is a member's name; choose another"),
         ("ensemble:\n  members: [ccn]", 5, "no member 'ccn'; did you mean 'cnn'? known: cnn"),
         ("ensemble:\n  members: [cnn, cnn]", 5, "ensemble.members: a member is named twice"),
@@ -318,7 +318,7 @@ def test_addends_that_are_nowhere(tmp_path: Path, files: str, addend: str, says:
 @pytest.mark.parametrize(
     ("members", "says"),
     [
-        ("{'a/b': {model: cnn}}", "'a/b' is no name"),
+        ("{'a/b': {model: cnn}}", "'a/b' is not a name"),
         ("{cnn: }", "members.cnn: must hold keys and values"),
         ("{}", "members: "),
         ("[cnn]", "members: must hold keys and values"),

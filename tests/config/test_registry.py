@@ -1,4 +1,4 @@
-"""config.registry: a new optimiser, head, layout or rule is one file, which schema and messages find."""
+"""config.registry: one more optimiser, schedule, head, layout or rule is one file, which the rest finds."""
 
 from __future__ import annotations
 
@@ -20,11 +20,12 @@ from softvote.config.registry import (
     OPTIMIZERS_PLACE,
     READERS_PLACE,
     RULES_PLACE,
+    SCHEDULES_PLACE,
     Registry,
     load_registry,
 )
 
-PLACES = (HEADS_PLACE, LOSSES_PLACE, OPTIMIZERS_PLACE, READERS_PLACE, RULES_PLACE)
+PLACES = (HEADS_PLACE, LOSSES_PLACE, OPTIMIZERS_PLACE, READERS_PLACE, RULES_PLACE, SCHEDULES_PLACE)
 
 OPTIMIZER = '''
 from __future__ import annotations
@@ -48,6 +49,27 @@ class NAdam(OptimizerConfig):
 
         print("NADAM")
         return NAdam(parameters, self.lr)
+'''
+
+SCHEDULE = '''
+from __future__ import annotations
+
+from typing import Literal
+
+from softvote.config.registry import ScheduleConfig
+from softvote.training.schedules.base import register_schedule
+
+
+@register_schedule()
+class Linear(ScheduleConfig):
+    name: Literal["linear"]
+    """`linear`: torch's LinearLR."""
+
+    def create(self, optimizer, steps):
+        from torch.optim.lr_scheduler import LinearLR
+
+        print("LINEAR")
+        return LinearLR(optimizer, 1.0, 0.0, total_iters=steps)
 '''
 
 HEAD = '''
@@ -167,6 +189,7 @@ def _write(root: Path, digits: Digits) -> None:
     hidden = shutil.ignore_patterns("__pycache__")
     shutil.copytree(Path(softvote.__file__).parent, package, ignore=hidden)
     (package / "training" / "optimizers" / "nadam.py").write_text(OPTIMIZER)
+    (package / "training" / "schedules" / "linear.py").write_text(SCHEDULE)
     (package / "heads" / "tempered.py").write_text(HEAD)
     (package / "heads" / "losses" / "brier.py").write_text(LOSS)
     (package / "data" / "readers" / "npz.py").write_text(READER)
@@ -178,7 +201,7 @@ def _write(root: Path, digits: Digits) -> None:
     (folder / "test.csv").unlink()
     images, labels = digits[0][:80, None], digits[1][:60]
     np.savez(folder / "digits.npz", train=images[:60], test=images[60:], labels=labels)
-    own = {"optimizer": {"name": "nadam"}, "head": "tempered", "epochs": 1}
+    own = {"optimizer": {"name": "nadam"}, "schedule": {"name": "linear"}, "head": "tempered", "epochs": 1}
     members = {"cnn": {"model": "cnn"}, "resnet5": {"model": "resnet5", "head": "softmax", "loss": "brier"}}
     facts = pipeline(
         competition=competition(files={"format": "npz"}),
@@ -208,6 +231,7 @@ def test_new_entries_are_in_the_schema(more: Copy) -> None:
     assert "nadam" in schema["Recipe"]["properties"]["optimizer"]["discriminator"]["mapping"]
     assert "brier" in schema["Recipe"]["properties"]["loss"]["discriminator"]["mapping"]
     assert "npz" in schema["Competition"]["properties"]["files"]["discriminator"]["mapping"]
+    assert "linear" in schema["Recipe"]["properties"]["schedule"]["discriminator"]["mapping"]
     assert schema["EnsembleConfig"]["properties"]["rule"]["enum"][-2:] == ["first", "shares"]
     assert schema["NAdam"]["properties"]["lr"]["default"] == 2e-3
 
@@ -217,6 +241,10 @@ def test_new_entries_are_in_the_schema(more: Copy) -> None:
     [
         ("defaults.optimizer.name=nada", "did you mean 'nadam'? known: sgd, adam, adamw, nadam"),
         ("members.resnet5.loss=brie", "did you mean 'brier'? known: cross_entropy, focal, asymmetric, brier"),
+        (
+            "defaults.schedule.name=linea",
+            "did you mean 'linear'? known: constant, plateau, cosine, one_cycle, linear",
+        ),
         (
             "defaults.head=temper",
             "did you mean 'tempered'? known: softmax, regression, digits, digit_set, ",
@@ -241,7 +269,7 @@ def test_new_entries_work(more: Copy) -> None:
     for stage in ("folds", "train", "ensemble"):
         done = more.run(stage, "tiny")
         assert done.returncode == 0, done.stderr
-        assert ("NADAM" in done.stdout) == (stage == "train")
+        assert ("NADAM" in done.stdout) == ("LINEAR" in done.stdout) == (stage == "train")
     assert "vote: first (cnn 1.000, resnet5 0.000)" in done.stdout
 
 

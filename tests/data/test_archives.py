@@ -136,7 +136,7 @@ def test_no_file_and_no_files(tmp_path: Path, workspace: Workspace) -> None:
 
 
 def test_a_name_that_is_no_folder(digits_zip: Path, workspace: Workspace) -> None:
-    with pytest.raises(UserError, match=r"'\.\./x' is no name"):
+    with pytest.raises(UserError, match=r"'\.\./x' is not a name"):
         unpack(digits_zip, workspace, "../x")
 
 

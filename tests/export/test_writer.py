@@ -515,7 +515,7 @@ def test_damaged_programs_are_one_line(finished: Path, tmp_path: Path, suffix: s
     whole = next(exported(finished).path.glob(f"*{suffix}")).read_bytes()
     path = tmp_path / f"damaged{suffix}"
     path.write_bytes({"text": b"nonsense", "empty": b"", "cut": whole[: len(whole) // 2]}[damage])
-    with pytest.raises(UserError, match=r"is no program of softvote export, or damaged") as caught:
+    with pytest.raises(UserError, match=r"is not a program of softvote export, or damaged") as caught:
         load_exported(path)
     assert "\n" not in str(caught.value)
 

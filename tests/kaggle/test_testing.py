@@ -621,8 +621,8 @@ def test_by_hand_a_shell_is_pointed_at_it_and_ctrl_c_ends_it(folder: Path, tmp_p
         (["--fail", "Upload=200"], 2, "STATUS is 400 to 599, or drop"),
         (["--fail", "Upload=500:x"], 2, "TIMES is a number"),
         (["--port", "PORT"], 1, "Address already in use; name another"),
-        (["--port", "65536"], 2, "no number from 0 to 65535"),
-        (["--polls", "-1"], 2, "no number from 0"),
+        (["--port", "65536"], 2, "not a number from 0 to 65535"),
+        (["--polls", "-1"], 2, "not a number from 0"),
     ],
 )
 def test_bad_arguments_are_one_line(

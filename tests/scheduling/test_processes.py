@@ -132,10 +132,11 @@ class Unreadable(JobBatch):
             "crashed (RuntimeError: a bad sector; all of it in {})",
             "RuntimeError: a bad sector\nTraceback",
         ),
-        (
+        pytest.param(
             is_hit,
             "ended with SIGSEGV (Fatal Python error: Segmentation fault; all of it in {}); run the same",
             "Fatal Python error: Segmentation fault",
+            marks=pytest.mark.slow,
         ),
         (
             ends,
@@ -377,6 +378,7 @@ def holder(screen: Path) -> tuple[ForkServerProcess, Connection]:
     return process, said
 
 
+@pytest.mark.slow
 def test_a_process_that_dies_frees_the_screen(tmp_path: Path) -> None:
     screen = tmp_path / "screen"
     screen.touch()

@@ -40,7 +40,10 @@ def test_trainings_take_no_more_threads_than_there_are_cores(
     assert read_json(folder.recipe)["threads"] == threads
 
 
-@pytest.mark.parametrize("seconds", ["0", "1000"], ids=["checkpoint", "weights"])
+@pytest.mark.parametrize(
+    "seconds",
+    [pytest.param("0", id="checkpoint"), pytest.param("1000", id="weights", marks=pytest.mark.slow)],
+)
 def test_a_disk_that_is_full_is_a_line_a_job_and_no_half_file(
     tmp_path: Path, digits: Digits, seconds: str
 ) -> None:

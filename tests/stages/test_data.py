@@ -101,7 +101,7 @@ def _zip() -> bytes:
     return buffer.getvalue()
 
 
-NO_ZIP = f"no whole zip file; run the same command again, or download it by hand from {HOME}/data"
+NO_ZIP = f"not a whole zip file; run the same command again, or download it by hand from {HOME}/data"
 BROKEN = "no connection, or it broke off; see to the network and run the same command again"
 SIGNING_IN = "make a token at https://www.kaggle.com/settings/api and put it into KAGGLE_API_TOKEN or"
 FAILURES: dict[str, tuple[str, Any, str]] = {
@@ -190,7 +190,7 @@ def test_a_slug_that_kaggle_does_not_know(place: Place) -> None:
 @pytest.mark.parametrize("words", [["digits", "--name=.."], ["tiny", "--name=a/b"]])
 def test_no_other_folder_is_written(place: Place, words: list[str]) -> None:
     line = place.refused("data", *words)
-    assert line.endswith(" is no name: use letters, digits, - and _, or pass --name")
+    assert line.endswith(" is not a name: use letters, digits, - and _, or pass --name")
     assert place.asked() == []
 
 

@@ -167,7 +167,16 @@ CASES: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.mark.parametrize("facts", CASES.values(), ids=CASES)
+SOON = {"one_cycle", "augmented", "mixup", "ema", "held_out"}
+
+
+@pytest.mark.parametrize(
+    "facts",
+    [
+        pytest.param(facts, id=name, marks=[] if name in SOON else pytest.mark.slow)
+        for name, facts in CASES.items()
+    ],
+)
 def test_recorded_steps_train_as_plain_ones(
     data: Split, with_graphs: Callable[[Any], Recorders], facts: dict[str, Any]
 ) -> None:

@@ -12,7 +12,9 @@ from torch import nn
 from torch.optim import SGD, Adam, AdamW
 
 from softvote.config import recipe
-from softvote.training.optim import LearningRate, cosine_share, create_optimizer
+from softvote.training.optim import LearningRate, create_optimizer
+from softvote.training.schedules.cosine import Cosine
+from softvote.training.schedules.one_cycle import OneCycle
 
 
 def kinds(union: Any) -> list[type[Any]]:
@@ -79,7 +81,7 @@ def test_a_training_of_few_steps(optimizer: Any, schedule: Any, steps: int) -> N
 @pytest.mark.parametrize("warmup", [0.05, 0.1, 0.2, 0.25, 0.5, 0.9])
 @pytest.mark.parametrize("steps", [1, 2, 3, 4, 9, 10, 19, 20])
 def test_one_cycle_of_few_steps_and_any_warmup(warmup: float, steps: int) -> None:
-    assert len(rates(recipe.OneCycle(name="one_cycle", warmup=warmup), steps)) == steps
+    assert len(rates(OneCycle(name="one_cycle", warmup=warmup), steps)) == steps
 
 
 # ---------------------------------------------------------------- optimizers
@@ -135,7 +137,7 @@ def test_constant_stays(optimizer: Any) -> None:
 
 @every_optimizer
 def test_one_cycle_peaks_at_the_learning_rate(optimizer: Any) -> None:
-    found = rates(recipe.OneCycle(name="one_cycle", warmup=0.3), 200, optimizer)
+    found = rates(OneCycle(name="one_cycle", warmup=0.3), 200, optimizer)
     peak = found.index(max(found))
     assert max(found) == pytest.approx(optimizer.lr, rel=1e-3)
     assert abs(peak - 0.3 * 200) <= 2
@@ -149,7 +151,7 @@ def test_one_cycle_peaks_at_the_learning_rate(optimizer: Any) -> None:
 @pytest.mark.parametrize("warmup", [0.0, 0.25])
 @pytest.mark.parametrize("final", [0.0, 0.1])
 def test_cosine_ends(warmup: float, final: float) -> None:
-    share = cosine_share(recipe.Cosine(name="cosine", warmup=warmup, final=final), 100)
+    share = Cosine(name="cosine", warmup=warmup, final=final).proportions(100)
     top = round(warmup * 100)
     assert share(top) == 1
     assert share(100) == pytest.approx(final)
@@ -160,8 +162,8 @@ def test_cosine_ends(warmup: float, final: float) -> None:
 
 
 def test_cosine_moves_the_rate_by_its_share() -> None:
-    spec = recipe.Cosine(name="cosine", warmup=0.1, final=0.2)
-    share = cosine_share(spec, 30)
+    spec = Cosine(name="cosine", warmup=0.1, final=0.2)
+    share = spec.proportions(30)
     expected = [OPTIMIZERS["adamw"].lr * share(step) for step in range(30)]
     assert rates(spec, 30) == pytest.approx(expected)
 

@@ -165,7 +165,20 @@ def test_the_moving_average_predicts_and_not_the_last_weights(plain: Trained, da
 # ---------------------------------------------------------------- seeds
 
 
-@pytest.mark.parametrize("extra", [{}, *EXTRAS.values()], ids=["plain", *EXTRAS])
+SEEDED = {"mixup", "augment", "albumentations", "sgd"}
+"""The others draw nothing that these and the plain one do not."""
+
+
+@pytest.mark.parametrize(
+    "extra",
+    [
+        pytest.param({}, id="plain"),
+        *(
+            pytest.param(extra, id=name, marks=[] if name in SEEDED else pytest.mark.slow)
+            for name, extra in EXTRAS.items()
+        ),
+    ],
+)
 def test_the_same_seed_gives_the_same_weights_to_the_last_bit(data: Split, extra: dict[str, Any]) -> None:
     first = run(data, **(extra | {"epochs": 1}))
     torch.manual_seed(12345)  # whatever was drawn in between
@@ -380,7 +393,7 @@ def test_an_epoch_ends_when_the_device_has_done_its_steps(
 
 
 def nan_after(steps: int) -> Callable[..., Network]:
-    """A network whose output is no number from that step on."""
+    """A network whose output is not a number from that step on."""
 
     class Broken(nn.Module):
         def __init__(self) -> None:

@@ -13,7 +13,7 @@ from softvote.compute.precision import ComputeConfig
 from softvote.storage.cache import Cache, JsonObject, memory_cache
 
 PROBE_VERSION = 2
-"""Raised whenever equal speeds lead to another choice, or speeds change; older choices are not taken."""
+"""Bumped whenever equal speeds lead to another choice, or speeds change; older choices are not taken."""
 
 
 _ROUNDS = 6  # each candidate takes a step a round; the first round is not timed
@@ -56,17 +56,7 @@ def choose_compute_config(
         UserError: the choice cannot be kept.
     """
     device = find_device()
-    candidates = [
-        ComputeConfig(device, p, m)
-        for p in ("fp32", "bf16")
-        for m in ("channels_last", "contiguous")
-        if precision in (p, "auto") and memory_format in (m, "auto")
-    ]
-    if device == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False):
-        # What its matrix units were made for; a probe would cost each training more than it could gain.
-        candidates = [
-            max(candidates, key=lambda c: (c.precision == "bf16", c.memory_format == "channels_last"))
-        ]
+    candidates = _candidates(device, precision, memory_format)
     if len(candidates) == 1:
         return candidates[0]
     depends_on = machine_environment(device) | {
@@ -78,6 +68,20 @@ def choose_compute_config(
         "memory_format": memory_format,
     }
     return ComputeConfig(**cache(depends_on, lambda: _fastest(model, shape, candidates).to_json()))
+
+
+def _candidates(device: str, precision: str, memory_format: str) -> list[ComputeConfig]:
+    """What a probe has to decide between, the plainest first; one where nothing is left open."""
+    allowed = [
+        ComputeConfig(device, p, m)
+        for p in ("fp32", "bf16")
+        for m in ("channels_last", "contiguous")
+        if precision in (p, "auto") and memory_format in (m, "auto")
+    ]
+    if device == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False):
+        # What its matrix units were made for; a probe would cost each training more than it could gain.
+        return [max(allowed, key=lambda c: (c.precision == "bf16", c.memory_format == "channels_last"))]
+    return allowed
 
 
 def layers(model: nn.Module) -> list[list[int]]:

@@ -18,7 +18,7 @@ class ComputeConfig:
         device: cuda, mps or cpu.
         precision: fp32, or for autocast with float32 weights bf16, or fp16 to predict where a GPU lacks bf16.
         memory_format: contiguous or channels_last.
-        probe: images a second of every choice that was tried, by "precision memory_format".
+        probe: images per second of every choice that was tried, by "precision memory_format".
     """
 
     device: str

@@ -293,7 +293,7 @@ class Competition(Strict):
         if slug is not None and not re.fullmatch(r"[A-Za-z0-9]+(-[A-Za-z0-9]+)*", slug):
             raise ConfigError.at(
                 "",
-                f"{slug!r} is no competition of Kaggle",
+                f"{slug!r} is not a competition of Kaggle",
                 "write the end of its address, as digit-recognizer",
             )
         return slug

@@ -12,8 +12,10 @@ from softvote.config.registry import (
     HEADS_PLACE,
     LOSSES_PLACE,
     OPTIMIZERS_PLACE,
+    SCHEDULES_PLACE,
     LossConfig,
     OptimizerConfig,
+    ScheduleConfig,
     literal_of,
     load_registry,
     union_of,
@@ -29,6 +31,9 @@ _LOSSES = load_registry(LOSSES_PLACE)
 
 
 _OPTIMIZERS = load_registry(OPTIMIZERS_PLACE)
+
+
+_SCHEDULES = load_registry(SCHEDULES_PLACE)
 
 
 _HEADS_ONCE = {kind.once: name for name, kind in _HEADS.items() if kind.once}
@@ -63,59 +68,14 @@ if TYPE_CHECKING:
     HeadName = str
     Loss = LossConfig
     Optimizer = OptimizerConfig
+    Schedule = ScheduleConfig
 else:
     HeadName = Annotated[
         literal_of(_HEADS), BeforeValidator(_head_today), PlainSerializer(_head_on_disk, return_type=str)
     ]
     Loss = Annotated[union_of(_LOSSES.values(), "name"), BeforeValidator(_named_loss)]
     Optimizer = union_of(_OPTIMIZERS.values(), "name")
-
-
-class Constant(Strict):
-    name: Literal["constant"]
-    """`constant`: the learning rate stays what the optimizer says."""
-
-
-class Plateau(Strict):
-    """The learning rate falls when the watched loss stops falling; looked at once per epoch."""
-
-    name: Literal["plateau"]
-    """`plateau`: torch's ReduceLROnPlateau, looked at once per epoch."""
-    factor: Annotated[float, Field(gt=0, lt=1)] = 0.1
-    """Factor by which the learning rate is multiplied when the watched loss stops falling."""
-    patience: Annotated[int, Field(ge=0)] = 2
-    """Epochs without improvement that are let pass before the learning rate falls."""
-    watch: Literal["training_loss", "held_out"] = "training_loss"
-    """The loss to watch: of training, or of a slice of the training folds kept out of training (`held_out`).
-    The validation fold is never watched."""
-    held_out: Annotated[float, Field(gt=0, le=0.5)] = 0.1
-    """Proportion of the training rows that `watch: held_out` keeps out of training."""
-
-
-class Cosine(Strict):
-    """Linear warm-up, then half a cosine down (Loshchilov and Hutter 2017, one cycle)."""
-
-    name: Literal["cosine"]
-    """`cosine`: linear warm-up, then half a cosine down, moved after every step."""
-    warmup: BelowOne = 0.05
-    """Proportion of all optimiser steps in which the learning rate rises."""
-    final: Fraction = 0.0
-    """Last learning rate, as a proportion of the highest."""
-
-
-class OneCycle(Strict):
-    """Cosine up from 1/25, cosine down to almost nothing (Smith and Topin 2018).
-
-    Momentum, or the first beta, runs against it between 0.95 and 0.85, whatever the optimizer says.
-    """
-
-    name: Literal["one_cycle"]
-    """`one_cycle`: torch's OneCycleLR, moved after every step."""
-    warmup: Annotated[float, Field(gt=0, lt=1)] = 0.2
-    """Proportion of all optimiser steps in which the learning rate rises."""
-
-
-Schedule = Annotated[Constant | Plateau | Cosine | OneCycle, Field(discriminator="name")]
+    Schedule = union_of(_SCHEDULES.values(), "name")
 
 
 class Augment(Strict):
@@ -220,7 +180,7 @@ class Recipe(Strict):
     """Images per optimiser step; where they do not divide evenly, batches are a little smaller."""
     optimizer: Optimizer = _OPTIMIZERS["adamw"](name="adamw", lr=2e-3)
     """Optimiser and its hyperparameters; `name` chooses it."""
-    schedule: Schedule = OneCycle(name="one_cycle")
+    schedule: Schedule = _SCHEDULES["one_cycle"](name="one_cycle")
     """How the learning rate moves during training; `name` chooses the schedule."""
     label_smoothing: BelowOne = 0.0
     """Proportion of the target probability that is spread evenly over all classes (Szegedy et al. 2016), of a
@@ -367,7 +327,7 @@ class Member(Recipe):
                 "glyphs_from goes without init_from, extra_train, mixup, view and sampling: balanced",
                 "leave them out",
             )
-        if isinstance(self.schedule, Plateau) and self.schedule.watch == "held_out":
+        if self.schedule.held_out_proportion:
             raise ConfigError.at(
                 "", "glyphs_from leaves no rows to hold out", "let the schedule watch: training_loss"
             )

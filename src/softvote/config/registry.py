@@ -1,9 +1,9 @@
 """Registries: what a pipeline file may name, found where it is implemented.
 
-Heads, layouts of files, optimisers and rules of the vote live in the rooms above this one, each in one file
-that registers itself. The schema is built from their names without depending on them: as entry points of
-Python packages, a registry is found by its place, "module:name". Such modules import torch only where they
-compute, because reading a pipeline file must not.
+Heads, layouts of files, optimisers, schedules and rules of the vote live in the rooms above this one, each in
+one file that registers itself. The schema is built from their names without depending on them: as entry
+points of Python packages, a registry is found by its place, "module:name". Such modules import torch only
+where they compute, because reading a pipeline file must not.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from torch import Tensor
     from torch.nn import Parameter
     from torch.optim import Optimizer
+    from torch.optim.lr_scheduler import LRScheduler
 
 _T = TypeVar("_T")
 
@@ -52,6 +53,9 @@ READERS_PLACE = "softvote.data.readers.registry:READERS"
 
 
 RULES_PLACE = "softvote.ensembling.rules:RULES"
+
+
+SCHEDULES_PLACE = "softvote.training.schedules:SCHEDULES"
 
 
 class Registry(dict[str, _T]):
@@ -251,6 +255,28 @@ class LossConfig(Strict):
     def of_tags(self, logits: Tensor, wanted: Tensor) -> Tensor:
         """The loss of each tag of each row, float32 (B, K), of logits and probabilities (B, K)."""
         raise NotImplementedError
+
+
+class ScheduleConfig(Strict):
+    """How the learning rate moves in training, and how torch makes it do so."""
+
+    moves_per: ClassVar[Literal["step", "epoch"]] = "step"
+    """After what the rate moves; after an epoch it is told the loss that is watched."""
+
+    name: str
+
+    @property
+    def held_out_proportion(self) -> float:
+        """Proportion of the training rows that are kept out of training, for their loss to be watched."""
+        return 0.0
+
+    def create(self, optimizer: Optimizer, steps: int) -> LRScheduler | None:
+        """Build torch's scheduler, or none where the rate stays; import torch inside.
+
+        Args:
+            steps: optimiser steps in the whole training.
+        """
+        return None
 
 
 class FilesConfig(Strict):

@@ -81,5 +81,5 @@ def checked_name(name: str) -> str:
         ValueError: it cannot.
     """
     if not NAME.fullmatch(name):
-        raise ValueError(f"'{name}' is no name: use letters, digits, - and _")
+        raise ValueError(f"'{name}' is not a name: use letters, digits, - and _")
     return name

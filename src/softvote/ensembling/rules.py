@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 RULES_VERSION = 1
-"""Raised whenever a rule gives other weights for the same probabilities."""
+"""Bumped whenever a rule gives other weights for the same probabilities."""
 
 
 @dataclass(frozen=True)

@@ -211,7 +211,7 @@ def load_exported(path: Path) -> tuple[Signature, Predict]:
     except Exception as error:  # both runtimes raise whatever a damaged file makes them stumble over
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise UserError.at(
-            path, f"is no program of softvote export, or damaged ({reason})", "export it again"
+            path, f"is not a program of softvote export, or damaged ({reason})", "export it again"
         ) from None
 
 

@@ -65,7 +65,7 @@ def apply_view(spec: View | None, images: Tensor, drawn: Tensor | None = None) -
             prediction.
 
     Returns:
-        float (B, C, H, W); the images themselves where there is no view.
+        float (B, C, H, W); the images themselves where there is none.
     """
     if spec is None:
         return images

@@ -123,7 +123,7 @@ class Kernels(Client):
             try:
                 return self._api.kernels_push(str(folder))
             except ValueError as error:  # the package's own checks
-                if type(error) is not ValueError:  # an answer that is no JSON
+                if type(error) is not ValueError:  # an answer that is not JSON
                     raise
                 mistake = self._words(str(error))
             raise UserError.at(folder / _KERNEL, mistake)

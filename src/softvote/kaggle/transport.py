@@ -236,7 +236,7 @@ class Client:
         named = [values.get(name) for name in ("key", "token", "api_token")]
         with contextlib.suppress(OSError, ValueError):
             named.append(import_module("kagglesdk").get_access_token_from_env()[0])
-        # What is shorter is no credential, but may be a part of a word.
+        # What is shorter is not a credential, but may be a part of a word.
         return [secret for secret in (basic, *named) if secret and len(secret) >= 6]
 
 

@@ -23,7 +23,7 @@ from softvote.storage.cache import JsonObject, disk_cache
 from softvote.storage.snapshot import Snapshot
 
 FORECAST_VERSION = 2
-"""Raised whenever paces are measured otherwise or are others, so that none of an older version is taken."""
+"""Bumped whenever paces are measured otherwise or are others, so that none of an older version is taken."""
 
 
 _OF_THE_DATA = ("data", "image", "classes", "hidden_digits", "addend", "extra_train")

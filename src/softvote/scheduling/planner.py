@@ -21,7 +21,7 @@ from softvote.storage.snapshot import Snapshot
 from softvote.training.glyphs import GLYPHS_VERSION
 
 TRAINING_VERSION = 1
-"""Raised whenever the same recipe trains to other weights, as when a default of the recipe changes."""
+"""Bumped whenever the same recipe trains to other weights, as when a default of the recipe changes."""
 
 
 def plan(

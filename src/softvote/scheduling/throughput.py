@@ -21,7 +21,6 @@ import numpy as np
 from tqdm import tqdm
 
 from softvote.compute.device import synchronize
-from softvote.config.recipe import Plateau
 from softvote.data.dataset import Dataset
 from softvote.data.normalisation import Normalisation
 from softvote.errors import UserError
@@ -75,9 +74,9 @@ class Throughput:
     Attributes:
         start: seconds that a job takes beside its epochs: data, network, features that are frozen. One that
             only predicts takes about as many.
-        fed: images an epoch feeds.
-        trained: images a second in training.
-        predicted: images a second in prediction, with test-time shifts.
+        fed: images that an epoch feeds.
+        trained: images per second in training.
+        predicted: images per second in prediction, with test-time shifts.
     """
 
     start: float
@@ -187,11 +186,8 @@ def _trial(job: Job, work: JobBatch, meet: Barrier, seconds: float) -> Throughpu
     # What is slow once in a process is slow here; only the choice is left out, which one training makes.
     before = time.perf_counter() - began - trial.choosing
     start, trained = trial.run(seconds)
-    schedule = job.member.schedule
-    watched = schedule.held_out if isinstance(schedule, Plateau) and schedule.watch == "held_out" else 0
-    return Throughput(
-        before + start, len(data.rows) * (1 - watched), trained, trial.predict(dataset, _PREDICTING * seconds)
-    )
+    fed = len(data.rows) * (1 - job.member.schedule.held_out_proportion)
+    return Throughput(before + start, fed, trained, trial.predict(dataset, _PREDICTING * seconds))
 
 
 class _Trial:
@@ -208,7 +204,7 @@ class _Trial:
         self.choosing = time.perf_counter() - began
 
     def run(self, seconds: float) -> tuple[float, float]:
-        """Seconds before the first step, and images a second after it.
+        """Seconds before the first step, and images per second after it.
 
         Features that are frozen are computed before the first step, for every row. So a frozen member is
         given some rows, and twice as many, and the rest is reckoned from the two.
@@ -231,7 +227,7 @@ class _Trial:
         return max(0.0, watch.warm - _WARM_UP * watch.step), images_a_step / watch.step
 
     def predict(self, dataset: Dataset, seconds: float) -> float:
-        """Images a second."""
+        """Images per second."""
         some = dataset.train.take(slice(_IMAGES))
         self.compute_config.to_device(self.network.model)
         measured = Normalisation.of(self.data.images[:_IMAGES], self.member.normalise)

@@ -38,7 +38,7 @@ CHECKPOINT_SECONDS = 60.0
 
 
 CHECKPOINT_VERSION = 2
-"""Raised whenever checkpoints hold other things, so that none of an older version is gone on from."""
+"""Bumped whenever checkpoints hold other things, so that none of an older version is gone on from."""
 
 
 def run_job(

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from softvote.export.writer import Check
 
 EXPORT_VERSION = 1
-"""Raised whenever the same voter becomes another program."""
+"""Bumped whenever the same voter becomes another program."""
 
 _ROWS = 16  # test rows that a written program is tried on
 

@@ -46,7 +46,7 @@ def run(root: Path, folder: Path, name: str | None, image: tuple[int, int] | Non
     """
     workspace = Workspace(root)
     if name and not NAME.fullmatch(name):
-        raise UserError.at("`name`", f"'{name}' is no name: use letters, digits, - and _")
+        raise UserError.at("`name`", f"'{name}' is not a name: use letters, digits, - and _")
     competition = folder.resolve().name
     if folder.resolve() != workspace.input(competition).resolve():
         raise UserError.at(folder, f"put it under {workspace.inputs} first", "the stages read from there")

@@ -101,7 +101,9 @@ def _predict(model: Path) -> Path | Ensemble:
     if not model.exists():
         raise UserError.at(model, "no such model", "make one with: `export PIPELINE`")
     if model.suffix not in (".pt2", ".onnx"):
-        raise UserError.at(model, "is no model", "name a program.pt2, a program.onnx or a folder of models/")
+        raise UserError.at(
+            model, "is not a model", "name a program.pt2, a program.onnx or a folder of models/"
+        )
     return _check_program(model)
 
 

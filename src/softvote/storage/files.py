@@ -31,7 +31,7 @@ def atomic_write(path: Path) -> Iterator[Path]:
     except OSError as error:
         raise UserError.at(path, f"cannot be written ({error.strerror or error})") from None
     finally:
-        with contextlib.suppress(OSError):  # a parent that is no folder has nothing to clean
+        with contextlib.suppress(OSError):  # a parent that is not a folder has nothing to clean
             temporary.unlink(missing_ok=True)
 
 

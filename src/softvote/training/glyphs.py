@@ -29,7 +29,7 @@ from softvote.storage.paths import FoldFolder
 from softvote.training.belief_propagation import propagate
 
 GLYPHS_VERSION = 1
-"""Raised whenever the same readings give other glyphs."""
+"""Bumped whenever the same readings give other glyphs."""
 
 
 _INK = 20

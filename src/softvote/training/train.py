@@ -22,7 +22,7 @@ from softvote.compute import machine
 from softvote.compute.autotune import choose_compute_config
 from softvote.compute.device import for_training
 from softvote.compute.precision import ComputeConfig
-from softvote.config.recipe import Member, Plateau
+from softvote.config.recipe import Member
 from softvote.data.normalisation import Normalisation
 from softvote.errors import UserError
 from softvote.inference.network import Network, create_network
@@ -158,9 +158,9 @@ def _create_learner(
 
 def _hold_out(member: Member, data: Split, seed: int) -> tuple[Split, Split | None]:
     """The rows to feed, and those a plateau watches; both are of the training folds."""
-    schedule = member.schedule
-    if not (isinstance(schedule, Plateau) and schedule.watch == "held_out"):
+    proportion = member.schedule.held_out_proportion
+    if not proportion:
         return data, None
     order = np.random.default_rng(derive_seed(seed, "held out")).permutation(len(data.rows))
-    watched = max(1, round(schedule.held_out * len(order)))
+    watched = max(1, round(proportion * len(order)))
     return data.take(np.sort(order[watched:])), data.take(np.sort(order[:watched]))

@@ -61,6 +61,7 @@ def test_a_mistake_is_one_line(
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_a_loop_that_ends_without_a_word_is_told() -> None:
     loop = processes.Loop("cnn, stock", os._exit, 3)
     try:

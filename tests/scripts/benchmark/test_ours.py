@@ -36,6 +36,7 @@ def one_lap(body: Callable[..., Facts], *arguments: object) -> tuple[list[Facts]
     return answers, end
 
 
+@pytest.mark.slow
 def test_ours_is_a_training_of_softvote_by_the_members_recipe(
     root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

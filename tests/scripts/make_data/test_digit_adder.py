@@ -36,10 +36,12 @@ def adder(digits_csv: Path, tmp_path: Path) -> dict[str, pd.DataFrame]:
     return {path.stem: pd.read_csv(path) for path in folder.iterdir()}
 
 
-def test_program_says_what_it_wrote(digits_csv: Path, tmp_path: Path) -> None:
-    done = run("make_data/digit_adder", digits_csv, tmp_path / "out")
-    assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout == f"wrote 500 training and 100 test rows to {tmp_path / 'out'}\n"
+def test_program_says_what_it_wrote(
+    digits_csv: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert digit_adder.main([str(digits_csv), str(tmp_path / "out")]) == 0
+    wrote = f"wrote 500 training and 100 test rows to {tmp_path / 'out'}\n"
+    assert capsys.readouterr() == (wrote, "")
 
 
 def test_tables_have_the_promised_columns(adder: dict[str, pd.DataFrame]) -> None:

@@ -88,7 +88,7 @@ def _number(most: float = math.inf) -> Callable[[str], int]:
 
     def parse(text: str) -> int:
         if not (text.isdecimal() and int(text) <= most):
-            raise argparse.ArgumentTypeError(f"{text!r} is no number from 0 to {most}")
+            raise argparse.ArgumentTypeError(f"{text!r} is not a number from 0 to {most}")
         return int(text)
 
     return parse

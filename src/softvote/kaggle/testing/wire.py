@@ -50,7 +50,7 @@ class Failure:
         status: of HTTP; 200 without `body` is the right answer.
         message: in the JSON body {"code": status, "message": message} that Kaggle sends.
         headers: sent along, such as Retry-After.
-        body: sent as it is instead: a download that is no zip, JSON that is none.
+        body: sent as it is instead: a download that is not a zip file, JSON that cannot be parsed.
         drop: close the connection without an answer.
         delay: seconds before answering.
         cut: send only so many bytes of the body under its full Content-Length, then close.

@@ -15,14 +15,19 @@ if TYPE_CHECKING:
     from torch.optim import Optimizer
 
 
-@register_optimizer(rank=1)
-class Adam(OptimizerConfig):
-    name: Literal["adam"]
-    """`adam`: torch.optim.Adam (Kingma and Ba 2015)."""
+class AdamParameters(OptimizerConfig):
+    """What Adam and its relatives have in common."""
+
     lr: Positive = 1e-3
     """Highest learning rate, per optimiser step; the schedule scales it."""
     betas: tuple[BelowOne, BelowOne] = (0.9, 0.999)
     """Decay rates per step of the running means of the gradient and of its square, each in [0, 1)."""
+
+
+@register_optimizer(rank=1)
+class Adam(AdamParameters):
+    name: Literal["adam"]
+    """`adam`: torch.optim.Adam (Kingma and Ba 2015)."""
     weight_decay: NonNegative = 0.0
     """L2 penalty: this times each weight is added to its gradient; no unit."""
 

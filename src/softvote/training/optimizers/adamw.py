@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
-from softvote.config.registry import OptimizerConfig
-from softvote.config.schema import BelowOne, NonNegative, Positive
+from softvote.config.schema import NonNegative
+from softvote.training.optimizers.adam import AdamParameters
 from softvote.training.optimizers.base import register_optimizer
 
 if TYPE_CHECKING:
@@ -16,13 +16,9 @@ if TYPE_CHECKING:
 
 
 @register_optimizer(rank=2)
-class AdamW(OptimizerConfig):
+class AdamW(AdamParameters):
     name: Literal["adamw"]
     """`adamw`: torch.optim.AdamW (Loshchilov and Hutter 2019)."""
-    lr: Positive = 1e-3
-    """Highest learning rate, per optimiser step; the schedule scales it."""
-    betas: tuple[BelowOne, BelowOne] = (0.9, 0.999)
-    """Decay rates per step of the running means of the gradient and of its square, each in [0, 1)."""
     weight_decay: NonNegative = 0.01
     """Decoupled weight decay: each step shrinks a weight by the proportion lr times this."""
 
