@@ -21,6 +21,7 @@ from projects import RECIPE, pipeline, write_digits, write_pipeline
 import softvote
 from softvote.config.pipeline import json_schema
 from softvote.config.pipeline_file import read_pipeline_file
+from softvote.storage.paths import Workspace
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 PAGES = sorted([*REPOSITORY.glob("*.md"), *(REPOSITORY / "docs").glob("*.md")])
@@ -144,7 +145,7 @@ def check_make(words: list[str]) -> None:
 
 
 def pipeline_file(name: str) -> Path:
-    return REPOSITORY / name if name.endswith(".yaml") else REPOSITORY / "pipelines" / f"{name}.yaml"
+    return REPOSITORY / name if name.endswith(".yaml") else Workspace(REPOSITORY).pipeline_file(name)
 
 
 def check_softvote(words: list[str]) -> None:

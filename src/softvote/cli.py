@@ -225,7 +225,9 @@ def _command(commands: Commands, name: str, run: object, text: str) -> argparse.
 
 def _on_pipeline(commands: Commands, name: str, run: object, text: str) -> argparse.ArgumentParser:
     command = _command(commands, name, run, text)
-    command.add_argument("pipeline", help="a name in pipelines/, or the path of a .yaml file")
+    command.add_argument(
+        "pipeline", help="a name in pipelines/ or pipelines/gallery/, or the path of a .yaml file"
+    )
     command.add_argument(
         "--set",
         action="append",

@@ -18,6 +18,13 @@ from softvote.errors import UserError
 REPOSITORY = Path(__file__).parents[2]
 PIPELINES = sorted((REPOSITORY / "pipelines").rglob("*.yaml"))
 
+COMPETITION = {
+    "name": "leaves",
+    "files": {"format": "image_folder"},
+    "image": {"height": 224, "width": 224, "channels": 3},
+    "labels": ["a", "b"],
+}
+
 GOOD = """\
 competition: {name: digits, files: {format: pixel_csv}, image: {height: 8, width: 8}, labels: [a, b]}
 members:
@@ -42,8 +49,10 @@ def problems(folder: Path, text: str, *settings: str) -> list[str]:
 
 @pytest.mark.parametrize("path", PIPELINES, ids=lambda path: path.stem)
 def test_every_pipeline_of_the_repository_loads(path: Path) -> None:
-    if path.parent.name == "competitions":  # facts that others extend
-        facts = yaml.safe_load(path.read_text(encoding="utf-8"))
+    facts = yaml.safe_load(path.read_text(encoding="utf-8"))
+    if path.parent.name == "training":  # recipes that others extend
+        assert Pipeline.model_validate(facts | {"competition": COMPETITION}).members
+    elif path.parent.name == "competitions":  # facts that others extend
         assert Pipeline.model_validate(facts | {"members": {"cnn": {"model": "cnn"}}}).competition.name
     else:
         assert read_pipeline_file(path).members

@@ -16,6 +16,7 @@ from projects import RECIPE, competition, pipeline, write_digits, write_pipeline
 import softvote
 from softvote.config.registry import (
     HEADS_PLACE,
+    LOSSES_PLACE,
     OPTIMIZERS_PLACE,
     READERS_PLACE,
     RULES_PLACE,
@@ -23,7 +24,7 @@ from softvote.config.registry import (
     load_registry,
 )
 
-PLACES = (HEADS_PLACE, OPTIMIZERS_PLACE, READERS_PLACE, RULES_PLACE)
+PLACES = (HEADS_PLACE, LOSSES_PLACE, OPTIMIZERS_PLACE, READERS_PLACE, RULES_PLACE)
 
 OPTIMIZER = '''
 from __future__ import annotations
@@ -62,6 +63,25 @@ class TemperedHead(SoftmaxHead):
 
     def probabilities(self, outputs):
         return super().probabilities(outputs / 2)
+'''
+
+LOSS = '''
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from softvote.config.registry import LossConfig
+from softvote.heads.losses.base import register_loss
+
+
+@register_loss()
+class Brier(LossConfig):
+    kinds: ClassVar = ("classes",)
+    name: Literal["brier"]
+    """`brier`: squared errors of the probabilities (Brier 1950)."""
+
+    def of_classes(self, logits, wanted):
+        return ((logits.softmax(1) - wanted) ** 2).sum(1)
 '''
 
 READER = '''
@@ -116,7 +136,7 @@ RULE = '''
 
 
 @rule(space="probability", fitted=True)
-def first(oof: Members, labels: ClassIndices) -> Weights:
+def first(oof: Members, labels: Labels, scorer: Scorer) -> Weights:
     """All weight to the first member."""
     return np.eye(len(oof))[0]
 '''
@@ -148,6 +168,7 @@ def _write(root: Path, digits: Digits) -> None:
     shutil.copytree(Path(softvote.__file__).parent, package, ignore=hidden)
     (package / "training" / "optimizers" / "nadam.py").write_text(OPTIMIZER)
     (package / "heads" / "tempered.py").write_text(HEAD)
+    (package / "heads" / "losses" / "brier.py").write_text(LOSS)
     (package / "data" / "readers" / "npz.py").write_text(READER)
     with (package / "ensembling" / "rules.py").open("a") as rules:
         rules.write(RULE)
@@ -158,8 +179,12 @@ def _write(root: Path, digits: Digits) -> None:
     images, labels = digits[0][:80, None], digits[1][:60]
     np.savez(folder / "digits.npz", train=images[:60], test=images[60:], labels=labels)
     own = {"optimizer": {"name": "nadam"}, "head": "tempered", "epochs": 1}
+    members = {"cnn": {"model": "cnn"}, "resnet5": {"model": "resnet5", "head": "softmax", "loss": "brier"}}
     facts = pipeline(
-        competition=competition(files={"format": "npz"}), defaults=RECIPE | own, ensemble={"rule": "first"}
+        competition=competition(files={"format": "npz"}),
+        defaults=RECIPE | own,
+        members=members,
+        ensemble={"rule": "first"},
     )
     write_pipeline(root, facts)
 
@@ -181,6 +206,7 @@ def test_new_entries_are_in_the_schema(more: Copy) -> None:
     schema = json.loads(more.run("schema").stdout)["$defs"]
     assert schema["Recipe"]["properties"]["head"]["enum"][-1] == "tempered"
     assert "nadam" in schema["Recipe"]["properties"]["optimizer"]["discriminator"]["mapping"]
+    assert "brier" in schema["Recipe"]["properties"]["loss"]["discriminator"]["mapping"]
     assert "npz" in schema["Competition"]["properties"]["files"]["discriminator"]["mapping"]
     assert schema["EnsembleConfig"]["properties"]["rule"]["enum"][-2:] == ["first", "shares"]
     assert schema["NAdam"]["properties"]["lr"]["default"] == 2e-3
@@ -190,6 +216,7 @@ def test_new_entries_are_in_the_schema(more: Copy) -> None:
     ("setting", "line"),
     [
         ("defaults.optimizer.name=nada", "did you mean 'nadam'? known: sgd, adam, adamw, nadam"),
+        ("members.resnet5.loss=brie", "did you mean 'brier'? known: cross_entropy, focal, asymmetric, brier"),
         (
             "defaults.head=temper",
             "did you mean 'tempered'? known: softmax, regression, digits, digit_set, ",

@@ -688,7 +688,7 @@ def test_a_step_waits_for_no_copy(
     compute_config.to_device(network.model)
     state = Learner(recipe, network, compute_config, Normalisation.of(data.images), 0)
     state.rate = LearningRate(recipe.schedule, state.optimizer, 10)
-    there, which = data.to("meta"), np.arange(32)
+    there, which = state.prepare(data), np.arange(32)
     if recordable:
         state.graphs = StepGraphs(torch.device("meta"), state.optimizer, None, "tiny")
         there = replace(there, rows=torch.arange(60, device="meta"))

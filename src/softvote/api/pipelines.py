@@ -118,7 +118,8 @@ def load_pipeline(
     """Read a pipeline file.
 
     Args:
-        name: of `<root>/pipelines/<name>.yaml`, or the path of a `.yaml` file.
+        name: of `<root>/pipelines/<name>.yaml` or else `<root>/pipelines/gallery/<name>.yaml`, or the path
+            of a `.yaml` file.
         overrides: keys over what the file says, such as `{"members.cnn.epochs": 2}`; None drops a key.
         root: the folder of pipelines/, input/, models/ and submissions/.
 

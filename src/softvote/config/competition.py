@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Discriminator, Field, Tag, field_validator, model_validator
@@ -20,6 +19,7 @@ from softvote.config.registry import (
     union_of,
 )
 from softvote.config.schema import ConfigError, Strict, checked_name
+from softvote.errors import UserError
 from softvote.task import LARGEST_ADDEND, LARGEST_DIGIT, LabelSpace, Task, TaskKind
 
 _FORMS = load_registry(FORMS_PLACE)
@@ -108,14 +108,29 @@ class LabelRange(Strict):
         return self
 
 
+class LabelColumn(Strict):
+    """Class names that stand in a column of one of the competition's tables."""
+
+    file: str
+    """CSV by its path in the competition's folder."""
+    column: str
+    """Name of its column; the different labels there are the classes, integers by value and others by
+    name."""
+
+
 def _kind_of_labels(labels: Any) -> str:
+    if isinstance(labels, LabelColumn) or (isinstance(labels, dict) and {"file", "column"} & labels.keys()):
+        return "column"
     return "names" if isinstance(labels, list) else "range"
 
 
-LabelsConfig = Annotated[
-    Annotated[LabelRange, Tag("range")] | Annotated[list[str], Field(min_length=2), Tag("names")],
-    Discriminator(_kind_of_labels),
-]
+_Range = Annotated[LabelRange, Tag("range")]
+
+
+_Names = Annotated[list[str], Field(min_length=2), Tag("names")]
+
+
+LabelsConfig = Annotated[_Range | _Names, Discriminator(_kind_of_labels)]
 
 
 class Competition(Strict):
@@ -127,9 +142,12 @@ class Competition(Strict):
     """How the raw files are laid out; `format` chooses the layout."""
     image: Image
     """Size and colour of one image."""
-    labels: LabelsConfig | None = None
-    """One of these is right for an image: a range of integers (`first`, `last`), or a list of at least two
-    class names."""
+    labels: (
+        Annotated[_Range | _Names | Annotated[LabelColumn, Tag("column")], Discriminator(_kind_of_labels)]
+        | None
+    ) = None
+    """One of these is right for an image: a range of integers (`first`, `last`), a list of at least two class
+    names, or, where they are many, the column of a table that has them (`file`, `column`)."""
     ordered: bool = False
     """The order of `labels` means something, as that of grades does."""
     tags: Annotated[list[str], Field(min_length=1)] | None = None
@@ -165,7 +183,19 @@ class Competition(Strict):
         if self.targets is not None:
             return [f"{target}={label}" for target, labels in self.target_classes.items() for label in labels]
         assert self.labels is not None, "one of labels, tags and targets is there"
+        if isinstance(self.labels, LabelColumn):
+            where = f"input/{self.name}/{self.labels.file}"
+            raise UserError.at(
+                where,
+                "is missing, and holds the names of classes",
+                f"get it with: `data path/to/{self.name}.zip`",
+            )
         return _names(self.labels)
+
+    @property
+    def knows_classes(self) -> bool:
+        """Whether the names of classes are there, or stand in a table that is still to be had."""
+        return not isinstance(self.labels, LabelColumn)
 
     @property
     def target_classes(self) -> dict[str, list[str]]:
@@ -226,6 +256,8 @@ class Competition(Strict):
 
     @model_validator(mode="after")
     def _metric_and_form_fit_the_labels(self) -> Competition:
+        if not self.knows_classes:
+            return self
         space, form = self.label_space, self.submission_form
         if self._kind not in self.metric.kinds:
             fitting = ", ".join(name for name, metric in _METRICS.items() if self._kind in metric.kinds)
@@ -237,11 +269,7 @@ class Competition(Strict):
             try:
                 part.check(space)
             except ConfigError as error:
-                problems = (
-                    replace(problem, where=".".join(filter(None, [key, problem.where])))
-                    for problem in error.problems
-                )
-                raise ConfigError(*problems) from None
+                raise error.under(key) from None
         return self
 
     @model_validator(mode="after")

@@ -171,13 +171,18 @@ class Pipeline(Strict):
     @model_validator(mode="after")
     def _metric_decision_and_form_agree(self) -> Pipeline:
         competition, decision = self.competition, self.decision
+        if not competition.knows_classes:
+            return self
         metric, form, kind = competition.metric, competition.submission_form, competition.task.kind
         made = metric.predicted if decision is None else decision.makes
         if decision is not None and kind not in decision.kinds:
             fitting = ", ".join(name for name, other in _DECISIONS.items() if kind in other.kinds)
             raise ConfigError.at("decision", f"{decision.name} is not for {kind}", f"take auto, or {fitting}")
-        if decision is not None:
-            decision.check(competition.label_space)
+        try:
+            if decision is not None:
+                decision.check(competition.label_space)
+        except ConfigError as error:
+            raise error.under("decision") from None
         if made != metric.predicted:
             what = f"{decision.name if decision else 'auto'} makes {_words(made)}"
             needed = f"{metric.name} needs {_words(metric.predicted)}"
@@ -242,12 +247,16 @@ class Pipeline(Strict):
 
     @model_validator(mode="after")
     def _heads_are_of_the_task(self) -> Pipeline:
+        if not self.competition.knows_classes:
+            return self
         kind = self.competition.task.kind
         self.members.update({name: member.with_head_of(kind) for name, member in self.members.items()})
         return self
 
     @model_validator(mode="after")
     def _heads_fit_the_labels(self) -> Pipeline:
+        if not self.competition.knows_classes:
+            return self
         problems = [
             replace(problem, where=f"members.{name}.{problem.where}")
             for name, member in self.members.items()

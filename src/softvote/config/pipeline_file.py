@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,12 +30,21 @@ _CHOOSERS = {
 _DEEPEST = 20  # no pipeline needs more levels; an alias of itself has no end
 
 
-def read_pipeline_file(path: Path, settings: Sequence[str] = ()) -> Pipeline:
+ReadNames = Callable[[str, str, str], list[str] | None]
+"""(competition, file, column) gives the different labels in a column of one of the competition's tables; None
+where there is no such table yet."""
+
+
+def read_pipeline_file(
+    path: Path, settings: Sequence[str] = (), read_names: ReadNames | None = None
+) -> Pipeline:
     """Read, extend, override and validate a pipeline file.
 
     Args:
         path: the YAML file.
         settings: `members.cnn.epochs=2`, each over what the file says; values are read as YAML.
+        read_names: reads class names where `competition.labels` says in which table they stand; left out,
+            or where the table is not there yet, nothing that depends on them is checked.
 
     Raises:
         UserError: every problem found, one line each, with file, line, key and what to write instead.
@@ -51,12 +60,25 @@ def read_pipeline_file(path: Path, settings: Sequence[str] = ()) -> Pipeline:
     members = facts.get("members")
     if isinstance(members, dict) and isinstance(facts.get("defaults"), dict):
         facts["members"] = {name: _merged(facts["defaults"], member) for name, member in members.items()}
+    if read_names:
+        _put_names_in(facts, read_names)
     try:
         return Pipeline.model_validate(facts)
     except ValidationError as error:
         problems = _problems_of(error, facts, places, path)
     problems.raise_any()
     raise AssertionError("a validation error without a problem")
+
+
+def _put_names_in(facts: dict[str, Any], read_names: ReadNames) -> None:
+    """Class names in place of the table that has them, where it can be read."""
+    competition = facts.get("competition")
+    if not isinstance(competition, dict):
+        return
+    match competition:
+        case {"name": str(name), "labels": {"file": str(file), "column": str(column), **rest}} if not rest:
+            names = read_names(name, file, column)
+            competition["labels"] = competition["labels"] if names is None else names
 
 
 def _read_extended(path: Path, above: tuple[Path, ...]) -> tuple[dict[str, Any], Places]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
@@ -50,6 +51,15 @@ class ConfigError(ValueError):
     def at(cls, key: str, what: str, hint: str = "") -> Self:
         """The error of one problem."""
         return cls(Problem(key, what, hint))
+
+    def under(self, key: str) -> Self:
+        """The same error, as one who knows under which key its keys stand tells it."""
+        return type(self)(
+            *(
+                replace(problem, where=".".join(filter(None, [key, problem.where])))
+                for problem in self.problems
+            )
+        )
 
 
 class Strict(BaseModel):

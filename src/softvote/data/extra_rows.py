@@ -86,7 +86,7 @@ def _limits(competition: Competition) -> tuple[NDArray[np.int64], NDArray[np.int
     return firsts, firsts + np.array(competition.task.target_sizes) - 1
 
 
-def _first(labels: LabelRange | list[str]) -> int:
+def _first(labels: object) -> int:
     return labels.first if isinstance(labels, LabelRange) else 0
 
 

@@ -19,6 +19,10 @@ from softvote.data.readers.detection import Candidate, DetectedLayout, Size, fir
 from softvote.data.readers.registry import READERS
 from softvote.errors import UserError
 
+MANY = 100
+"""More classes are not listed in the file."""
+
+
 SMALL = 64
 """Images up to this side do without a deep backbone."""
 
@@ -107,7 +111,8 @@ def _scaffold(candidate: Candidate, found: DetectedLayout, sample: str) -> Scaff
     competition |= dict(found.competition) or {"labels": labels_of(found.labels)}
     competition |= {"sample_submission": sample} | ({"solution": solution} if solution else {})
     form = _recognise_form(candidate, competition)
-    competition |= {"form": form.config, "metric": form.metric}
+    labels_note = _labels_note(competition)
+    competition |= {"form": form.config, "metric": form.metric} | _column_of_many(competition)
     second = "resnet5" if max(found.height, found.width) <= SMALL else "resnet18"
     pipeline = {
         "competition": competition,
@@ -115,7 +120,7 @@ def _scaffold(candidate: Candidate, found: DetectedLayout, sample: str) -> Scaff
         "defaults": _defaults(min(found.height, found.width)),
         "members": {"cnn": {"model": "cnn"}, second: {"model": second}},
     }
-    took = [*found.notes, _labels_note(competition), *_sample_notes(sample, candidate), *form.words]
+    took = [*found.notes, labels_note, *_sample_notes(sample, candidate), *form.words]
     unknown = _unknown(found)
     opening = f"# Written from the files in input/{name}; see that it is what the competition says.\n"
     comments = "".join(f"# {line}\n" for line in [*took, *(f"Not known: {line}" for line in unknown)])
@@ -144,6 +149,14 @@ def _recognise_form(candidate: Candidate, competition: Mapping[str, Any]) -> Rec
         name, text = table.header[1], table.column(table.header[1])[0]
         note = f"form: the sample's column {name} holds {text!r}, which is no label; labels will stand there"
         return RecognisedForm("label", "accuracy", [note])
+
+
+def _column_of_many(competition: Mapping[str, Any]) -> dict[str, Any]:
+    """Classes by the column of the table that has their names, where they are too many to be listed."""
+    labels, files = competition.get("labels"), competition["files"]
+    if not isinstance(labels, list) or len(labels) <= MANY or "train" not in files or "label_cells" in files:
+        return {}
+    return {"labels": {"file": files["train"], "column": files.get("label", "label")}}
 
 
 def _labels_note(competition: Mapping[str, Any]) -> str:

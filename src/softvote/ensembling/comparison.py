@@ -47,7 +47,8 @@ def cross_fitted(
     voted = np.empty(oof[0].shape, np.float32)
     for fold in present:
         own = folds == fold
-        weights = rule.fit([member[~own] for member in oof], labels[~own], scorer)
+        others = scorer.for_rows(np.flatnonzero(~own))
+        weights = rule.fit([member[~own] for member in oof], labels[~own], others)
         voted[own] = weighted_mean([member[own] for member in oof], weights, rule.space, blocks)
     return voted
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +13,20 @@ from softvote.task import LabelSpace
 
 class CountMetric(Metric):
     """A metric of sums over rows, such as how often each class was right."""
+
+    @property
+    def hits_per(self) -> Literal["label", "image", ""]:
+        """Whether `hits` are all that it sums, over the rows of a label or the labels of an image.
+
+        A search for thresholds then knows the sums without deciding on every row.
+        """
+        return ""
+
+    def of_row_hits(
+        self, right: NDArray[np.floating], named: NDArray[np.floating], true: NDArray[np.floating]
+    ) -> NDArray[np.float64]:
+        """Each image's value float64 (N,), of hits per image."""
+        raise NotImplementedError
 
     def counts(self, predictions: PredictedArray, labels: Labels, space: LabelSpace) -> Any:
         """What is summed over rows, (N, S); an array or a sparse one."""

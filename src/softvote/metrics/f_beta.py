@@ -37,6 +37,10 @@ class _FMeasure(CountMetric):
         return 1.0
 
     @property
+    def hits_per(self) -> Literal["label", "image", ""]:
+        return "image" if self.average == "samples" else "label"
+
+    @property
     def title(self) -> str:
         return f"{'' if self.average == 'binary' else f'{self.average} '}F{self.weight_of_recall:g}"
 
@@ -78,9 +82,15 @@ class _FMeasure(CountMetric):
         if self.average != "samples":
             return None
         named, true = predictions > 0, labels > 0
-        sums = [np.count_nonzero(each, axis=1).astype(np.float64) for each in (named & true, named, true)]
+        sums = [each.sum(axis=1, dtype=np.int32).astype(np.float64) for each in (named & true, named, true)]
+        return self.of_row_hits(*sums), np.ones(len(labels))
+
+    def of_row_hits(
+        self, right: NDArray[np.floating], named: NDArray[np.floating], true: NDArray[np.floating]
+    ) -> NDArray[np.float64]:
+        """As scikit-learn has it, 0 of an image that has no tag and is given none."""
         with np.errstate(invalid="ignore"):
-            return np.nan_to_num(self._of_sums(*sums)), np.ones(len(labels))
+            return np.nan_to_num(self._of_sums(right, named, true))
 
     def resample(
         self, predictions: PredictedArray, labels: Labels, space: LabelSpace, weights: NDArray[np.floating]
@@ -106,7 +116,7 @@ class _FMeasure(CountMetric):
         return mean_where(each, there)
 
     def _of_sums(
-        self, right: NDArray[np.float64], named: NDArray[np.float64], true: NDArray[np.float64]
+        self, right: NDArray[np.floating], named: NDArray[np.floating], true: NDArray[np.floating]
     ) -> NDArray[np.float64]:
         square = self.weight_of_recall**2
         value: NDArray[np.float64] = (1 + square) * right / (square * true + named)

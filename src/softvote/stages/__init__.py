@@ -12,6 +12,7 @@ from pathlib import Path
 from softvote.config.pipeline import Pipeline
 from softvote.config.pipeline_file import read_pipeline_file
 from softvote.config.recipe import Member
+from softvote.data.label_names import read_label_names
 from softvote.errors import UserError, one_of
 from softvote.storage.paths import PipelineFolder, Workspace
 
@@ -58,12 +59,17 @@ def open_run(root: Path, pipeline: str, settings: Sequence[str] = ()) -> Run:
 
     Args:
         root: the workspace's folder.
-        pipeline: a name, standing for `<root>/pipelines/<name>.yaml`, or a path that ends in .yaml.
+        pipeline: a name, standing for `<root>/pipelines/<name>.yaml` or else the gallery's of that name, or
+            a path that ends in .yaml.
         settings: overrides, KEY=VALUE.
 
     Raises:
         UserError: every problem of the file.
     """
     workspace = Workspace(root)
-    path = Path(pipeline) if pipeline.endswith(".yaml") else workspace.pipelines / f"{pipeline}.yaml"
-    return Run(workspace, path.stem, read_pipeline_file(path, settings), tuple(settings))
+    path = Path(pipeline) if pipeline.endswith(".yaml") else workspace.pipeline_file(pipeline)
+
+    def read_names(competition: str, file: str, column: str) -> list[str] | None:
+        return read_label_names(workspace.input(competition) / file, column)
+
+    return Run(workspace, path.stem, read_pipeline_file(path, settings, read_names), tuple(settings))

@@ -74,7 +74,7 @@ def _has_files(folder: Path) -> bool:
 
 
 def _is_pipeline(workspace: Workspace, source: str) -> bool:
-    return source.endswith(".yaml") or (workspace.pipelines / f"{source}.yaml").is_file()
+    return source.endswith(".yaml") or workspace.pipeline_file(source).is_file()
 
 
 def _fetched(workspace: Workspace, slug: str | None, name: str) -> tuple[Path, str]:

@@ -20,6 +20,16 @@ class Workspace:
         return self.root / "pipelines"
 
     @property
+    def gallery(self) -> Path:
+        """Pipelines of well-known competitions, by their names at Kaggle."""
+        return self.pipelines / "gallery"
+
+    def pipeline_file(self, name: str) -> Path:
+        """The file of a pipeline; one in `pipelines/` goes before the gallery's of that name."""
+        own, shown = self.pipelines / f"{name}.yaml", self.gallery / f"{name}.yaml"
+        return shown if shown.is_file() and not own.is_file() else own
+
+    @property
     def models(self) -> Path:
         return self.root / "models"
 

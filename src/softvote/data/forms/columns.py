@@ -103,7 +103,9 @@ class ColumnsForm(Form):
         if len(table.header) < 3 or set(table.header[1:]) != set(_names(space)):
             return None
         what, count = _what(space), len(table.header) - 1
-        words = [f"the submission has a column for each of {count} {what}s"]
+        words = [
+            f"the submission has a column for each of {count} {'classes' if what == 'class' else what + 's'}"
+        ]
         if space.task.kind == "targets":
             return RecognisedForm("columns", "accuracy", words)
         return RecognisedForm("columns", "log_loss", [*words, METRIC_IS_UNKNOWN])

@@ -127,12 +127,14 @@ def looked_up(
 
 
 def _known(competition: Competition, label: str, of: Sequence[str]) -> str:
+    from softvote.config.competition import LabelRange
+
     labels = competition.labels
     if of:
         return one_of(list(of[:20]), label)
-    if labels is None or isinstance(labels, list):
-        return one_of(competition.classes, label)
-    return f"integers {labels.first}..{labels.last}"
+    if isinstance(labels, LabelRange):
+        return f"integers {labels.first}..{labels.last}"
+    return one_of(competition.classes, label)
 
 
 def addends_of(

@@ -82,10 +82,14 @@ def register_decision(rank: int = 100) -> Callable[[type[_C]], type[_C]]:
     return add
 
 
+Worths = Callable[[NDArray[np.float64]], NDArray[np.float64]]
+"""What each of B choices of n numbers is worth, (B, n) -> (B,); greater is better."""
+
+
 def climb(
     start: Sequence[float],
     candidates: Callable[[list[float], int], NDArray[np.float64]],
-    worth: Callable[[list[float]], float],
+    worths: Worths,
     rounds: int = 3,
 ) -> list[float]:
     """Improve numbers one at a time (coordinate ascent) until none gets better.
@@ -93,21 +97,30 @@ def climb(
     Args:
         start: the numbers.
         candidates: of the number at a place, given all of them.
-        worth: of the numbers; greater is better. Of equal ones what is there stays.
+        worths: of several choices of the numbers. Of equal ones what is there stays.
         rounds: at most so many times over all numbers.
     """
     best = list(start)
-    highest = worth(best)
+    highest = float(worths(np.array([best]))[0])
     for _ in range(rounds):
         before = list(best)
         for place in range(len(best)):
-            for candidate in candidates(best, place):
-                tried = [*best[:place], float(candidate), *best[place + 1 :]]
-                if (found := worth(tried)) > highest:
-                    best, highest = tried, found
+            tried = candidates(best, place)
+            if not len(tried):
+                continue
+            choices = np.tile(np.array(best, np.float64), (len(tried), 1))
+            choices[:, place] = tried
+            found = worths(choices)
+            if found.max() > highest:
+                best[place], highest = float(tried[found.argmax()]), float(found.max())
         if best == before:
             break
     return best
+
+
+def one_by_one(worth: Callable[[NDArray[np.float64]], float]) -> Worths:
+    """What choices are worth, each by itself."""
+    return lambda choices: np.array([worth(choice) for choice in choices])
 
 
 def quick_worth(metric: Metric, labels: Labels, space: LabelSpace) -> Callable[[PredictedArray], float]:

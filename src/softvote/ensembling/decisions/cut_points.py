@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from softvote.config.registry import MetricConfig
 from softvote.ensembling.decisions.argmax import Argmax
-from softvote.ensembling.decisions.base import Decision, climb, quick_worth, register_decision
+from softvote.ensembling.decisions.base import Decision, climb, one_by_one, quick_worth, register_decision
 from softvote.ensembling.vote import Probabilities
 from softvote.metrics import Labels, Metric, PredictedArray
 from softvote.task import LabelSpace, TaskKind
@@ -43,7 +43,7 @@ class CutPoints(Decision):
         expected, last = _expected(probabilities), len(space.names) - 1
         worth_of = quick_worth(metric, labels, space)
 
-        def worth(cuts: list[float]) -> float:
+        def worth(cuts: NDArray[np.float64]) -> float:
             return worth_of(_labels(expected, cuts))
 
         def between(cuts: list[float], place: int) -> NDArray[np.float64]:
@@ -58,7 +58,8 @@ class CutPoints(Decision):
             return candidates[(candidates > low) & (candidates < high)]
 
         halves = [label + 0.5 for label in range(last)]
-        return climb(climb(halves, between, worth), near, worth)
+        worths = one_by_one(worth)
+        return climb(climb(halves, between, worths), near, worths)
 
     def decide(
         self, probabilities: Probabilities, space: LabelSpace, fitted: Sequence[float] = ()
@@ -76,5 +77,5 @@ def _expected(probabilities: Probabilities) -> NDArray[np.float64]:
     return mean
 
 
-def _labels(expected: NDArray[np.float64], cuts: Sequence[float]) -> NDArray[np.int64]:
+def _labels(expected: NDArray[np.float64], cuts: Sequence[float] | NDArray[np.float64]) -> NDArray[np.int64]:
     return np.searchsorted(np.asarray(cuts, np.float64), expected, side="right").astype(np.int64)

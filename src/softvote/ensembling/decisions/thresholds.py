@@ -12,13 +12,16 @@ from softvote.config.registry import MetricConfig
 from softvote.config.schema import ConfigError, Fraction
 from softvote.ensembling.decisions.base import (
     Decision,
+    Worths,
     climb,
     distinct_quantiles,
+    one_by_one,
     quick_worth,
     register_decision,
 )
 from softvote.ensembling.vote import Probabilities
 from softvote.metrics import Labels, Metric, PredictedArray
+from softvote.metrics.counts import CountMetric
 from softvote.task import LabelSpace, TaskKind
 
 _COARSE = 25
@@ -35,16 +38,17 @@ class _Cuts(Decision):
             what = f"{self.name} is of tags or two classes, and here are {len(space.names)}"
             raise ConfigError.at("", what, "leave it out")
 
-    def _decide(
-        self, probabilities: Probabilities, cuts: Sequence[float], space: LabelSpace
-    ) -> PredictedArray:
+    def _mark(
+        self, probabilities: Probabilities, cuts: Sequence[float] | NDArray[np.float64], space: LabelSpace
+    ) -> NDArray[np.bool_]:
+        """What is above its cut: (N,) whether it is the second of two classes, or (N, K) of tags."""
         if space.task.kind != "tags":
-            return (probabilities[:, 1] > cuts[0]).astype(np.int64)
-        decided = (probabilities > np.asarray(cuts, np.float64)).astype(np.int64)
+            return probabilities[:, 1] > cuts[0]
+        marks = probabilities > np.asarray(cuts, np.float64)
         if self.at_least_one:
-            empty = np.flatnonzero(~decided.any(axis=1))
-            decided[empty, probabilities[empty].argmax(axis=1)] = 1
-        return decided
+            empty = np.flatnonzero(~marks.any(axis=1))
+            marks[empty, probabilities[empty].argmax(axis=1)] = True
+        return marks
 
 
 @register_decision(rank=3)
@@ -66,7 +70,7 @@ class Threshold(_Cuts):
         self, probabilities: Probabilities, space: LabelSpace, fitted: Sequence[float] = ()
     ) -> PredictedArray:
         """As `Decision.decide`."""
-        return self._decide(probabilities, [self.at] * len(space.names), space)
+        return self._mark(probabilities, [self.at] * len(space.names), space).astype(np.int64)
 
     def describe(self, space: LabelSpace, fitted: Sequence[float] = ()) -> str:
         return f"threshold {self.at:g}"
@@ -95,29 +99,104 @@ class Thresholds(_Cuts):
         self, probabilities: Probabilities, labels: Labels, space: LabelSpace, metric: Metric
     ) -> list[float]:
         """The best common threshold, then each by itself, first coarsely and then near what was best."""
+        # Columns are compared and summed one by one, which takes a fifth of the time where they lie together.
+        probabilities, labels = np.asfortranarray(probabilities), np.asfortranarray(labels)
         columns = [probabilities[:, 1]] if space.task.kind != "tags" else list(probabilities.T)
-        worth_of = quick_worth(metric, labels, space)
-
-        def worth(cuts: list[float]) -> float:
-            return worth_of(self._decide(probabilities, cuts, space))
-
-        common = max(_common(columns), key=lambda cut: worth([cut] * len(columns)))
+        worths = self._worths(probabilities, labels, space, metric)
+        common = np.tile(_common(columns)[:, None], (1, len(columns)))
+        start = common[int(worths(common).argmax())].tolist()
         coarse = [distinct_quantiles(column, _COARSE) for column in columns]
-        cuts = climb([float(common)] * len(columns), lambda _, place: coarse[place], worth, rounds=2)
+        cuts = climb(start, lambda _, place: coarse[place], worths, rounds=2)
         near = [_near(column, cut) for column, cut in zip(columns, cuts, strict=True)]
-        return climb(cuts, lambda _, place: near[place], worth, rounds=1)
+        return climb(cuts, lambda _, place: near[place], worths, rounds=1)
+
+    def _worths(
+        self, probabilities: Probabilities, labels: Labels, space: LabelSpace, metric: Metric
+    ) -> Worths:
+        tags = space.task.kind == "tags" and not self.at_least_one
+        if tags and isinstance(metric, CountMetric) and metric.hits_per:
+            kind = _HitsOfLabels if metric.hits_per == "label" else _HitsOfImages
+            return kind(probabilities, labels, space, metric)
+        worth_of = quick_worth(metric, labels, space)
+        return one_by_one(lambda cuts: worth_of(self._mark(probabilities, cuts, space)))
 
     def decide(
         self, probabilities: Probabilities, space: LabelSpace, fitted: Sequence[float] = ()
     ) -> PredictedArray:
         """As `Decision.decide`."""
-        return self._decide(probabilities, fitted, space)
+        return self._mark(probabilities, fitted, space).astype(np.int64)
 
     def describe(self, space: LabelSpace, fitted: Sequence[float] = ()) -> str:
         names = space.names if space.task.kind == "tags" else space.names[1:2]
         shown = [f"{name} {cut:.3g}" for name, cut in zip(names, fitted, strict=False)]
         more = f", ... ({len(shown)} in all)" if len(shown) > 8 else ""
         return f"thresholds {', '.join(shown[:8])}{more}"
+
+
+class _HitsOfLabels:
+    """What thresholds are worth, by how many rows are above them: looked up, and not decided."""
+
+    def __init__(
+        self, probabilities: Probabilities, labels: Labels, space: LabelSpace, metric: CountMetric
+    ) -> None:
+        columns = probabilities.astype(np.float64).T
+        self.named = [np.sort(column) for column in columns]
+        self.right = [np.sort(column[true > 0]) for column, true in zip(columns, labels.T, strict=True)]
+        self.metric, self.space = metric, space
+
+    def __call__(self, choices: NDArray[np.float64]) -> NDArray[np.float64]:
+        right, named = (
+            np.stack([_above(column, cuts) for column, cuts in zip(table, choices.T, strict=True)], axis=1)
+            for table in (self.right, self.named)
+        )
+        true = np.tile([len(column) for column in self.right], (len(choices), 1))
+        sums = np.concatenate([right, named, true], axis=1).astype(np.float64)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            values = self.metric.of_counts(sums, self.space)
+        return values if self.metric.greater_is_better else -values
+
+
+class _HitsOfImages:
+    """What thresholds are worth, by how many tags of each image are right: of most tags they are known."""
+
+    def __init__(
+        self, probabilities: Probabilities, labels: Labels, space: LabelSpace, metric: CountMetric
+    ) -> None:
+        self.probabilities, self.true, self.metric = probabilities, labels > 0, metric
+        self.of_truth = self.true.sum(axis=1, dtype=np.float32)
+
+    def __call__(self, choices: NDArray[np.float64]) -> NDArray[np.float64]:
+        same = (choices == choices[0]).all(axis=0)
+        right, named = self._hits(np.flatnonzero(same), choices[0])
+        values = [self._value(right, named, np.flatnonzero(~same), cuts) for cuts in choices]
+        return np.array(values)
+
+    def _hits(
+        self, columns: NDArray[np.intp], cuts: NDArray[np.float64]
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """How many tags of these columns are right, and are named, (N,) each."""
+        right, named = np.zeros((2, len(self.true)), np.float32)
+        for column in columns:
+            above = self.probabilities[:, column] > cuts[column]
+            named += above
+            right += above & self.true[:, column]
+        return right, named
+
+    def _value(
+        self,
+        right: NDArray[np.float32],
+        named: NDArray[np.float32],
+        columns: NDArray[np.intp],
+        cuts: NDArray[np.float64],
+    ) -> float:
+        more_right, more_named = self._hits(columns, cuts)
+        each = self.metric.of_row_hits(right + more_right, named + more_named, self.of_truth)
+        value = float(each.mean())
+        return value if self.metric.greater_is_better else -value
+
+
+def _above(ordered: NDArray[np.float64], cuts: NDArray[np.float64]) -> NDArray[np.intp]:
+    return len(ordered) - np.searchsorted(ordered, cuts, side="right")
 
 
 def _common(columns: Sequence[NDArray[np.floating]]) -> NDArray[np.float64]:
