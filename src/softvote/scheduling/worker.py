@@ -150,7 +150,7 @@ def _record(
 
     from softvote.compute.device import accelerator_name
 
-    return TrainingRecord(
+    record = TrainingRecord(
         fingerprint=job.training_fingerprint,
         member=job.member.model_dump(mode="json"),
         classes=job.inputs["classes"],
@@ -173,6 +173,7 @@ def _record(
         source_weights_sha256=source_weights,
         inputs=job.inputs,
     )
+    return record.model_copy(update={"decoding": dict(job.decoding)}) if job.decoding else record
 
 
 @functools.cache
