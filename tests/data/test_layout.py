@@ -1,16 +1,21 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import data_fixtures as data
 import numpy as np
 import pytest
 from conftest import Digits
+from numpy.typing import NDArray
 from PIL import Image
 
-from softvote.config.competition import LabelRange
+from softvote.config.competition import Competition, LabelRange
 from softvote.config.pipeline import Pipeline
 from softvote.config.pipeline_file import read_pipeline_file
-from softvote.data.dataset import read_dataset, read_solution
+from softvote.data.dataset import Dataset, read_dataset, read_solution
 from softvote.data.layout import scaffold_pipeline
+from softvote.data.readers.image_folder import ImageFolder
+from softvote.data.readers.pixel_csv import PixelCsv
 from softvote.data.readers.registry import READERS
 from softvote.errors import UserError
 from softvote.storage.paths import Workspace
@@ -163,3 +168,234 @@ def test_damaged_files_are_named(workspace: Workspace, digits: Digits) -> None:
     data.write_competition(folder, "npy", digits)
     (folder / "lab1.npy").write_text("x")
     assert error_of(workspace) == f"{folder}/lab1.npy: is not an .npy file; write it with numpy.save"
+
+
+# ---------------------------------------------------------------- files as people have them
+
+
+def lines_of(workspace: Workspace, image: tuple[int, int] | None = None) -> list[str]:
+    """What was taken for what."""
+    return scaffold_pipeline(workspace.input("digits"), "digits", image).took
+
+
+def write_images(folder: Path, names: list[str], images: NDArray[np.uint8]) -> None:
+    for name, pixels in zip(names, images, strict=True):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(pixels).save(folder / name)
+
+
+NAMES = [f"{row}.png" for row in range(12)]
+
+
+@pytest.fixture
+def images(workspace: Workspace, digits: Digits) -> NDArray[np.uint8]:
+    """12 training images and 3 test images, which lie under the same names, and a sample of 0.5."""
+    folder = workspace.input("digits")
+    write_images(folder, [f"train/{name}" for name in NAMES], digits[0][:12])
+    write_images(folder, [f"test/{name}" for name in NAMES[:3]], digits[0][12:15])
+    data.write_csv(
+        folder / "sample_submission.csv", ["id", "has_cactus"], [[name, 0.5] for name in NAMES[:3]]
+    )
+    return digits[0]
+
+
+def read_found(workspace: Workspace) -> tuple[Competition, Dataset]:
+    competition = pipeline_of(workspace).competition
+    return competition, read_dataset(competition, workspace)
+
+
+def test_a_saved_row_index_is_not_taken_for_the_id(workspace: Workspace, images: NDArray[np.uint8]) -> None:
+    backwards = NAMES[::-1]
+    rows = [[row, name, row % 2] for row, name in enumerate(backwards)]
+    data.write_csv(workspace.input("digits") / "train.csv", ["", "id", "has_cactus"], rows)
+    competition, dataset = read_found(workspace)
+    assert isinstance(competition.files, ImageFolder) and competition.files.id == "id"
+    assert np.array_equal(dataset.train_pixels[:, 0], images[:12][::-1])
+
+
+@pytest.mark.parametrize("index", ["", "Unnamed: 0"])
+def test_a_row_index_that_names_files_too(
+    index: str, workspace: Workspace, images: NDArray[np.uint8]
+) -> None:
+    rows = [[row, name.removesuffix(".png"), row % 2] for row, name in enumerate(NAMES[::-1])]
+    data.write_csv(workspace.input("digits") / "train.csv", [index, "id", "has_cactus"], rows)
+    _, dataset = read_found(workspace)
+    assert np.array_equal(dataset.train_pixels[:, 0], images[:12][::-1])
+
+
+def test_a_sample_of_halves_asks_for_a_probability(workspace: Workspace, images: NDArray[np.uint8]) -> None:
+    rows = [[name, row % 2] for row, name in enumerate(NAMES)]
+    data.write_csv(workspace.input("digits") / "train.csv", ["id", "has_cactus"], rows)
+    competition, _ = read_found(workspace)
+    assert competition.form is not None and competition.form.name == "probability"
+
+
+def test_images_that_the_sample_does_not_list_are_told(
+    workspace: Workspace, images: NDArray[np.uint8]
+) -> None:
+    folder = workspace.input("digits")
+    data.write_csv(
+        folder / "train.csv", ["id", "has_cactus"], [[name, row % 2] for row, name in enumerate(NAMES)]
+    )
+    data.write_csv(folder / "sample_submission.csv", ["id", "has_cactus"], [[NAMES[1], 0.5]])
+    _, dataset = read_found(workspace)
+    assert len(dataset.test_ids) == 1 and "2 of the 3 images of test are in no row" in dataset.notes[0]
+
+
+@pytest.mark.parametrize("form", ["{stem}", "train/{stem}.png", "{word}/{stem}.png", "{word}/{stem}"])
+def test_ids_with_folders_and_without_suffix(form: str, workspace: Workspace, digits: Digits) -> None:
+    folder = workspace.input("digits")
+    ids = [form.format(stem=row, word="odd" if row % 2 else "even") for row in range(12)]
+    places = [f"train/{'odd' if row % 2 else 'even'}/{row}.png" for row in range(12)]
+    write_images(folder, places if "{word}" in form else [f"train/{name}" for name in NAMES], digits[0][:12])
+    write_images(folder, ["test/100.png", "test/101.png"], digits[0][12:14])
+    data.write_csv(folder / "sample_submission.csv", ["id", "label"], [["100", 0], ["101", 0]])
+    data.write_csv(folder / "train.csv", ["id", "label"], [[name, row % 2] for row, name in enumerate(ids)])
+    _, dataset = read_found(workspace)
+    assert np.array_equal(dataset.train_pixels[:, 0], digits[0][:12])
+    assert np.array_equal(dataset.test_pixels[:, 0], digits[0][12:14])
+
+
+def test_files_in_folders_that_the_table_does_not_name(workspace: Workspace, digits: Digits) -> None:
+    folder = workspace.input("digits")
+    write_images(folder, [f"train_images/{row % 3}/{row + 100}.png" for row in range(12)], digits[0][:12])
+    write_images(folder, ["test_images/200.png"], digits[0][12:13])
+    data.write_csv(folder / "sample_submission.csv", ["image_id", "label"], [["200.png", 0]])
+    rows = [[f"{row + 100}.png", f"kind{row % 3}", "x"] for row in range(12)]
+    data.write_csv(folder / "train.csv", ["image_id", "label", "variety"], rows)
+    competition, dataset = read_found(workspace)
+    assert competition.classes == ["kind0", "kind1", "kind2"]
+    assert np.array_equal(dataset.train_pixels[:, 0], digits[0][:12])
+
+
+def test_a_folder_for_each_class_with_a_table_of_groups(workspace: Workspace, digits: Digits) -> None:
+    folder = workspace.input("digits")
+    data.write_competition(folder, "class_folders", digits)
+    names = sorted(path.name for path in (folder / "train").rglob("*.png"))
+    data.write_csv(folder / "photos.csv", ["photo", "subject"], [[name, f"p{name[6]}"] for name in names])
+    pipeline = pipeline_of(workspace)
+    assert pipeline.competition.files.format == "class_folders" and pipeline.folds.group == "subject"
+    groups = read_dataset(pipeline.competition, workspace).train_groups["subject"]
+    assert sorted(groups) == sorted(f"p{name[6]}" for name in names)
+
+
+def test_names_that_say_the_class_where_the_sample_has_numbers(workspace: Workspace, digits: Digits) -> None:
+    folder = workspace.input("digits")
+    write_images(
+        folder, [f"train/{'dog' if row % 2 else 'cat'}.{row}.png" for row in range(12)], digits[0][:12]
+    )
+    write_images(folder, ["test1/1.png", "test1/2.png"], digits[0][12:14])
+    data.write_csv(folder / "sampleSubmission.csv", ["id", "label"], [["1", 0.5], ["2", 0.5]])
+    competition, dataset = read_found(workspace)
+    assert competition.labels == LabelRange(first=0, last=1)
+    assert dataset.train_labels.tolist() == [0] * 6 + [1] * 6
+    said = (
+        "labels: the sample has numbers, so cat = 0, dog = 1 by the alphabet; no file says so: see that it is"
+    )
+    assert said in lines_of(workspace)
+
+
+def pixel_rows(workspace: Workspace, digits: Digits) -> tuple[list[str], list[str]]:
+    """The lines of train.csv and test.csv of a pixel CSV, header first."""
+    folder = workspace.input("digits")
+    data.write_competition(folder, "pixel_csv", digits)
+    train, test = ((folder / name).read_text().splitlines() for name in ("train.csv", "test.csv"))
+    return train, test
+
+
+def write_pixel_rows(workspace: Workspace, train: list[str], test: list[str]) -> None:
+    for name, lines in (("train.csv", train), ("test.csv", test)):
+        (workspace.input("digits") / name).write_text("\n".join(lines))
+
+
+def check_pixels(workspace: Workspace, digits: Digits) -> Competition:
+    competition, dataset = read_found(workspace)
+    assert np.array_equal(dataset.train_pixels[:, 0], digits[0][:30])
+    assert np.array_equal(dataset.train_labels, digits[1][:30])
+    assert np.array_equal(dataset.test_pixels[:, 0], digits[0][30:42])
+    return competition
+
+
+def test_pixels_with_an_id_in_the_test_file_alone(workspace: Workspace, digits: Digits) -> None:
+    train, test = pixel_rows(workspace, digits)
+    rows = [f"{name},{row}" for name, row in zip(data.TEST_IDS, test[1:], strict=True)]
+    write_pixel_rows(workspace, train, [f"id,{test[0]}", *rows[::-1]])
+    (workspace.input("digits") / "Dig-MNIST.csv").write_text("\n".join(train))
+    competition = check_pixels(workspace, digits)
+    assert isinstance(competition.files, PixelCsv) and competition.files.id == "id"
+
+
+def test_pixels_beside_columns_that_are_none(workspace: Workspace, digits: Digits) -> None:
+    train, test = pixel_rows(workspace, digits)
+    extra = [f"{row},{line},u{row % 4}" for row, line in enumerate(train[1:])]
+    write_pixel_rows(workspace, [f"Unnamed: 0,{train[0]},user", *extra], [f"{line},x" for line in test])
+    (workspace.input("digits") / "test.csv").write_text(
+        "\n".join([f"{test[0]},Usage", *(f"{line},Public" for line in test[1:])])
+    )
+    check_pixels(workspace, digits)
+    pipeline = pipeline_of(workspace)
+    assert pipeline.folds.group == "user"
+    assert "columns that are no pixels: 'Unnamed: 0', 'user', 'Usage'" in lines_of(workspace)
+    # and by hand, where nobody says which columns these are
+    files = {"format": "pixel_csv"}
+    train_only = read_dataset(data.competition_of(files), workspace)
+    assert np.array_equal(train_only.train_pixels[:, 0], digits[0][:30])
+    assert train_only.notes[0] == "train.csv: columns that are no pixels were left out: Unnamed: 0, user"
+
+
+def test_pixels_without_a_header(workspace: Workspace, digits: Digits) -> None:
+    train, test = pixel_rows(workspace, digits)
+    write_pixel_rows(workspace, train[1:], test[1:])
+    check_pixels(workspace, digits)
+    assert "train.csv has no header: the first column was taken for the label, not the last" in lines_of(
+        workspace
+    )
+    with pytest.raises(UserError) as error:
+        read_dataset(data.competition_of({"format": "pixel_csv"}), workspace)
+    assert [line.partition(": ")[2] for line in str(error.value).splitlines()[:1]] == [
+        "holds numbers alone where the names of columns should be; "
+        "add a header, or write files.has_header: false"
+    ]
+
+
+def test_what_is_still_packed_is_named(workspace: Workspace) -> None:
+    folder = workspace.input("digits")
+    folder.mkdir(parents=True)
+    (folder / "train.7z").write_bytes(b"7z")
+    assert error_of(workspace).startswith(
+        f"{folder}/train.7z: is still packed, so nothing was found in {folder}"
+    )
+
+
+def test_deep_images_are_measured(workspace: Workspace, digits: Digits) -> None:
+    folder = workspace.input("digits")
+    deep = digits[0].astype(np.uint16) * 16
+    write_images(folder, [f"train/{name}" for name in NAMES], deep[:12])
+    write_images(folder, ["test/a.png"], deep[12:13])
+    data.write_csv(folder / "sample_submission.csv", ["id", "label"], [["a", 0]])
+    data.write_csv(folder / "train.csv", ["id", "label"], [[name, row % 2] for row, name in enumerate(NAMES)])
+    competition, dataset = read_found(workspace)
+    assert competition.image.value_range == (0, 4095)
+    assert np.abs(dataset.train_pixels[:, 0].astype(int) - digits[0][:12]).max() <= 1
+
+
+def test_arrays_in_one_npz(workspace: Workspace, digits: Digits) -> None:
+    folder = workspace.input("digits")
+    folder.mkdir(parents=True)
+    np.savez(
+        folder / "digits.npz",
+        x_train=digits[0][:30] / np.float32(255), y_train=digits[1][:30],
+        x_test=digits[0][30:42] / np.float32(255), y_test=digits[1][30:42],
+    )  # fmt: skip
+    data.write_csv(folder / "sample_submission.csv", ["id", "label"], [[name, 0] for name in data.TEST_IDS])
+    competition = check_pixels(workspace, digits)
+    assert competition.image.value_range == (0, 1)
+
+
+def test_what_no_file_says_is_listed(workspace: Workspace, digits: Digits) -> None:
+    data.write_competition(workspace.input("digits"), "image_folder", digits)
+    found = scaffold_pipeline(workspace.input("digits"), "digits")
+    assert found.unknown[0] == "which metric counts (competition.metric)"
+    assert "the competition's address at Kaggle (competition.kaggle)" in found.unknown
+    for line in [*found.took, *found.unknown]:
+        assert line in found.text.partition("competition:\n")[0], "the file says it too"

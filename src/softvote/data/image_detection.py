@@ -200,10 +200,16 @@ class ImageSurvey:
             return []
 
         def rank(rest: str) -> tuple[int, str]:
-            word = rest.strip("_-. ").lower()
+            word = rest.strip("_- ").lower()
             return (_COLOURS.index(word) if word in _COLOURS else len(_COLOURS), rest)
 
-        return sorted(rests[0], key=rank)
+        return [f"{rest}{self._common_suffix(ids, rest)}" for rest in sorted(rests[0], key=rank)]
+
+    def _common_suffix(self, ids: Sequence[str], rest: str) -> str:
+        """The suffix of the files of one channel, where it is one."""
+        found = [file for name in ids[:20] for file in self._all.find(f"{name}{rest}")]
+        suffixes = {Path(file.name).suffix for file in found}
+        return suffixes.pop() if len(suffixes) == 1 else ""
 
     def _rests(self, name: str) -> list[str]:
         """Ends of the names of files that begin with a name and an underline or a dash."""

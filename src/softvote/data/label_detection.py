@@ -31,6 +31,10 @@ _FOLD_NAMES = ("fold", "folds", "kfold", "k_fold", "fold_id", "cv_fold")
 _EYES = r"^(.+)_(?:left|right)$"
 
 
+class NoLabelError(UserError):
+    """A table in which nothing looks like labels."""
+
+
 @dataclass
 class DetectedLabels:
     """What a table says.
@@ -146,10 +150,12 @@ def _label_column(table: Table, columns: Sequence[str], wanted: Sequence[str]) -
         values = set(table.column(name))
         if values <= set(wanted) and len(values) > 1:
             return name, f"label: column {name} of {table.path.name}; its labels are the sample's columns"
+    columns = [name for name in columns if not set(_words(name)) & set(_GROUP_WORDS)] or columns
     usual = [name for name in columns if name.lower() in LABEL_NAMES]
     if len(usual) > 1:
         usual.sort(key=lambda name: LABEL_NAMES.index(name.lower()))
-    if usual or len(columns) == 1:
+    is_group = len(columns) == 1 and bool(set(_words(columns[0])) & set(_GROUP_WORDS))
+    if usual or (len(columns) == 1 and not is_group):
         name = (usual or columns)[0]
         others = [other for other in columns if other != name]
         more = f"; other columns: {', '.join(others[:8])}" if others else ""
@@ -157,11 +163,11 @@ def _label_column(table: Table, columns: Sequence[str], wanted: Sequence[str]) -
     raise _no_label(table, columns)
 
 
-def _no_label(table: Table, columns: Sequence[str]) -> UserError:
+def _no_label(table: Table, columns: Sequence[str]) -> NoLabelError:
     what = f"no column looks like the label ({', '.join(LABEL_NAMES)})"
     if columns:
         what += f", and it may be any of {', '.join(columns[:8])}"
-    return UserError.at(f"{table.path}, row 1", what, "write the pipeline by hand")
+    return NoLabelError.at(f"{table.path}, row 1", what, "write the pipeline by hand")
 
 
 def _labels_in_column(table: Table, name: str, order: Sequence[str]) -> DetectedLabels:
@@ -193,15 +199,18 @@ def _tags_in_lists(table: Table, name: str, texts: Sequence[str], separator: str
 def _separator(texts: Sequence[str]) -> str | None:
     """What stands between the tags of lists; None where cells are single labels.
 
-    Lists are made of few words in many ways; names of several words are not.
+    Lists are made of few words in many ways, some longer than others; names of several words are not.
     """
     cells = set(texts)
     for separator in (" ", "|", ";", ","):
         parts = [split_list(text, separator) for text in cells]
         several = [part for part in parts if len(part) > 1]
-        words = Counter(word for part in parts for word in set(part))
-        again = sum(1 for part in several if all(words[word] > 1 for word in part))
-        if several and again > 0.5 * len(several) and len(words) < len(cells) + (len(cells) < 4):
+        count = Counter(word for part in parts for word in set(part))
+        words = {word for part in several for word in part}
+        alone = any(part[0] in words for part in parts if len(part) == 1)
+        again = sum(1 for word in words if count[word] > 1)
+        in_many_ways = alone or len({len(part) for part in several}) > 1
+        if several and 2 * again >= len(words) and len(count) <= len(cells) and in_many_ways:
             return separator
     return None
 
@@ -279,8 +288,8 @@ def detect_groups(
                 count = f"{len(values):,} values in {len(table.records):,} rows"
                 return {"group": name}, {}, [f"folds: rows of one {name} stay together ({count})"]
     if ids and all(re.search(_EYES, text) for text in ids):
-        note = f"folds: left and right of one id stay together, as {ids[0]} (files.groups)"
-        return {"group": "pair"}, {"pair": _EYES}, [note]
+        note = f"folds: left and right of one id, as {ids[0]}, are taken for one patient's and stay together"
+        return {"group": "patient"}, {"patient": _EYES}, [note]
     return {}, {}, []
 
 

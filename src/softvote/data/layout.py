@@ -14,7 +14,7 @@ from softvote.config.competition import Competition
 from softvote.config.schema import checked_name
 from softvote.data.archives import packed_files
 from softvote.data.forms import RecognisedForm, recognise_form
-from softvote.data.label_detection import labels_of
+from softvote.data.label_detection import NoLabelError, labels_of
 from softvote.data.readers.detection import Candidate, DetectedLayout, Size, first_file
 from softvote.data.readers.registry import READERS
 from softvote.errors import UserError
@@ -65,12 +65,31 @@ def scaffold_pipeline(folder: Path, name: str, image: Size | None = None) -> Sca
         raise UserError.at(folder, "no such folder", f"get it with: `data path/to/{name}.zip`")
     sample = first_file(folder, "*sample*sub*.csv", "*submission*.csv", "*sample*.csv", "*example*.csv")
     candidate = Candidate(folder, name, sample, image)
-    # A table of labels lies beside most layouts: the plain table comes last.
-    tried = (reader.detect(candidate) for reader in reversed(READERS.values()))
-    found = next((layout for layout in tried if layout), None)
+    found = _detect(candidate)
     if found is None or sample is None:
         raise _nothing_found(folder, name, found is not None)
     return _scaffold(candidate, found, sample)
+
+
+def _detect(candidate: Candidate) -> DetectedLayout | None:
+    """What the first reader that knows such files says.
+
+    Raises:
+        UserError: a table without labels, unless another reader finds them elsewhere; or a damaged file.
+    """
+    without_labels = None
+    # A table of labels lies beside most layouts: the plain table comes last.
+    for reader in reversed(READERS.values()):
+        try:
+            found = reader.detect(candidate)
+        except NoLabelError as error:
+            without_labels = without_labels or error
+        else:
+            if found:
+                return found
+    if without_labels:
+        raise without_labels
+    return None
 
 
 def _nothing_found(folder: Path, name: str, has_layout: bool) -> UserError:
@@ -121,7 +140,15 @@ def _recognise_form(candidate: Candidate, competition: Mapping[str, Any]) -> Rec
         "log_loss" if "tags" in competition else "macro_recall" if "targets" in competition else "accuracy"
     )
     read = Competition.model_validate(dict(competition) | {"metric": metric})
-    return recognise_form(candidate.folder / candidate.sample, read.label_space)
+    try:
+        return recognise_form(candidate.folder / candidate.sample, read.label_space)
+    except UserError:
+        table = candidate.sample_table
+        if table is None or len(table.header) != 2 or not read.task.is_single_label:
+            raise
+        name, text = table.header[1], table.column(table.header[1])[0]
+        note = f"form: the sample's column {name} holds {text!r}, which is no label; labels will stand there"
+        return RecognisedForm("label", "accuracy", [note])
 
 
 def _column_of_many(competition: Mapping[str, Any]) -> dict[str, Any]:

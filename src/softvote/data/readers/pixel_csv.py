@@ -105,11 +105,12 @@ def _files(competition: Competition) -> PixelCsv:
     return competition.files
 
 
-def _pixel_columns(table: Table, competition: Competition) -> list[int]:
+def _pixel_columns(table: Table, competition: Competition, labelled: bool) -> list[int]:
     """The columns of pixels: all that have no other meaning; of too many, those numbered alike."""
     files, image = _files(competition), competition.image
     others = {files.id, files.addend if competition.addend else None, *files.ignore}
-    others |= set(label_columns(files, competition))
+    if labelled or files.has_header:  # a number names another column where there are no labels
+        others |= set(label_columns(files, competition))
     columns = [index for index, name in enumerate(table.header) if name not in others]
     expected = image.height * image.width * image.channels
     if len(columns) <= expected:
@@ -129,7 +130,7 @@ def _report_other_order(
     tables: list[Table | None], competition: Competition, problems: ErrorCollector
 ) -> None:
     files = _files(competition)
-    columns = [(table, _pixel_columns(table, competition)) for table in tables if table]
+    columns = [(table, _pixel_columns(table, competition, table is tables[0])) for table in tables if table]
     names = [[table.header[index] for index in indices] for table, indices in columns]
     if len(names) == 2 and names[0] != names[1] and sorted(names[0]) == sorted(names[1]):
         column = next(test for train, test in zip(*names, strict=True) if train != test)
@@ -145,7 +146,7 @@ def _images(
     table: Table, competition: Competition, labelled: bool, problems: ErrorCollector
 ) -> Images | None:
     files, image = _files(competition), competition.image
-    columns = _pixel_columns(table, competition)
+    columns = _pixel_columns(table, competition, labelled)
     labels_in = label_columns(files, competition) if labelled else []
     id_name = files.id if not labelled or files.id in table.header else None
     wanted = [*labels_in, *filter(None, [id_name, files.addend if competition.addend else None])]
