@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 import shutil
 import subprocess
 import sys
@@ -301,3 +302,23 @@ def test_networks_from_a_folder_compute_in_float32(tmp_path: Path, images: NDArr
     other = write_fold(tmp_path / "rounded" / "fold0", {"model": "cnn"}, execution=rounded)
     found = as_predict_fn(create_module(load_ensemble(other.path), "cpu")[0])(images[:, None], None)
     np.testing.assert_allclose(found, load_predictor(plain).probabilities(images[:, None]), atol=1e-6)
+
+
+def test_images_are_decoded_as_in_training(
+    grey: FoldFolder, images: NDArray[np.uint8], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Image.fromarray(images[0].astype(np.uint16) * 16).save("deep.png")
+    ink = Image.new("RGBA", (8, 8), (255, 255, 255))
+    ink.putalpha(Image.fromarray(images[0]))
+    ink.save("ink.png")
+    assert refused(capsys, grey, "deep.png", "ink.png") == [
+        f"deep.png: images of 16 bits hold no value above {int(images[0].max()) * 16}, so all would be dark; "
+        "write image.value_range: [0, 4095]",
+        "ink.png: is transparent and vanishes on white; set image.background: black",
+    ]
+    fold = FoldFolder(Path(shutil.copytree(grey.path, tmp_path / "other" / "cnn" / "fold0")))
+    record = json.loads(fold.recipe.read_text())
+    record["decoding"] = {"value_range": [0, 255 * 16], "background": "black"}
+    fold.recipe.write_text(json.dumps(record))
+    found = predicted(capsys, fold, "0.png", "deep.png", "ink.png")
+    assert [row[2:] for row in found[2:]] == [found[1][2:]] * 2

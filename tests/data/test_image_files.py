@@ -110,6 +110,18 @@ def test_a_name_of_two_files_is_refused(places: list[str], name: str, folder: Pa
     ]
 
 
+def test_hidden_files_and_links_in_circles_are_no_images(folder: Path) -> None:
+    for place in ("train/0.png", "train/.ipynb_checkpoints/0.png", "train/._0.png", "test/9.png"):
+        png(folder / place, IMAGES[0])
+    (folder / "train" / "again").symlink_to(folder / "train")
+    (folder / "elsewhere").mkdir()
+    png(folder / "elsewhere" / "1.png", IMAGES[1])
+    (folder / "train" / "more").symlink_to(folder / "elsewhere")
+    write_tables(folder, ["0", "1"], ["9"])
+    train, _ = read(folder)
+    assert np.array_equal(train.pixels[:, 0], IMAGES[:2])
+
+
 def test_files_without_suffix_in_the_table_make_the_cache_stale(tmp_path: Path) -> None:
     workspace = Workspace(tmp_path)
     folder = workspace.input("digits")

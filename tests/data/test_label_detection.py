@@ -14,7 +14,7 @@ from softvote.data.label_detection import (
     labels_of,
     spelling_notes,
 )
-from softvote.data.readers.detection import Candidate
+from softvote.data.readers.detection import Candidate, is_for, read_table
 from softvote.errors import UserError
 
 
@@ -42,6 +42,11 @@ CASES: dict[str, tuple[list[list[object]], dict[str, list[str]], dict[str, Any],
     "a column a class in the sample": (
         [["id", "pug", "beagle", "corgi"], ["x", 1, 0, 0]], {"breed": ["beagle", "pug", "pug", "beagle"]},
         {"label": "breed"}, {"labels": ["pug", "beagle", "corgi"]},
+    ),
+    "whole numbers as fractions": (
+        [["id", "label"], ["x", 0]], {"label": ["0.0", "2.0", "1.0", "1.0"]},
+        {"label": "label", "rename": {"0.0": "0", "1.0": "1", "2.0": "2"}},
+        {"labels": {"first": 0, "last": 2}},
     ),
     "one-hot": (
         [["id", "rust", "scab"], ["x", 1, 0]], {"scab": list("0110"), "rust": list("1001")},
@@ -153,3 +158,23 @@ def test_columns_that_look_like_groups_or_folds(
     table = table_of(tmp_path / "train.csv", {"id": ids} | columns)
     found = detect_groups(table, ["id"], ids)
     assert found[:2] == (folds, groups) and bool(found[2]) == bool(folds)
+
+
+@pytest.mark.parametrize(
+    ("name", "split", "expected"),
+    [
+        ("test1", "test", True), ("stage_2_test", "test", True), ("myTest.csv", "test", True),
+        ("my-contest.csv", "test", False), ("latest", "test", False), ("trainLabels.csv", "train", True),
+        ("constrained", "train", False), ("jpeg/train", "train", True),
+    ],
+)  # fmt: skip
+def test_names_of_splits(name: str, split: str, expected: bool) -> None:
+    assert is_for(split, name) == expected
+
+
+@pytest.mark.parametrize("separator", [";", "\t", "|"])
+def test_other_separators_are_named(separator: str, tmp_path: Path) -> None:
+    path = tmp_path / "train.csv"
+    path.write_text(f"id{separator}label\n1{separator}2\n")
+    with pytest.raises(UserError, match=r"row 1: separates columns with .*; save the file with commas"):
+        read_table(path)

@@ -81,6 +81,11 @@ class Image(Strict):
         return self
 
     @property
+    def decoding(self) -> dict[str, Any]:
+        """The keys that say how values of image files become 0..255, as JSON; empty where none is given."""
+        return self.model_dump(mode="json", include={"value_range", "background"}, exclude_defaults=True)
+
+    @property
     def value_ranges(self) -> list[tuple[float, float]]:
         """The pairs of `value_range`: none, one for all channels, or one for each."""
         if self.value_range is None:

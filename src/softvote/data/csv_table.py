@@ -72,6 +72,9 @@ def open_table(path: Path, problems: ErrorCollector, has_header: bool = True) ->
     if not records:
         problems.add(path, f"has {('a header but no rows' if header else 'no content')}", "download it again")
         return None
+    if len(header) == 1 and (separator := next((sign for sign in ";\t|" if sign in header[0]), None)):
+        problems.add(f"{path}, row 1", f"separates columns with {separator!r}", "save the file with commas")
+        return None
     _report_repeated_names(path, header, problems)
     return Table(path, header, _without_ragged(path, len(header), records, problems))
 

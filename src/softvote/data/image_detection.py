@@ -22,7 +22,7 @@ from softvote.data.decoding import (
 )
 from softvote.data.image_index import HDF5_SUFFIXES, ImageFolders, ImageStore, open_store, without_suffix
 from softvote.data.label_detection import row_image
-from softvote.data.readers.detection import ID_NAMES, Candidate, Size, is_unnamed
+from softvote.data.readers.detection import ID_NAMES, Candidate, Size, is_for, is_unnamed
 from softvote.errors import UserError
 
 LOOKED_AT = 200
@@ -143,16 +143,16 @@ class ImageSurvey:
         def rank(place: str) -> tuple[Any, ...]:
             new = sum(name not in found for name in held[place])
             is_dicom = next(iter(held[place].values())).suffix in DICOM_SUFFIXES
-            low = place.lower()
             return (
-                other in low or (place == "." and len(held) > 1), -new, split not in low, is_dicom,
+                is_for(other, place) or (place == "." and len(held) > 1),
+                -new, not is_for(split, place), is_dicom,
                 -len(PurePosixPath(place).parts), place,
             )  # fmt: skip
 
         while held and len(found) < len(names):
             best = min(held, key=rank)
             new = {name: image for name, image in held.pop(best).items() if name not in found}
-            if new and not (places and rank_of_other(best, other)):
+            if new and not (places and is_for(other, best)):
                 places.append(best)
                 found |= new
         return places, found
@@ -203,13 +203,7 @@ class ImageSurvey:
             word = rest.strip("_- ").lower()
             return (_COLOURS.index(word) if word in _COLOURS else len(_COLOURS), rest)
 
-        return [f"{rest}{self._common_suffix(ids, rest)}" for rest in sorted(rests[0], key=rank)]
-
-    def _common_suffix(self, ids: Sequence[str], rest: str) -> str:
-        """The suffix of the files of one channel, where it is one."""
-        found = [file for name in ids[:20] for file in self._all.find(f"{name}{rest}")]
-        suffixes = {Path(file.name).suffix for file in found}
-        return suffixes.pop() if len(suffixes) == 1 else ""
+        return sorted(rests[0], key=rank)
 
     def _rests(self, name: str) -> list[str]:
         """Ends of the names of files that begin with a name and an underline or a dash."""
@@ -238,11 +232,6 @@ def spread(paths: Sequence[Path], count: int) -> list[Path]:
     if len(paths) <= count:
         return list(paths)
     return [paths[len(paths) * place // count] for place in range(count)]
-
-
-def rank_of_other(place: str, other: str) -> bool:
-    """Whether a folder is named for the other split."""
-    return other in place.lower()
 
 
 def _rank_of_id(name: str, sample_id: str | None) -> tuple[bool, bool, bool]:

@@ -27,11 +27,21 @@ def without_suffix(name: str) -> str:
 
 
 def image_files(folder: Path, suffixes: Sequence[str] = ()) -> Iterator[Path]:
-    """Image files in a folder and the folders in it, also those that end in suffixes of their own."""
+    """Image files in a folder and the folders in it, also those that end in suffixes of their own.
+
+    Hidden files and folders, as file managers and notebooks leave them, are left out.
+    """
     own = tuple(suffix.lower() for suffix in suffixes if suffix)
-    for top, _, names in os.walk(folder):
+    seen = set[str]()
+    for top, folders, names in os.walk(folder, followlinks=True):
+        real = os.path.realpath(top)
+        if real in seen:  # a link to a folder above has no end
+            folders.clear()
+            continue
+        seen.add(real)
+        folders[:] = [name for name in folders if not name.startswith(".") and name != "__MACOSX"]
         for name in names:
-            if not name.startswith("._") and (is_image(name) or (own and name.lower().endswith(own))):
+            if not name.startswith(".") and (is_image(name) or (own and name.lower().endswith(own))):
                 yield Path(top, name)
 
 

@@ -111,11 +111,13 @@ def _with_addends(given: InputImages, for_all: int | None, problems: ErrorCollec
 
 
 def _image_file(path: Path, image: Image, problems: ErrorCollector) -> InputImages | None:
+    decoder = Decoder(image)
     try:
-        bands = Decoder(image).decode(EncodedImage.of(path))
+        bands = decoder.decode(EncodedImage.of(path))
     except ImageError as error:
         problems.add(path, error.what, error.hint)
         return None
+    decoder.report_depth(path, problems)
     if not _fits(bands[0].size[::-1], path, image, problems):
         return None
     return InputImages(path, to_pixels(bands, image.height, image.width)[None].copy())

@@ -181,11 +181,16 @@ def _labels_in_column(table: Table, name: str, order: Sequence[str]) -> Detected
     if separator and not order:
         return _tags_in_lists(table, name, texts, separator)
     notes = spelling_notes(texts, f"column {name} of {table.path.name}")
+    files: dict[str, Any] = {"label": name}
+    if not order and all(re.fullmatch("-?[0-9]+[.]0", text) for text in texts):
+        files["rename"] = {text: text[:-2] for text in sorted(set(texts))}
+        notes.append(f"labels such as {texts[0]} are taken for whole numbers (files.rename)")
+        texts = [text[:-2] for text in texts]
     if order:
         without = [label for label in order if label not in set(texts)]
         notes += [f"no training image is of class {', '.join(without[:8])}"] if without else []
         return DetectedLabels({"label": name}, {"labels": list(order)}, [name], notes)
-    return DetectedLabels({"label": name}, {"labels": labels_of(texts)}, [name], notes)
+    return DetectedLabels(files, {"labels": labels_of(texts)}, [name], notes)
 
 
 def _tags_in_lists(table: Table, name: str, texts: Sequence[str], separator: str) -> DetectedLabels:

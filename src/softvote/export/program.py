@@ -65,14 +65,15 @@ class Signature:
         """The signature that a program carries along.
 
         Raises:
-            ValueError: an image without pixels or of other channels than 1 or 3.
+            ValueError: an image without pixels or of more than 16 channels.
         """
         image = Image.model_validate(record.image.to_json())
         return cls(record.classes, image, record.addend, record.task)
 
     def to_record(self) -> SignatureRecord:
         """What a program carries along."""
-        image = ImageRecord(channels=self.image.channels, height=self.image.height, width=self.image.width)
+        shape = {"channels": self.image.channels, "height": self.image.height, "width": self.image.width}
+        image = ImageRecord.model_validate(shape | self.image.decoding)
         return SignatureRecord(classes=self.classes, image=image, addend=self.addend, **self.task.kind_fields)
 
 
@@ -161,7 +162,8 @@ def _common_signature(folds: list[FoldFolder]) -> Signature:
     for fold in folds:
         training = read_training(fold)
         channels, height, width = training.image
-        image = ImageRecord(channels=channels, height=height, width=width)
+        shape = {"channels": channels, "height": height, "width": width}
+        image = ImageRecord.model_validate(shape | training.decoding)
         record = SignatureRecord(
             classes=training.classes, image=image, addend=training.addend, **training.task.kind_fields
         )

@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from softvote.ensembling.vote import Space
 from softvote.storage.records import JsonRecord, key
 from softvote.task import Task, TaskKind
 
 
 class ImageRecord(JsonRecord):
-    """The shape of one image."""
+    """The shape of one image.
+
+    Attributes:
+        value_range: as `competition.image` has it; None where images of 8 bits are taken.
+        background: what transparent images are laid on.
+    """
 
     channels: int
     height: int
     width: int
+    value_range: list[Any] | None = None
+    background: str = "white"
 
 
 class SignatureRecord(JsonRecord):

@@ -32,7 +32,7 @@ from softvote.export.program import (
     load_exported,
     quiet,
 )
-from softvote.export.record import ImageRecord, NetworkRecord, ProgramMemberRecord, ProgramRecord
+from softvote.export.record import NetworkRecord, ProgramMemberRecord, ProgramRecord
 from softvote.inference.loading import load_predictor, read_training
 from softvote.inference.record import ExecutionRecord
 from softvote.storage.files import atomic_write
@@ -192,13 +192,12 @@ def how_to_call(signature: Signature) -> dict[str, list[str]]:
 
 def _record(voter: Ensemble, signature: Signature, pipeline: str, fingerprint: str) -> ProgramRecord:
     """All that a program carries along."""
-    image = signature.image
     return ProgramRecord(
         fingerprint=fingerprint,
         pipeline=pipeline,
         voter=voter.name,
         classes=signature.classes,
-        image=ImageRecord(channels=image.channels, height=image.height, width=image.width),
+        image=signature.to_record().image,
         addend=signature.addend,
         **signature.task.kind_fields,
         precision="float32",

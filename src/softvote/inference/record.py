@@ -27,6 +27,7 @@ class TrainingRecord(JsonRecord):
         kind: of the task.
         target_sizes: of the task's targets, where there are several.
         image: (C, H, W).
+        decoding: how values of image files become 0..255: keys of `competition.image`.
         mean: of the pixels of each channel, 0..255.
         std: the same.
         head: what the head measured on rows that the network was not trained on.
@@ -50,6 +51,7 @@ class TrainingRecord(JsonRecord):
     kind: TaskKind = "classes"
     target_sizes: list[int] = []
     image: tuple[int, int, int]
+    decoding: dict[str, Any] = {}
     mean: list[float]
     std: list[float]
     head: dict[str, int | float] = {}

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Any
 
@@ -31,6 +31,7 @@ class Job:
         source: the job whose weights, or whose glyphs, this one starts from.
         extra: reads the rows that are added to its training rows.
         repeat: from 0; the first is the training of a member without repeats.
+        decoding: how values of image files become 0..255, for the record; the images show what it does.
     """
 
     member_name: str
@@ -43,6 +44,7 @@ class Job:
     source: Job | None = None
     extra: Callable[[Dataset], ExtraRows] | None = None
     repeat: int = 0
+    decoding: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def label(self) -> str:

@@ -85,8 +85,9 @@ class _Planner:
                     load_extra, member.extra_train, self.workspace, self.pipeline.competition
                 )
             self.jobs[name, fold, repeat] = Job(
-                name, member, fold, folder, inputs, digest, self.task, source, extra, repeat
-            )
+                name, member, fold, folder, inputs, digest, self.task, source, extra, repeat,
+                self.pipeline.competition.image.decoding,
+            )  # fmt: skip
         return self.jobs[name, fold, repeat]
 
     def _source(self, name: str, fold: int, repeat: int) -> Job:

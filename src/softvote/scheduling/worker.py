@@ -147,7 +147,7 @@ def _record(
 
     from softvote.compute.device import accelerator_name
 
-    return TrainingRecord(
+    record = TrainingRecord(
         fingerprint=job.training_fingerprint,
         member=job.member.model_dump(mode="json"),
         classes=job.inputs["classes"],
@@ -170,6 +170,7 @@ def _record(
         source_weights_sha256=source_weights,
         inputs=job.inputs,
     )
+    return record.model_copy(update={"decoding": dict(job.decoding)}) if job.decoding else record
 
 
 @functools.cache

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatch
@@ -15,7 +16,7 @@ from softvote.errors import ErrorCollector
 ID_NAMES = ("id", "image_id", "imageid", "img_id", "filename", "file_name", "file", "image", "index")
 
 
-_NOT_FOR_TRAINING = ("*submission*", "*sample*", "*example*", "*test*", "solution*")
+_NOT_FOR_TRAINING = ("*submission*", "*sample*", "*example*", "solution*")
 
 
 Size = tuple[int, int]
@@ -109,7 +110,13 @@ def train_csv_names(folder: Path) -> list[str]:
         name
         for name in dict.fromkeys(fitting)
         if not any(fnmatch(name.lower(), pattern) for pattern in _NOT_FOR_TRAINING)
+        and not is_for("test", name)
     ]
+
+
+def is_for(split: str, name: str) -> bool:
+    """Whether a file or folder is named for `train` or `test`; a contest, say, is not."""
+    return re.search(f"(?<![a-z]){split}", re.sub("([a-z])([A-Z])", r"\1_\2", name).lower()) is not None
 
 
 def read_table(path: Path) -> Table:
