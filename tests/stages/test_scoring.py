@@ -77,6 +77,16 @@ def test_tables_are_of_the_metric(root: Path, capsys: pytest.CaptureFixture[str]
     assert "quadratic weighted kappa" in (root / "models/tiny/vote/comparison.txt").read_text()
 
 
+def test_check_says_what_is_scored_decided_and_written(
+    root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert softvote(root, "check", "tiny") == 0
+    expected = (
+        "scored by quadratic_weighted_kappa (more is better), decided by cut points, fitted, written as label"
+    )
+    assert expected in capsys.readouterr().out
+
+
 def test_a_member_is_decided_by_cut_points_of_its_own(root: Path) -> None:
     fitted = [
         json.loads((root / "models/tiny" / voter / "decision.json").read_text())["fitted"]
