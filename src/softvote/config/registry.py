@@ -15,7 +15,13 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, TypeVar, Union
 
 import yaml
-from pydantic import BeforeValidator, Field
+from pydantic import (
+    BeforeValidator,
+    Field,
+    SerializationInfo,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+)
 
 from softvote.config.schema import Positive, Strict
 from softvote.task import LabelSpace, TaskKind
@@ -126,7 +132,21 @@ Predicted = Literal["labels", "top_k", "probabilities"]
 (N, K)."""
 
 
-class MetricConfig(Strict):
+class _Named(Strict):
+    """One of several kinds, told apart by their names."""
+
+    name: str
+
+    @model_serializer(mode="wrap")
+    def _with_its_name(
+        self, serialize: SerializerFunctionWrapHandler, info: SerializationInfo
+    ) -> dict[str, Any]:
+        """The name too where defaults are left out: without it nobody knows which kind the rest is of."""
+        facts: dict[str, Any] = serialize(self)
+        return facts if info.exclude and "name" in info.exclude else {"name": self.name} | facts
+
+
+class MetricConfig(_Named):
     """What is scored: the metric of the same name computes it.
 
     Attributes:
@@ -140,7 +160,6 @@ class MetricConfig(Strict):
         clip: how near to 0 and 1 probabilities are let come, because a wrong certainty costs without end.
     """
 
-    name: str
     needs: ClassVar[Predicted | Literal["ranking"]] = "labels"
     kinds: ClassVar[tuple[TaskKind, ...]] = ("classes", "ordered", "tags", "targets")
     greater_is_better: ClassVar[bool] = True
@@ -174,7 +193,7 @@ class MetricConfig(Strict):
         return f"{self.name} {in_flow}" if said else self.name
 
 
-class DecisionConfig(Strict):
+class DecisionConfig(_Named):
     """How probabilities become what is submitted; the decision of the same name does it.
 
     Attributes:
@@ -183,7 +202,6 @@ class DecisionConfig(Strict):
         needs_fit: whether it has numbers that are fitted to labels.
     """
 
-    name: str
     makes: ClassVar[Predicted] = "labels"
     kinds: ClassVar[tuple[TaskKind, ...]] = ("classes", "ordered", "tags", "targets")
     needs_fit: ClassVar[bool] = False
@@ -196,14 +214,13 @@ class DecisionConfig(Strict):
         """
 
 
-class FormConfig(Strict):
+class FormConfig(_Named):
     """How a submission is written; the form of the same name writes, reads and checks it.
 
     Attributes:
         takes: what of each kind of task it can write.
     """
 
-    name: str
     takes: ClassVar[Mapping[TaskKind, tuple[Predicted, ...]]] = {}
 
     def check(self, space: LabelSpace) -> None:
