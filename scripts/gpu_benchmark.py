@@ -44,6 +44,7 @@ from softvote.errors import UserError
 from softvote.inference.network import Network, create_network
 from softvote.reporting.tables import render
 from softvote.seeds import uniforms
+from softvote.shell import run_program
 from softvote.storage.files import write_json
 from softvote.task import Task
 from softvote.training.cuda_graphs import StepGraphs, create_recorder
@@ -331,15 +332,10 @@ def environment() -> Facts:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Returns 0, or 1 after a mistake of the user, which is told in a line."""
     parsed = _parsed(arguments)
-    try:
-        return run(parsed)
-    except UserError as error:
-        for line in str(error).splitlines():
-            print(f"gpu_benchmark: {line}", file=sys.stderr)
-        return 1
+    return run_program("gpu_benchmark", lambda: run(parsed))
 
 
-def run(parsed: argparse.Namespace) -> int:
+def run(parsed: argparse.Namespace) -> None:
     deadline = time.perf_counter() + parsed.seconds
     known = members()
     for name in parsed.networks:
@@ -371,7 +367,6 @@ def run(parsed: argparse.Namespace) -> int:
     crew.stop()
     _show(facts, parsed)
     write_json(parsed.to / "gpu_benchmark.json", facts)
-    return 0
 
 
 def _show(facts: Facts, parsed: argparse.Namespace) -> None:

@@ -142,8 +142,8 @@ class _Named(Strict):
         self, serialize: SerializerFunctionWrapHandler, info: SerializationInfo
     ) -> dict[str, Any]:
         """The name too where defaults are left out: without it nobody knows which kind the rest is of."""
-        facts: dict[str, Any] = serialize(self)
-        return facts if info.exclude and "name" in info.exclude else {"name": self.name} | facts
+        written: dict[str, Any] = serialize(self)
+        return written if info.exclude and "name" in info.exclude else {"name": self.name} | written
 
 
 class MetricConfig(_Named):
@@ -188,7 +188,8 @@ class MetricConfig(_Named):
 
     def __str__(self) -> str:
         """Its name and what was said beyond it, as YAML: `f_beta {average: samples, beta: 3.0}`."""
-        said = self.model_dump(exclude={"name"}, exclude_defaults=True)
+        said = self.model_dump(exclude_defaults=True)
+        del said["name"]
         in_flow = yaml.safe_dump(said, default_flow_style=True, width=math.inf).strip()
         return f"{self.name} {in_flow}" if said else self.name
 
