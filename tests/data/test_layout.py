@@ -223,6 +223,14 @@ def test_a_row_index_that_names_files_too(
     assert np.array_equal(dataset.train_pixels[:, 0], images[:12][::-1])
 
 
+def test_a_row_index_is_not_the_id_even_where_it_alone_names_files(
+    workspace: Workspace, images: NDArray[np.uint8]
+) -> None:
+    rows = [[row, f"img_{row}", row % 2] for row in range(12)]
+    data.write_csv(workspace.input("digits") / "train.csv", ["", "id", "has_cactus"], rows)
+    assert "found no train and test" in error_of(workspace)
+
+
 def test_a_sample_of_halves_asks_for_a_probability(workspace: Workspace, images: NDArray[np.uint8]) -> None:
     rows = [[name, row % 2] for row, name in enumerate(NAMES)]
     data.write_csv(workspace.input("digits") / "train.csv", ["id", "has_cactus"], rows)
@@ -364,6 +372,17 @@ def test_what_is_still_packed_is_named(workspace: Workspace) -> None:
     (folder / "train.7z").write_bytes(b"7z")
     assert error_of(workspace).startswith(
         f"{folder}/train.7z: is still packed, so nothing was found in {folder}"
+    )
+
+
+def test_what_makes_no_layout_is_told(workspace: Workspace, images: NDArray[np.uint8]) -> None:
+    folder = workspace.input("digits")
+    data.write_csv(folder / "train.csv", ["id", "label"], [["a", 1], ["b", 2], ["c", 1], ["d", 2], ["e", 1]])
+    data.write_csv(folder / "sample_submission.csv", ["id", "label"], [["100", 1], ["0", 1]])
+    assert error_of(workspace) == (
+        f"{folder}: found no train and test as CSV, images or .npy that belong together; there are 3 images "
+        "in test, 12 images in train, the table train.csv, sample_submission.csv, of whose first 2 ids 1 "
+        "name an image; write pipelines/digits.yaml by hand"
     )
 
 

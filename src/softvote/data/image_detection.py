@@ -163,7 +163,8 @@ class ImageSurvey:
         Args:
             sample_id: what the sample submission calls ids, which decides between several.
         """
-        columns = [name for name in table.header if name]
+        index = [name for name in table.header if is_unnamed(name) and sample_id in table.header]
+        columns = [name for name in table.header if name not in index]
         for is_rows in (False, True):
             named = [name for name in columns if self._names_files(table, name, is_rows)]
             if named:
@@ -177,6 +178,8 @@ class ImageSurvey:
 
     def _names_files(self, table: Table, column: str, is_rows: bool) -> bool:
         texts = table.column(column)[: LOOKED_AT if not is_rows else 10 * LOOKED_AT]
+        if not is_rows and 2 * len(set(texts)) < len(texts):
+            return False  # labels may be called as files are, 1 and 1.png, but stand there again and again
         names = [row_image(text) for text in texts] if is_rows else texts
         some = [name for name in dict.fromkeys(names) if name][:20]
         hits = [name for name in some if self.has(name)]

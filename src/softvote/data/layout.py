@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,8 +15,9 @@ from softvote.config.competition import Competition
 from softvote.config.schema import checked_name
 from softvote.data.archives import packed_files
 from softvote.data.forms import RecognisedForm, recognise_form
+from softvote.data.image_index import ImageFolders, image_files
 from softvote.data.label_detection import NoLabelError, labels_of
-from softvote.data.readers.detection import Candidate, DetectedLayout, Size, first_file
+from softvote.data.readers.detection import Candidate, DetectedLayout, Size, first_file, train_csv_names
 from softvote.data.readers.registry import READERS
 from softvote.errors import UserError
 
@@ -67,7 +69,7 @@ def scaffold_pipeline(folder: Path, name: str, image: Size | None = None) -> Sca
     candidate = Candidate(folder, name, sample, image)
     found = _detect(candidate)
     if found is None or sample is None:
-        raise _nothing_found(folder, name, found is not None)
+        raise _nothing_found(candidate, found is not None)
     return _scaffold(candidate, found, sample)
 
 
@@ -92,7 +94,8 @@ def _detect(candidate: Candidate) -> DetectedLayout | None:
     return None
 
 
-def _nothing_found(folder: Path, name: str, has_layout: bool) -> UserError:
+def _nothing_found(candidate: Candidate, has_layout: bool) -> UserError:
+    folder, name = candidate.folder, candidate.name
     packed = packed_files(folder)
     if packed and not has_layout:
         what = f"is still packed, so nothing was found in {folder}"
@@ -100,7 +103,21 @@ def _nothing_found(folder: Path, name: str, has_layout: bool) -> UserError:
     missing = (
         "sample submission (*submission*.csv)" if has_layout else "train and test as CSV, images or .npy"
     )
-    return UserError.at(folder, f"found no {missing}", f"write pipelines/{name}.yaml by hand")
+    seen = "" if has_layout else _seen(candidate)
+    return UserError.at(folder, f"found no {missing}{seen}", f"write pipelines/{name}.yaml by hand")
+
+
+def _seen(candidate: Candidate) -> str:
+    """What there is of images and tables although it makes no layout."""
+    images = [path.relative_to(candidate.folder).parts for path in image_files(candidate.folder)]
+    folders = Counter(parts[0] if len(parts) > 1 else "." for parts in images)
+    seen = [f"{count:,} images in {top}" for top, count in sorted(folders.items())[:4]]
+    seen += [f"the table {name}" for name in train_csv_names(candidate.folder)[:4]]
+    if candidate.sample and images:
+        ids = candidate.sample_ids
+        named = sum(bool(ImageFolders([candidate.folder]).find(name)) for name in ids[:20])
+        seen.append(f"{candidate.sample}, of whose first {len(ids[:20])} ids {named} name an image")
+    return f" that belong together; there are {', '.join(seen)}" if seen else ""
 
 
 def _scaffold(candidate: Candidate, found: DetectedLayout, sample: str) -> ScaffoldedPipeline:
