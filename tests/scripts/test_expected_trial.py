@@ -30,12 +30,12 @@ def test_every_voter_is_held_against_what_was_expected(
     tmp_path: Path, digits: Digits, capsys: pytest.CaptureFixture[str]
 ) -> None:
     write_digits(tmp_path / "train.csv", digits)
-    few = ["members.cnn=null", "members.resnet5=null", "members.stn_cnn=null", "members.not_augmented=null"]
-    small = ["folds.count=2", "members.twice.epochs=1", "members.basic_cnn.epochs=1"]
+    few = ["members.cnn=null", "members.resnet5=null", "members.stn_cnn=null", "members.basic_plain=null"]
+    small = ["folds.count=2", "members.repeated.epochs=1", "members.basic_cnn.epochs=1"]
     words = [str(tmp_path / "train.csv"), str(tmp_path / "trial"), "--rows", "90", "--test", "40"]
     assert expected_trial.main([*words, "--set", *few, *small]) == 0
     entries = read_ledger(Workspace(tmp_path / "trial").ledger)
-    assert [entry.ensemble.split(":")[0] for entry in entries] == ["basic_cnn", "twice", "vote"]
+    assert [entry.ensemble.split(":")[0] for entry in entries] == ["basic_cnn", "repeated", "vote"]
     assert all(entry.expected and entry.solution and entry.test_rows == 40 for entry in entries)
     assert "solution - expected" in capsys.readouterr().out
 

@@ -24,8 +24,8 @@ def build_leaderboard(data: ReportData) -> Sequence[Block]:
             "the ledger has no submission of this competition: build one with the submit stage"
         )
     rows = [_describe(data, row) for row in board.rows]
-    header = ["pipeline", "voter", "CV", "public", "private", "solution", "leaderboard - CV", "which is"]
-    header += ["CV rank", "rank", "status"]
+    header = ["pipeline", "voter", "CV", "expected", "public", "private", "solution"]
+    header += ["leaderboard - expected", "which is", "CV rank", "rank", "status"]
     said = [column for column in range(len(header)) if any(row[column] for row in rows)]
     kept = [[row[column] for column in said] for row in rows]
     names = [header[column] for column in said]
@@ -55,7 +55,7 @@ def _describe(data: ReportData, row: LeaderboardRow) -> list[Cell | str]:
     here = " (this one)" if row.entry.pipeline == data.name else ""
     scores: list[Cell | str] = [
         "" if score is None else Cell(str(score), score.value)
-        for score in (row.cv, row.public, row.private, row.solution)
+        for score in (row.cv, row.entry.expected, row.public, row.private, row.solution)
     ]
     tone: Tone = "" if row.verdict in (None, "chance") else "bad"
     difference = row.difference
