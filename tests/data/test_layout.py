@@ -223,6 +223,16 @@ def test_a_row_index_that_names_files_too(
     assert np.array_equal(dataset.train_pixels[:, 0], images[:12][::-1])
 
 
+def test_of_two_columns_that_name_files_the_samples_is_the_id(
+    workspace: Workspace, images: NDArray[np.uint8]
+) -> None:
+    rows = [[row, name, row % 2] for row, name in enumerate(NAMES[::-1])]
+    data.write_csv(workspace.input("digits") / "train.csv", ["number", "id", "has_cactus"], rows)
+    _, dataset = read_found(workspace)
+    assert np.array_equal(dataset.train_pixels[:, 0], images[:12][::-1])
+    assert lines_of(workspace)[0] == "images: column id of train.csv (also number) names files in train"
+
+
 def test_a_row_index_is_not_the_id_even_where_it_alone_names_files(
     workspace: Workspace, images: NDArray[np.uint8]
 ) -> None:
