@@ -16,6 +16,7 @@ from sklearn.metrics import cohen_kappa_score, log_loss
 
 from softvote.kaggle.notebook import build_kernel
 from softvote.stages import open_run
+from softvote.stages.plan import make_plan
 from softvote.tracking.ledger import read_ledger
 
 TRAIN, TEST = 200, 60
@@ -142,3 +143,21 @@ def test_another_metric_scores_anew_and_trains_nothing(
     assert written.min() > 0
     written /= written.sum(axis=1, keepdims=True)  # which clipping has moved by a millionth
     assert entry.solution_score == pytest.approx(log_loss(truth, written, labels=range(10)), abs=1e-5)
+
+
+def test_every_metric_and_decision_counts_as_another_work(root: Path) -> None:
+    """Or scores of one metric would be taken for those of the other."""
+    keys = []
+    for metric, decision in [
+        ("accuracy", None),
+        ("matthews", None),
+        ("balanced_accuracy", None),
+        ({"name": "f1", "average": "micro"}, None),
+        ({"name": "f1", "average": "macro"}, None),
+        ("quadratic_weighted_kappa", None),
+        ("quadratic_weighted_kappa", "argmax"),
+        ("quadratic_weighted_kappa", "cut_points"),
+    ]:
+        write_pipeline(root, facts(decision, ordered=True, metric=metric))
+        keys.append([make_plan(open_run(root, "tiny")).key(voter) for voter in ("cnn", "vote")])
+    assert len({tuple(key) for key in keys}) == len(keys)

@@ -15,13 +15,7 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, TypeVar, Union
 
 import yaml
-from pydantic import (
-    BeforeValidator,
-    Field,
-    SerializationInfo,
-    SerializerFunctionWrapHandler,
-    model_serializer,
-)
+from pydantic import BeforeValidator, Field, SerializerFunctionWrapHandler, model_serializer
 
 from softvote.config.schema import Positive, Strict
 from softvote.task import LabelSpace, TaskKind
@@ -128,21 +122,19 @@ Predicted = Literal["labels", "top_k", "probabilities"]
 (N, K)."""
 
 
-class _Named(Strict):
-    """One of several kinds, told apart by their names."""
+class Named(Strict):
+    """One of several kinds, which its name chooses; the name is written wherever anything of it is."""
 
     name: str
 
     @model_serializer(mode="wrap")
-    def _with_its_name(
-        self, serialize: SerializerFunctionWrapHandler, info: SerializationInfo
-    ) -> dict[str, Any]:
-        """The name too where defaults are left out: without it nobody knows which kind the rest is of."""
-        facts: dict[str, Any] = serialize(self)
-        return facts if info.exclude and "name" in info.exclude else {"name": self.name} | facts
+    def _with_name(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        # Left out as a default, it would leave nothing to tell the kinds apart.
+        written: dict[str, Any] = serialize(self)
+        return {"name": self.name} | written
 
 
-class MetricConfig(_Named):
+class MetricConfig(Named):
     """What is scored: the metric of the same name computes it.
 
     Attributes:
@@ -184,12 +176,13 @@ class MetricConfig(_Named):
 
     def __str__(self) -> str:
         """Its name and what was said beyond it, as YAML: `f_beta {average: samples, beta: 3.0}`."""
-        said = self.model_dump(exclude={"name"}, exclude_defaults=True)
+        said = self.model_dump(exclude_defaults=True)
+        del said["name"]
         in_flow = yaml.safe_dump(said, default_flow_style=True, width=math.inf).strip()
         return f"{self.name} {in_flow}" if said else self.name
 
 
-class DecisionConfig(_Named):
+class DecisionConfig(Named):
     """How probabilities become what is submitted; the decision of the same name does it.
 
     Attributes:
@@ -210,7 +203,7 @@ class DecisionConfig(_Named):
         """
 
 
-class FormConfig(_Named):
+class FormConfig(Named):
     """How a submission is written; the form of the same name writes, reads and checks it.
 
     Attributes:
