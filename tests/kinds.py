@@ -7,7 +7,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from softvote.heads import HEADS
 from softvote.task import Task, TaskKind
+
+HEADS_OF_CLASSES = [name for name, head in HEADS.items() if "classes" in head.kinds]
 
 
 class Kind(NamedTuple):

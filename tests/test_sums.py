@@ -13,10 +13,10 @@ import projects
 import pytest
 from conftest import Digits
 from data_fixtures import side_by_side
+from kinds import HEADS_OF_CLASSES
 from numpy.typing import NDArray
 from projects import probabilities, softvote
 
-from softvote.heads import HEADS
 from softvote.reporting import plots
 from softvote.reporting.plots import Reading
 
@@ -27,7 +27,7 @@ EXTRA_FILES = {"images": "more/i.npy", "labels": "more/l.npy", "digits": "more/d
 
 def members(**more: dict[str, Any]) -> dict[str, Any]:
     """One of every head, with more for some."""
-    return {head: {"model": "resnet5", "head": head} | more.get(head, {}) for head in HEADS}
+    return {head: {"model": "resnet5", "head": head} | more.get(head, {}) for head in HEADS_OF_CLASSES}
 
 
 def run_all(root: Path, epochs: int, **facts: Any) -> None:
@@ -49,7 +49,7 @@ def pairs(tmp_path_factory: pytest.TempPathFactory, digits: Digits) -> tuple[Pat
     competition = projects.competition(
         image={"height": 8, "width": 16}, labels={"first": 0, "last": 18}, hidden_digits=2
     )
-    run_all(root, 5, competition=competition, members=members(multilabel={"extra_train": EXTRA_FILES}))
+    run_all(root, 5, competition=competition, members=members(digit_set={"extra_train": EXTRA_FILES}))
     return root, hidden.sum(axis=1)
 
 
@@ -75,7 +75,7 @@ def of(request: pytest.FixtureRequest, name: str) -> Project:
 
 
 @each
-@pytest.mark.parametrize("voter", [*HEADS, "vote"])
+@pytest.mark.parametrize("voter", [*HEADS_OF_CLASSES, "vote"])
 def test_every_voter_leaves_probabilities_of_the_labels(
     name: str, voter: str, request: pytest.FixtureRequest
 ) -> None:
@@ -87,7 +87,7 @@ def test_every_voter_leaves_probabilities_of_the_labels(
 
 
 @each
-@pytest.mark.parametrize("voter", [*HEADS, "vote"])
+@pytest.mark.parametrize("voter", [*HEADS_OF_CLASSES, "vote"])
 def test_every_voter_is_better_than_chance(name: str, voter: str, request: pytest.FixtureRequest) -> None:
     """Without a look at the image the most frequent label is right for about a row in ten."""
     root, labels = of(request, name)
@@ -105,11 +105,11 @@ def test_every_voter_is_better_than_chance(name: str, voter: str, request: pytes
 def test_the_vote_is_the_mean_of_all_heads(name: str, request: pytest.FixtureRequest) -> None:
     root, _ = of(request, name)
     folder = root / "models" / "tiny"
-    expected = np.mean([probabilities(folder / head) for head in HEADS], axis=0)
+    expected = np.mean([probabilities(folder / head) for head in HEADS_OF_CLASSES], axis=0)
     np.testing.assert_allclose(probabilities(folder / "vote"), expected, atol=1e-6)
     accuracies = [
         json.loads((folder / voter / "scores.json").read_text())["accuracy"]["value"]
-        for voter in (*HEADS, "vote")
+        for voter in (*HEADS_OF_CLASSES, "vote")
     ]
     assert accuracies[-1] > np.median(accuracies[:-1])
 
@@ -142,7 +142,7 @@ def test_no_probability_lies_below_the_addend_or_beyond_its_reach(adder: Project
     root, labels = adder
     addends = labels - digits[1][: TRAIN + TEST]
     columns = np.arange(19)
-    for voter in (*HEADS, "vote"):
+    for voter in (*HEADS_OF_CLASSES, "vote"):
         folder = root / "models" / "tiny" / voter
         found = np.concatenate([probabilities(folder), np.load(folder / "test.npy")])
         impossible = (columns < addends[:, None]) | (columns > addends[:, None] + 9)
@@ -162,7 +162,7 @@ def test_the_heads_of_a_competition_of_digits_alone_are_refused_elsewhere(
     settings = ["--set", "competition.addend=false", "--set", "competition.hidden_digits=null"]
     assert softvote(adder[0], "check", "tiny", *settings) == 1
     lines = capsys.readouterr().err.splitlines()
-    assert len(lines) == 2 and "members.digits.head" in lines[0] and "members.multilabel.head" in lines[1]
+    assert len(lines) == 2 and "members.digits.head" in lines[0] and "members.digit_set.head" in lines[1]
 
 
 @each

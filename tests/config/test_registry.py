@@ -14,6 +14,7 @@ from conftest import Digits, made_once
 from projects import RECIPE, competition, pipeline, write_digits, write_pipeline
 
 import softvote
+from softvote.config import registry
 from softvote.config.registry import (
     HEADS_PLACE,
     LOSSES_PLACE,
@@ -271,3 +272,19 @@ def test_a_name_is_registered_once() -> None:
     assert list(registry) == ["c", "b", "a"]
     with pytest.raises(ValueError, match="'a' is registered twice"):
         registry.add("a", 4)
+
+
+@pytest.mark.parametrize(
+    ("place", "name"),
+    [
+        (place, name)
+        for place in (registry.METRICS_PLACE, registry.DECISIONS_PLACE, registry.FORMS_PLACE)
+        for name in registry.load_registry(place)
+    ],
+)
+def test_what_is_written_of_a_kind_leads_back_to_it(place: str, name: str) -> None:
+    """Also where defaults are left out, as in a kernel's pipeline and in fingerprints."""
+    kind = registry.load_registry(place)[name]
+    one = kind()
+    assert one.model_dump(exclude_defaults=True) == {"name": name}
+    assert kind.model_validate(one.model_dump(mode="json", exclude_defaults=True)) == one

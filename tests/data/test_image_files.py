@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from softvote.data.dataset import read_dataset
+from softvote.data.image_index import ImageFolders
 from softvote.data.readers.base import Images
 from softvote.data.readers.registry import READERS
 from softvote.errors import UserError
@@ -108,6 +109,13 @@ def test_a_name_of_two_files_is_refused(places: list[str], name: str, folder: Pa
         f"train.csv, row 2, column id: {name} may be {first} or {second}; write more of the name, or mend "
         "files.suffix"
     ]
+
+
+@pytest.mark.parametrize("name", ["", " ", ".", "./", "..", "/"])
+def test_a_name_of_nothing_is_no_image(name: str, folder: Path) -> None:
+    folder.mkdir(parents=True)
+    (folder / "1.png").write_bytes(b"")
+    assert ImageFolders([folder]).find(name) == []
 
 
 def test_hidden_files_and_links_in_circles_are_no_images(folder: Path) -> None:

@@ -428,3 +428,13 @@ def test_what_no_file_says_is_listed(workspace: Workspace, digits: Digits) -> No
     assert "the competition's address at Kaggle (competition.kaggle)" in found.unknown
     for line in [*found.took, *found.unknown]:
         assert line in found.text.partition("competition:\n")[0], "the file says it too"
+
+
+@pytest.mark.parametrize("name", ["na\x00me", "na\nfolds: {count: 9}", "\u202ename"])
+def test_names_in_files_stay_in_their_comments(
+    name: str, workspace: Workspace, images: NDArray[np.uint8]
+) -> None:
+    rows = [[name_of_file, row % 2] for row, name_of_file in enumerate(NAMES)]
+    data.write_csv(workspace.input("digits") / "train.csv", [name, "has_cactus"], rows)
+    found = pipeline_of(workspace)
+    assert found.folds.count == 5 and found.competition.files.model_dump()["id"] == name

@@ -33,7 +33,6 @@ OTHERWISE = {
         "names",
         "3 targets: grapheme_root, vowel_diacritic, consonant_diacritic",
     ),  # as they occur
-    "diabetic-retinopathy-detection": ("group", "left and right of one id stay together"),
     "histopathologic-cancer-detection": ("form", "a sample of nothing but 0 may ask for a probability too"),
     "rsna-intracranial-hemorrhage-detection": ("channels", "the window that most DICOM files name"),
     "siim-isic-melanoma-classification": ("form", "a sample of nothing but 0 may ask for a probability too"),

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from kinds import HEADS_OF_CLASSES
 from projects import competition
 from projects import pipeline as facts_of
 from torch import Tensor, nn
@@ -14,7 +15,7 @@ from torch import Tensor, nn
 from softvote.config.pipeline import Pipeline
 from softvote.config.recipe import Member
 from softvote.errors import UserError
-from softvote.heads import HEADS, create_head
+from softvote.heads import create_head
 from softvote.heads.base import HeadSpec
 from softvote.inference.network import Network, build_networks, create_network
 from softvote.models import count_parameters
@@ -98,7 +99,7 @@ class Sum(nn.Module):
         return torch.zeros(len(images), 19)
 
 
-@pytest.mark.parametrize("name", HEADS)
+@pytest.mark.parametrize("name", HEADS_OF_CLASSES)
 @pytest.mark.parametrize("hidden_digits", [1, 2, 4])
 @pytest.mark.parametrize("addend", range(10))
 def test_an_addend_moves_every_value_up_and_none_around(name: str, hidden_digits: int, addend: int) -> None:

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import Digits
+from kinds import HEADS_OF_CLASSES
 from numpy.typing import NDArray
 from projects import softvote, write_project
 from untrained import EXECUTION, write_fold
@@ -25,7 +26,7 @@ from softvote.ensembling.ensemble import Ensemble, EnsembleMember
 from softvote.ensembling.predict import predict_proba
 from softvote.ensembling.vote import Space, soft_vote
 from softvote.errors import UserError
-from softvote.heads import HEADS, create_head
+from softvote.heads import create_head
 from softvote.heads.base import HeadSpec
 from softvote.inference import predictor as predictor_module
 from softvote.inference.loading import load_predictor
@@ -223,7 +224,7 @@ def rows(digits: Digits) -> Rows:
 
 
 @pytest.mark.parametrize("shift", [0, 1])
-@pytest.mark.parametrize("head", HEADS)
+@pytest.mark.parametrize("head", HEADS_OF_CLASSES)
 def test_a_row_has_no_part_in_its_own_probabilities(head: str, shift: int, rows: Rows) -> None:
     images, addends, labels = rows
     trained = predictor(head, ADDER, shift)
@@ -239,7 +240,7 @@ def test_a_row_has_no_part_in_its_own_probabilities(head: str, shift: int, rows:
         assert not changed[row % 2 :: 2].any()
 
 
-@pytest.mark.parametrize("head", [head for head in HEADS if head != "regression"])
+@pytest.mark.parametrize("head", [head for head in HEADS_OF_CLASSES if head != "regression"])
 def test_heads_without_anything_to_measure_predict_plainly(head: str, rows: Rows) -> None:
     trained = predictor(head, ADDER)
     np.testing.assert_array_equal(

@@ -183,6 +183,24 @@ def test_infer_gives_the_local_submission(project: Path, tmp_path: Path, layout:
 
 
 @pytest.mark.slow
+def test_infer_decides_by_what_was_fitted(project: Path, tmp_path: Path) -> None:
+    """Cut points of grades, on a kernel that has neither scikit-learn nor scipy."""
+    grades = ON_KAGGLE | {"ordered": True, "metric": "quadratic_weighted_kappa"}
+    recipe = projects.RECIPE | {"epochs": 1}
+    facts = projects.pipeline(competition=grades, defaults=recipe, decision="cut_points")
+    projects.write_pipeline(project, facts)
+    for stage in ("train", "ensemble", "submit"):
+        assert softvote(project, stage, "tiny") == 0
+    folder = build(project, "infer")
+    assert (folder.dataset / "vote.decision.json").is_file()
+    place = Place(tmp_path / "kaggle", project, folder)
+    done = place.run(*(name for name in OPTIONAL.split() if name != "pandas"))
+    assert done.returncode == 0, done.stderr
+    newest = project / "submissions" / read_ledger(Workspace(project).ledger)[-1].file
+    assert contents(place.output) == {"submission.csv": newest.read_bytes()}
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize(("layout", "voter"), [("old", "vote"), ("new", "resnet5")])
 def test_train_gives_the_local_submission(project: Path, tmp_path: Path, layout: str, voter: str) -> None:
     place = Place(tmp_path / "kaggle", project, build(project, "train", voter), layout)

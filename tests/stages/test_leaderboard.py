@@ -211,8 +211,9 @@ def test_a_failed_fetch_leaves_all_as_it_was(place: Place, failures: list[Any], 
 def test_another_metric(place: Place) -> None:
     place.done("leaderboard", "--fetch")
     place.server.submissions["digits"] = [sent(1, publicScore="17.5")]
-    line = place.refused("leaderboard", "--fetch")
-    assert line.startswith("digits, submission 1: the score 17.5 is no accuracy 0..1; ")
+    told = place.done("leaderboard", "--fetch")
+    assert "digits: 1 submissions" in told.out
+    assert board(place)[0]["public"] == "17.500000"
 
 
 def test_no_credentials(place: Place, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ import pytest
 import torch
 from conftest import Digits
 from data_fixtures import side_by_side
+from kinds import HEADS_OF_CLASSES
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -24,7 +25,7 @@ from softvote.config.recipe import Augment, Member
 from softvote.data.normalisation import Normalisation
 from softvote.data.split import ImageSplit
 from softvote.errors import UserError
-from softvote.heads import HEADS, create_head
+from softvote.heads import create_head
 from softvote.heads.base import HeadSpec
 from softvote.heads.digits import DigitsHead as DigitsHead
 from softvote.heads.softmax import SoftmaxHead
@@ -480,7 +481,7 @@ def pairs(digits: Digits) -> Split:
     )  # fmt: skip
 
 
-@pytest.mark.parametrize("head", [name for name, head in HEADS.items() if "classes" in head.kinds])
+@pytest.mark.parametrize("head", HEADS_OF_CLASSES)
 def test_every_head_learns_sums_of_two_digits(pairs: Split, digits: Digits, head: str) -> None:
     """From sums alone, but for the one that needs to be told the digits. Always saying 9 is right 10 %."""
     data = pairs if head == "digit_set" else replace(pairs, digits=None)

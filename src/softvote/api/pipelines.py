@@ -194,14 +194,14 @@ def make_folds(
     return split(data.train.labels, twins, spec, seed, data.task, {} if named is None else {"groups": named})
 
 
-def write_submission(predictions: NDArray[Any], data: ImageData, path: str | Path) -> Path:
+def write_submission(probabilities: NDArray[Any], data: ImageData, path: str | Path) -> Path:
     """Write a submission in the form of the competition, and check it first.
 
     Args:
-        predictions: probabilities, floats (T, K), of the test images; where the form takes labels, the most
-            probable is written (of tags those above one half, of a list of classes five). Or integers that
-            are decided already, such as `SoftVoting.decision_` gives: labels (T,), tags (T, K), targets
-            (T, targets), or the most probable classes (T, k).
+        probabilities: floats (T, K), of the test images; where the form takes labels, the most probable is
+            written (of tags those above one half, of a list of classes five). Or integers that are decided
+            already, such as `SoftVoting.predict` gives: labels (T,), tags (T, K), targets (T, targets), or
+            the most probable classes (T, k).
         path: the file to write.
 
     Returns:
@@ -214,16 +214,16 @@ def write_submission(predictions: NDArray[Any], data: ImageData, path: str | Pat
     if data.test is None or data.test.ids is None:
         raise UserError.at("data.test", "there are no test images with ids to submit")
     expected, path = (len(data.test.ids), len(data.classes)), Path(path)
-    wanted, predictions = _submission_format(data, data.test.ids), np.asarray(predictions)
+    wanted, predictions = _submission_format(data, data.test.ids), np.asarray(probabilities)
     if predictions.dtype.kind == "f":
         if predictions.shape != expected:
             what = f"shape {predictions.shape}, the test images need {expected}"
-            raise UserError.at("predictions", what)
+            raise UserError.at("probabilities", what)
         check_members([predictions.astype(np.float32)], ["of the submission"], data.task.blocks)
         predictions = _decide_plainly(predictions.astype(np.float32), wanted)
     elif len(predictions) != len(data.test.ids):
         what = f"{len(predictions)} rows, the test images need {len(data.test.ids)}"
-        raise UserError.at("predictions", what)
+        raise UserError.at("probabilities", what)
     text = submission_text(wanted, predictions)
     check_submission(text, wanted, path.name)
     write_text(path, text)

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, TypeVar, Union
 
 import yaml
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, SerializerFunctionWrapHandler, model_serializer
 
 from softvote.config.schema import Positive, Strict
 from softvote.task import LabelSpace, TaskKind
@@ -122,7 +122,19 @@ Predicted = Literal["labels", "top_k", "probabilities"]
 (N, K)."""
 
 
-class MetricConfig(Strict):
+class Named(Strict):
+    """One of several kinds, which its name chooses; the name is written wherever anything of it is."""
+
+    name: str
+
+    @model_serializer(mode="wrap")
+    def _with_name(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        # Left out as a default, it would leave nothing to tell the kinds apart.
+        written: dict[str, Any] = serialize(self)
+        return {"name": self.name} | written
+
+
+class MetricConfig(Named):
     """What is scored: the metric of the same name computes it.
 
     Attributes:
@@ -136,7 +148,6 @@ class MetricConfig(Strict):
         clip: how near to 0 and 1 probabilities are let come, because a wrong certainty costs without end.
     """
 
-    name: str
     needs: ClassVar[Predicted | Literal["ranking"]] = "labels"
     kinds: ClassVar[tuple[TaskKind, ...]] = ("classes", "ordered", "tags", "targets")
     greater_is_better: ClassVar[bool] = True
@@ -165,12 +176,13 @@ class MetricConfig(Strict):
 
     def __str__(self) -> str:
         """Its name and what was said beyond it, as YAML: `f_beta {average: samples, beta: 3.0}`."""
-        said = self.model_dump(exclude={"name"}, exclude_defaults=True)
+        said = self.model_dump(exclude_defaults=True)
+        del said["name"]
         in_flow = yaml.safe_dump(said, default_flow_style=True, width=math.inf).strip()
         return f"{self.name} {in_flow}" if said else self.name
 
 
-class DecisionConfig(Strict):
+class DecisionConfig(Named):
     """How probabilities become what is submitted; the decision of the same name does it.
 
     Attributes:
@@ -179,7 +191,6 @@ class DecisionConfig(Strict):
         needs_fit: whether it has numbers that are fitted to labels.
     """
 
-    name: str
     makes: ClassVar[Predicted] = "labels"
     kinds: ClassVar[tuple[TaskKind, ...]] = ("classes", "ordered", "tags", "targets")
     needs_fit: ClassVar[bool] = False
@@ -192,14 +203,13 @@ class DecisionConfig(Strict):
         """
 
 
-class FormConfig(Strict):
+class FormConfig(Named):
     """How a submission is written; the form of the same name writes, reads and checks it.
 
     Attributes:
         takes: what of each kind of task it can write.
     """
 
-    name: str
     takes: ClassVar[Mapping[TaskKind, tuple[Predicted, ...]]] = {}
 
     def check(self, space: LabelSpace) -> None:

@@ -90,12 +90,12 @@ class ImageFolders:
 
     def _find(self, name: str, suffix: str) -> list[Path]:
         name = name.replace("\\", "/").removeprefix("./")
-        if not name:
+        parts = PurePosixPath(name).parts
+        if not parts:  # nothing, or a dot
             return []
         for wanted in filter(None, (name + suffix if suffix else "", name)):
             if found := self._exact.get(wanted):
                 return found
-        parts = PurePosixPath(name).parts
         for wanted in filter(None, (parts[-1] + suffix if suffix else "", parts[-1])):
             near = [path for path, folders in self._by_name.get(wanted, []) if _agree(folders, parts[:-1])]
             if near:

@@ -137,12 +137,17 @@ def _scaffold(candidate: Candidate, found: DetectedLayout, sample: str) -> Scaff
         "defaults": _defaults(min(found.height, found.width)),
         "members": {"cnn": {"model": "cnn"}, second: {"model": second}},
     }
-    took = [*found.notes, labels_note, *_sample_notes(sample, candidate), *form.words]
+    took = [*map(_on_a_line, [*found.notes, labels_note, *_sample_notes(sample, candidate), *form.words])]
     unknown = _unknown(found)
     opening = f"# Written from the files in input/{name}; see that it is what the competition says.\n"
     comments = "".join(f"# {line}\n" for line in [*took, *(f"Not known: {line}" for line in unknown)])
     text = yaml.safe_dump(pipeline, sort_keys=False, default_flow_style=None, allow_unicode=True, width=110)
     return ScaffoldedPipeline(f"{opening}{comments}{text}", took, unknown)
+
+
+def _on_a_line(note: str) -> str:
+    """A note whose names from the files can neither end a comment nor hide in it."""
+    return "".join(sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in note)
 
 
 def _recognise_form(candidate: Candidate, competition: Mapping[str, Any]) -> RecognisedForm:

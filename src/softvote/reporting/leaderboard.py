@@ -109,5 +109,7 @@ def _points(rows: Sequence[LeaderboardRow]) -> list[Point]:
         if several[name] > 1:
             name = ", ".join(filter(None, [name, row.entry.ensemble, file]))
         if score is not None:
-            points.append(Point(name, row.cv, score, row.verdict == "chance"))
+            metric = row.entry.scored_by
+            title = "" if metric.name == "accuracy" else metric.title
+            points.append(Point(name, row.cv, score, row.verdict == "chance", title))
     return points

@@ -108,15 +108,30 @@ class Point:
 
     Attributes:
         name: what is written beside it.
-        cv: accuracy in cross-validation.
-        leaderboard: accuracy on test rows.
+        cv: the score in cross-validation.
+        leaderboard: the score on test rows.
         by_chance: whether chance explains their difference.
+        metric: what is scored; empty for accuracy, of which errors are drawn.
     """
 
     name: str
     cv: Score
     leaderboard: Score
     by_chance: bool
+    metric: str = ""
+
+    @property
+    def places(self) -> tuple[float, float]:
+        """Where it stands: the errors in %, above 0 for the logarithm; of another metric the values."""
+        if self.metric:
+            return self.cv.value, self.leaderboard.value
+        return _wrong(self.cv), _wrong(self.leaderboard)
+
+    @property
+    def bars(self) -> tuple[float, float]:
+        """One standard error of both, in the same unit."""
+        unit = 1 if self.metric else 100
+        return unit * self.cv.standard_error, unit * self.leaderboard.standard_error
 
 
 _LINE = 0.17  # inches that a name takes
@@ -126,13 +141,14 @@ _LEGEND = "bars: one standard error; orange: more than chance explains"
 
 
 def cross_validation_against_leaderboard(path: Path, panels: Mapping[str, Sequence[Point]]) -> None:
-    """Write errors in cross-validation against those on test rows as PNG, a panel below another.
+    """Write scores in cross-validation against those on test rows as PNG, a panel below another.
 
-    Both axes are the same and logarithmic, so that 0.3 and 90 % find room; bars are one standard error, the
-    dashed diagonal is where both agree. A score without a mistake stands at half a mistake.
+    Both axes are the same; bars are one standard error, the dashed diagonal is where both agree. Of accuracy
+    errors are drawn, on logarithmic axes, so that 0.3 and 90 % find room; a score without a mistake stands at
+    half a mistake.
 
     Args:
-        panels: at least one point under each heading.
+        panels: at least one point under each heading, all of one metric.
     """
     from matplotlib.figure import Figure
 
@@ -142,7 +158,7 @@ def cross_validation_against_leaderboard(path: Path, panels: Mapping[str, Sequen
     for axis, side, (heading, points) in zip(axes.flat, sides, panels.items(), strict=True):
         axis.set(box_aspect=1, anchor="W")
         axis.set_title(f"{heading}\n{_LEGEND}", fontsize=8, loc="left")
-        _set_scales(axis, *_limits(points))
+        _set_scales(axis, points[0].metric, *_limits(points))
         for point in points:
             _show_point(axis, point)
         _show_names(axis, points, _LINE / side)
@@ -151,10 +167,15 @@ def cross_validation_against_leaderboard(path: Path, panels: Mapping[str, Sequen
         figure.savefig(temporary, bbox_inches="tight")
 
 
-def _set_scales(axis: Any, low: float, high: float) -> None:
+def _set_scales(axis: Any, metric: str, low: float, high: float) -> None:
     """The same on both axes, with ticks that are read as they stand."""
     from matplotlib.ticker import AutoLocator, FormatStrFormatter, LogLocator, NullLocator
 
+    if metric:
+        axis.set(xlim=(low, high), ylim=(low, high))
+        axis.set(xlabel=f"{metric} in cross-validation", ylabel=f"{metric} on test rows")
+        axis.axline((low, low), (high, high), color="0.6", linestyle="--", linewidth=0.8)
+        return
     axis.set(xscale="log", yscale="log", xlim=(low, high), ylim=(low, high))
     axis.set(xlabel="wrong in cross-validation, %", ylabel="wrong on test rows, %")
     axis.axline((low, low), (high, high), color="0.6", linestyle="--", linewidth=0.8)
@@ -165,9 +186,9 @@ def _set_scales(axis: Any, low: float, high: float) -> None:
 
 
 def _show_point(axis: Any, point: Point) -> None:
+    (x, y), (x_bar, y_bar) = point.places, point.bars
     axis.errorbar(
-        _wrong(point.cv), _wrong(point.leaderboard),
-        xerr=100 * point.cv.standard_error, yerr=100 * point.leaderboard.standard_error,
+        x, y, xerr=x_bar, yerr=y_bar,
         fmt="o", markersize=4, elinewidth=0.9, color="tab:blue" if point.by_chance else "tab:orange",
     )  # fmt: skip
 
@@ -180,8 +201,8 @@ def _show_names(axis: Any, points: Sequence[Point], gap: float) -> None:
     """
     from sklearn.isotonic import isotonic_regression
 
-    ordered = sorted(points, key=lambda point: (_wrong(point.leaderboard), -_wrong(point.cv)))
-    places = [(_wrong(point.cv), _wrong(point.leaderboard)) for point in ordered]
+    ordered = sorted(points, key=lambda point: (point.places[1], -point.places[0]))
+    places = [point.places for point in ordered]
     heights = (axis.transData + axis.transAxes.inverted()).transform(places)[:, 1]
     steps = gap * np.arange(len(points))
     heights = steps + isotonic_regression(heights - steps, y_min=0, y_max=1 - steps[-1])
@@ -200,7 +221,10 @@ def _wrong(score: Score) -> float:
 def _limits(points: Sequence[Point]) -> tuple[float, float]:
     """Around every point and bar; a bar that reaches 0 is cut off."""
     ends = []
-    for score in [score for point in points for score in (point.cv, point.leaderboard)]:
-        wrong, bar = _wrong(score), 100 * score.standard_error
-        ends += [max(wrong - bar, wrong / 3) / 1.2, 1.2 * (wrong + bar)]
+    for point in points:
+        for place, bar in zip(point.places, point.bars, strict=True):
+            if point.metric:
+                ends += [place - 1.5 * bar - 1e-3, place + 1.5 * bar + 1e-3]
+            else:
+                ends += [max(place - bar, place / 3) / 1.2, 1.2 * (place + bar)]
     return min(ends), max(ends)

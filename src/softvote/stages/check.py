@@ -12,6 +12,7 @@ from softvote.config.pipeline import LocalEngine
 from softvote.config.recipe import Member
 from softvote.data.dataset import read_dataset
 from softvote.data.folds import FoldTable
+from softvote.ensembling.scorer import Scorer
 from softvote.errors import UserError
 from softvote.inference.network import Network, build_networks
 from softvote.models import count_parameters
@@ -65,6 +66,7 @@ def run(run: Run, report: Report = ignore) -> CheckResult:
     lines.append(f"{count} trainings on {folds} of {run.pipeline.folds.count} folds, {epochs} epochs in all")
     rule = "shares" if run.pipeline.ensemble.shares else run.pipeline.ensemble.rule
     lines.append(f"then a vote of {len(run.pipeline.voters)}, rule: {rule}")
+    lines += _scoring(run)
     if due:
         lines.append(_dues(trainings, due, foretold).removesuffix("\n"))
     lines.append(_time(plan, due, foretold))
@@ -76,6 +78,21 @@ def run(run: Run, report: Report = ignore) -> CheckResult:
         errors = [error.within(f"{name}: cannot be trained") for name, error in foretold.failed.items()]
         raise UserError(*(problem for error in errors for problem in error.problems))
     return result
+
+
+def _scoring(run: Run) -> list[str]:
+    """What is scored, decided and written, where it is not the most probable label of each image."""
+    scorer, form = Scorer.of_pipeline(run.pipeline), run.pipeline.competition.submission_form
+    if scorer.is_plain_accuracy and scorer.decision.name == "argmax" and form.name == "label":
+        return []
+    better = "more" if scorer.metric.greater_is_better else "less"
+    name = scorer.decision.name.replace("_", " ")
+    fitted = ""
+    if scorer.decision.needs_fit:
+        fitted = ", fitted" if scorer.is_asked_for else ", fitted where that is better"
+    return [
+        f"scored by {scorer.metric} ({better} is better), decided by {name}{fitted}, written as {form.name}"
+    ]
 
 
 def _headline(run: Run) -> str:

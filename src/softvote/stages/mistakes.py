@@ -9,7 +9,7 @@ from softvote.data.dataset import Dataset
 from softvote.reporting.plots import image_grid
 from softvote.stages import Run
 from softvote.stages.pictures import Picture
-from softvote.stages.plan import make_plan
+from softvote.stages.plan import Plan, make_plan, read_decision
 from softvote.task import Task
 
 _COLUMNS = 12  # of square images
@@ -27,7 +27,7 @@ def run(run: Run, voter: str | None = None) -> Picture:
     predictions, dataset = plan.predictions(name), plan.dataset
     folder, classes = run.folder.predictions(name), run.pipeline.competition.classes
     labels = plan.task.columns(dataset.train_labels[predictions.rows])
-    guesses = plan.task.columns(plan.task.name(predictions.oof))
+    guesses = plan.task.columns(_named(plan, name, predictions.oof))
     wrong = np.flatnonzero((guesses != labels).any(axis=1))
     if len(wrong) == 0:
         return Picture(None, f"{name}: no mistakes in {len(labels):,} rows")
@@ -46,6 +46,14 @@ def run(run: Run, voter: str | None = None) -> Picture:
     )
     image_grid(folder.mistakes, pixels, titles, heading)
     return Picture(folder.mistakes)
+
+
+def _named(plan: Plan, voter: str, probabilities: NDArray[np.float32]) -> NDArray[np.integer]:
+    """Name what would be submitted, as labels have it; where that is no label, the most probable."""
+    decision = read_decision(plan.run, voter)
+    if decision.decision.makes != "labels":
+        return plan.task.name(probabilities)
+    return np.asarray(decision.decide(probabilities, plan.scorer.space), np.int64)
 
 
 def _sureness(

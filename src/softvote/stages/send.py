@@ -77,12 +77,14 @@ class SendResult:
     Attributes:
         waited: whether its score was waited for.
         found: the submission once it is scored; None before.
+        percent: whether its scores are read as percentages.
     """
 
     competition: str
     ref: int
     waited: bool
     found: Submission | None
+    percent: bool = True
 
     def __str__(self) -> str:
         if not self.waited:
@@ -90,7 +92,8 @@ class SendResult:
         if self.found is None:
             return f"{self.ref} was sent and is not scored yet; look later with: `leaderboard`"
         scores = {"public": self.found.public, "private": self.found.private}
-        told = ", ".join(f"{name} {score:.3%}" for name, score in scores.items() if score is not None)
+        written = "{} {:.3%}" if self.percent else "{} {:.5f}"
+        told = ", ".join(written.format(*each) for each in scores.items() if each[1] is not None)
         return f"{self.competition}: {told or 'no score'}; compare with: `leaderboard`"
 
 
@@ -118,7 +121,8 @@ def send(run: Run, entry: Entry, file: Path, how: SendOptions, report: Report = 
     ref = client.submit(slug, file, submission_message(entry))
     report(Sent(file, slug, ref, quota.left - 1))
     record_submission_id(run.workspace.ledger, entry, ref)
-    return SendResult(slug, ref, how.wait, _scored(client, slug, ref) if how.wait else None)
+    found = _scored(client, slug, ref) if how.wait else None
+    return SendResult(slug, ref, how.wait, found, run.pipeline.competition.metric.percent)
 
 
 def _refuse_repetition(run: Run, entry: Entry) -> None:
