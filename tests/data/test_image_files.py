@@ -113,6 +113,7 @@ def test_a_name_of_two_files_is_refused(places: list[str], name: str, folder: Pa
 
 @pytest.mark.parametrize("name", ["", " ", ".", "./", "..", "/"])
 def test_a_name_of_nothing_is_no_image(name: str, folder: Path) -> None:
+    folder.mkdir(parents=True)
     (folder / "1.png").write_bytes(b"")
     assert ImageFolders([folder]).find(name) == []
 

@@ -5,18 +5,20 @@ from __future__ import annotations
 import io
 import random
 import shutil
+import sys
 import zipfile
 from pathlib import Path
 from typing import Any
 
 import projects
+import py7zr
 import pytest
 from kaggle_place import LEAK, Failure, Place, contents, forget_package, set_environment
 from projects import write_pipeline
 
 from softvote.kaggle.testing import HostedDataset
 from softvote.kaggle.transport import Client
-from softvote.stages import download
+from softvote.stages import data, download
 from softvote.storage.locks import try_lock
 
 FETCHED = {"train.csv", "test.csv", "sample_submission.csv"}
@@ -283,3 +285,25 @@ def test_a_data_set_is_downloaded(place: Place) -> None:
     assert fetched(place, "Some-Data") == content
     place.done("data", "https://www.kaggle.com/datasets/some-body/Some-Data", "--name=mine", "--file=b.csv")
     assert contents(place.root / "input" / "mine") == {"b.csv": b"b\n2\n"}
+
+
+def test_archives_within_are_unpacked_and_those_that_are_not_are_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    packed = io.BytesIO()
+    with py7zr.SevenZipFile(packed, "w") as archive:
+        archive.writestr("image", "test/1.png")
+    with zipfile.ZipFile(tmp_path / "mine.zip", "w") as download:
+        download.writestr("train.csv.zip", _zip())
+        download.writestr("test.7z", packed.getvalue())
+    folder = tmp_path / "input" / "mine"
+    whole = data.run(tmp_path, str(tmp_path / "mine.zip"), None)
+    assert whole.packed == "" and (folder / "test" / "1.png").read_text() == "image"
+    shutil.rmtree(folder)
+    monkeypatch.setitem(sys.modules, "py7zr", None)
+    told = str(data.run(tmp_path, str(tmp_path / "mine.zip"), None)).splitlines()
+    assert told[0] == (
+        f"{folder}: still packed: {folder}/test.7z; what is 7z needs softvote[formats]; "
+        "what has a password: 7z x"
+    )
+    assert (folder / "train.csv").is_file()
