@@ -286,6 +286,36 @@ def test_files_in_folders_that_the_table_does_not_name(workspace: Workspace, dig
     assert np.array_equal(dataset.train_pixels[:, 0], digits[0][:12])
 
 
+def test_a_table_that_is_sorted_by_folders(workspace: Workspace, digits: Digits) -> None:
+    folder = workspace.input("digits")
+    names = [f"{row}.png" for row in range(260)]
+    images = np.resize(digits[0], (260, 8, 8))
+    write_images(
+        folder, [f"photos/{'b' if row >= 250 else 'a'}/{name}" for row, name in enumerate(names)], images
+    )
+    write_images(folder, ["test/300.png"], digits[0][:1])
+    data.write_csv(folder / "sample_submission.csv", ["id", "label"], [["300.png", 0]])
+    data.write_csv(
+        folder / "train.csv", ["id", "label"], [[name, row // 250] for row, name in enumerate(names)]
+    )
+    competition, dataset = read_found(workspace)
+    assert isinstance(competition.files, ImageFolder) and competition.files.train_images == "photos"
+    assert np.array_equal(dataset.train_pixels[:, 0], images)
+
+
+def test_images_of_the_same_names_in_another_folder_are_told(
+    workspace: Workspace, images: NDArray[np.uint8]
+) -> None:
+    folder = workspace.input("digits")
+    write_images(folder, [f"small/train/{name}" for name in NAMES], images[:12, ::2, ::2])
+    data.write_csv(
+        folder / "train.csv", ["id", "has_cactus"], [[name, row % 2] for row, name in enumerate(NAMES)]
+    )
+    _, dataset = read_found(workspace)
+    assert np.array_equal(dataset.train_pixels[:, 0], images[:12])
+    assert "images of the same names are in small/train too: those in train were taken" in lines_of(workspace)
+
+
 def test_a_folder_for_each_class_with_a_table_of_groups(workspace: Workspace, digits: Digits) -> None:
     folder = workspace.input("digits")
     data.write_competition(folder, "class_folders", digits)

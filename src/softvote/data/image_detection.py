@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import bisect
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, TypeVar
 
 from softvote.data.csv_table import Table
 from softvote.data.decoding import (
@@ -25,8 +25,12 @@ from softvote.data.label_detection import row_image
 from softvote.data.readers.detection import ID_NAMES, Candidate, Size, is_for, is_unnamed
 from softvote.errors import UserError
 
+LOOKED_FOR = 20_000
+"""So many names of a table are looked for, evenly over all, because tables are often sorted by class."""
+
+
 LOOKED_AT = 200
-"""So many names of a table are looked for, and so many images looked into."""
+"""So many images are looked into."""
 
 
 LARGEST = 224
@@ -34,6 +38,9 @@ LARGEST = 224
 
 
 _MEASURED = 50  # images of more than 8 bits, whose values are read whole
+
+
+_T = TypeVar("_T")
 
 
 _COLOURS = ("red", "green", "blue")
@@ -45,13 +52,15 @@ class FoundImages:
 
     Attributes:
         places: folders, or an HDF5 file, by their paths from the competition's folder.
-        images: the first of them.
+        images: some of them, evenly over all.
         missing: names that were looked for in vain.
+        others: further places that hold images of all these names.
     """
 
     places: list[str]
     images: list[EncodedImage]
     missing: list[str]
+    others: list[str]
 
     @property
     def named(self) -> str | list[str]:
@@ -108,7 +117,7 @@ class ImageSurvey:
                 come last.
             suffix: what the names lack.
         """
-        names = list(dict.fromkeys(ids))[:LOOKED_AT]
+        names = spread(list(dict.fromkeys(ids)), LOOKED_FOR)
         held: dict[str, dict[str, EncodedImage]] = {}
         for place, store in self._packed.items():
             hits = {name: hit[0] for name in names if len(hit := store.find(name, suffix)) == 1}
@@ -117,11 +126,18 @@ class ImageSurvey:
             for folder, inside in self._by_folder(self._all.find(name, suffix)).items():
                 if len(inside) == 1:
                     held.setdefault(folder, {})[name] = inside[0]
-        places, found = self._choose(held, names, split)
+        held = {place: images for place, images in held.items() if not _is_within(place, held)}
+        places, found = self._choose(dict(held), names, split)
         if 2 * len(found) < len(names) or not found:
             return None
-        images = [found[name] for name in names if name in found]
-        return FoundImages(places, images, [name for name in names if name not in found])
+        images = spread([found[name] for name in names if name in found], LOOKED_AT)
+        other = "test" if split == "train" else "train"
+        others = [
+            place
+            for place, images in held.items()
+            if place not in places and len(images) == len(found) and not is_for(other, place) and place != "."
+        ]
+        return FoundImages(places, images, [name for name in names if name not in found], sorted(others))
 
     def _by_folder(self, images: Iterable[EncodedImage]) -> dict[str, list[EncodedImage]]:
         """Images by each of the folders that they are in, at any depth."""
@@ -146,7 +162,7 @@ class ImageSurvey:
             return (
                 is_for(other, place) or (place == "." and len(held) > 1),
                 -new, not is_for(split, place), is_dicom,
-                -len(PurePosixPath(place).parts), place,
+                place in self._packed, len(PurePosixPath(place).parts), place,
             )  # fmt: skip
 
         while held and len(found) < len(names):
@@ -222,7 +238,7 @@ class ImageSurvey:
 
 def sample_images(candidate: Candidate, survey: ImageSurvey, suffix: str = "") -> list[str]:
     """Ids of the sample submission as images have them: without the tag, where a row is one of several."""
-    ids = candidate.sample_ids[: 20 * LOOKED_AT]
+    ids = spread(candidate.sample_ids, LOOKED_FOR)
     if not any(survey.has(name, suffix) for name in ids[:20]):
         stems = [survey.without_end(text, suffix) for text in ids]
         if all(stems[:20]):
@@ -230,11 +246,20 @@ def sample_images(candidate: Candidate, survey: ImageSurvey, suffix: str = "") -
     return ids
 
 
-def spread(paths: Sequence[Path], count: int) -> list[Path]:
-    """At most so many of the paths, evenly over all."""
-    if len(paths) <= count:
-        return list(paths)
-    return [paths[len(paths) * place // count] for place in range(count)]
+def spread(things: Sequence[_T], count: int) -> list[_T]:
+    """At most so many of them, evenly over all."""
+    if len(things) <= count:
+        return list(things)
+    return [things[len(things) * place // count] for place in range(count)]
+
+
+def _is_within(place: str, held: Mapping[str, Mapping[str, EncodedImage]]) -> bool:
+    """Whether a folder within this one holds all the images that it holds."""
+    prefix = "" if place == "." else f"{place}/"
+    return any(
+        other != place and other.startswith(prefix) and len(images) >= len(held[place])
+        for other, images in held.items()
+    )
 
 
 def _rank_of_id(name: str, sample_id: str | None) -> tuple[bool, bool, bool]:

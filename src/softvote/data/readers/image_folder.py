@@ -9,7 +9,6 @@ from softvote.config.schema import ConfigError, OneOrSeveral
 from softvote.data.csv_table import Table, open_table
 from softvote.data.forms import read_sample
 from softvote.data.image_detection import (
-    LOOKED_AT,
     FoundImages,
     IdColumn,
     ImageSurvey,
@@ -125,9 +124,8 @@ def _detect_in(
     candidate: Candidate, survey: ImageSurvey, table: Table, column: IdColumn
 ) -> DetectedLayout | None:
     ids, channels = table.column(column.name), column.channel_suffixes
-    some = ids[: LOOKED_AT if not column.is_rows else 20 * LOOKED_AT]
     first = channels[0] if channels else ""
-    train = survey.find([row_image(text) for text in some] if column.is_rows else some, "train", first)
+    train = survey.find([row_image(text) for text in ids] if column.is_rows else ids, "train", first)
     test = survey.find(sample_images(candidate, survey, first), "test", first)
     if train is None or test is None:
         return None
@@ -162,7 +160,10 @@ def _notes(table: Table, column: IdColumn, train: FoundImages, test: FoundImages
     for found, source in ((train, name), (test, "the sample submission")):
         if found.missing:
             count, first = len(found.missing), found.missing[0]
-            notes.append(f"of the first {LOOKED_AT} images of {source} {count} are not found, as {first}")
+            notes.append(f"{count:,} images of {source} or more are not found, as {first}")
+        if found.others:
+            taken, others = ", ".join(found.places), ", ".join(found.others)
+            notes.append(f"images of the same names are in {others} too: those in {taken} were taken")
     return [*notes, f"test images: those of the sample submission, in {', '.join(test.places)}"]
 
 
