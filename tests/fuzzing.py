@@ -137,7 +137,7 @@ def mappings(draw: st.DrawFn, facts: Any, keys: list[str]) -> Any:
     for _ in range(draw(st.integers(1, 4))):
         inside = draw(st.sampled_from(_containers(changed)))
         if isinstance(inside, list):
-            inside.insert(draw(st.integers(0, len(inside))), draw(values))
+            inside.insert(draw(st.integers(0, len(inside))), deepcopy(draw(values)))
             continue
         known = st.sampled_from(sorted(inside, key=str)) if inside else st.nothing()
         key = draw(st.one_of(known, known, st.sampled_from(keys), st.text(max_size=5)))
