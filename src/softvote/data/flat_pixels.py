@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from softvote.config.schema import ConfigError
-from softvote.data.decoding import Decoder, ImageError, resize_pixels
+from softvote.data.decoding import Decoder, resize_pixels
+from softvote.data.image_values import ImageError
 from softvote.data.label_cells import LabelledFiles
 from softvote.errors import ErrorCollector
 

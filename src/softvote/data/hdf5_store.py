@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from softvote.data.decoding import EncodedImage
+from softvote.data.image_values import EncodedImage
 from softvote.errors import UserError
 
 

@@ -10,17 +10,17 @@ from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
 
 from softvote.data.csv_table import Table
-from softvote.data.decoding import (
+from softvote.data.decoding import likely_range
+from softvote.data.image_index import HDF5_SUFFIXES, ImageFolders, ImageStore, open_store, without_suffix
+from softvote.data.image_values import (
     DICOM_SUFFIXES,
     Damage,
     EncodedImage,
     ImageError,
     dicom_windows,
-    likely_range,
     open_values,
     upright_size,
 )
-from softvote.data.image_index import HDF5_SUFFIXES, ImageFolders, ImageStore, open_store, without_suffix
 from softvote.data.label_detection import row_image
 from softvote.data.readers.detection import ID_NAMES, Candidate, Size, is_for, is_unnamed
 from softvote.errors import UserError

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from softvote.data.decoding import SUFFIXES, Decoder, EncodedImage
+from softvote.data.decoding import Decoder
 from softvote.data.image_index import HDF5_SUFFIXES, ImageStore, image_files, open_store
+from softvote.data.image_values import SUFFIXES, EncodedImage
 from softvote.data.readers.base import MOST
 from softvote.errors import ErrorCollector
 

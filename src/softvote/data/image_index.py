@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Protocol
 
-from softvote.data.decoding import SUFFIXES, EncodedImage
+from softvote.data.image_values import SUFFIXES, EncodedImage
 from softvote.errors import UserError
 
 HDF5_SUFFIXES = (".hdf5", ".h5")

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from softvote.config.schema import ConfigError, OneOrSeveral
-from softvote.data.decoding import EncodedImage
 from softvote.data.forms import read_sample
 from softvote.data.image_files import ImageLoader, Stores, folders_of, image_sources, packages_to_open
 from softvote.data.image_index import image_files
+from softvote.data.image_values import EncodedImage
 from softvote.data.label_cells import Groups, NamedImages, groups_of_ids
 from softvote.data.listed_images import open_listed_images
 from softvote.data.readers.base import Images, LazyImages, existing, shown

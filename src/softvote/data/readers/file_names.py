@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import field_validator
 
 from softvote.config.schema import ConfigError
-from softvote.data.decoding import EncodedImage
 from softvote.data.image_detection import LOOKED_AT, FoundImages, ImageSurvey, look_at, spread
+from softvote.data.image_values import EncodedImage
 from softvote.data.label_detection import labels_of, spelling_notes
 from softvote.data.labelled_paths import PathsConfig, open_listed_paths, path_sources, read_paths
 from softvote.data.readers.base import READERS, Images, Reader

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from softvote.config.registry import FilesConfig
 from softvote.config.schema import ConfigError
-from softvote.data.decoding import Decoder, ImageError, likely_range
+from softvote.data.decoding import Decoder, likely_range
+from softvote.data.image_values import ImageError
 from softvote.data.readers.base import (
     READERS,
     Images,
