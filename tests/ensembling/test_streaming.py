@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from data_fixtures import WRITERS, write_competition
+from data_fixtures import WRITERS, competition_of, write_competition
 from numpy.typing import NDArray
 from untrained import write_fold
 
@@ -169,3 +169,15 @@ def test_test_rows_are_those_of_the_data_set_without_its_training_files(
     assert bad == {}
     one, _ = rows.load(range(1, 2))
     np.testing.assert_array_equal(one.pixels, whole.test_pixels[1:2])
+
+
+def test_test_rows_of_a_file_without_a_header_begin_in_its_first_line(
+    tmp_path: Path, digits: tuple[NDArray[np.uint8], NDArray[np.int64]]
+) -> None:
+    folder = tmp_path / "input" / "digits"
+    write_competition(folder, "pixel_csv", digits)
+    for path in (folder / "train.csv", folder / "test.csv"):
+        path.write_text(path.read_text().partition("\n")[2])
+    competition = competition_of({"format": "pixel_csv", "label": "0", "has_header": False})
+    whole, rows = read_dataset(competition, Workspace(tmp_path)), open_test_rows(competition, folder)
+    np.testing.assert_array_equal(rows.load(range(len(rows)))[0].pixels, whole.test_pixels)

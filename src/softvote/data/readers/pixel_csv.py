@@ -105,7 +105,7 @@ def read(competition: Competition, folder: Path) -> tuple[Images, Images]:
 def open_test(competition: Competition, folder: Path) -> LazyImages:
     """The rows of the test file; those of another length are left out."""
     files, problems = _files(competition), ErrorCollector()
-    table = open_table(folder / files.test, problems)
+    table = open_table(folder / files.test, problems, files.has_header)
     if table is None or not table.records:
         problems.raise_any()
     assert table, "a table that cannot be read has a problem"
