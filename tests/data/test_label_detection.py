@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from data_fixtures import write_csv
 
-from softvote.data.csv_table import table_of
+from softvote.data.csv_table import read_table, table_of
 from softvote.data.label_detection import (
     DetectedLabels,
     detect_groups,
@@ -14,7 +14,7 @@ from softvote.data.label_detection import (
     labels_of,
     spelling_notes,
 )
-from softvote.data.readers.detection import Candidate, is_for, read_table
+from softvote.data.readers.detection import Candidate, is_for
 from softvote.errors import UserError
 
 

@@ -101,6 +101,19 @@ def _utf8(path: Path, problems: ErrorCollector) -> str | None:
         return None
 
 
+def read_table(path: Path) -> Table:
+    """Read a CSV file as `open_table` does, all of it or nothing.
+
+    Raises:
+        UserError: every problem of the file, one line each.
+    """
+    problems = ErrorCollector()
+    table = open_table(path, problems)
+    problems.raise_any()
+    assert table, "a file that cannot be read has a problem"
+    return table
+
+
 def _records(text: str) -> tuple[list[str], list[CsvLine]]:
     """The header's names, and every row that is not blank."""
     quotes_in_header = text.count('"', 0, text.find("\n"))

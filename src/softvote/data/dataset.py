@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from softvote.config.competition import Competition
 from softvote.data.corrections import correct_labels
-from softvote.data.csv_table import open_table
+from softvote.data.csv_table import read_table
 from softvote.data.forms import SampleTable, SubmissionTemplate, as_form, read_sample
 from softvote.data.readers.base import MOST, Images, shown
 from softvote.data.readers.registry import READERS
@@ -141,9 +141,7 @@ def read_solution(competition: Competition, workspace: Workspace) -> NDArray[np.
     folder = _input_folder(competition, workspace)
     form, problems = as_form(competition.submission_form), ErrorCollector()
     sample = read_sample(_existing(folder / competition.sample_submission), competition)
-    table = open_table(_existing(folder / competition.solution), problems)
-    problems.raise_any()
-    assert table, "a file that cannot be read has a problem"
+    table = read_table(_existing(folder / competition.solution))
     form.check_header(table, competition.label_space, problems)
     problems.raise_any()
     answers = form.read_answers(table, competition, problems)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from softvote.config.registry import FormConfig, import_modules
-from softvote.data.csv_table import open_table
+from softvote.data.csv_table import read_table
 from softvote.data.forms.base import (
     FORMS,
     Form,
@@ -53,10 +53,7 @@ def read_sample(path: Path, competition: Competition) -> SampleTable:
         UserError: every problem of the file, one line each.
     """
     problems = ErrorCollector()
-    table = open_table(path, problems)
-    problems.raise_any()
-    assert table, "a file that cannot be read has a problem"
-    sample = as_form(competition.submission_form).read_template(table, competition, problems)
+    sample = as_form(competition.submission_form).read_template(read_table(path), competition, problems)
     problems.raise_any()
     return sample
 
@@ -70,10 +67,7 @@ def recognise_form(path: Path, space: LabelSpace) -> RecognisedForm:
     Raises:
         UserError: it cannot be read, or has no form that is known.
     """
-    problems = ErrorCollector()
-    table = open_table(path, problems)
-    problems.raise_any()
-    assert table, "a file that cannot be read has a problem"
+    table = read_table(path)
     found = recognise_table(table, space)
     if found is None:
         columns = ", ".join(table.header[:8])

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from softvote.data.csv_table import open_table
+from softvote.data.csv_table import open_table, read_table
 from softvote.data.image_detection import LOOKED_AT, ImageSurvey, look_at, spread
 from softvote.data.image_values import EncodedImage
 from softvote.data.label_cells import Groups
 from softvote.data.label_detection import detect_groups, labels_of, spelling_notes
 from softvote.data.labelled_paths import PathsConfig, open_listed_paths, path_sources, read_paths
 from softvote.data.readers.base import MOST, READERS, Images, Reader, report_duplicates
-from softvote.data.readers.detection import Candidate, DetectedLayout, read_table, train_csv_names
+from softvote.data.readers.detection import Candidate, DetectedLayout, train_csv_names
 from softvote.errors import ErrorCollector
 
 if TYPE_CHECKING:

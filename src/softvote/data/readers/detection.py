@@ -10,8 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from softvote.data.csv_table import Table, open_table
-from softvote.errors import ErrorCollector
+from softvote.data.csv_table import Table, read_table
 
 ID_NAMES = ("id", "image_id", "imageid", "img_id", "filename", "file_name", "file", "image", "index")
 
@@ -117,19 +116,6 @@ def train_csv_names(folder: Path) -> list[str]:
 def is_for(split: str, name: str) -> bool:
     """Whether a file or folder is named for `train` or `test`; a contest, say, is not."""
     return re.search(f"(?<![a-z]){split}", re.sub("([a-z])([A-Z])", r"\1_\2", name).lower()) is not None
-
-
-def read_table(path: Path) -> Table:
-    """Open a table.
-
-    Raises:
-        UserError: it cannot be read.
-    """
-    problems = ErrorCollector()
-    table = open_table(path, problems)
-    problems.raise_any()
-    assert table, "a table that cannot be read has a problem"
-    return table
 
 
 def is_unnamed(column: str) -> bool:

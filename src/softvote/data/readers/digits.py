@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from softvote.data.csv_table import open_table
+from softvote.data.csv_table import read_table
 from softvote.data.digit_layout import SIDE
 from softvote.data.readers.base import looked_up, shown
 from softvote.data.readers.npy import load_array
@@ -43,10 +43,7 @@ def read_csv(path: Path, each: int = 1) -> DigitImages:
         UserError: every problem of the file, one line each, with row and column.
     """
     _require(path)
-    problems = ErrorCollector()
-    table = open_table(path, problems)
-    problems.raise_any()
-    assert table, "a file that cannot be read has a problem"
+    problems, table = ErrorCollector(), read_table(path)
     columns = [index for index, name in enumerate(table.header) if name != LABEL]
     if LABEL not in table.header:
         problems.add(f"{path}, row 1", f"no column '{LABEL}'", "give labelled digits, such as a train.csv")

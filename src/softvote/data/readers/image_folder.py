@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from softvote.config.schema import ConfigError, OneOrSeveral
-from softvote.data.csv_table import Table, open_table
+from softvote.data.csv_table import Table, open_table, read_table
 from softvote.data.forms import read_sample
 from softvote.data.image_detection import (
     FoundImages,
@@ -20,7 +20,7 @@ from softvote.data.label_cells import LabelledFiles, read_labels
 from softvote.data.label_detection import detect_groups, detect_labels, row_image
 from softvote.data.listed_images import open_listed_images
 from softvote.data.readers.base import READERS, Images, LazyImages, Reader, existing
-from softvote.data.readers.detection import Candidate, DetectedLayout, read_table, train_csv_names
+from softvote.data.readers.detection import Candidate, DetectedLayout, train_csv_names
 from softvote.errors import ErrorCollector
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from softvote.config.schema import OneOrSeveral
-from softvote.data.csv_table import Table, open_table
+from softvote.data.csv_table import Table, open_table, read_table
 from softvote.data.flat_pixels import FlatPixels, shape_pixels
 from softvote.data.image_files import folders_of
 from softvote.data.label_cells import read_labels
@@ -21,7 +21,6 @@ from softvote.data.readers.detection import (
     Candidate,
     DetectedLayout,
     Size,
-    read_table,
     train_csv_names,
 )
 from softvote.errors import ErrorCollector, UserError

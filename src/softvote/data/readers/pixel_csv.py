@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from softvote.data.csv_table import CsvLine, Table, open_table
+from softvote.data.csv_table import CsvLine, Table, open_table, read_table
 from softvote.data.label_cells import LabelledFiles, label_columns, read_row_labels
 from softvote.data.label_detection import detect_groups, detect_labels
 from softvote.data.readers.base import (
@@ -36,7 +36,6 @@ from softvote.data.readers.detection import (
     DetectedLayout,
     Size,
     first_file,
-    read_table,
     train_csv_name,
 )
 from softvote.errors import ErrorCollector, UserError
