@@ -11,8 +11,8 @@ from __future__ import annotations
 import importlib
 import math
 import pkgutil
-from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, TypeVar, Union
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, TypeVar, Union, get_args
 
 import yaml
 from pydantic import (
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from torch.optim.lr_scheduler import LRScheduler
 
 _T = TypeVar("_T")
+_S = TypeVar("_S", bound=Strict)
 
 
 DECISIONS_PLACE = "softvote.ensembling.decisions:DECISIONS"
@@ -84,6 +85,21 @@ class Registry(dict[str, _T]):
         ordered = sorted(self.items(), key=lambda item: self._ranks[item[0]])
         self.clear()
         self.update(ordered)
+
+
+def register_by_name(registry: Registry[Any], rank: int) -> Callable[[type[_S]], type[_S]]:
+    """Decorate a class to be registered under the name that its `name: Literal[...]` allows.
+
+    Args:
+        rank: as for `Registry.add`.
+    """
+
+    def add(kind: type[_S]) -> type[_S]:
+        [name] = get_args(kind.model_fields["name"].annotation)
+        registry.add(name, kind, rank)
+        return kind
+
+    return add
 
 
 def load_registry(place: str) -> Mapping[str, Any]:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeVar, get_args
+from typing import Any, TypeVar
 
 import numpy as np
 import yaml
 from numpy.typing import NDArray
 
-from softvote.config.registry import MetricConfig, Registry
+from softvote.config.registry import MetricConfig, Registry, register_by_name
 from softvote.config.schema import ConfigError
 from softvote.errors import one_of
 from softvote.metrics.evaluation import (
@@ -127,13 +127,7 @@ _C = TypeVar("_C", bound=Metric)
 
 def register_metric(rank: int = 100) -> Callable[[type[_C]], type[_C]]:
     """Register a class under the name that its `name: Literal[...]` allows; `rank` as for `Registry.add`."""
-
-    def add(kind: type[_C]) -> type[_C]:
-        [name] = get_args(kind.model_fields["name"].annotation)
-        METRICS.add(name, kind, rank)
-        return kind
-
-    return add
+    return register_by_name(METRICS, rank)
 
 
 def as_metric(config: MetricConfig) -> Metric:

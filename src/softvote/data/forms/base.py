@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeVar, get_args
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from softvote.config.registry import FormConfig, Registry
+from softvote.config.registry import FormConfig, Registry, register_by_name
 from softvote.data.csv_table import Table
 from softvote.data.readers.base import MOST, report_duplicates, shown
 from softvote.errors import ErrorCollector, one_of
@@ -162,13 +162,7 @@ def register_form(rank: int = 100) -> Callable[[type[_C]], type[_C]]:
 
     `rank` is as for `Registry.add`; forms of lower rank are recognised first.
     """
-
-    def add(kind: type[_C]) -> type[_C]:
-        [name] = get_args(kind.model_fields["name"].annotation)
-        FORMS.add(name, kind, rank)
-        return kind
-
-    return add
+    return register_by_name(FORMS, rank)
 
 
 def recognise_table(table: Table, space: LabelSpace) -> RecognisedForm | None:

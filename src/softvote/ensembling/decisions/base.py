@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TypeVar, get_args
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from softvote.config.registry import DecisionConfig, MetricConfig, Registry
+from softvote.config.registry import DecisionConfig, MetricConfig, Registry, register_by_name
 from softvote.ensembling.vote import Probabilities
 from softvote.metrics import Labels, Metric, PredictedArray
 from softvote.task import LabelSpace
@@ -73,13 +73,7 @@ def register_decision(rank: int = 100) -> Callable[[type[_C]], type[_C]]:
 
     `rank` is as for `Registry.add`; `auto` takes the first that suits.
     """
-
-    def add(kind: type[_C]) -> type[_C]:
-        [name] = get_args(kind.model_fields["name"].annotation)
-        DECISIONS.add(name, kind, rank)
-        return kind
-
-    return add
+    return register_by_name(DECISIONS, rank)
 
 
 Worths = Callable[[NDArray[np.float64]], NDArray[np.float64]]

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TypeVar, get_args
+from typing import TypeVar
 
-from softvote.config.registry import OptimizerConfig, Registry
+from softvote.config.registry import OptimizerConfig, Registry, register_by_name
 
 OPTIMIZERS: Registry[type[OptimizerConfig]] = Registry()
 """The class of every `optimizer.name`."""
@@ -16,10 +16,4 @@ _C = TypeVar("_C", bound=OptimizerConfig)
 
 def register_optimizer(rank: int = 100) -> Callable[[type[_C]], type[_C]]:
     """Register a class under the name that its `name: Literal[...]` allows; `rank` as for `Registry.add`."""
-
-    def add(kind: type[_C]) -> type[_C]:
-        [name] = get_args(kind.model_fields["name"].annotation)
-        OPTIMIZERS.add(name, kind, rank)
-        return kind
-
-    return add
+    return register_by_name(OPTIMIZERS, rank)
