@@ -65,7 +65,7 @@ def _add_wheels(dataset: str, folder: Path) -> None:
     if not dataset:
         return
     place = folder / "wheels"
-    for wheel in sorted(_mounted(f"datasets/{dataset}", dataset.rpartition("/")[2]).glob("*.whl")):
+    for wheel in sorted(_find_mounted(f"datasets/{dataset}", dataset.rpartition("/")[2]).glob("*.whl")):
         with zipfile.ZipFile(wheel) as archive:
             archive.extractall(place)
         print(f"brought along {wheel.name}", flush=True)
@@ -88,16 +88,16 @@ def _run(kernel: Kernel, pipeline: str, workspace: Workspace, output: Path, bega
     write_text(workspace.pipelines / f"{kernel.pipeline}.yaml", pipeline)
     run = open_run(workspace.root, kernel.pipeline)
     competition = run.pipeline.competition
-    mounted = _mounted(f"competitions/{competition.kaggle}", f"{competition.kaggle}")
+    mounted = _find_mounted(f"competitions/{competition.kaggle}", f"{competition.kaggle}")
     workspace.inputs.mkdir()
     workspace.input(competition.name).symlink_to(mounted)
     infers = kernel.mode == "infer"
-    submission = _inferred(run, kernel, began) if infers else _trained(run, kernel, output)
+    submission = _infer(run, kernel, began) if infers else _train(run, kernel, output)
     _copy(submission, output / "submission.csv")
     print(f"wrote {output / 'submission.csv'}  sha256 {sha256_of(submission)}")
 
 
-def _mounted(*places: str) -> Path:
+def _find_mounted(*places: str) -> Path:
     """The folder under Kaggle's input; Kaggle has two layouts, and a kernel cannot choose."""
     inputs = Path(os.environ.get(INPUT, _INPUT)).resolve()
     for place in places:
@@ -112,7 +112,7 @@ def _copy(source: Path, target: Path) -> None:
         shutil.copyfile(source, temporary)
 
 
-def _inferred(run: Run, kernel: Kernel, began: float) -> Path:
+def _infer(run: Run, kernel: Kernel, began: float) -> Path:
     """The submission of networks that are trained; of the competition's files only those of test are read."""
     import numpy as np
 
@@ -140,7 +140,7 @@ def _put_back(run: Run, kernel: Kernel) -> None:
     """Lay the dataset's files where the stages would have written them."""
     from softvote.kaggle.notebook import unflattened
 
-    mounted = _mounted(f"datasets/{kernel.dataset}", kernel.dataset.rpartition("/")[2])
+    mounted = _find_mounted(f"datasets/{kernel.dataset}", kernel.dataset.rpartition("/")[2])
     problems = ErrorCollector()
     for name, sha256 in kernel.files.items():
         source, place = mounted / name, run.folder.path / unflattened(name)
@@ -152,7 +152,7 @@ def _put_back(run: Run, kernel: Kernel) -> None:
     problems.raise_any()
 
 
-def _trained(run: Run, kernel: Kernel, output: Path) -> Path:
+def _train(run: Run, kernel: Kernel, output: Path) -> Path:
     """The submission of networks that are trained here, by the stages; what they scored goes beside it."""
     from softvote.ensembling.records import ScoreRecord
     from softvote.stages import ensemble, folds, submit, train

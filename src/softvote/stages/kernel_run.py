@@ -92,15 +92,15 @@ def enter_output(run: Run, client: Kernels, pushed: PushedRecord, mode: Mode, re
     """
     local = build_submission(run, pushed.voter) if mode == "infer" else None
     folder = run.workspace.kernel(run.name, mode)
-    state = _ended(client, pushed, mode)
-    files = _fetched(client, folder, pushed)
+    state = _wait_for_end(client, pushed, mode)
+    files = _fetch_output(client, folder, pushed)
     names = [str(file.relative_to(folder.output)) for file in files]
     report(f"fetched {', '.join(names) or 'nothing'} into {folder.output}")
-    submission = _submission_among(files, folder.output, pushed, state)
+    submission = _find_submission(files, folder.output, pushed, state)
     if local is None:
-        entry, kept, said = *_trained_there(run, submission), ""
+        entry, kept, said = *_take_trained(run, submission), ""
     else:
-        entry, kept, said = _compared(run, submission, *local, tolerant=pushed.gpu)
+        entry, kept, said = _compare_with_local(run, submission, *local, tolerant=pushed.gpu)
     entry = replace(entry, kernel=f"{pushed.kernel}/{pushed.version}")
     added = append_entry(run.workspace.ledger, entry)
     return KernelRan(entry, submission, kept, said, run.workspace.ledger, added)
@@ -116,8 +116,8 @@ def _push_dataset(client: Kernels, folder: Path) -> None:
     _wait(f"dataset {dataset}", look, ("ready",), _PATIENCE["dataset"])
 
 
-def _ended(client: Kernels, pushed: PushedRecord, mode: Mode) -> KernelState:
-    """How the kernel ended."""
+def _wait_for_end(client: Kernels, pushed: PushedRecord, mode: Mode) -> KernelState:
+    """Wait until the kernel has ended, and say how."""
     seen: list[KernelState] = []
 
     def look() -> str:
@@ -141,8 +141,8 @@ def _wait(what: str, look: Callable[[], str], lasting: tuple[str, ...], patience
         raise UserError.at(what, f"still {state} after {patience / 3600:g} h", hint)
 
 
-def _fetched(client: Kernels, folder: KernelFolder, pushed: PushedRecord) -> list[Path]:
-    """All that the kernel left, in place of what an earlier one did; the last is its log, if there is one."""
+def _fetch_output(client: Kernels, folder: KernelFolder, pushed: PushedRecord) -> list[Path]:
+    """Fetch all that the kernel left, in place of what an earlier one did; the last is its log, if any."""
     files: list[Path] = []
     with atomic_directory(folder.output) as temporary:
 
@@ -156,7 +156,7 @@ def _fetched(client: Kernels, folder: KernelFolder, pushed: PushedRecord) -> lis
     return [folder.output / name for name in names]
 
 
-def _submission_among(files: list[Path], output: Path, pushed: PushedRecord, state: KernelState) -> Path:
+def _find_submission(files: list[Path], output: Path, pushed: PushedRecord, state: KernelState) -> Path:
     logs = [file for file in files if file.suffix == ".log"]
     look = f"see its log: {logs[-1]}, or {pushed.url}" if logs else f"see {pushed.url}"
     if state.status != "complete":
@@ -167,7 +167,7 @@ def _submission_among(files: list[Path], output: Path, pushed: PushedRecord, sta
     return output / SUBMISSION_FILE
 
 
-def _compared(
+def _compare_with_local(
     run: Run, submission: Path, entry: Entry, local: Path, tolerant: bool
 ) -> tuple[Entry, Path, str]:
     """The entry and file of a submission that is the local one byte for byte, and words for it.
@@ -182,25 +182,25 @@ def _compared(
     differs = f"differs from {local} in {other} of {len(ours)} rows"
     if not tolerant:
         raise UserError.at(submission, differs, "nothing was entered")
-    kept = _checked(run, submission)
+    kept = _keep_checked(run, submission)
     entry = replace(entry, sha256=sha256_of(submission), file=kept.name)
     return entry, kept, f"{differs}, as a GPU may round otherwise; kept as {kept}"
 
 
-def _trained_there(run: Run, submission: Path) -> tuple[Entry, Path]:
+def _take_trained(run: Run, submission: Path) -> tuple[Entry, Path]:
     """The entry that the kernel made of what it trained, and the file its submission is kept as."""
     entries = read_ledger(submission.with_name("ledger.csv"))
     if not entries or entries[-1].sha256 != sha256_of(submission):
         raise UserError.at(
             submission.parent, "its ledger.csv is not of its submission.csv", "nothing was entered"
         )
-    path = _checked(run, submission)
+    path = _keep_checked(run, submission)
     commit, clean = git_state(run.workspace.root)
     return replace(entries[-1], commit=commit, clean=clean), path
 
 
-def _checked(run: Run, submission: Path) -> Path:
-    """The file that a submission is kept as; it has the right form then."""
+def _keep_checked(run: Run, submission: Path) -> Path:
+    """Keep a submission that has the right form, and say as which file."""
     competition = run.pipeline.competition
     wanted = SubmissionFormat.of(competition, read_dataset(competition, run.workspace))
     text = submission.read_bytes().decode(errors="replace")
