@@ -17,6 +17,7 @@ from softvote.data.image_values import (
     Damage,
     EncodedImage,
     ImageError,
+    RawValues,
     dicom_windows,
     open_values,
     upright_size,
@@ -305,7 +306,7 @@ def look_at(images: Sequence[EncodedImage], wanted: Size | None, count: int | No
             channels[found.channels] += 1
             if found.is_deep and len(deep) < _MEASURED:
                 values = open_values(encoded)
-                assert not hasattr(values, "mode"), "images of 8 bits are not deep"
+                assert isinstance(values, RawValues), "images of 8 bits are not deep"
                 deep.append(
                     (str(values.values.dtype), float(values.values.min()), float(values.values.max()))
                 )

@@ -21,7 +21,7 @@ from softvote.metrics.scores import Difference
 from softvote.task import LabelSpace
 
 SCORING_VERSION = 1
-"""Raised whenever a metric or a decision gives something else for the same probabilities."""
+"""Bumped whenever a metric or a decision gives something else for the same probabilities."""
 
 
 @dataclass(frozen=True, eq=False)

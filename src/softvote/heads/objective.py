@@ -33,9 +33,8 @@ class Objective:
         from torch.nn import functional
 
         logits = logits.float()
-        if self._class_weights is None and isinstance(
-            self.loss, CrossEntropy
-        ):  # one operation, with its bits
+        # One operation of torch's, whose bits older trainings have.
+        if self._class_weights is None and isinstance(self.loss, CrossEntropy):
             return functional.cross_entropy(logits, labels, label_smoothing=self.label_smoothing)
         wanted = functional.one_hot(labels, logits.shape[1]).float()
         wanted = wanted * (1 - self.label_smoothing) + self.label_smoothing / logits.shape[1]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from operator import methodcaller
 
 from softvote.ensembling.predictions import merge_folds, read_predictions, write_predictions
 from softvote.ensembling.records import ScoreRecord
@@ -253,7 +254,7 @@ def _shown_metrics(plan: Plan) -> dict[str, Callable[[ScoreRecord], Score]]:
     shown: dict[str, Callable[[ScoreRecord], Score]] = {metric.title: lambda scores: scores.headline}
     further = ["accuracy", "log_loss", *(["squared_error"] if plan.task.is_of_sums else [])]
     for name in further:
-        shown.setdefault(name.replace("_", " "), lambda scores, name=name: scores.score(name))  # type: ignore[misc]
+        shown.setdefault(name.replace("_", " "), methodcaller("score", name))
     return shown
 
 

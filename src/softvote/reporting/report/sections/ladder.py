@@ -7,11 +7,14 @@ from collections.abc import Sequence
 import numpy as np
 
 from softvote.ensembling.predictions import has_intact_predictions, read_predictions
-from softvote.metrics.scores import Difference
+from softvote.metrics.scores import Difference, Verdict
 from softvote.reporting.report.blocks import Block, Cell, DataTable, Paragraph, Tone
 from softvote.reporting.report.experiments import Experiment, describe_changes
 from softvote.reporting.report.index import unpaired_gain
 from softvote.reporting.report.section import LeftOutError, ReportData, section
+
+_TONES: dict[Verdict, Tone] = {"better": "good", "worse": "bad", "noise": ""}
+
 
 _MOST_CHANGES = 6
 
@@ -57,7 +60,7 @@ def _compare(data: ReportData, this: Experiment, other: Experiment) -> list[Cell
     text = "; ".join([*changes[:_MOST_CHANGES], *([f"and {more} more"] if more > 0 else [])])
     if gain is None:
         return [name, score, "", "", "", text]
-    tone: Tone = {"better": "good", "worse": "bad", "noise": ""}[gain.verdict]  # type: ignore[assignment]
+    tone = _TONES[gain.verdict]
     return [name, score, Cell(str(gain), gain.value), Cell(gain.verdict, tone=tone), how, text]
 
 
