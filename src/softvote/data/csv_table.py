@@ -26,7 +26,7 @@ class CsvLine(NamedTuple):
 
 @dataclass(frozen=True)
 class Table:
-    """A CSV file whose records all have one cell a column."""
+    """A CSV file whose records all have one cell per column."""
 
     path: Path
     header: list[str]

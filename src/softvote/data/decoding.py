@@ -144,7 +144,7 @@ class Decoder:
             check: whether values outside it are wrong; those outside a DICOM window are not.
 
         Raises:
-            ImageError: values that are no numbers, or many outside.
+            ImageError: values that are not numbers, or many outside.
         """
         ranges = self.image.value_ranges
         if not ranges:

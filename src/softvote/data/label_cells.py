@@ -193,7 +193,7 @@ def _column(cells: _Cells) -> NDArray[np.int64]:
 
 
 def _columns(cells: _Cells) -> NDArray[np.int64] | None:
-    """0 or 1 a class or tag; a label a target."""
+    """0 or 1 per class or tag; a label per target."""
     competition = cells.competition
     if competition.targets:
         parts = [

@@ -103,7 +103,7 @@ def _tempered(probabilities: Probabilities, temperature: float, task: Task) -> N
 
 
 def _numbers(draw: int, rows: int, task: Task) -> NDArray[np.float32]:
-    """Uniform numbers in [0, 1), one a row and label; the same for all temperatures: scores move smoothly."""
+    """Uniform in [0, 1), one per row and label; for all temperatures the same, so scores move smoothly."""
     return uniforms(draw, np.arange(rows), task.num_classes if task.kind == "tags" else len(task.blocks))
 
 
@@ -112,11 +112,11 @@ def draw_labels(probabilities: NDArray[np.float64], numbers: NDArray[np.float32]
 
     Args:
         probabilities: (T, K).
-        numbers: float32, uniform in [0, 1): (T, K) of tags, else (T, 1) or one a target.
+        numbers: float32, uniform in [0, 1): (T, K) of tags, else (T, 1) or one per target.
         task: what the columns mean.
 
     Returns:
-        int64 (T,), of tags (T, K), of several targets one a target.
+        int64 (T,), of tags (T, K), of several targets one per target.
     """
     if task.kind == "tags":
         return (numbers < probabilities).astype(np.int64)

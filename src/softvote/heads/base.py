@@ -32,7 +32,7 @@ class Head(Protocol):
             digits: int64 (B, S), the hidden digits 0..9; -1 throughout a row where they are not known.
 
         Returns:
-            float scalar, the mean a row.
+            float scalar, the mean per row.
         """
         ...
 

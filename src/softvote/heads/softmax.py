@@ -1,4 +1,4 @@
-"""The softmax head: a value a class."""
+"""The softmax head: one value per class."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The tags head: a sigmoid a tag."""
+"""The tags head: one sigmoid per tag."""
 
 from __future__ import annotations
 

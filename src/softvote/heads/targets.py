@@ -1,4 +1,4 @@
-"""The targets head: a softmax a target."""
+"""The targets head: one softmax per target."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ class Cuts(NamedTuple):
 
 
 class RankingMetric(Metric):
-    """A metric of one ranking of rows a column, and their mean over columns."""
+    """A metric of one ranking of rows per column, and their mean over columns."""
 
     def of_cuts(self, cuts: Cuts) -> NDArray[np.floating]:
         """The values (B,) of rankings."""

@@ -216,7 +216,7 @@ def number_cell(value: float | np.floating) -> str:
 
 
 def faults_of_numbers(columns: Sequence[Sequence[str]]) -> Faults:
-    """Cells that are no numbers 0..1."""
+    """Cells that are not numbers 0..1."""
     for place, texts in enumerate(columns):
         try:
             values = np.array(texts, np.float64)
