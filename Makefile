@@ -28,6 +28,7 @@ install: $(BIN)/.installed ## Create .venv and install everything into it (the o
 INSTALL := $(if $(UV),$(UV) pip install --quiet --python $(BIN)/python,$(BIN)/python -m pip install --quiet)
 
 $(BIN)/.installed: setup.cfg pyproject.toml
+	@echo "make: installing into .venv, PyTorch included; this takes some minutes and says nothing meanwhile"
 ifneq ($(UV),)
 	$(UV) venv --quiet --seed --allow-existing --python $(PYTHON) .venv
 	@$(INSTALL) --torch-backend=auto --editable '.[test,lint]' || { \

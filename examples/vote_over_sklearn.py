@@ -8,6 +8,7 @@ test set that nothing is fitted on. Takes some seconds:
 
 from __future__ import annotations
 
+from sklearn.calibration import CalibratedClassifierCV
 from sklearn.datasets import load_digits
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import PredefinedSplit, StratifiedKFold, cross_val_predict
@@ -21,7 +22,7 @@ MODELS = {
     "logistic": LogisticRegression(C=0.02, max_iter=300),
     "bayes": GaussianNB(var_smoothing=1e-2),
     "neighbours": KNeighborsClassifier(20),
-    "svm": SVC(C=10, probability=True, random_state=0),
+    "svm": CalibratedClassifierCV(SVC(C=10), ensemble=False),
 }
 
 

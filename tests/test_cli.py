@@ -151,7 +151,7 @@ MISTAKES = [
     ),
     (
         ["submit", "tiny", *ELSEWHERE],
-        "elsewhere: no such folder; get it from Kaggle with: make data",
+        "no such folder; get it from Kaggle with: make data PIPELINE=elsewhere, or with: make data ZIP=path",
     ),
     (["submit", "tiny", "--force"], "FORCE=1 (--force): is about what is sent, and nothing is; add SEND=1"),
     (["submit", "tiny", "--no-wait"], "add SEND=1 (--send), or leave it out"),

@@ -60,7 +60,7 @@ def test_time_is_told_before_there_are_folds(
     cells, out = told(project, capsys)
     assert cells["cnn"] == cells["resnet5"] == ["2", "2", "0", "5", "min", "20", "min"]
     assert "time: about 1 h 20 min for what is due, 1 at once" in out
-    assert out.endswith("before training: make folds\n") and tried == ["cnn", "resnet5"]
+    assert out.endswith("before training: make folds PIPELINE=tiny\n") and tried == ["cnn", "resnet5"]
     assert not (project / "models" / "tiny").exists()
 
 

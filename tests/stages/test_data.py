@@ -55,6 +55,23 @@ def test_a_competition_is_downloaded_and_unpacked(place: Place) -> None:
     assert place.asked() == ["ListDataFiles", "DownloadDataFiles", "Download"]
 
 
+def test_of_many_files_the_first_are_listed_and_the_rest_is_counted(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    packed = tmp_path / "cups.zip"
+    with zipfile.ZipFile(packed, "w") as archive:
+        for name in ("mug", "plate"):
+            for number in range(30):
+                archive.writestr(f"train/{name}/{number:02}.jpg", b"four")
+        archive.writestr("sample_submission.csv", b"id,plate\n")
+    assert projects.softvote(tmp_path, "data", str(packed)) == 0
+    *listed, last = capsys.readouterr().out.splitlines()
+    folder = tmp_path / "input" / "cups"
+    images = [f"{folder}/train/mug/{number:02}.jpg  4 bytes" for number in range(19)]
+    assert listed == [f"{folder}/sample_submission.csv  9 bytes", *images]
+    assert last == f"{folder}: 41 more, 61 files in all"
+
+
 def test_what_is_there_is_not_asked_for(
     place: Place, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -78,6 +78,14 @@ def test_tables_are_of_the_metric(root: Path, capsys: pytest.CaptureFixture[str]
     assert "quadratic weighted kappa" in (root / "models/tiny/vote/comparison.txt").read_text()
 
 
+def test_the_vote_says_by_what_its_table_compares(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert softvote(root, "ensemble", "tiny") == 0
+    said = (
+        "Members and rules are compared as decided by the most probable label, without fitted cut points.\n"
+    )
+    assert said in capsys.readouterr().out
+
+
 def test_check_says_what_is_scored_decided_and_written(
     root: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -158,8 +158,11 @@ def read_solution(competition: Competition, workspace: Workspace) -> NDArray[np.
 def _input_folder(competition: Competition, workspace: Workspace) -> Path:
     folder = workspace.input(competition.name)
     if not folder.is_dir():
-        unpack = f"get it with: `data path/to/{competition.name}.zip`"
-        hint = "get it from Kaggle with: `data`" if competition.kaggle else unpack
+        hint = f"get it with: `data path/to/{competition.name}.zip`"
+        if competition.kaggle == competition.name:
+            hint = (
+                f"get it from Kaggle with: `download {competition.name}`, or {hint.removeprefix('get it ')}"
+            )
         raise UserError.at(folder, "no such folder", hint)
     return folder
 

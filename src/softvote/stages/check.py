@@ -217,4 +217,4 @@ def _plan(run: Run) -> tuple[Plan | None, str]:
     # Folds of about the sizes that are to come say as much about the time.
     folds = np.arange(len(dataset.train_labels)) % run.pipeline.folds.count
     jobs = plan_jobs(run.pipeline, run.workspace, run.folder, dataset, FoldTable(folds, "not there yet"))
-    return Plan(run, dataset, folds, jobs), "`folds`"
+    return Plan(run, dataset, folds, jobs), f"`folds {run.name}`"

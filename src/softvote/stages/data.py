@@ -23,6 +23,7 @@ class DataResult:
     Attributes:
         note: what is to be said of what was there; empty where it was unpacked now.
         files: the first twenty, with their bytes.
+        count: of all files.
         packed: what is to be said of archives that are still in it; empty where there are none.
     """
 
@@ -30,10 +31,14 @@ class DataResult:
     note: str
     files: tuple[tuple[Path, int], ...]
     packed: str = ""
+    count: int = 0
 
     def __str__(self) -> str:
         lines = [f"{self.folder}: {note}" for note in (self.note, self.packed) if note]
-        return "\n".join([*lines, *(f"{path}  {size:,} bytes" for path, size in self.files)])
+        lines += [f"{path}  {size:,} bytes" for path, size in self.files]
+        if (more := self.count - len(self.files)) > 0:
+            lines.append(f"{self.folder}: {more:,} more, {self.count:,} files in all")
+        return "\n".join(lines)
 
 
 def run(root: Path, source: str, name: str | None, files: Sequence[str] = ()) -> DataResult:
@@ -58,8 +63,9 @@ def run(root: Path, source: str, name: str | None, files: Sequence[str] = ()) ->
         note = "already there with the same content" if there else ""
     else:
         folder, note = _fetched(workspace, source, name or parse_source(source).name, files)
-    found = [(path, path.stat().st_size) for path in sorted(folder.rglob("*"))[:20] if path.is_file()]
-    return DataResult(folder, note, tuple(found), _packed(folder))
+    found = sorted(path for path in folder.rglob("*") if path.is_file())
+    listed = tuple((path, path.stat().st_size) for path in found[:20])
+    return DataResult(folder, note, listed, _packed(folder), len(found))
 
 
 def _packed(folder: Path) -> str:

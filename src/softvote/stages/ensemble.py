@@ -32,6 +32,8 @@ class EnsembleResult:
         decided: what the vote's probabilities are decided by, and what that scores; empty where nothing was
             to be decided.
         expected: what its submission may be expected to score, and why; empty where nothing was scored.
+        compared_by: what members and rules of the table are decided by, where the decision is fitted and they
+            are not; empty elsewhere.
     """
 
     name: str
@@ -44,11 +46,16 @@ class EnsembleResult:
     squared_error: Score | None
     decided: str = ""
     expected: str = ""
+    compared_by: str = ""
 
     def __str__(self) -> str:
         lines = [] if self.made else [f"ensemble: {self.folder} is there and unchanged"]
         weights = ", ".join(f"{voter} {weight:.3f}" for voter, weight in self.weights.items())
-        lines += [self.comparison.removesuffix("\n"), f"{self.name}: {self.rule} ({weights})"]
+        lines += [self.comparison.removesuffix("\n")]
+        lines += (
+            [f"Members and rules are compared as decided by {self.compared_by}."] if self.compared_by else []
+        )
+        lines += [f"{self.name}: {self.rule} ({weights})"]
         lines += [f"{self.name}: {self.decided}"] if self.decided else []
         lines += [f"{self.name}: expected of the test rows {self.expected}"] if self.expected else []
         lines += [f"{refitted}: {WITHOUT_SCORE}" for refitted in self.refitted]
@@ -81,12 +88,22 @@ def run(run: Run) -> EnsembleResult:
         squared_error=scores.squared_error if scores else None,
         decided=_decision_in_words(plan, scores) if scores else "",
         expected=_expected_in_words(plan, name),
+        compared_by=_comparison_in_words(plan),
     )
 
 
 def _expected_in_words(plan: Plan, name: str) -> str:
     expected = expect(plan, name)
     return "" if expected is None else f"{expected}, {describe_source(plan, name)}"
+
+
+def _comparison_in_words(plan: Plan) -> str:
+    """Why a member may score otherwise in this table than in that of its training."""
+    decision = plan.scorer.decision
+    if not decision.needs_fit:
+        return ""
+    plain = decision.unfitted.describe(plan.scorer.space, ())
+    return f"{plain}, without fitted {decision.name.replace('_', ' ')}"
 
 
 def _decision_in_words(plan: Plan, scores: ScoreRecord) -> str:
