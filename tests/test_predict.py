@@ -193,7 +193,7 @@ GOOD = ("five.npy", "plain.csv", "more.csv", "colour.png", "large.jpg")
 
 def test_a_csv_without_a_header_is_refused(grey: FoldFolder, capsys: pytest.CaptureFixture[str]) -> None:
     Path("bare.csv").write_text("\n".join(Path("plain.csv").read_text().splitlines()[1:]))
-    assert "names columns" in refused(capsys, grey, "bare.csv")[0]
+    assert "holds numbers alone where the names of columns should be" in refused(capsys, grey, "bare.csv")[0]
 
 
 # ---------------------------------------------------------------- addends

@@ -9,6 +9,7 @@ import pytest
 import sklearn.metrics as reference
 
 from softvote.config.schema import ConfigError
+from softvote.ensembling.scorer import Scorer
 from softvote.errors import UserError
 from softvote.metrics import METRICS, Metric, parse_metric
 from softvote.metrics.evaluation import Bootstrap, Proportion, RowMean
@@ -295,3 +296,27 @@ def test_a_metric_is_told_by_what_was_said_of_it() -> None:
 def test_the_words_of_a_metric_lead_back_to_it(metric: Metric) -> None:
     assert parse_metric(str(metric)) == metric
     assert parse_metric("something {of: tomorrow}").title == "something"
+
+
+@pytest.mark.parametrize("name", ["log_loss", "roc_auc", "accuracy"])
+def test_rounding_is_no_difference(name: str) -> None:
+    """The mean of two equal members differs from them by how float32 rounds."""
+    random, space = np.random.default_rng(1), space_of("classes", 3)
+    labels = labels_of(space, 300, random)
+    member = random.dirichlet([1, 1, 1], 300).astype(np.float32)
+    member[np.arange(300), labels] += 0.4
+    member /= member.sum(axis=1, keepdims=True)
+    mean = (
+        (member.astype(np.float64) / 2) * 2 / (member.astype(np.float64).sum(axis=1, keepdims=True))
+    ).astype(np.float32)
+    scorer = Scorer.create(METRICS[name](name=name), space)
+    assert not np.array_equal(mean, member)
+    assert scorer.evaluate(mean, labels).minus(scorer.evaluate(member, labels)).verdict == "noise"
+
+
+def test_one_group_tells_no_standard_error() -> None:
+    random, space = np.random.default_rng(2), space_of("classes")
+    labels = labels_of(space, 40, random)
+    metric = METRICS["roc_auc"](name="roc_auc")
+    found = metric.evaluate(probabilities_of(space, labels, random), labels, space, np.zeros(40, np.int64))
+    assert np.isnan(found.score.standard_error)

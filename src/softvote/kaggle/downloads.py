@@ -179,5 +179,5 @@ def _check_zip(path: Path, where: str, source: Source) -> None:
                             bar.update(len(block))
     except (zipfile.BadZipFile, zlib.error, EOFError):
         path.unlink()
-        what = f"{at} came damaged" if at else f"the {size:,} bytes that came are no whole zip file"
+        what = f"{at} came damaged" if at else f"the {size:,} bytes that came are not a whole zip file"
         raise UserError.at(where, what, remedy) from None

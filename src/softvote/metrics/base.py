@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -104,7 +105,9 @@ class Metric(MetricConfig):
             return self._evaluation(RowMean, value, error_of_mean(parts), parts)
         draws = bootstrap_weights(len(labels), groups, self.columns(space))
         parts = np.concatenate([self.resample(predictions, labels, space, drawn) for drawn in draws])
-        return self._evaluation(Bootstrap, value, error_of_resamples(parts), parts, len(labels))
+        together = groups is not None and len(np.unique(groups)) < 2  # then nothing tells how groups differ
+        error = math.nan if together else error_of_resamples(parts)
+        return self._evaluation(Bootstrap, value, error, parts, len(labels))
 
     def _evaluation(
         self,

@@ -15,6 +15,7 @@ MOST_RESAMPLES = 200
 FEWEST_RESAMPLES = 50
 _WORK = 60_000_000  # weights drawn times columns looked at, about a second
 _BLOCK = 2_000_000  # weights that are held at once
+_ROUNDING = 1e-6  # of a value: what float32 probabilities cannot tell apart is no difference
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,10 +39,11 @@ class Evaluation:
 
     def minus(self, other: Evaluation) -> Difference:
         """This value less another's on the same rows, with the standard error of the paired difference."""
-        error = self._error_of(self.parts - other.parts)
+        ours, theirs = self.score.value, other.score.value
+        rounding = _ROUNDING * max(abs(ours), abs(theirs))
         return Difference(
-            self.score.value - other.score.value,
-            error,
+            ours - theirs,
+            math.hypot(self._error_of(self.parts - other.parts), rounding),
             self.score.rows,
             self.score.percent,
             self.greater_is_better,

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from softvote.ensembling.ensemble import read_vote
 from softvote.ensembling.expected import MOST_TEST_ROWS, expected_score
-from softvote.ensembling.predictions import read_predictions
+from softvote.ensembling.predictions import has_intact_predictions, read_predictions
 from softvote.ensembling.records import ScoreRecord, VoteRecord
 from softvote.ensembling.vote import Probabilities, weighted_mean
 from softvote.metrics import Labels
@@ -20,10 +20,14 @@ from softvote.tracking.ledger import Entry, read_ledger
 
 
 def expect(plan: Plan, voter: str) -> Score | None:
-    """The score that a voter's submission may be expected to have; None where nothing was scored.
+    """The score that a voter's submission may be expected to have.
 
     Where the pipeline names a twin whose submission of the same voter is in the ledger, what test rows did to
     the twin's score is added to this one's; else what averaging the networks of all folds gains.
+
+    Returns:
+        None where nothing was scored, or where predictions of single folds are damaged: a submission does
+        not need them.
 
     Raises:
         UserError: a damaged ledger.
@@ -65,13 +69,16 @@ def _as_twin(cv: Score, twin: Entry) -> Score:
     return Score(cv.value + twin.solution.value - twin.cv.value, math.hypot(*errors), cv.rows, cv.percent)
 
 
-def _with_all_folds(plan: Plan, voter: str, cv: Score) -> Score:
+def _with_all_folds(plan: Plan, voter: str, cv: Score) -> Score | None:
     folder = plan.run.folder.predictions(voter)
+    vote = read_vote(folder) if voter == plan.run.pipeline.ensemble.name else None
+    jobs = [job for name in (vote.weights if vote else [voter]) for job in plan.jobs_of(name)]
+    if not all(has_intact_predictions(job.folder, plan.files) for job in jobs):
+        return None
     submitted = read_predictions(folder).test
     if len(submitted) == 0 or len(plan.run.pipeline.folds.trained) < 2:
         return cv
     spread = np.linspace(0, len(submitted) - 1, min(len(submitted), MOST_TEST_ROWS)).astype(np.int64)
-    vote = read_vote(folder) if voter == plan.run.pipeline.ensemble.name else None
     folds = [_vote_of_fold(plan, voter, vote, fold, spread) for fold in plan.run.pipeline.folds.trained]
     decision, scorer = read_decision(plan.run, voter), plan.scorer
 
