@@ -675,3 +675,14 @@ def test_a_set_of_digits_once_had_another_name_and_keeps_its_fingerprint(tmp_pat
     )
     assert one == other and one.head == "digit_set"
     assert one.model_dump(mode="json", exclude_defaults=True)["head"] == "multilabel"
+
+
+def test_names_of_labels_and_columns_keep_their_dots(tmp_path: Path) -> None:
+    renamed = {"0.0": "a", "1.0": "b", "St. Louis": "b"}
+    files = {"format": "image_folder", "rename": renamed, "groups": {"patient.id": "([0-9]+)_"}}
+    text = yaml.safe_dump(
+        {"competition": COMPETITION | {"files": files}, "members": {"cnn": {"model": "cnn"}}}
+    )
+    said = load(tmp_path, text).competition.files.model_dump()
+    assert said["rename"] == renamed
+    assert said["groups"] == {"patient.id": "([0-9]+)_"}

@@ -155,7 +155,9 @@ def _name_today(key: Key) -> str:
     """The last part of a key; of one that was renamed, as it is called today."""
     depth = {"defaults": 1, "members": 2}.get(str(key[0]), len(key))
     dotted = ".".join(map(str, key[depth:]))
-    return RENAMED.get(dotted, str(key[-1])).rsplit(".", 1)[-1]
+    today = RENAMED.get(dotted)
+    # What the file itself calls a label or a column may hold dots, as 1.0, and stays as it is.
+    return str(key[-1]) if today is None else today.rsplit(".", 1)[-1]
 
 
 def _merged(base: Any, over: Any, of: str = "") -> Any:
