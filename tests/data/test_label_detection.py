@@ -128,8 +128,20 @@ def test_two_spellings_of_a_class_are_told() -> None:
 
 
 def test_labels_that_are_all_one() -> None:
-    with pytest.raises(UserError, match="the train labels are all '3'"):
-        labels_of(["3", "3"])
+    with pytest.raises(UserError, match=r"train\.csv, column y: the train labels are all '3'"):
+        labels_of(["3", "3"], "train.csv, column y")
+
+
+def test_what_may_stand_for_no_label_is_told() -> None:
+    [note] = spelling_notes(["a", "NaN", "NaN", "b"], "train")
+    assert note.startswith("train: 'NaN' (2) is taken for a class; ")
+
+
+def test_a_nul_character_is_damage(tmp_path: Path) -> None:
+    path = tmp_path / "train.csv"
+    path.write_bytes(b"id,label\na,x\nb,\0\n")
+    with pytest.raises(UserError, match=r"train\.csv, row 3: holds a NUL character"):
+        read_table(path)
 
 
 @pytest.mark.parametrize(

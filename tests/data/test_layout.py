@@ -460,7 +460,7 @@ def test_what_no_file_says_is_listed(workspace: Workspace, digits: Digits) -> No
         assert line in found.text.partition("competition:\n")[0], "the file says it too"
 
 
-@pytest.mark.parametrize("name", ["na\x00me", "na\nfolds: {count: 9}", "\u202ename"])
+@pytest.mark.parametrize("name", ["na\x07me", "na\nfolds: {count: 9}", "\u202ename"])
 def test_names_in_files_stay_in_their_comments(
     name: str, workspace: Workspace, images: NDArray[np.uint8]
 ) -> None:

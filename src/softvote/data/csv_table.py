@@ -92,13 +92,18 @@ def table_of(path: Path, columns: Mapping[str, Sequence[str]]) -> Table:
 def _utf8(path: Path, problems: ErrorCollector) -> str | None:
     data = read_bytes(path)
     try:
-        return data.decode("utf-8-sig")
+        text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         row = data.count(b"\n", 0, error.start) + 1
         problems.add(
             f"{path}, row {row}", f"byte 0x{data[error.start]:02x} is not UTF-8", "save the file as UTF-8"
         )
         return None
+    if (place := text.find("\0")) >= 0:
+        row = text.count("\n", 0, place) + 1
+        problems.add(f"{path}, row {row}", "holds a NUL character, which no text does", "download it again")
+        return None
+    return text
 
 
 def read_table(path: Path) -> Table:

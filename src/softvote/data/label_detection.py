@@ -97,7 +97,7 @@ def _targets_in_columns(table: Table, names: Sequence[str]) -> DetectedLabels:
     cells = {name: _filled(table, name) for name in names}
     if all(set(values) <= {"0", "1"} for values in cells.values()):
         return _marks_in_columns(table, names)
-    targets = {name: labels_of(values) for name, values in cells.items()}
+    targets = {name: labels_of(values, f"{table.path}, column {name}") for name, values in cells.items()}
     shown = ", ".join(f"{name} ({len(set(cells[name]))})" for name in names)
     note = f"{table.path.name}: a column for each of {len(names)} targets: {shown}"
     return DetectedLabels({}, {"targets": targets}, list(names), [note])
@@ -190,7 +190,7 @@ def _labels_in_column(table: Table, name: str, order: Sequence[str]) -> Detected
         without = [label for label in order if label not in set(texts)]
         notes += [f"no training image is of class {', '.join(without[:8])}"] if without else []
         return DetectedLabels({"label": name}, {"labels": list(order)}, [name], notes)
-    return DetectedLabels(files, {"labels": labels_of(texts)}, [name], notes)
+    return DetectedLabels(files, {"labels": labels_of(texts, f"{table.path}, column {name}")}, [name], notes)
 
 
 def _tags_in_lists(table: Table, name: str, texts: Sequence[str], separator: str) -> DetectedLabels:
@@ -234,15 +234,19 @@ def _filled(table: Table, name: str) -> list[str]:
     return texts
 
 
-def labels_of(labels: Iterable[str]) -> dict[str, int] | list[str]:
+def labels_of(labels: Iterable[str], where: str) -> dict[str, int] | list[str]:
     """A range where nearly every integer in it occurs (a rare sum may not), else the names.
+
+    Args:
+        where: what holds them, for messages.
 
     Raises:
         UserError: they are all one.
     """
     names = sorted({label.strip() for label in labels}, key=natural_order)
     if len(names) < 2:
-        raise UserError.at("", f"the train labels are all '{''.join(names)}'", "mend the label column")
+        what = f"the train labels are all '{''.join(names)}'"
+        raise UserError.at(where, what, "two at least are to be told apart; mend the labels")
     if all(re.fullmatch("0|-?[1-9][0-9]{0,8}", name) for name in names):
         numbers = sorted(map(int, names))
         if len(numbers) >= 0.9 * (numbers[-1] - numbers[0] + 1):
@@ -256,16 +260,24 @@ def natural_order(text: str) -> tuple[int, int, str]:
     return (0, int(text), "") if re.fullmatch("-?[0-9]{1,9}", text) else (1, 0, text)
 
 
+_MISSING = ("nan", "null")  # what pandas and numpy, or a database, write where there is nothing
+
+
 def spelling_notes(labels: Iterable[str], where: str) -> list[str]:
-    """What is to be said of labels that differ in capitals and blanks alone."""
+    """What is to be said of labels that differ in capitals and blanks alone, or may stand for none."""
     counts, alike = Counter(labels), defaultdict(list)
     for name in counts:
         alike[re.sub(r"[\s_-]+", "", name).casefold()].append(name)
-    return [
+    notes = [
         f"{where}: {' and '.join(f'{name!r} ({counts[name]:,})' for name in names)} are taken for different "
         "classes; if they are one, write files.rename"
         for names in alike.values()
         if len(names) > 1
+    ]
+    return notes + [
+        f"{where}: {name!r} ({counts[name]:,}) is taken for a class; where it stands for none, mend the row"
+        for name in counts
+        if name.casefold() in _MISSING
     ]
 
 

@@ -125,7 +125,7 @@ def _scaffold(candidate: Candidate, found: DetectedLayout, sample: str) -> Scaff
     image = {"height": found.height, "width": found.width, "channels": found.channels}
     image |= ({"resize": True} if found.resize else {}) | dict(found.image)
     competition: dict[str, Any] = {"name": name, "files": found.files, "image": image}
-    competition |= dict(found.competition) or {"labels": labels_of(found.labels)}
+    competition |= dict(found.competition) or {"labels": labels_of(found.labels, str(candidate.folder))}
     competition |= {"sample_submission": sample} | ({"solution": solution} if solution else {})
     form = _recognise_form(candidate, competition)
     labels_note = _labels_note(competition)

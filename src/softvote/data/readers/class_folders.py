@@ -108,7 +108,7 @@ def detect(candidate: Candidate) -> DetectedLayout | None:
     ]
     table, folds, fold_notes = _detect_table(candidate, {path.name for path in paths})
     files = {"format": "class_folders", "train_images": top, "test_images": test.named} | table
-    labels = {"labels": list(order) or labels_of(names)}
+    labels = {"labels": list(order) or labels_of(names, f"folders in {top}")}
     return DetectedLayout(
         files, *kind.size, kind.channels, (), kind.resize, labels, kind.image, folds, [*notes, *fold_notes]
     )

@@ -90,7 +90,7 @@ def _detected(
     kind = look_at([*map(EncodedImage.of, spread(paths, LOOKED_AT)), *test.images], candidate.image)
     files: dict[str, Any] = {"format": "file_names", "train_images": top, "test_images": test.named}
     files |= {} if pattern == _USUAL[0] else {"pattern": pattern}
-    names, labels = sorted(set(words)), labels_of(words)
+    names, labels = sorted(set(words)), labels_of(words, f"file names in {top}")
     notes = [f"label: the word in the names of files in {top}, as {words[0]} of {paths[0].name}"]
     if _asks_for_numbers(candidate) and isinstance(labels, list):
         files["rename"] = {name: str(number) for number, name in enumerate(names)}
