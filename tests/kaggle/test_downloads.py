@@ -46,10 +46,10 @@ def _zip() -> bytes:
 @pytest.mark.parametrize(
     ("failure", "words"),
     [
-        (Failure(body=b"{}"), "the 2 bytes that came are no whole zip file"),
+        (Failure(body=b"{}"), "the 2 bytes that came are not a whole zip file"),
         (Failure(body=b"{}", headers={"Content-Type": "application/json"}), "the 2 bytes that came are no"),
-        (Failure(body=b""), "the 0 bytes that came are no whole zip file"),
-        (Failure(body=_zip()[:200]), "the 200 bytes that came are no whole zip file"),
+        (Failure(body=b""), "the 0 bytes that came are not a whole zip file"),
+        (Failure(body=_zip()[:200]), "the 200 bytes that came are not a whole zip file"),
         (Failure(body=_zip().replace(b"1,2", b"1,7", 1)), "train.csv came damaged"),
     ],
 )
