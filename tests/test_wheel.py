@@ -55,7 +55,9 @@ def test_the_wheel_holds_every_module_and_no_tests(wheel: Path) -> None:
     assert wheel.name == f"softvote-{__version__}-py3-none-any.whl"
     names = {name for name in zipfile.ZipFile(wheel).namelist() if name.startswith("softvote/")}
     source = REPOSITORY / "src"
-    expected = {path.relative_to(source).as_posix() for path in (source / "softvote").rglob("*.py")}
+    templates = (source / "softvote" / "reporting" / "report" / "templates").iterdir()
+    files = [*(source / "softvote").rglob("*.py"), *templates]
+    expected = {path.relative_to(source).as_posix() for path in files}
     assert names == expected | {"softvote/demo.yaml", "softvote/py.typed"}
 
 
