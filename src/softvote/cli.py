@@ -148,6 +148,11 @@ def _add_prediction(commands: Commands) -> None:
     _add_voter(export)
     export.add_argument("--output", type=Path, metavar="FOLDER", help="the voter's own folder if left out")
     _add_old_name(export, "--to", "output", type=Path)
+    _add_kernel(commands)
+    _add_predict(commands)
+
+
+def _add_kernel(commands: Commands) -> None:
     kernel = _on_pipeline(
         commands, "kernel", _kernel, "build a Kaggle kernel of the pipeline, and let it run"
     )
@@ -172,6 +177,9 @@ def _add_prediction(commands: Commands) -> None:
         "--submit", action="store_true", help="submit what it wrote, where a competition takes notebooks"
     )
     _add_sending(kernel)
+
+
+def _add_predict(commands: Commands) -> None:
     predict = _command(commands, "predict", _predict, "name images, with a program or a folder of networks")
     predict.add_argument(
         "--model", type=Path, required=True, metavar="PATH",
