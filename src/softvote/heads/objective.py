@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
-from softvote.heads.base import HeadSpec
+from softvote.heads.base import HeadSpec, NeedsNoCalibration
 from softvote.heads.losses.cross_entropy import CrossEntropy
 
 if TYPE_CHECKING:
@@ -68,3 +68,21 @@ class Objective:
         if self._weights is None or self._weights.device != like.device:
             self._weights = torch.from_numpy(self._class_weights).to(like.device)
         return self._weights
+
+
+class ObjectiveHead(NeedsNoCalibration):
+    """A head that a recipe's loss trains, with an output for each of K values.
+
+    Args:
+        num_values: K.
+        objective: what is made small in training.
+    """
+
+    def __init__(self, num_values: int, objective: Objective) -> None:
+        self.num_outputs = num_values
+        self.objective = objective
+
+    @classmethod
+    def from_spec(cls, spec: HeadSpec) -> Self:
+        """Build the head of a specification."""
+        return cls(spec.num_values, Objective(spec))

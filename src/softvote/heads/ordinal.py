@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
-from softvote.heads.base import HeadSpec, NeedsNoCalibration, register_head
-from softvote.heads.objective import Objective
+from softvote.heads.base import register_head
+from softvote.heads.objective import Objective, ObjectiveHead
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 
 @register_head("ordinal", rank=4, kinds=("ordered",), default_of="ordered", takes_loss=True)
-class OrdinalHead(NeedsNoCalibration):
+class OrdinalHead(ObjectiveHead):
     """K ordered classes as K - 1 conditional questions: is it more than k, given that it is no less?
 
     The chain rule makes the answers a distribution whose ranks are consistent, and training makes its
@@ -26,13 +26,8 @@ class OrdinalHead(NeedsNoCalibration):
     """
 
     def __init__(self, num_values: int, objective: Objective) -> None:
+        super().__init__(num_values, objective)
         self.num_outputs = num_values - 1
-        self.objective = objective
-
-    @classmethod
-    def from_spec(cls, spec: HeadSpec) -> Self:
-        """Build the head of a specification."""
-        return cls(spec.num_values, Objective(spec))
 
     def log_probabilities(self, outputs: Tensor) -> Tensor:
         """float (B, K - 1) -> float32 (B, K)."""

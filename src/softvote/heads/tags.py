@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
-from softvote.heads.base import HeadSpec, NeedsNoCalibration, register_head
-from softvote.heads.objective import Objective
+from softvote.heads.base import register_head
+from softvote.heads.objective import ObjectiveHead
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -14,22 +14,13 @@ if TYPE_CHECKING:
 @register_head(
     "tags", rank=5, kinds=("tags",), default_of="tags", takes_loss=True, takes_label_smoothing=True
 )
-class TagsHead(NeedsNoCalibration):
+class TagsHead(ObjectiveHead):
     """K tags, of which any may be there, binary cross-entropy or another loss.
 
     Args:
         num_values: K.
         objective: what is made small in training.
     """
-
-    def __init__(self, num_values: int, objective: Objective) -> None:
-        self.num_outputs = num_values
-        self.objective = objective
-
-    @classmethod
-    def from_spec(cls, spec: HeadSpec) -> Self:
-        """Build the head of a specification."""
-        return cls(spec.num_values, Objective(spec))
 
     def loss(self, outputs: Tensor, values: Tensor, digits: Tensor | None = None) -> Tensor:
         """float (B, K) and int64 (B, K) of 0 and 1 -> float scalar, the mean of a row's K losses."""
