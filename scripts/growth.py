@@ -275,7 +275,7 @@ def blocks_of_images(
     """
     import torch
 
-    from softvote.config.recipe import Augment
+    from softvote.config.augment import Augment
     from softvote.training.augment import create_augmenter
 
     augment = create_augmenter(Augment(rotate=15, scale=0.15, shear=6, shift=2, elastic=1))

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from softvote.config.augment import Augment
 from softvote.config.competition import Competition
 from softvote.config.pipeline_file import read_pipeline_file
-from softvote.config.recipe import Augment, Member
+from softvote.config.recipe import Member
 
 Facts = dict[str, Any]
 

@@ -16,7 +16,7 @@ from torch.optim.optimizer import register_optimizer_step_post_hook, register_op
 from benchmark.limit import synchronise
 from softvote.compute.draws import Augmenter
 from softvote.compute.precision import ComputeConfig
-from softvote.config.recipe import Augment
+from softvote.config.augment import Augment
 from softvote.data.normalisation import Normalisation
 from softvote.heads.digits import DigitsHead
 from softvote.heads.softmax import SoftmaxHead

@@ -12,8 +12,8 @@ from pydantic import TypeAdapter
 from torch import Tensor
 from torch.nn import functional
 
-from softvote.config import recipe
-from softvote.config.recipe import View
+from softvote.config.augment import Augment
+from softvote.config.views import View
 from softvote.inference.views import VIEWS, apply_view, is_random, with_view
 from softvote.training.augment import create_augmenter
 
@@ -44,7 +44,7 @@ def bar(slope: float, height: int = 28, width: int = 28) -> Tensor:
 
 
 def test_every_view_has_keys_and_a_function() -> None:
-    kinds = get_args(get_args(recipe.View)[0])
+    kinds = get_args(get_args(View)[0])
     assert {get_args(kind.model_fields["name"].annotation)[0] for kind in kinds} == set(VIEWS) == set(SPECS)
 
 
@@ -97,7 +97,7 @@ def test_training_sees_what_prediction_sees_unless_it_is_random(name: str, digit
 
 def test_augmentation_draws_the_same_beside_a_view(digits: Digits) -> None:
     images, rows = some(digits), np.arange(12)
-    augment = create_augmenter(recipe.Augment(rotate=10, shift=2, elastic=1))
+    augment = create_augmenter(Augment(rotate=10, shift=2, elastic=1))
     seen = with_view(augment, spec("deskew"), at_random=True)(images, rows, 3)
     assert torch.equal(seen, apply_view(spec("deskew"), augment(images, rows, 3)))
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from softvote.config.recipe import Augment
+from softvote.config.augment import Augment
 from softvote.errors import UserError
 from softvote.inference.tta import shifted_views
 from softvote.seeds import derive_seed

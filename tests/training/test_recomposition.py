@@ -7,7 +7,7 @@ import pytest
 import torch
 from digit_images import HEIGHT, WIDTH, blots, composed_rows, reader
 
-from softvote.config.recipe import Augment
+from softvote.config.augment import Augment
 from softvote.data.digit_layout import FIRST, SIDE, STEP_HIGH, STEP_LOW
 from softvote.errors import UserError
 from softvote.models.crop_reader import SLACK, CropReader

@@ -21,7 +21,8 @@ from softvote.compute import draws
 from softvote.compute.device import to_device
 from softvote.compute.draws import Augmenter
 from softvote.compute.precision import ComputeConfig
-from softvote.config.recipe import Augment, Member
+from softvote.config.augment import Augment
+from softvote.config.recipe import Member
 from softvote.data.normalisation import Normalisation
 from softvote.data.split import ImageSplit
 from softvote.errors import UserError

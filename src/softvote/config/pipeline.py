@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from softvote.config.competition import Competition
-from softvote.config.recipe import RENAMED, Box, Crop, Member, Recipe
+from softvote.config.recipe import RENAMED, Member, Recipe
 from softvote.config.registry import (
     DECISIONS_PLACE,
     HEADS_PLACE,
@@ -23,6 +23,7 @@ from softvote.config.registry import (
     named_union_of,
 )
 from softvote.config.schema import ConfigError, Fraction, NonNegative, Strict, checked_name
+from softvote.config.views import Box, Crop
 from softvote.errors import Problem, one_of
 
 _DECISIONS = load_registry(DECISIONS_PLACE)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import AliasChoices, BeforeValidator, Field, PlainSerializer, model_validator
 
+from softvote.config.augment import Augment
 from softvote.config.registry import (
     HEADS_PLACE,
     LOSSES_PLACE,
@@ -20,7 +21,8 @@ from softvote.config.registry import (
     load_registry,
     union_of,
 )
-from softvote.config.schema import BelowOne, ConfigError, Fraction, NonNegative, Positive, Strict
+from softvote.config.schema import BelowOne, ConfigError, NonNegative, Positive, Strict
+from softvote.config.views import TestTime, View
 from softvote.errors import Problem, one_of
 from softvote.task import Task, TaskKind
 
@@ -76,72 +78,6 @@ else:
     Loss = Annotated[union_of(_LOSSES.values(), "name"), BeforeValidator(_named_loss)]
     Optimizer = union_of(_OPTIMIZERS.values(), "name")
     Schedule = union_of(_SCHEDULES.values(), "name")
-
-
-class Augment(Strict):
-    """Random changes to training images; every amount is the most in either direction."""
-
-    engine: Literal["batched", "albumentations"] = "batched"
-    """`batched` treats whole batches on the device; `albumentations` image by image on the CPU, with `shift`
-    and `elastic` in whole pixels."""
-    rotate: Annotated[float, Field(ge=0, le=180)] = 0.0
-    """Largest rotation in either direction, in degrees."""
-    scale: BelowOne = 0.0
-    """Largest zoom in either direction, as a proportion: 0.1 draws factors from 0.9 to 1.1."""
-    scale_apart: bool = False
-    """Zoom is drawn for x and y each, so that images are stretched as well."""
-    shear: Annotated[float, Field(ge=0, le=60)] = 0.0
-    """Largest shear along x in either direction, in degrees."""
-    shift: NonNegative = 0.0
-    """Largest translation along each axis in either direction, in pixels."""
-    elastic: NonNegative = 0.0
-    """Largest displacement of each point of a 4 x 4 elastic grid, in pixels."""
-    horizontal_flip: Fraction = 0.0
-    """Probability that an image is mirrored left to right."""
-
-    def amounts(self) -> str:
-        """The amounts that are not zero, for people."""
-        given = self.model_dump(exclude={"engine"}, exclude_defaults=True)
-        words = [name if amount is True else f"{name} {amount:g}" for name, amount in given.items()]
-        return " ".join(words) or "none"
-
-
-class Crop(Strict):
-    """A part of the image enlarged to the whole: a random one in training, the middle in prediction."""
-
-    name: Literal["crop"]
-    """View: a part of the image, enlarged to its full size."""
-    size: Annotated[int, Field(ge=2)]
-    """Pixels of the crop's shorter side; the other side has the same proportion of the image's."""
-
-
-class Deskew(Strict):
-    """The image sheared along x until its second moments do not lean."""
-
-    name: Literal["deskew"]
-    """View: slanted digits stand upright."""
-
-
-class Box(Strict):
-    """What is not background stretched along x to a width, in the middle of the image."""
-
-    name: Literal["box"]
-    """View: what is drawn has one width."""
-    width: Annotated[int, Field(ge=2)]
-    """Width in pixels that the bounding box is stretched to."""
-
-
-View = Annotated[Crop | Deskew | Box, Field(discriminator="name")]
-
-
-class TestTime(Strict):
-    """Test-time augmentation: predictions averaged over shifted views, out-of-fold and test alike."""
-
-    __test__ = False  # not a test class, whatever pytest makes of the name
-
-    shift: Annotated[int, Field(ge=0)] = 0
-    """Distance in pixels: predictions are averaged over the image itself and four copies shifted up, down,
-    left and right; 0 predicts from the image alone."""
 
 
 RENAMED = {"plain_epochs": "no_aug_epochs", "extra_train.alone": "extra_train.only"}

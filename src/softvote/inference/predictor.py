@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from softvote.compute.precision import ComputeConfig
-from softvote.config.recipe import View
+from softvote.config.views import View
 from softvote.data.normalisation import Normalisation
 from softvote.data.split import ImageSplit
 from softvote.errors import Problem, UserError

@@ -2,7 +2,7 @@
 
 A view works on whole batches of grey levels on the device, after augmentation and before normalisation, and
 takes what is dark for background. Members with other views see other inputs, and vote better together for it
-(Ciresan et al. 2012). Adding a view is adding its keys to `softvote.config.recipe` and one function here.
+(Ciresan et al. 2012). Adding a view is adding its keys to `softvote.config.views` and one function here.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from softvote.compute.draws import Rows, Seed, derive, draw_uniforms
 
 if TYPE_CHECKING:
     from softvote.compute.draws import Augmenter
-    from softvote.config.recipe import Box, Crop, Deskew, View
+    from softvote.config.views import Box, Crop, Deskew, View
 
 
 # (specification, images float (B, C, H, W) in 0..255, drawn float (B or 1, 2) in 0..1) -> the same shape

@@ -22,7 +22,7 @@ from softvote.compute.draws import Augmenter, Rows, Seed, draw_uniforms
 from softvote.seeds import derive_seed
 
 if TYPE_CHECKING:
-    from softvote.config.recipe import Augment
+    from softvote.config.augment import Augment
 
 
 _GRID = 4  # control points of the elastic grid a side

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from softvote.compute.draws import Rows, Seed, draw_uniforms
-from softvote.config.recipe import Augment
+from softvote.config.augment import Augment
 from softvote.data.digit_layout import FIRST, SIDE, STEP_HIGH, STEP_LOW
 from softvote.errors import Problem, UserError
 from softvote.heads.digits import DIGITS
