@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 
 # Tiny networks gain nothing from threads, and lose a lot of time where other programs run beside them.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -21,6 +22,9 @@ from numpy.typing import NDArray
 from sklearn.datasets import load_digits
 
 from softvote.storage.paths import Workspace
+
+# A shell that runs the tests in the background lets them ignore Ctrl-C, and the programs they start too.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 pytest_plugins = ["budget"]
 
