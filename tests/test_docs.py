@@ -19,7 +19,7 @@ from conftest import Digits
 from projects import RECIPE, pipeline, write_digits, write_pipeline
 
 import softvote
-from softvote.config.pipeline import json_schema
+from softvote.config.json_schema import json_schema
 from softvote.config.pipeline_file import read_pipeline_file
 from softvote.storage.paths import Workspace
 

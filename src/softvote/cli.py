@@ -312,7 +312,7 @@ def _clean(parsed: argparse.Namespace) -> None:
 def _schema(parsed: argparse.Namespace) -> None:
     import json
 
-    from softvote.config.pipeline import json_schema
+    from softvote.config.json_schema import json_schema
 
     print(json.dumps(json_schema(), indent=2))
 

@@ -10,7 +10,8 @@ import pytest
 import yaml
 
 from softvote.cli import main
-from softvote.config.pipeline import Pipeline, json_schema
+from softvote.config.json_schema import json_schema
+from softvote.config.pipeline import Pipeline
 from softvote.config.pipeline_file import read_pipeline_file
 from softvote.config.recipe import RENAMED, Member
 from softvote.errors import UserError

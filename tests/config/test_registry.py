@@ -221,7 +221,7 @@ def test_what_is_registered_is_what_the_schema_allows(place: str) -> None:
 
 
 def _schema() -> dict[str, Any]:
-    from softvote.config.pipeline import json_schema
+    from softvote.config.json_schema import json_schema
 
     return json_schema()
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from softvote.config.competition import Competition
-from softvote.config.recipe import RENAMED, Member, Recipe
+from softvote.config.recipe import Member, Recipe
 from softvote.config.registry import (
     DECISIONS_PLACE,
     HEADS_PLACE,
@@ -351,24 +351,3 @@ def _views_that_do_not_fit(member: Member, competition: Competition) -> Iterator
         yield Problem(
             "view.width", f"{view.width} is more than the {image.width} pixels of the images", "take fewer"
         )
-
-
-def json_schema() -> dict[str, Any]:
-    """JSON Schema of a pipeline file, for editors.
-
-    Nothing is required there, because a file may take it from the one it extends.
-    """
-    schema = Pipeline.model_json_schema()
-    for part in [schema, *schema["$defs"].values()]:
-        part.pop("required", None)
-        for described in [part, *part.get("properties", {}).values()]:
-            if "description" in described:
-                described["description"] = _unwrap(described["description"])
-            if isinstance(default := described.get("default"), dict):
-                described["default"] = {RENAMED.get(key, key): value for key, value in default.items()}
-    return schema
-
-
-def _unwrap(text: str) -> str:
-    """A docstring without the line breaks of the source; paragraphs stay."""
-    return "\n\n".join(" ".join(paragraph.split()) for paragraph in text.split("\n\n"))

@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
-from softvote.config.pipeline import Pipeline, json_schema
+from softvote.config.pipeline import Pipeline
 from softvote.config.recipe import RENAMED
 from softvote.config.schema import ConfigError
 from softvote.errors import ErrorCollector, Problem, UserError, one_of
@@ -255,7 +255,10 @@ def _key_in_file(loc: tuple[str | int, ...], values: dict[str, Any]) -> tuple[Ke
 
     The validator puts the kind of a union into its locations (`optimizer.adam.lr`); files do not.
     """
-    schema, definitions = json_schema(), json_schema()["$defs"]
+    from softvote.config.json_schema import json_schema
+
+    schema = json_schema()
+    definitions = schema["$defs"]
     key: list[str | int] = []
     inside: Any = values
     known: list[str] = []

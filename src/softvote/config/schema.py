@@ -68,7 +68,6 @@ class Strict(BaseModel):
     model_config = ConfigDict(
         extra="forbid",
         frozen=True,
-        use_attribute_docstrings=True,
         populate_by_name=True,
         serialize_by_alias=True,  # a renamed key keeps its name on disk, and with it its fingerprint
     )
