@@ -23,7 +23,7 @@ from urllib.parse import unquote, urlsplit
 
 import yaml
 
-from softvote.cli import _parser as create_parser
+from softvote.cli import create_parser
 from softvote.config.json_schema import json_schema
 
 REPOSITORY = Path(__file__).parents[1]

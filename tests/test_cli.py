@@ -24,7 +24,7 @@ from softvote.models import own_models
 
 
 def commands() -> list[str]:
-    parser = cli._parser()
+    parser = cli.create_parser()
     (action,) = (a for a in parser._actions if isinstance(a, argparse._SubParsersAction))
     return sorted(action.choices)
 
@@ -391,7 +391,9 @@ def test_flags_of_the_version_before_are_understood_and_not_shown(
     command: str, old: str, new: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     words = command.split()
-    plain, before, today = (cli._parser().parse_args([*words, *more.split()]) for more in ("", old, new))
+    plain, before, today = (
+        cli.create_parser().parse_args([*words, *more.split()]) for more in ("", old, new)
+    )
     assert before == today != plain
     with pytest.raises(SystemExit):
         cli.main([words[0], "--help"])
