@@ -22,10 +22,6 @@ MADE = {
 SOURCE = "digit-recognizer"
 
 
-class RemoteError(Exception):
-    """A mistake of the user, in one line."""
-
-
 def source_of(competition: str) -> str:
     """The competition whose files it is made of; itself where its files are what they are."""
     return SOURCE if making(competition) else competition

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from remote_run.contents import RemoteError
+from softvote.errors import UserError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -23,7 +23,7 @@ def halve(probabilities: NDArray[np.float32]) -> NDArray[np.float16]:
     import numpy as np
 
     if np.abs(probabilities.sum(axis=1) - 1).max(initial=0) > 1e-3:
-        raise RemoteError("probabilities whose rows do not sum to 1 cannot be brought in half precision")
+        raise UserError("probabilities whose rows do not sum to 1 cannot be brought in half precision")
     others = probabilities * np.float32(SCALE)
     if len(others):
         np.put_along_axis(others, probabilities.argmax(axis=1)[:, None], -1, axis=1)

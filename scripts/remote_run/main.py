@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,19 +10,17 @@ import remote_run
 from remote_run.pack import pack
 from remote_run.run import AT_ONCE, run
 from remote_run.take import take
+from softvote.shell import run_program
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Returns 0, or 1 after a mistake of the user, which is told in a line."""
+    """Run one command.
+
+    Returns:
+        0, 1 after a mistake of the user, which is told in a line, or 130 after Ctrl-C.
+    """
     parsed = _parse(arguments)
-    try:
-        return int(parsed.do(parsed) or 0)
-    except Exception as error:
-        if type(error).__name__ not in ("UserError", "RemoteError"):
-            raise
-        for line in str(error).splitlines():
-            print(f"remote_run: {line}", file=sys.stderr)
-        return 1
+    return run_program("remote_run", lambda: parsed.do(parsed), stopped="stopped; what was finished is kept")
 
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:

@@ -9,8 +9,13 @@ import subprocess
 import sys
 import zipfile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from remote_run.contents import LACKING, MIB, PACKED, RemoteError, source_of
+from remote_run.contents import LACKING, MIB, PACKED, source_of
+from softvote.errors import ErrorCollector, UserError
+
+if TYPE_CHECKING:
+    from softvote.stages import Run
 
 ROOT = Path(__file__).resolve().parents[2]
 LARGEST_PACK = 60 * MIB
@@ -29,16 +34,17 @@ def pack(parsed: argparse.Namespace) -> None:
     """Lay out the folder.
 
     Raises:
-        UserError: a pipeline that cannot be read.
-        RemoteError: data or wheels that are missing, a folder that is there, or too much of it all.
+        UserError: a pipeline that cannot be read or whose probabilities cannot be brought home, data or
+            wheels that are missing, a folder that is there, or too much of it all.
     """
     from softvote.stages import open_run
-    from softvote.storage.git import git_state
+    from softvote.storage.git import PACKED_COMMIT, git_state
 
     runs = [open_run(parsed.root, name) for name in parsed.pipelines]
     target: Path = parsed.to
     if target.exists():
-        raise RemoteError(f"{target}: is there already; remove it or name another folder")
+        raise UserError.at(target, "is there already", "remove it or name another folder")
+    _refuse_several_labels(runs)
     needed = {run.name: run.pipeline.competition.name for run in runs}
     competitions = dict.fromkeys([source_of(name) for name in needed.values()] + parsed.input)
     commit, clean = git_state(ROOT)
@@ -54,6 +60,8 @@ def pack(parsed: argparse.Namespace) -> None:
                 if file.is_file():
                     (target / "work" / path).mkdir(parents=True, exist_ok=True)
                     shutil.copy(file, target / "work" / path)
+        carried = target / PACKED_COMMIT.relative_to(ROOT)
+        carried.write_text(json.dumps({"commit": commit, "clean": clean}) + "\n", encoding="utf-8")
         for name in competitions:
             _pack_data(name, parsed, target / "data")
         (target / PACKED).write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
@@ -69,17 +77,27 @@ def pack(parsed: argparse.Namespace) -> None:
     print("here:   python scripts/remote_run take OUT")
 
 
+def _refuse_several_labels(runs: list[Run]) -> None:
+    """Refuse tags and targets: `halve` brings home rows that sum to 1, of one label per image."""
+    problems = ErrorCollector()
+    for run in runs:
+        if run.pipeline.competition.labels is None:
+            what = "names tags or targets; only probabilities of one label per image can be brought home"
+            problems.add(run.name, what, "train it here")
+    problems.raise_any()
+
+
 def _pack_data(name: str, parsed: argparse.Namespace, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     target, there = folder / f"{name}.zip", parsed.root / "input" / name
     for path in parsed.data:
         if path.stem == name:
             if not path.is_file():
-                raise RemoteError(f"{path}: no such file")
+                raise UserError.at(path, "no such file")
             shutil.copy(path, target)
             return
     if not there.is_dir():
-        raise RemoteError(f"{there}: no such folder; give --data with a file {name}.zip")
+        raise UserError.at(there, "no such folder", f"give --data with a file {name}.zip")
     with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as archive:
         for path in sorted(path for path in there.rglob("*") if path.is_file()):
             archive.write(path, path.relative_to(there))
@@ -104,11 +122,11 @@ def _pack_wheels(source: Path | None, folder: Path) -> None:
         )
         if done.returncode:
             last = (done.stderr.strip().splitlines() or ["pip failed"])[-1]
-            raise RemoteError(f"wheels cannot be downloaded ({last}); name a folder of them with --wheels")
+            raise UserError(f"wheels cannot be downloaded ({last}); name a folder of them with --wheels")
     names = [wheel.name.lower().replace("-", "_") for wheel in folder.glob("*.whl")]
     missing = [name for name, module in LACKING.items() if not any(n.startswith(f"{module}_") for n in names)]
     if missing:
-        raise RemoteError(f"{source}: has no wheel of {', '.join(missing)}")
+        raise UserError.at(source, f"has no wheel of {', '.join(missing)}")
 
 
 def _size(path: Path) -> int:
@@ -122,6 +140,6 @@ def _refuse_too_much(target: Path) -> None:
     total = sum(size for size, _ in sizes)
     if total > LARGEST_PACK:
         most = ", ".join(f"{path} {size / MIB:.1f}" for size, path in sizes[:4])
-        raise RemoteError(
-            f"{target}: {total / MIB:.1f} MiB, at most {LARGEST_PACK // MIB} go ({most}); pack fewer of them"
+        raise UserError.at(
+            target, f"{total / MIB:.1f} MiB, at most {LARGEST_PACK // MIB} go ({most})", "pack fewer of them"
         )

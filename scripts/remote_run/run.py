@@ -19,22 +19,26 @@ from remote_run.bring import bring
 from remote_run.contents import LACKING, PACKED, SOURCE, Facts, making, source_of
 from remote_run.report import Report
 from remote_run.whole import whole_part
+from softvote.errors import UserError
 
 if TYPE_CHECKING:
     from softvote.stages import Run
 
-# softvote is imported late, here and where this leads: some of what it needs is laid out first.
+# What needs packages is imported late, here and where this leads: some of them are laid out first.
 AT_ONCE = 4
 ENDING = 15.0
 """Seconds kept for the vote and for writing results, of the first pipeline; a third of it for each other."""
 
 
-def run(parsed: argparse.Namespace) -> int:
-    """Do all stages of each pipeline; 0 if every one has a submission."""
+def run(parsed: argparse.Namespace) -> None:
+    """Do all stages of each pipeline.
+
+    Raises:
+        UserError: not every one has a submission.
+    """
     report = Report()
     deadline = report.began + parsed.seconds
-    sys.path.insert(0, str((parsed.packed / "src").resolve()))
-    os.environ["PYTHONPATH"] = sys.path[0]  # of processes that train
+    os.environ["PYTHONPATH"] = str((parsed.packed / "src").resolve())  # of processes that train
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     _lay_out_wheels(parsed.packed / "wheels", report)
     facts = json.loads((parsed.packed / PACKED).read_text(encoding="utf-8"))
@@ -55,7 +59,8 @@ def run(parsed: argparse.Namespace) -> int:
         done += bool(_attempt(report, name, _pipeline, root, name, parsed, until, report))
         _attempt(report, "results", bring, root, parsed.out, packed, report)
     report.say(f"{done} of {len(names)} pipelines have a submission")
-    return 0 if done == len(names) else 1
+    if done < len(names):
+        raise UserError(f"{len(names) - done} of {len(names)} pipelines have no submission; see above why")
 
 
 def _lay_out_wheels(folder: Path, report: Report) -> None:
@@ -102,7 +107,7 @@ def _attempt(report: Report, what: str, work: Any, *arguments: Any) -> Any:
         return work(*arguments)
     except Exception as error:
         report.say(f"{what}: {error}")
-        if type(error).__name__ != "UserError":
+        if not isinstance(error, UserError):
             report.say(traceback.format_exc())
         return None
 

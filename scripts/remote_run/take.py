@@ -9,9 +9,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from remote_run.contents import PACKED, RESULTS, Facts, RemoteError
+from remote_run.contents import PACKED, RESULTS, Facts
 from remote_run.halves import double
 from remote_run.whole import whole_part
+from softvote.errors import UserError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -23,14 +24,13 @@ def take(parsed: argparse.Namespace) -> None:
     """Lay out what came back, put folds together and let them vote, as the other machine did.
 
     Raises:
-        UserError: a pipeline or data that are not here, or results of other ones.
-        RemoteError: no results.
+        UserError: no results, a pipeline or data that are not here, or results of other ones.
     """
     from softvote.stages import open_run
 
     archive = parsed.out / RESULTS
     if not archive.is_file():
-        raise RemoteError(f"{archive}: is missing; name the folder that run.sh filled")
+        raise UserError.at(archive, "is missing", "name the folder that run.sh filled")
     texts = _texts(archive)
     packed = json.loads(texts[PACKED])
     device = packed["environment"]["device"]
@@ -72,8 +72,8 @@ def _take_folds(root: Path, name: str, texts: dict[str, str]) -> None:
     for path in (folder.folds, folder.folds_record):
         text = texts[f"models/{name}/{path.name}"]
         if path.is_file() and path == folder.folds and path.read_text(encoding="utf-8") != text:
-            raise RemoteError(
-                f"{path}: holds other folds than the trainings had; move {folder.path} away first"
+            raise UserError.at(
+                path, "holds other folds than the trainings had", f"move {folder.path} away first"
             )
         if not path.is_file():
             write_text(path, text)

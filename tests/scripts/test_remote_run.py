@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -15,8 +17,10 @@ from programs import ROOT
 from projects import pipeline, softvote, write_project
 
 from softvote.ensembling.predictions import read_predictions
+from softvote.errors import UserError
 from softvote.scheduling.engine import TimeLeft
 from softvote.storage.files import read_json
+from softvote.storage.git import git_state
 from softvote.storage.paths import Workspace
 from softvote.tracking.ledger import read_ledger
 
@@ -24,7 +28,7 @@ sys.path.insert(0, str(ROOT / "scripts"))
 
 from remote_run import bring
 from remote_run import pack as packing
-from remote_run.contents import LACKING, RemoteError
+from remote_run.contents import LACKING
 from remote_run.halves import double, halve
 from remote_run.main import main
 
@@ -70,6 +74,9 @@ def test_all_but_the_weights_come_home(
 ) -> None:
     packed = pack(project, wheels)
     assert (packed / "run.sh").is_file() and len(list((packed / "wheels").iterdir())) == 4
+    assert read_json(packed / "src/softvote/commit.json") == dict(
+        zip(("commit", "clean"), git_state(ROOT), strict=True)
+    )
     out, code = there(packed)
     assert code == 0 and {path.name for path in out.iterdir()} == {"results.tar.gz", "probabilities0.npz"}
     made = Workspace(packed / "work")
@@ -242,6 +249,22 @@ def test_a_mistake_is_told_in_a_line_and_leaves_nothing(
     assert says in err and err.count("\n") == 1 and not target.exists()
 
 
+def test_what_cannot_be_brought_home_is_not_sent(
+    project: Path, wheels: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, names in {"tagged": {"tags": ["a", "b"]}, "parts": {"targets": {"a": ["x", "y"]}}}.items():
+        competition = {"name": name, "files": {"format": "image_folder"}, "image": {"height": 8, "width": 8}}
+        each = {"competition": competition | names, "members": {"cnn": {"model": "cnn"}}}
+        (project / "pipelines" / f"{name}.yaml").write_text(yaml.safe_dump(each))
+    words = ["pack", "tiny", "tagged", "parts", "--to", str(project.parent / "p"), "--root", str(project)]
+    assert main([*words, "--wheels", str(wheels)]) == 1
+    lines = capsys.readouterr().err.splitlines()
+    assert [line.split(": ")[1] for line in lines] == ["tagged", "parts"] and "one label per image" in lines[
+        0
+    ]
+    assert not (project.parent / "p").exists()
+
+
 def test_too_much_is_refused_by_what_takes_the_room(
     project: Path, wheels: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -275,7 +298,7 @@ def test_half_precision_keeps_three_digits_of_what_is_likely_and_of_what_is_not(
 
 
 def test_rows_that_do_not_sum_to_one_are_not_halved() -> None:
-    with pytest.raises(RemoteError, match="do not sum to 1"):
+    with pytest.raises(UserError, match="do not sum to 1"):
         halve(np.full((2, 3), 0.5, np.float32))
 
 
@@ -304,4 +327,11 @@ def test_the_other_machine_needs_nothing_but_the_standard_library_to_begin() -> 
             alias.name.split(".")[0] for node in body if isinstance(node, ast.Import) for alias in node.names
         }
         found |= {str(node.module).split(".")[0] for node in body if isinstance(node, ast.ImportFrom)}
-    assert found <= sys.stdlib_module_names | {"remote_run"}
+    assert found <= sys.stdlib_module_names | {"remote_run", "softvote"}
+    command = "import sys; from remote_run import main; print(*sys.modules)"
+    paths = os.pathsep.join(str(ROOT / folder) for folder in ("scripts", "src"))
+    done = subprocess.run(
+        [sys.executable, "-c", command], env={"PYTHONPATH": paths}, capture_output=True, text=True, check=True
+    )
+    packages = {"numpy", "pydantic", "torch", "yaml"}
+    assert "softvote.shell" in done.stdout.split() and not packages & set(done.stdout.split())

@@ -57,3 +57,13 @@ def test_without_a_repository_or_git_there_is_no_commit(
     assert git_state(tmp_path) == ("", False)
     monkeypatch.setenv("PATH", "")
     assert git_state(tmp_path) == ("", False)
+
+
+def test_a_packed_copy_says_what_it_was_made_from_wherever_it_runs(
+    repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    packed = tmp_path / "commit.json"
+    monkeypatch.setattr("softvote.storage.git.PACKED_COMMIT", packed)
+    own = git_state(repository)
+    packed.write_text('{"commit": "abc1234", "clean": true}')
+    assert git_state(repository) == ("abc1234", True) != own

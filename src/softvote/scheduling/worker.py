@@ -183,7 +183,7 @@ def _record(
 
 @functools.cache
 def _commit() -> str:
-    """The commit of the work tree the command runs in, marked where it has changes."""
+    """The commit of the code, as `git_state` knows it, marked where it has changes."""
     name, clean = git_state(Path())
     return name if clean or not name else f"{name}, changed"
 
