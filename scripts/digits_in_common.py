@@ -55,7 +55,7 @@ def digits_of_csv(path: Path) -> set[bytes]:
     """Every digit of a CSV of 784 pixels a row, without the black around it."""
     table = pd.read_csv(path)
     pixels = table.drop(columns="label", errors="ignore").to_numpy(np.uint8).reshape(-1, 28, 28)
-    return {trimmed(image) for image in pixels}
+    return {trim(image) for image in pixels}
 
 
 def first_digits(images: NDArray[np.uint8]) -> list[bytes]:
@@ -66,11 +66,11 @@ def first_digits(images: NDArray[np.uint8]) -> list[bytes]:
         left = int(ink.argmax())
         width = int((~ink[left:]).argmax())
         if width in _ALONE:
-            found.append(trimmed(image[:, left : left + width]))
+            found.append(trim(image[:, left : left + width]))
     return found
 
 
-def trimmed(image: NDArray[np.uint8]) -> bytes:
+def trim(image: NDArray[np.uint8]) -> bytes:
     """A key of the pixels within the box that holds all ink."""
     rows, columns = np.flatnonzero(image.any(axis=1)), np.flatnonzero(image.any(axis=0))
     if not len(rows):

@@ -331,7 +331,7 @@ def environment() -> Facts:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Returns 0, or 1 after a mistake of the user, which is told in a line."""
-    parsed = _parsed(arguments)
+    parsed = _parse(arguments)
     return run_program("gpu_benchmark", lambda: run(parsed))
 
 
@@ -389,7 +389,7 @@ def _show(facts: Facts, parsed: argparse.Namespace) -> None:
     print("\n".join(facts["plan"]))
 
 
-def _parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
+def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     names = [*MEMBERS, "cnn", "resnet5", "big_kernel_cnn", "stn_cnn"]
     parser.add_argument("--networks", nargs="+", default=names, metavar="NAME")

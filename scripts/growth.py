@@ -115,7 +115,7 @@ def measure(parsed: argparse.Namespace) -> None:
     """Measure every case that is asked for, and show what was found."""
     if min(parsed.rows) < 100:
         raise UserError(f"--rows {min(parsed.rows)}: too few to measure; give 100 or more")
-    found = [facts for case in cases(sorted(set(parsed.rows)), parsed.only) for facts in measured(case)]
+    found = [facts for case in cases(sorted(set(parsed.rows)), parsed.only) for facts in measure_case(case)]
     write_json(parsed.to / "growth.json", {"cores": machine.cores(), "measured": found})
     print(table(found), end="")
     draw(parsed.to / "growth.png", found)
@@ -145,7 +145,7 @@ def cases(rows: Sequence[int], only: Axis | None = None) -> list[Case]:
 # ---------------------------------------------------------------- measuring
 
 
-def measured(case: Case) -> Iterator[Facts]:
+def measure_case(case: Case) -> Iterator[Facts]:
     """The cost of each stage at one size, one after another as each needs the one before it."""
     print(case.title, file=sys.stderr, flush=True)
     with tempfile.TemporaryDirectory(prefix="softvote-growth-") as folder:

@@ -55,7 +55,7 @@ def _compare(parsed: argparse.Namespace) -> None:
     torch.set_flush_denormal(True)
     machine.keep_freed_memory()
     compute_config = ComputeConfig("cpu", parsed.precision, "channels_last")
-    rows = [_compared(name, compute_config, parsed.rounds) for name in parsed.networks]
+    rows = [_compare_network(name, compute_config, parsed.rounds) for name in parsed.networks]
     print(render(["network", "batch", "loops, ms", "PyTorch, ms", "times as fast"], rows), end="")
 
 
@@ -67,7 +67,7 @@ def _check(parsed: argparse.Namespace) -> None:
         raise UserError(f"--rounds {parsed.rounds}: too few; give 2 or more")
 
 
-def _compared(name: str, compute_config: ComputeConfig, rounds: int) -> list[str]:
+def _compare_network(name: str, compute_config: ComputeConfig, rounds: int) -> list[str]:
     torch.manual_seed(0)
     size = NETWORKS[name]
     network = compute_config.to_device(create_model(name, OUTPUTS[size], 1, size)).train()
@@ -80,7 +80,7 @@ def _compared(name: str, compute_config: ComputeConfig, rounds: int) -> list[str
             without.append(_milliseconds(network, optimizer, images, compute_config))
     with_loops, without = with_loops[1:], without[1:]  # the first round compiles and warms up
     ratios = [slow / quick for quick, slow in zip(with_loops, without, strict=True)]
-    return [name, str(len(images)), _shown(with_loops, 1), _shown(without, 1), _shown(ratios, 3)]
+    return [name, str(len(images)), _format(with_loops, 1), _format(without, 1), _format(ratios, 3)]
 
 
 def _milliseconds(
@@ -99,7 +99,7 @@ def _milliseconds(
     return 1000 * min(seconds)
 
 
-def _shown(each: list[float], digits: int) -> str:
+def _format(each: list[float], digits: int) -> str:
     error = statistics.stdev(each) / len(each) ** 0.5
     return f"{statistics.mean(each):.{digits}f} ± {error:.{digits}f}"
 

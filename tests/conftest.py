@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from filelock import FileLock
-from kaggle_place import imported_package
+from kaggle_place import import_package
 from numpy.typing import NDArray
 from sklearn.datasets import load_digits
 
@@ -57,11 +57,11 @@ def digits() -> Digits:
 @pytest.fixture(scope="module")
 def package(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """The kaggle package as a server on this machine needs it."""
-    with imported_package(tmp_path_factory.mktemp("home")):
+    with import_package(tmp_path_factory.mktemp("home")):
         yield
 
 
-def made_once(tmp_path_factory: pytest.TempPathFactory, name: str, make: Callable[[Path], None]) -> Path:
+def make_once(tmp_path_factory: pytest.TempPathFactory, name: str, make: Callable[[Path], None]) -> Path:
     """A folder that is made once in a run of tests, by the worker that needs it first.
 
     Args:

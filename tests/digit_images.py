@@ -56,7 +56,7 @@ def blots(count: int, seed: int = 0) -> NDArray[np.uint8]:
     return centred
 
 
-def made(
+def make(
     count: int, of: int, seed: int = 0, sources: NDArray[np.uint8] | None = None, digits: int = S
 ) -> Made:
     draw = np.random.default_rng(seed)
@@ -86,7 +86,7 @@ def reader(**changes: Any) -> Member:
     return Member.model_validate(recipe | changes)
 
 
-def composed_rows(count: int) -> Split:
+def compose_rows(count: int) -> Split:
     """Blank images of sum 0: what is learned can only come from the glyphs."""
     return Split(
         torch.zeros(count, 1, 28, 80, dtype=torch.uint8),

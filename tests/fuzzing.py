@@ -48,7 +48,7 @@ def tables(draw: st.DrawFn, table: Table) -> bytes:
     text = io.StringIO()
     rows = csv.writer(text, lineterminator="\n")
     rows.writerows(changed)
-    return draw(_written(text.getvalue()))
+    return draw(_write_bytes(text.getvalue()))
 
 
 @st.composite
@@ -86,7 +86,7 @@ def _set(cells: list[str], column: int, value: str) -> list[str]:
 
 
 @st.composite
-def _written(draw: st.DrawFn, text: str) -> bytes:
+def _write_bytes(draw: st.DrawFn, text: str) -> bytes:
     """The text's bytes as programs and downloads leave them."""
     kind = draw(
         st.sampled_from(["plain"] * 4 + ["crlf", "cr", "bom", "utf-16", "latin", "semicolon", "cut", "byte"])

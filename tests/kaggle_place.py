@@ -29,7 +29,7 @@ SECRETS = (KEY, BASIC, "5ecre7", TOKEN)
 
 
 @contextlib.contextmanager
-def imported_package(home: Path) -> Iterator[None]:
+def import_package(home: Path) -> Iterator[None]:
     """The package as imported for a server on this machine: it reads the environment when imported."""
     with pytest.MonkeyPatch.context() as patch:
         credentials = {"KAGGLE_USERNAME": "tester", "KAGGLE_KEY": KEY, "KAGGLE_API_ENVIRONMENT": "LOCALHOST"}

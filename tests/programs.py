@@ -40,7 +40,7 @@ def start(name: str, folder: Path, *words: object) -> subprocess.Popen[str]:
     )
 
 
-def enlarged(digits: Digits) -> Digits:
+def enlarge(digits: Digits) -> Digits:
     """600 digits of 8 x 8 at three times their size: uint8 (600, 28, 28) and labels int64 (600,)."""
     larger = digits[0][:600].repeat(3, axis=1).repeat(3, axis=2)
     return np.pad(larger, ((0, 0), (2, 2), (2, 2))), digits[1][:600]

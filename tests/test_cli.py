@@ -18,7 +18,7 @@ import yaml
 from conftest import Digits
 from data_fixtures import write_csv
 from projects import probabilities, process, softvote, write_project
-from trainings import started, until
+from trainings import start, until
 
 from softvote import __version__, cli, shell
 from softvote.models import own_models
@@ -346,7 +346,7 @@ def test_a_stopped_training_goes_on_to_the_same_numbers(
     assert softvote(root, "folds", "tiny") == 0
     quick, slow = (root / "models" / "tiny" / name / "fold0" for name in MEMBERS)
     # It goes on for far longer than it takes to be stopped; what it would give is not used.
-    command = started(root, "train", "tiny", "--fold", "0", "--set", "members.slow.epochs=100000")
+    command = start(root, "train", "tiny", "--fold", "0", "--set", "members.slow.epochs=100000")
     with ThreadPoolExecutor(1) as pool:
         until(slow / ".lock", pool.submit(command.join))
         os.kill(command.pid or 0, how)

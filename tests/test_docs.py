@@ -271,7 +271,7 @@ def test_the_tables_of_results_are_printed_from_the_ledger(tmp_path: Path) -> No
     assert [line for line in printed if line not in page] == []
 
 
-def masked(text: str) -> list[str]:
+def mask(text: str) -> list[str]:
     """Lines without their figures, hashes and rules of tables."""
     text = re.sub(r"-[0-9a-f]{8}\b", "-HASH", text)
     text = re.sub(r"[0-9][0-9.,]*(e-?[0-9]+)?", "N", text)
@@ -310,10 +310,10 @@ def test_the_demo_runs_and_ends_as_the_pages_show(project: Path) -> None:
     commands = list(dict.fromkeys(line for block in blocks for line in block.commands))
     commands.sort(key=lambda command: command != "make demo")
     printed = {command: run(command, project) for command in commands}
-    expected = masked(shown[0].text)
-    assert masked(printed["make demo"])[-len(expected) :] == expected
+    expected = mask(shown[0].text)
+    assert mask(printed["make demo"])[-len(expected) :] == expected
     for block in (block for block in blocks if block.language == "console"):
         for part in re.split(r"^\$ ", block.text, flags=re.MULTILINE)[1:]:
             command, _, output = part.partition("\n")
-            lines = masked(output.removesuffix("...\n"))
-            assert masked(printed[command])[: len(lines)] == lines
+            lines = mask(output.removesuffix("...\n"))
+            assert mask(printed[command])[: len(lines)] == lines

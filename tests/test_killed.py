@@ -16,7 +16,7 @@ import pytest
 from conftest import Digits
 from projects import RECIPE, write_project
 from torch import nn
-from trainings import half_written, results, started
+from trainings import find_half_written, results, start
 
 from softvote.compute import autotune
 from softvote.compute.precision import ComputeConfig
@@ -38,7 +38,7 @@ def project(root: Path, digits: Digits, **facts: Any) -> Path:
 def run(root: Path, *words: str) -> float:
     """A command in a process of its own that nobody disturbs; the seconds it took."""
     began = time.perf_counter()
-    process = started(root, *words)
+    process = start(root, *words)
     process.join()
     assert process.exitcode == 0, (root / "log.txt").read_text()
     return time.perf_counter() - began
@@ -55,7 +55,7 @@ def untouched(tmp_path_factory: pytest.TempPathFactory, digits: Digits) -> list[
     return roots
 
 
-def finished(root: Path, done: int) -> dict[str, object]:
+def finish(root: Path, done: int) -> dict[str, object]:
     """What is there after the stages that follow the first few."""
     for words in STAGES[done:]:
         run(root, *words)
@@ -74,7 +74,7 @@ def test_kills_change_no_bit(
     while kills:
         if not root.exists():
             shutil.copytree(untouched[1], root)
-        process = started(root, *TRAIN)
+        process = start(root, *TRAIN)
         process.join(chance.uniform(0.1, 0.5) * seconds)
         if process.is_alive():
             os.kill(process.pid or 0, blow)
@@ -83,11 +83,11 @@ def test_kills_change_no_bit(
             seconds *= 0.8
             shutil.rmtree(root)
         process.join()
-    assert finished(root, 1) == results(untouched[-1])
-    assert not half_written(root / "models" / "tiny" / "cnn")
+    assert finish(root, 1) == results(untouched[-1])
+    assert not find_half_written(root / "models" / "tiny" / "cnn")
 
 
-def killed_before_rename(number: int) -> None:
+def kill_before_rename(number: int) -> None:
     """Let this process die when it has written so many files and is about to give the next its name."""
     left, rename = iter(range(number)), Path.replace
 
@@ -105,20 +105,20 @@ def test_a_kill_before_any_rename_changes_no_bit(tmp_path: Path, untouched: list
     root = shutil.copytree(untouched[stage], tmp_path / "killed")
     words = STAGES[stage] if stage != 1 else STAGES[stage][:2]  # not before every checkpoint
     for number in itertools.count():
-        process = started(root, *words, before=partial(killed_before_rename, number))
+        process = start(root, *words, before=partial(kill_before_rename, number))
         process.join()
         if process.exitcode != -signal.SIGKILL:
             break
     assert process.exitcode == 0, (root / "log.txt").read_text()
     assert number >= 2
-    assert finished(root, stage + 1) == results(untouched[-1])
-    assert not half_written(root / "models" / "tiny" / "cnn")
+    assert finish(root, stage + 1) == results(untouched[-1])
+    assert not find_half_written(root / "models" / "tiny" / "cnn")
 
 
 # ---------------------------------------------------------------- a probe that other work sways
 
 
-def probed(precision: str, deaths: int | None = None) -> None:
+def fake_probe(precision: str, deaths: int | None = None) -> None:
     """Let the probe of this process find a precision the fastest; and perhaps let it die as above."""
 
     def fastest(model: nn.Module, shape: object, candidates: list[ComputeConfig]) -> ComputeConfig:
@@ -126,7 +126,7 @@ def probed(precision: str, deaths: int | None = None) -> None:
 
     autotune._fastest = fastest  # type: ignore[assignment]
     if deaths is not None:
-        killed_before_rename(deaths)
+        kill_before_rename(deaths)
 
 
 def test_a_kill_before_the_first_checkpoint_keeps_the_precision(tmp_path: Path, digits: Digits) -> None:
@@ -135,11 +135,11 @@ def test_a_kill_before_the_first_checkpoint_keeps_the_precision(tmp_path: Path, 
     roots = [project(tmp_path / name, digits, **auto) for name in ("killed", "whole", "other")]
     for root in roots:
         run(root, "folds", "tiny")
-    killed = started(roots[0], "train", "tiny", "--fold", "0", before=partial(probed, "bf16", 1))
+    killed = start(roots[0], "train", "tiny", "--fold", "0", before=partial(fake_probe, "bf16", 1))
     killed.join()
     assert killed.exitcode == -signal.SIGKILL and not half_done(roots[0])
     for root, precision in zip(roots, ("fp32", "bf16", "fp32"), strict=True):
-        process = started(root, "train", "tiny", before=partial(probed, precision))
+        process = start(root, "train", "tiny", before=partial(fake_probe, precision))
         process.join()
         assert process.exitcode == 0, (root / "log.txt").read_text()
     found = [weights(root) for root in roots]

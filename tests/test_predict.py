@@ -63,7 +63,9 @@ def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, images: NDArray[np.ui
     Image.fromarray(images[0]).resize((20, 12)).save("large.jpg")
 
 
-def predicted(capsys: pytest.CaptureFixture[str], model: FoldFolder | Path, *words: str) -> list[list[str]]:
+def predict_rows(
+    capsys: pytest.CaptureFixture[str], model: FoldFolder | Path, *words: str
+) -> list[list[str]]:
     """The rows that are printed, under their header."""
     path = model.path if isinstance(model, FoldFolder) else model
     capsys.readouterr()
@@ -73,7 +75,7 @@ def predicted(capsys: pytest.CaptureFixture[str], model: FoldFolder | Path, *wor
     return list(csv.reader(io.StringIO(out)))
 
 
-def refused(capsys: pytest.CaptureFixture[str], model: FoldFolder | Path, *words: str) -> list[str]:
+def refusals_of(capsys: pytest.CaptureFixture[str], model: FoldFolder | Path, *words: str) -> list[str]:
     """The lines of the mistakes."""
     path = model.path if isinstance(model, FoldFolder) else model
     capsys.readouterr()
@@ -97,7 +99,7 @@ def test_every_format_gives_the_same(
     expected = load_predictor(grey).probabilities(images[:, None])
     files = [f"{row}.png" for row in range(5)]
     for names in (["five.npy"], ["plain.csv"], ["more.csv"], files):
-        rows = predicted(capsys, grey, *names, "--probabilities")
+        rows = predict_rows(capsys, grey, *names, "--probabilities")
         np.testing.assert_allclose(table(rows), expected, atol=1e-6)
         alone = names == files
         places = [(files[row] if alone else names[0], "0" if alone else str(row)) for row in range(5)]
@@ -112,7 +114,7 @@ def test_every_format_gives_the_same(
 def test_several_files_in_the_order_they_are_named(
     grey: FoldFolder, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    rows = predicted(capsys, grey, "4.png", "plain.csv", "0.png")
+    rows = predict_rows(capsys, grey, "4.png", "plain.csv", "0.png")
     assert rows[0] == ["source", "row", "label", "probability"]
     assert [row[0] for row in rows[1:]] == ["4.png", *["plain.csv"] * 5, "0.png"]
     assert rows[1][2:] == rows[6][2:] and rows[2][2:] == rows[7][2:]
@@ -121,7 +123,7 @@ def test_several_files_in_the_order_they_are_named(
 def test_grey_and_colour_as_the_model_wants(
     grey: FoldFolder, tmp_path: Path, images: NDArray[np.uint8], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert predicted(capsys, grey, "colour.png")[1][2:] == predicted(capsys, grey, "0.png")[1][2:]
+    assert predict_rows(capsys, grey, "colour.png")[1][2:] == predict_rows(capsys, grey, "0.png")[1][2:]
     colour = write_fold(tmp_path / "colour" / "fold0", {"model": "cnn"}, (3, 8, 8))
     draw = np.random.default_rng(0).integers(0, 256, (4, 8, 8, 3), dtype=np.uint8)
     np.save("colours.npy", draw)
@@ -129,12 +131,12 @@ def test_grey_and_colour_as_the_model_wants(
     Image.fromarray(draw[0]).save("first.png")
     expected = load_predictor(colour).probabilities(np.ascontiguousarray(draw.transpose(0, 3, 1, 2)))
     for name, count in (("colours.npy", 4), ("colours.csv", 4), ("first.png", 1)):
-        rows = predicted(capsys, colour, name, "--probabilities")
+        rows = predict_rows(capsys, colour, name, "--probabilities")
         np.testing.assert_allclose(table(rows), expected[:count], atol=1e-6)
     repeated = np.repeat(images[:1, None], 3, axis=1)
-    rows = predicted(capsys, colour, "0.png", "--probabilities")
+    rows = predict_rows(capsys, colour, "0.png", "--probabilities")
     np.testing.assert_allclose(table(rows), load_predictor(colour).probabilities(repeated), atol=1e-6)
-    (line,) = refused(capsys, colour, "five.npy")
+    (line,) = refusals_of(capsys, colour, "five.npy")
     assert "five.npy: has images of 1 channels, the model takes 3" in line
 
 
@@ -142,11 +144,11 @@ def test_other_sizes_only_when_asked(
     grey: FoldFolder, images: NDArray[np.uint8], capsys: pytest.CaptureFixture[str]
 ) -> None:
     np.save("large.npy", np.kron(images, np.ones((1, 3, 3), np.uint8)))
-    assert refused(capsys, grey, "large.jpg", "large.npy") == [
+    assert refusals_of(capsys, grey, "large.jpg", "large.npy") == [
         "large.jpg: is 12 x 20, the model takes 8 x 8; pass --resize to bring it there",
         "large.npy: is 24 x 24, the model takes 8 x 8; pass --resize to bring it there",
     ]
-    rows = predicted(capsys, grey, "large.jpg", "large.npy", "0.png", "--resize", "--probabilities")
+    rows = predict_rows(capsys, grey, "large.jpg", "large.npy", "0.png", "--resize", "--probabilities")
     assert len(rows) == 8
     small = np.array(Image.open("large.jpg").resize((8, 8), Image.Resampling.BILINEAR))
     np.testing.assert_allclose(
@@ -169,7 +171,7 @@ def test_every_problem_of_every_file_is_named(
     write_csv(Path("wild.csv"), PIXELS, [[0] * 64, [256, "x", *[0] * 62]])
     names = sorted(str(path) for path in Path().iterdir())
     bad = [name for name in names if not name[0].isdigit() and name not in GOOD]
-    lines = refused(capsys, grey, *bad, "missing.png", "--output", "out.csv")
+    lines = refusals_of(capsys, grey, *bad, "missing.png", "--output", "out.csv")
     expected = {
         "text.png": "is damaged (not an image)", "text.npy": "is not an .npy file",
         "notes.txt": "is neither .npy, .csv nor an image", "empty.csv": "has no content",
@@ -193,7 +195,9 @@ GOOD = ("five.npy", "plain.csv", "more.csv", "colour.png", "large.jpg")
 
 def test_a_csv_without_a_header_is_refused(grey: FoldFolder, capsys: pytest.CaptureFixture[str]) -> None:
     Path("bare.csv").write_text("\n".join(Path("plain.csv").read_text().splitlines()[1:]))
-    assert "holds numbers alone where the names of columns should be" in refused(capsys, grey, "bare.csv")[0]
+    assert (
+        "holds numbers alone where the names of columns should be" in refusals_of(capsys, grey, "bare.csv")[0]
+    )
 
 
 # ---------------------------------------------------------------- addends
@@ -203,11 +207,11 @@ def test_addends_from_the_file_or_for_all(
     adder: FoldFolder, images: NDArray[np.uint8], capsys: pytest.CaptureFixture[str]
 ) -> None:
     predictor = load_predictor(adder)
-    rows = predicted(capsys, adder, "more.csv", "--probabilities")
+    rows = predict_rows(capsys, adder, "more.csv", "--probabilities")
     expected = predictor.probabilities(images[:, None], np.arange(5))
     np.testing.assert_allclose(table(rows), expected, atol=1e-6)
     for names in (["five.npy"], ["plain.csv"], [f"{row}.png" for row in range(5)]):
-        rows = predicted(capsys, adder, *names, "--addend", "7", "--probabilities")
+        rows = predict_rows(capsys, adder, *names, "--addend", "7", "--probabilities")
         expected = predictor.probabilities(images[:, None], np.full(5, 7))
         np.testing.assert_allclose(table(rows), expected, atol=1e-6)
     assert not table(rows)[:, :7].any()  # nothing adds up to less than the addend
@@ -216,7 +220,7 @@ def test_addends_from_the_file_or_for_all(
 def test_a_files_own_addends_go_before_the_one_for_all(
     adder: FoldFolder, images: NDArray[np.uint8], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    rows = predicted(capsys, adder, "more.csv", "five.npy", "--addend", "7", "--probabilities")
+    rows = predict_rows(capsys, adder, "more.csv", "five.npy", "--addend", "7", "--probabilities")
     twice, addends = np.concatenate([images, images])[:, None], np.array([0, 1, 2, 3, 4, 7, 7, 7, 7, 7])
     np.testing.assert_allclose(table(rows), load_predictor(adder).probabilities(twice, addends), atol=1e-6)
 
@@ -224,18 +228,18 @@ def test_a_files_own_addends_go_before_the_one_for_all(
 def test_addends_that_are_missing_or_none(
     grey: FoldFolder, adder: FoldFolder, images: NDArray[np.uint8], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert refused(capsys, adder, "five.npy", "0.png", "more.csv") == [
+    assert refusals_of(capsys, adder, "five.npy", "0.png", "more.csv") == [
         "five.npy: the model takes an addend with each image; pass --addend 0..9",
         "0.png: the model takes an addend with each image; pass --addend 0..9",
     ]
     for wrong in ("10", "-1", "x", "1.5"):
-        (line,) = refused(capsys, adder, "five.npy", f"--addend={wrong}")
+        (line,) = refusals_of(capsys, adder, "five.npy", f"--addend={wrong}")
         assert line == f"--addend: addend '{wrong}' is no integer 0..9; mend it"
-    (line,) = refused(capsys, grey, "five.npy", "--addend", "3")
+    (line,) = refusals_of(capsys, grey, "five.npy", "--addend", "3")
     assert line == "--addend: the model takes none; leave it out"
     flat = images.reshape(5, -1).tolist()
     write_csv(Path("wrong.csv"), [*PIXELS, "addend"], [[*flat[0], 10], [*flat[1], ""]])
-    assert refused(capsys, adder, "wrong.csv") == [
+    assert refusals_of(capsys, adder, "wrong.csv") == [
         "wrong.csv, row 2, column addend: addend '10' is no integer 0..9; mend it",
         "wrong.csv, row 3, column addend: the addend is empty; mend it",
     ]
@@ -245,7 +249,7 @@ def test_addends_that_are_missing_or_none(
 
 
 def test_to_a_file(grey: FoldFolder, capsys: pytest.CaptureFixture[str]) -> None:
-    rows = predicted(capsys, grey, "five.npy")
+    rows = predict_rows(capsys, grey, "five.npy")
     assert softvote(Path(), "predict", "--model", str(grey.path), "five.npy", "--output", "a/out.csv") == 0
     assert capsys.readouterr().out == "wrote a/out.csv  5 rows\n"
     with Path("a/out.csv").open(newline="", encoding="utf-8") as file:
@@ -259,7 +263,7 @@ def test_a_folder_stands_for_the_images_in_it(grey: FoldFolder, capsys: pytest.C
         shutil.copy(f"{row}.png", folder / name)
     (folder / "notes.txt").write_text("no image")
     Path("4.png").rename(folder / "older" / "4.png")
-    rows = predicted(capsys, grey, "scans", "five.npy")[1:]
+    rows = predict_rows(capsys, grey, "scans", "five.npy")[1:]
     assert [row[0] for row in rows] == ["scans/1.png", "scans/10.PNG", "scans/2.png"] + ["five.npy"] * 5
     assert [row[2] for row in rows[:3]] == [rows[index][2] for index in (3, 6, 6)]
 
@@ -271,18 +275,18 @@ def test_models_that_are_none(grey: FoldFolder, capsys: pytest.CaptureFixture[st
         "0.png": "is not a model; name a program.pt2",
         "empty": "holds no model; name a program.pt2",
     }.items():
-        (line,) = refused(capsys, Path(path), "five.npy")
+        (line,) = refusals_of(capsys, Path(path), "five.npy")
         assert line.startswith(f"{path}: ") and says in line
     Path("program.pt2").write_text("nonsense")
     for path in ("program.pt2", "."):
-        (line,) = refused(capsys, Path(path), "five.npy")
+        (line,) = refusals_of(capsys, Path(path), "five.npy")
         assert "program.pt2: is not a program of softvote export, or damaged" in line
 
 
 def test_damaged_weights(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     fold = write_fold(tmp_path / "damaged" / "fold0", {"model": "cnn"})
     fold.weights.write_bytes(b"nonsense")
-    (line,) = refused(capsys, fold, "five.npy")
+    (line,) = refusals_of(capsys, fold, "five.npy")
     assert "weights.safetensors: cannot be used" in line
 
 
@@ -311,7 +315,7 @@ def test_images_are_decoded_as_in_training(
     ink = Image.new("RGBA", (8, 8), (255, 255, 255))
     ink.putalpha(Image.fromarray(images[0]))
     ink.save("ink.png")
-    assert refused(capsys, grey, "deep.png", "ink.png") == [
+    assert refusals_of(capsys, grey, "deep.png", "ink.png") == [
         f"deep.png: images of 16 bits hold no value above {int(images[0].max()) * 16}, so all would be dark; "
         "write image.value_range: [0, 4095]",
         "ink.png: is transparent and vanishes on white; set image.background: black",
@@ -320,5 +324,5 @@ def test_images_are_decoded_as_in_training(
     record = json.loads(fold.recipe.read_text())
     record["decoding"] = {"value_range": [0, 255 * 16], "background": "black"}
     fold.recipe.write_text(json.dumps(record))
-    found = predicted(capsys, fold, "0.png", "deep.png", "ink.png")
+    found = predict_rows(capsys, fold, "0.png", "deep.png", "ink.png")
     assert [row[2:] for row in found[2:]] == [found[1][2:]] * 2

@@ -28,9 +28,9 @@ def lines(epochs: int, seconds: float, clock: list[float], capsys: pytest.Captur
     """What is told of epochs that take so long."""
     shown = TrainingProgress("cnn fold 0", epochs, 1000)
     for epoch in range(epochs):
-        shown.batch_ended(1000, None)
+        shown.end_batch(1000, None)
         clock[0] += seconds
-        shown.epoch_ended(epoch, 0.5, 0.875, 1000 / seconds)
+        shown.end_epoch(epoch, 0.5, 0.875, 1000 / seconds)
     shown.close()
     out, err = capsys.readouterr()
     assert out == ""
@@ -67,16 +67,18 @@ def test_at_a_terminal_a_bar_shows_figures_and_goes_away(monkeypatch: pytest.Mon
     monkeypatch.setattr(sys, "stderr", terminal)
     shown = TrainingProgress("cnn fold 0", 2, 100)
     assert shown.wants_figures
-    shown.batch_ended(100, "epoch 1/2 loss 0.5000 accuracy 87.50%")
+    shown.end_batch(100, "epoch 1/2 loss 0.5000 accuracy 87.50%")
     shown.bar.refresh()
-    shown.epoch_ended(0, 0.5, 0.875, 10)
+    shown.end_epoch(0, 0.5, 0.875, 10)
     text = terminal.getvalue()
     assert "cnn fold 0" in text and "50%" in text and "accuracy 87.50%" in text and "\n" not in text
     shown.close()
     assert terminal.getvalue().endswith("\r")
 
 
-def waited(states: list[str], clock: list[float], monkeypatch: pytest.MonkeyPatch) -> tuple[str, list[float]]:
+def wait_and_note(
+    states: list[str], clock: list[float], monkeypatch: pytest.MonkeyPatch
+) -> tuple[str, list[float]]:
     """The state that ended a wait for "done" or "failed" of at most a minute, and the pauses in between."""
     pauses: list[float] = []
 
@@ -93,7 +95,7 @@ def waited(states: list[str], clock: list[float], monkeypatch: pytest.MonkeyPatc
 def test_a_wait_ends_with_a_state_that_lasts(
     last: str, clock: list[float], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    state, pauses = waited(["queued", "queued", "running", "running", last], clock, monkeypatch)
+    state, pauses = wait_and_note(["queued", "queued", "running", "running", last], clock, monkeypatch)
     assert state == last
     assert pauses == sorted(pauses) and len(pauses) == 4 and pauses[0] < pauses[-1]
     assert capsys.readouterr().err.splitlines() == [
@@ -105,12 +107,12 @@ def test_a_wait_ends_with_a_state_that_lasts(
 def test_a_state_that_lasts_is_not_waited_for(
     clock: list[float], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert waited(["done"], clock, monkeypatch) == ("done", [])
+    assert wait_and_note(["done"], clock, monkeypatch) == ("done", [])
     assert capsys.readouterr().err == ""
 
 
 def test_patience_runs_out(clock: list[float], monkeypatch: pytest.MonkeyPatch) -> None:
-    state, pauses = waited(["queued"] * 1000, clock, monkeypatch)
+    state, pauses = wait_and_note(["queued"] * 1000, clock, monkeypatch)
     assert state == "queued"
     assert 60 <= sum(pauses) < 60 + 30
 
@@ -118,7 +120,7 @@ def test_patience_runs_out(clock: list[float], monkeypatch: pytest.MonkeyPatch) 
 def test_at_a_terminal_the_line_changes_in_place(clock: list[float], monkeypatch: pytest.MonkeyPatch) -> None:
     terminal = Terminal()
     monkeypatch.setattr(sys, "stderr", terminal)
-    waited(["queued", "queued", "done"], clock, monkeypatch)
+    wait_and_note(["queued", "queued", "done"], clock, monkeypatch)
     text = terminal.getvalue()
     assert "\n" not in text
     assert text.count("\r") == 3 and text.endswith("\r\x1b[K")

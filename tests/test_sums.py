@@ -174,11 +174,11 @@ def test_a_picture_of_the_hidden_digits(
     drawn: list[Reading] = []
     draw = plots.plot_digit_readings
 
-    def noted(path: Path, readings: list[Reading], columns: int, heading: str) -> None:
+    def note(path: Path, readings: list[Reading], columns: int, heading: str) -> None:
         drawn.extend(readings)
         draw(path, readings, columns, heading)
 
-    monkeypatch.setattr("softvote.stages.digits.plot_digit_readings", noted)
+    monkeypatch.setattr("softvote.stages.digits.plot_digit_readings", note)
     assert softvote(root, "digits", "tiny") == 0
     folder = root / "models" / "tiny" / "digits"
     assert (folder / "digits.png").read_bytes().startswith(b"\x89PNG")

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import projects
 import pytest
-from digit_images import Made, made
+from digit_images import Made, make
 from numpy.typing import NDArray
 from projects import softvote, write_pipeline
 
@@ -44,7 +44,7 @@ def write_project(root: Path, members: dict[str, Any]) -> None:
 @pytest.fixture
 def pairs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, Made]:
     """Images of two digits, and a network whose readings of them are right nineteen times in twenty."""
-    these = made(TRAIN + TEST, 120, digits=S)
+    these = make(TRAIN + TEST, 120, digits=S)
     images = np.ascontiguousarray(these.images[:, :, :80])
     folder = tmp_path / "input" / "digits"
     folder.mkdir(parents=True)

@@ -34,7 +34,7 @@ QUICK = {
 }
 
 
-def made(words: str, **environment: str) -> list[str]:
+def commands_of_make(words: str, **environment: str) -> list[str]:
     """The softvote commands that make would run."""
     own = {name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "MFLAGS"))}
     for name in (
@@ -70,9 +70,9 @@ def test_what_make_runs() -> None:
     stages = ["data tour", "folds tour", "train tour", "ensemble tour"]
     local = [*stages, "submit tour", "leaderboard --fetch", "kernel tour"]
     there = [*stages, "submit tour --send", "leaderboard --fetch", "kernel tour --push"]
-    assert made(f"{TARGETS} PIPELINE=tour") == local
-    assert made(f"{TARGETS} PIPELINE=tour SEND=1 PUSH=1") == there
-    assert made(f"{TARGETS} PIPELINE=tour SEND=1 PUSH=1 ROOT=tour") == [
+    assert commands_of_make(f"{TARGETS} PIPELINE=tour") == local
+    assert commands_of_make(f"{TARGETS} PIPELINE=tour SEND=1 PUSH=1") == there
+    assert commands_of_make(f"{TARGETS} PIPELINE=tour SEND=1 PUSH=1 ROOT=tour") == [
         f"--root tour {line}" for line in there
     ]
 
@@ -80,8 +80,14 @@ def test_what_make_runs() -> None:
 @pytest.mark.parametrize("value", ["0", ""])
 def test_nothing_is_sent_but_for_1(value: str) -> None:
     plain = ["submit tour", "kernel tour"]
-    assert made(f"submit kernel PIPELINE=tour SEND={value} PUSH={value} FORCE={value} AGAIN={value}") == plain
-    assert made("submit kernel PIPELINE=tour", SEND=value, PUSH=value, FORCE=value, AGAIN=value) == plain
+    assert (
+        commands_of_make(f"submit kernel PIPELINE=tour SEND={value} PUSH={value} FORCE={value} AGAIN={value}")
+        == plain
+    )
+    assert (
+        commands_of_make("submit kernel PIPELINE=tour", SEND=value, PUSH=value, FORCE=value, AGAIN=value)
+        == plain
+    )
 
 
 @pytest.mark.parametrize("value", ["yes", "true", "11", "-1"])
@@ -90,18 +96,26 @@ def test_what_is_neither_yes_nor_no_is_told(value: str, name: str) -> None:
     """Before anything is made, where it was typed; an environment may hold such a name for others."""
     for words, environment in ((f"check submit kernel {name}={value}", {}), ("submit kernel", {name: value})):
         with pytest.raises(subprocess.CalledProcessError) as caught:
-            made(words, **environment)
+            commands_of_make(words, **environment)
         assert f"{name}={value} says neither yes nor no" in caught.value.stderr
         assert ".venv/bin/softvote check" not in caught.value.stdout
-    assert made("check PIPELINE=tour", **{name: value}) == ["check tour"]
+    assert commands_of_make("check PIPELINE=tour", **{name: value}) == ["check tour"]
 
 
 def test_sent_again_and_trained_there() -> None:
-    assert made("submit PIPELINE=tour SEND=1 FORCE=1") == ["submit tour --send --force"]
-    assert made("submit PIPELINE=tour SEND=1 AGAIN=1") == ["submit tour --send --force"]  # as it was called
-    assert made("train submit PIPELINE=tour SEND=1 WAIT=0") == ["train tour", "submit tour --send --no-wait"]
-    assert made("train submit PIPELINE=tour SEND=1 WAIT=1") == ["train tour --wait", "submit tour --send"]
-    assert made("kernel PIPELINE=tour MODE=train PUSH=1") == ["kernel tour --mode train --push"]
+    assert commands_of_make("submit PIPELINE=tour SEND=1 FORCE=1") == ["submit tour --send --force"]
+    assert commands_of_make("submit PIPELINE=tour SEND=1 AGAIN=1") == [
+        "submit tour --send --force"
+    ]  # as it was called
+    assert commands_of_make("train submit PIPELINE=tour SEND=1 WAIT=0") == [
+        "train tour",
+        "submit tour --send --no-wait",
+    ]
+    assert commands_of_make("train submit PIPELINE=tour SEND=1 WAIT=1") == [
+        "train tour --wait",
+        "submit tour --send",
+    ]
+    assert commands_of_make("kernel PIPELINE=tour MODE=train PUSH=1") == ["kernel tour --mode train --push"]
 
 
 @pytest.fixture
@@ -128,7 +142,7 @@ def shell(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterat
     command = [sys.executable, "-m", "softvote.kaggle.testing", str(root / "kaggle")]
     server = subprocess.Popen([*command, "--run-kernels"], stdout=subprocess.PIPE, text=True)
     try:
-        set_environment(monkeypatch, _exported(server), tmp_path)
+        set_environment(monkeypatch, _read_exports(server), tmp_path)
         yield
     finally:
         server.send_signal(signal.SIGINT)
@@ -136,7 +150,7 @@ def shell(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterat
     assert server.returncode == 0
 
 
-def _exported(server: subprocess.Popen[str]) -> dict[str, str]:
+def _read_exports(server: subprocess.Popen[str]) -> dict[str, str]:
     """The variables that the server names before it serves."""
     assert server.stdout
     exported: dict[str, str] = {}
@@ -156,7 +170,7 @@ def _run(command: list[str]) -> str:
 
 @pytest.mark.slow
 def test_the_tour(root: Path, shell: None) -> None:
-    commands = made(f"{TARGETS} SEND=1 PUSH=1 ROOT={root} PIPELINE=quick")
+    commands = commands_of_make(f"{TARGETS} SEND=1 PUSH=1 ROOT={root} PIPELINE=quick")
     told = {}
     for command in commands:
         words = shlex.split(command)

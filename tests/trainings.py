@@ -35,7 +35,7 @@ def results(root: Path) -> dict[str, object]:
     }
 
 
-def half_written(folder: Path) -> list[str]:
+def find_half_written(folder: Path) -> list[str]:
     """Files that a process which is gone would have given their names."""
     return [path.name for path in folder.rglob("*.tmp*")]
 
@@ -45,7 +45,7 @@ def _ledger(path: Path) -> list[dict[str, str]]:
         return [{name: text for name, text in row.items() if name != "time"} for row in csv.DictReader(file)]
 
 
-def started(root: Path, *words: str, before: Callable[[], None] | None = None) -> ForkServerProcess:
+def start(root: Path, *words: str, before: Callable[[], None] | None = None) -> ForkServerProcess:
     """A command in a process group of its own, which adds what it says to `log.txt`.
 
     Args:

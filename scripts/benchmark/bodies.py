@@ -12,9 +12,9 @@ import torch
 
 from benchmark.cases import Case, Facts
 from benchmark.inputs import images_of
-from benchmark.laps import Enough, Laps
+from benchmark.laps import EnoughLaps, Laps
 from benchmark.ours import train_ours
-from benchmark.parts import Stopwatch, watched
+from benchmark.parts import Stopwatch, watch
 from benchmark.stock import STOCK_WORKERS, train_stock
 from softvote.training.callbacks import Callback
 from softvote.training.state import TrainingState
@@ -26,8 +26,8 @@ FOREVER = 10_000
 def run_stock(line: Connection, case: Case, root: Path) -> Facts:
     """Laps of the stock loop."""
     laps, threads = Laps(line), torch.get_num_threads()
-    with suppress(Enough):
-        train_stock(case, images_of(case, root), FOREVER, 0, laps.step_ended)
+    with suppress(EnoughLaps):
+        train_stock(case, images_of(case, root), FOREVER, 0, laps.end_step)
     return {"peak_memory_mib": peak_memory_mib(STOCK_WORKERS), "threads": threads}
 
 
@@ -41,7 +41,7 @@ class CountSteps(Callback):
         self.compute_config = state.compute_config
 
     def on_step(self, state: TrainingState) -> None:
-        self.laps.step_ended(state.batch_rows, state.compute_config)
+        self.laps.end_step(state.batch_rows, state.compute_config)
 
 
 def run_ours(
@@ -50,7 +50,7 @@ def run_ours(
     """Laps of a training of ours."""
     torch.set_num_threads(threads)
     counting = CountSteps(Laps(line, stopwatch))
-    with suppress(Enough):
+    with suppress(EnoughLaps):
         train_ours(case, images_of(case, root), FOREVER, seed, [counting])
     return {
         "peak_memory_mib": peak_memory_mib(),
@@ -62,7 +62,7 @@ def run_ours(
 def run_ours_in_parts(line: Connection, case: Case, root: Path) -> Facts:
     """The same on one thread, with the parts of a step told apart."""
     stopwatch = Stopwatch()
-    with watched(stopwatch):
+    with watch(stopwatch):
         return run_ours(line, case, root, 1, 0, stopwatch)
 
 

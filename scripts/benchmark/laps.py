@@ -18,7 +18,7 @@ WARM_UP = 8
 """Steps before each lap that do not count: more than a DataLoader's workers hold ready after a pause."""
 
 
-class Enough(Exception):  # noqa: N818 (nothing went wrong)
+class EnoughLaps(Exception):  # noqa: N818 (nothing went wrong)
     """No more laps."""
 
 
@@ -48,7 +48,7 @@ class Laps:
         self.warming = self.images = 0
         self.started = self.seconds = 0.0
 
-    def step_ended(self, images: int, compute_config: ComputeConfig | None = None) -> None:
+    def end_step(self, images: int, compute_config: ComputeConfig | None = None) -> None:
         """Call after every step."""
         if not self.is_ready:  # the first step: everything is built and tuned
             self.is_ready = True
@@ -71,7 +71,7 @@ class Laps:
                 torch.set_num_threads(order.threads)
                 self.line.send({"rate": convolution_rate(compute_config)})
         if order.what == "stop":
-            raise Enough
+            raise EnoughLaps
         if order.threads:
             torch.set_num_threads(order.threads)
         self.warming, self.seconds, self.is_counting = WARM_UP, order.seconds, False

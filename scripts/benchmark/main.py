@@ -37,7 +37,7 @@ from softvote.storage.paths import Workspace
 def main(arguments: Sequence[str] | None = None) -> int:
     """Returns 0, 1 after a mistake of the user, or 130 after Ctrl-C; both are told in a line."""
     return run_program(
-        "benchmark", lambda: _measure(_parsed(arguments)), stopped="stopped; nothing was written"
+        "benchmark", lambda: _measure(_parse(arguments)), stopped="stopped; nothing was written"
     )
 
 
@@ -82,7 +82,7 @@ class _Parser(argparse.ArgumentParser):
         raise UserError(f"{message}; --help says what there is")
 
 
-def _parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
+def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = _Parser(description=(benchmark.__doc__ or "").splitlines()[0])
     modes = parser.add_mutually_exclusive_group()
     modes.add_argument("--accuracy", action="store_true", help="compare accuracy instead of speed")

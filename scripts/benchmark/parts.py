@@ -68,18 +68,18 @@ class Stopwatch:
         """The function, its time noted."""
 
         @functools.wraps(function)
-        def timed(*args: Any, **kwargs: Any) -> Any:
+        def call(*args: Any, **kwargs: Any) -> Any:
             before = self.switch(part)
             try:
                 return function(*args, **kwargs)
             finally:
                 self.switch(before)
 
-        return timed
+        return call
 
 
 @contextmanager
-def watched(stopwatch: Stopwatch) -> Iterator[None]:
+def watch(stopwatch: Stopwatch) -> Iterator[None]:
     """Trainings that begin and end in here tell the stopwatch what they do."""
 
     def create_watched(spec: Augment | None) -> Augmenter:

@@ -27,7 +27,7 @@ def bring(root: Path, out: Path, packed: Facts, report: Report) -> None:
 
     room, files = LARGEST_FILE, list[dict[str, Any]]([{}])
     for folder in sorted(path.parent for path in (root / "models").glob("*/*/*/scores.json")):
-        arrays = _halved(folder, str(folder.relative_to(root / "models")))
+        arrays = _halve_folder(folder, str(folder.relative_to(root / "models")))
         size = sum(array.nbytes for array in arrays.values())
         if size > room and files[-1]:
             files.append({})
@@ -64,7 +64,7 @@ def _add(archive: tarfile.TarFile, name: str, text: str) -> None:
     archive.addfile(info, io.BytesIO(text.encode()))
 
 
-def _halved(folder: Path, name: str) -> dict[str, NDArray[Any]]:
+def _halve_folder(folder: Path, name: str) -> dict[str, NDArray[Any]]:
     """A training's probabilities in half precision, under names of their own."""
     from softvote.ensembling.predictions import read_predictions
     from softvote.storage.paths import FoldFolder

@@ -15,7 +15,7 @@ SCALE = 2.0**16
 
 
 def halve(probabilities: NDArray[np.float32]) -> NDArray[np.float16]:
-    """float32 (N, K), rows that sum to 1 -> float16 (N, K), of which `doubled` makes them again.
+    """float32 (N, K), rows that sum to 1 -> float16 (N, K), of which `double` makes them again.
 
     The largest of a row is left out (it is -1), for it is what the others leave: near 1 half precision has
     three digits only, and of the others it keeps three digits each.
@@ -30,7 +30,7 @@ def halve(probabilities: NDArray[np.float32]) -> NDArray[np.float16]:
     return others.astype(np.float16)
 
 
-def doubled(halved: NDArray[np.float16]) -> NDArray[np.float32]:
+def double(halved: NDArray[np.float16]) -> NDArray[np.float32]:
     """What `halve` was given, float32 (N, K), to within 0.0005 of each but the largest."""
     import numpy as np
 

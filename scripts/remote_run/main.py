@@ -15,7 +15,7 @@ from remote_run.take import take
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Returns 0, or 1 after a mistake of the user, which is told in a line."""
-    parsed = _parsed(arguments)
+    parsed = _parse(arguments)
     try:
         return int(parsed.do(parsed) or 0)
     except Exception as error:
@@ -26,7 +26,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
 
 
-def _parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
+def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="remote_run", description=(remote_run.__doc__ or "").splitlines()[0]
     )

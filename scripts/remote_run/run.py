@@ -45,15 +45,15 @@ def run(parsed: argparse.Namespace) -> int:
     names = [name for name in facts["pipelines"] if not parsed.only or name in parsed.only]
     competitions = [facts["competitions"][name] for name in names]
     for name in dict.fromkeys(map(source_of, competitions)):
-        _guarded(report, f"data {name}", _unpack, root, parsed.packed / "data" / f"{name}.zip")
+        _attempt(report, f"data {name}", _unpack, root, parsed.packed / "data" / f"{name}.zip")
     for name in dict.fromkeys(competitions):
         if making(name):
-            _guarded(report, f"data {name}", _make, root, parsed.packed / "scripts" / "make_data", name)
+            _attempt(report, f"data {name}", _make, root, parsed.packed / "scripts" / "make_data", name)
     for place, name in enumerate(names):
         kept = ENDING * (1 + (len(names) - 1 - place) / 3)
         until = deadline - kept
-        done += bool(_guarded(report, name, _pipeline, root, name, parsed, until, report))
-        _guarded(report, "results", bring, root, parsed.out, packed, report)
+        done += bool(_attempt(report, name, _pipeline, root, name, parsed, until, report))
+        _attempt(report, "results", bring, root, parsed.out, packed, report)
     report.say(f"{done} of {len(names)} pipelines have a submission")
     return 0 if done == len(names) else 1
 
@@ -96,7 +96,7 @@ def environment() -> Facts:
     }
 
 
-def _guarded(report: Report, what: str, work: Any, *arguments: Any) -> Any:
+def _attempt(report: Report, what: str, work: Any, *arguments: Any) -> Any:
     """Do some work; where it fails, say so and go on with the rest."""
     try:
         return work(*arguments)
@@ -136,7 +136,7 @@ def _pipeline(root: Path, name: str, parsed: argparse.Namespace, until: float, r
     report.say(f"{name}: folds are there; {until - time.monotonic():.0f} s for training")
     for members in [(member,) for member in run.pipeline.members] if parsed.in_turn else [()]:
         told = f"{name}, train"
-        trained = _guarded(report, told, train.run, run, members, parsed.folds, 3600.0, until, print)
+        trained = _attempt(report, told, train.run, run, members, parsed.folds, 3600.0, until, print)
         if trained is not None:
             print(trained)
     settings = whole_part(run)

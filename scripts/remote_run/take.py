@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from remote_run.contents import PACKED, RESULTS, Facts, RemoteError
-from remote_run.halves import doubled
+from remote_run.halves import double
 from remote_run.whole import whole_part
 
 if TYPE_CHECKING:
@@ -96,7 +96,7 @@ def _take_trainings(run: Run, texts: dict[str, str], arrays: dict[str, NDArray[A
         if folder.weights.is_file():
             print(f"{folder.path}: has weights of its own; what came back is left out")
             continue
-        oof, test = (doubled(arrays[f"{name}/{part}"]) for part in ("oof", "test"))
+        oof, test = (double(arrays[f"{name}/{part}"]) for part in ("oof", "test"))
         found = Predictions(arrays[f"{name}/rows"], oof, test)
         write_text(folder.log, texts[f"models/{name}/log.csv"])
         record = TrainingRecord.model_validate_json(recipe).model_copy(update={"weights_left_on": device})

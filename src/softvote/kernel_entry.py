@@ -119,7 +119,7 @@ def _infer(run: Run, kernel: Kernel, began: float) -> Path:
     from softvote.data.test_rows import open_test_rows
     from softvote.ensembling.ensemble import from_members
     from softvote.stages.plan import read_decision
-    from softvote.stages.submit import write_decided
+    from softvote.stages.submit import decide_and_write
 
     _put_back(run, kernel)
     competition = run.pipeline.competition
@@ -133,17 +133,17 @@ def _infer(run: Run, kernel: Kernel, began: float) -> Path:
         print(f"{member.name}: {len(member.folds)} networks, weight {member.weight:.3f}", flush=True)
     left = kernel.seconds - (time.monotonic() - began)
     probabilities = predict_rows(voter, rows, np.array(kernel.safe, np.float32), left, _tell)
-    return write_decided(run, rows.form, probabilities, read_decision(run, kernel.voter))
+    return decide_and_write(run, rows.form, probabilities, read_decision(run, kernel.voter))
 
 
 def _put_back(run: Run, kernel: Kernel) -> None:
     """Lay the dataset's files where the stages would have written them."""
-    from softvote.kaggle.notebook import unflattened
+    from softvote.kaggle.notebook import unflatten
 
     mounted = _find_mounted(f"datasets/{kernel.dataset}", kernel.dataset.rpartition("/")[2])
     problems = ErrorCollector()
     for name, sha256 in kernel.files.items():
-        source, place = mounted / name, run.folder.path / unflattened(name)
+        source, place = mounted / name, run.folder.path / unflatten(name)
         if not source.is_file() or sha256_of(source) != sha256:
             problems.add(source, "is missing or of another version", "upload the dataset again")
             continue

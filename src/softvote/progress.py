@@ -92,13 +92,13 @@ class TrainingProgress:
         """Whether somebody looks at figures within an epoch; fetching them stops an accelerator."""
         return not self.bar.disable
 
-    def batch_ended(self, images: int, figures: str | None) -> None:
+    def end_batch(self, images: int, figures: str | None) -> None:
         """Move on by some images; `figures` replaces what the bar says of loss and accuracy."""
         if figures is not None:
             self.bar.set_postfix_str(figures, refresh=False)
         self.bar.update(images)
 
-    def epoch_ended(self, epoch: int, loss: float, accuracy: float, images_per_second: float) -> None:
+    def end_epoch(self, epoch: int, loss: float, accuracy: float, images_per_second: float) -> None:
         """Without a terminal, say every ten seconds and at the end how the epoch went and what is left."""
         now = time.perf_counter()
         last = epoch + 1 == self.epochs

@@ -37,10 +37,10 @@ _TYPED = {name: f"--{name}" for name in _ARGUMENTS} | {
 
 def in_shell_words(text: str) -> str:
     """The text with what it names in backquotes as it is typed in a shell: `` `name` `` is --name."""
-    return re.sub(r"`([a-z]+)(?: ([^`\n]+))?`", _typed, text)
+    return re.sub(r"`([a-z]+)(?: ([^`\n]+))?`", _type_out, text)
 
 
-def _typed(named: re.Match[str]) -> str:
+def _type_out(named: re.Match[str]) -> str:
     typed = _TYPED.get(named[1])
     if typed is None:
         return named[0]

@@ -45,7 +45,7 @@ def test_a_rule_votes_as_in_a_pipeline(rule: str) -> None:
     assert fitted.rule_ == rule and fitted.space_ == RULES[rule].space and fitted.n_members_ == 3
     np.testing.assert_array_equal(fitted.weights_, RULES[rule].fit(oof, labels, scorer_of(10)))
     np.testing.assert_array_equal(
-        fitted.oof_proba_, comparison.cross_fitted(RULES[rule], oof, labels, folds, scorer_of(10))
+        fitted.oof_proba_, comparison.cross_fit(RULES[rule], oof, labels, folds, scorer_of(10))
     )
     expected = vote.soft_vote(oof[:, :50], fitted.weights_, fitted.space_)
     np.testing.assert_array_equal(fitted.predict_proba(oof[:, :50]), expected)

@@ -77,11 +77,11 @@ def speeds(monkeypatch: pytest.MonkeyPatch, seconds: dict[str, float]) -> list[s
     """Let the steps take these times; returns the list in which each probed step is noted."""
     noted: list[str] = []
 
-    def taken(model: nn.Module, images: torch.Tensor, candidate: ComputeConfig) -> float:
+    def take(model: nn.Module, images: torch.Tensor, candidate: ComputeConfig) -> float:
         noted.append(f"{candidate.precision} {candidate.memory_format}")
         return seconds[noted[-1]]
 
-    monkeypatch.setattr(autotune, "_seconds_a_step", taken)
+    monkeypatch.setattr(autotune, "_seconds_per_step", take)
     return noted
 
 

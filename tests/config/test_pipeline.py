@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from softvote.config.competition import Competition
 from softvote.config.pipeline import FoldsConfig, LocalEngine, Pipeline, RayEngine, json_schema
 from softvote.config.recipe import Recipe
-from softvote.config.schema import checked_name
+from softvote.config.schema import check_name
 from softvote.task import Task
 
 COMPETITION: dict[str, Any] = {
@@ -27,13 +27,13 @@ def pipeline(**facts: Any) -> Pipeline:
 
 @pytest.mark.parametrize("name", ["a", "A-1_b", "0", "digit-recognizer"])
 def test_names(name: str) -> None:
-    assert checked_name(name) == name
+    assert check_name(name) == name
 
 
 @pytest.mark.parametrize("name", ["", ".", "..", "a/b", "-a", "_a", "a b", "a.b", "ä", "a\n", "CON:"])
 def test_what_is_no_name(name: str) -> None:
     with pytest.raises(ValueError, match="is not a name"):
-        checked_name(name)
+        check_name(name)
     with pytest.raises(ValidationError):
         pipeline(members={name: {"model": "cnn"}})
     with pytest.raises(ValidationError):

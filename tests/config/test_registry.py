@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
-from conftest import Digits, made_once
+from conftest import Digits, make_once
 from projects import RECIPE, competition, pipeline, write_digits, write_pipeline
 
 import softvote
@@ -179,7 +179,7 @@ class Copy(NamedTuple):
 
 @pytest.fixture(scope="module")
 def more(tmp_path_factory: pytest.TempPathFactory, digits: Digits) -> Copy:
-    root = made_once(tmp_path_factory, "registries", lambda folder: _write(folder, digits))
+    root = make_once(tmp_path_factory, "registries", lambda folder: _write(folder, digits))
     return Copy(root, root / "source")
 
 

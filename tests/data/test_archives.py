@@ -22,7 +22,7 @@ FILES = {"train.csv": "label,pixel0\n1,2\n", "test/1.png": "image"}
 IMAGES = {"1.png": "one", "2.png": "two"}
 
 
-def zipped(path: Path, files: dict[str, str]) -> Path:
+def write_zip(path: Path, files: dict[str, str]) -> Path:
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, text in files.items():
             archive.writestr(name, text)
@@ -36,7 +36,7 @@ def content(folder: Path) -> dict[str, str]:
 
 @pytest.fixture
 def digits_zip(tmp_path: Path) -> Path:
-    return zipped(tmp_path / "digits.zip", FILES)
+    return write_zip(tmp_path / "digits.zip", FILES)
 
 
 def test_unpacks_under_the_zips_name(digits_zip: Path, workspace: Workspace) -> None:
@@ -53,12 +53,12 @@ def test_a_folder_around_everything_is_left_out(tmp_path: Path, workspace: Works
     around = {f"digits-v1/{name}": text for name, text in FILES.items()} | {
         "__MACOSX/digits-v1/._train.csv": "x"
     }
-    assert content(unpack(zipped(tmp_path / "digits.zip", around), workspace)) == FILES
+    assert content(unpack(write_zip(tmp_path / "digits.zip", around), workspace)) == FILES
 
 
 def test_only_one_folder_is_left_out(tmp_path: Path, workspace: Workspace) -> None:
     nested = {f"a/b/{name}": text for name, text in FILES.items()}
-    found = content(unpack(zipped(tmp_path / "digits.zip", nested), workspace))
+    found = content(unpack(write_zip(tmp_path / "digits.zip", nested), workspace))
     assert found == {f"b/{name}": text for name, text in FILES.items()}
 
 
@@ -87,7 +87,7 @@ def test_other_content_is_not_overwritten(
     "name", ["../outside.csv", "/outside.csv", "a/../../outside.csv", "..\\outside.csv", "C:/x"]
 )
 def test_no_file_leaves_the_folder(name: str, tmp_path: Path, workspace: Workspace) -> None:
-    path = zipped(tmp_path / "digits.zip", {"train.csv": "", name: "evil"})
+    path = write_zip(tmp_path / "digits.zip", {"train.csv": "", name: "evil"})
     with pytest.raises(UserError, match="would leave the folder; nothing was unpacked"):
         unpack(path, workspace)
     assert [path.name for path in tmp_path.iterdir()] == ["digits.zip"]
@@ -132,7 +132,7 @@ def test_no_file_and_no_files(tmp_path: Path, workspace: Workspace) -> None:
     with pytest.raises(UserError, match="cannot be read"):
         unpack(tmp_path / "none.zip", workspace)
     with pytest.raises(UserError, match="holds no files"):
-        unpack(zipped(tmp_path / "digits.zip", {}), workspace)
+        unpack(write_zip(tmp_path / "digits.zip", {}), workspace)
 
 
 def test_a_name_that_is_no_folder(digits_zip: Path, workspace: Workspace) -> None:
@@ -184,7 +184,7 @@ PACKERS: dict[str, Callable[[dict[str, str]], bytes]] = {
 OF_MANY = [suffix for suffix in PACKERS if suffix not in (".gz", ".bz2", ".xz")]
 
 
-def unpacked(tmp_path: Path, workspace: Workspace, files: dict[str, str | bytes]) -> dict[str, str]:
+def unpack_download(tmp_path: Path, workspace: Workspace, files: dict[str, str | bytes]) -> dict[str, str]:
     """What a download of these files becomes."""
     path = tmp_path / "digits.zip"
     path.write_bytes(in_zip(files))
@@ -200,14 +200,16 @@ def test_every_kind_of_archive_has_a_packer_here() -> None:
 @pytest.mark.parametrize("suffix", PACKERS)
 def test_a_table_that_is_packed_lies_beside(suffix: str, tmp_path: Path, workspace: Workspace) -> None:
     packed = {f"train.csv{suffix}": PACKERS[suffix]({"train.csv": "id,label"}), "test/1.png": "one"}
-    assert unpacked(tmp_path, workspace, packed) == {"train.csv": "id,label", "test/1.png": "one"}
+    assert unpack_download(tmp_path, workspace, packed) == {"train.csv": "id,label", "test/1.png": "one"}
 
 
 @pytest.mark.parametrize("suffix", OF_MANY)
 def test_images_in_an_archive_come_into_a_folder(suffix: str, tmp_path: Path, workspace: Workspace) -> None:
     pack = PACKERS[suffix]
     loose, folder = pack(IMAGES), pack({f"test/{name}": text for name, text in IMAGES.items()})
-    found = unpacked(tmp_path, workspace, {f"train{suffix}": loose, f"all{suffix}": folder, "a.csv": "x"})
+    found = unpack_download(
+        tmp_path, workspace, {f"train{suffix}": loose, f"all{suffix}": folder, "a.csv": "x"}
+    )
     images = {f"{split}/{name}": text for split in ("train", "test") for name, text in IMAGES.items()}
     assert found == images | {"a.csv": "x"}
 
@@ -220,14 +222,14 @@ def test_a_tar_in_a_7z_and_a_folder_in_several_archives(tmp_path: Path, workspac
     with py7zr.SevenZipFile(content_7z, "w") as archive:
         archive.writestr(tar, "train-jpg.tar")
     parts = {f"images_{part}.zip": in_zip({f"images/{part}.png": str(part)}) for part in range(3)}
-    found = unpacked(tmp_path, workspace, {"train-jpg.tar.7z": content_7z.getvalue(), **parts})
+    found = unpack_download(tmp_path, workspace, {"train-jpg.tar.7z": content_7z.getvalue(), **parts})
     expected = {f"train-jpg/{name}": text for name, text in IMAGES.items()}
     assert found == expected | {f"images/{part}.png": str(part) for part in range(3)}
 
 
 def test_a_lone_file_deep_in_an_archive_lies_beside(tmp_path: Path, workspace: Workspace) -> None:
     packed = in_7z({"data/processed/train.json": "[]"})
-    assert unpacked(tmp_path, workspace, {"train.json.7z": packed, "b.csv": ""}) == {
+    assert unpack_download(tmp_path, workspace, {"train.json.7z": packed, "b.csv": ""}) == {
         "train.json": "[]", "b.csv": "",
     }  # fmt: skip
 
@@ -236,7 +238,7 @@ def test_an_archive_that_is_all_there_is_takes_the_downloads_place(
     tmp_path: Path, workspace: Workspace
 ) -> None:
     packed = in_zip({"train.zip": in_zip(IMAGES), "train.csv": "x"})
-    found = unpacked(tmp_path, workspace, {"all.zip": packed})
+    found = unpack_download(tmp_path, workspace, {"all.zip": packed})
     assert found == {f"train/{name}": text for name, text in IMAGES.items()} | {"train.csv": "x"}
 
 
@@ -247,16 +249,16 @@ def test_parts_are_put_together(tmp_path: Path, workspace: Workspace) -> None:
         for number, start in enumerate(range(0, len(whole), 60), 1)
     }
     expected = {f"train/{name}": text for name, text in IMAGES.items()}
-    assert len(parts) > 2 and unpacked(tmp_path, workspace, parts) == expected
+    assert len(parts) > 2 and unpack_download(tmp_path, workspace, parts) == expected
     del parts["train.zip.002"]
     with pytest.raises(UserError, match=r"train\.zip: lacks one of its parts"):
-        unpacked(tmp_path, workspace, parts | {"a.csv": "other"})
+        unpack_download(tmp_path, workspace, parts | {"a.csv": "other"})
 
 
 def test_two_archives_that_disagree_are_refused(tmp_path: Path, workspace: Workspace) -> None:
     files: dict[str, str | bytes] = {f"{n}.zip": in_zip({"train/1.png": n}) for n in ("a", "b")}
     with pytest.raises(UserError, match=r"digits\.zip/b\.zip: '1\.png' is there with other content"):
-        unpacked(tmp_path, workspace, files)
+        unpack_download(tmp_path, workspace, files)
     assert list((tmp_path / "input").iterdir()) == []
 
 
@@ -267,7 +269,7 @@ def test_no_file_of_an_inner_archive_leaves_the_folder(
 ) -> None:
     packed = PACKERS[suffix]({"train.csv": "", name: "evil"})
     with pytest.raises(UserError, match="would leave the folder; nothing was unpacked"):
-        unpacked(tmp_path, workspace, {f"train{suffix}": packed, "a.csv": ""})
+        unpack_download(tmp_path, workspace, {f"train{suffix}": packed, "a.csv": ""})
     assert not list(tmp_path.rglob("outside.csv")) and list((tmp_path / "input").iterdir()) == []
 
 
@@ -279,7 +281,7 @@ def test_no_link_or_device_of_a_tar_is_made(kind: bytes, tmp_path: Path, workspa
         info.type, info.linkname = kind, "/etc"
         archive.addfile(info)
     with pytest.raises(UserError, match="nothing was unpacked"):
-        unpacked(tmp_path, workspace, {"train.tar": packed.getvalue(), "a.csv": ""})
+        unpack_download(tmp_path, workspace, {"train.tar": packed.getvalue(), "a.csv": ""})
 
 
 @pytest.mark.parametrize("suffix", PACKERS)
@@ -287,14 +289,14 @@ def test_a_damaged_archive_within_is_named(suffix: str, tmp_path: Path, workspac
     whole = PACKERS[suffix]({"train.csv": "0123456789" * 50})
     damaged = whole[: 700 if suffix == ".tar" else len(whole) // 2]
     with pytest.raises(UserError, match=rf"digits\.zip/train\.csv\{suffix}: is .*download it again"):
-        unpacked(tmp_path, workspace, {f"train.csv{suffix}": damaged, "a.csv": ""})
+        unpack_download(tmp_path, workspace, {f"train.csv{suffix}": damaged, "a.csv": ""})
     assert list((tmp_path / "input").iterdir()) == []
 
 
 def test_a_tar_that_ends_between_two_files_is_cut_off(tmp_path: Path, workspace: Workspace) -> None:
     whole = in_tar("w")(IMAGES)
     with pytest.raises(UserError, match=r"digits\.zip/train\.tar: is cut off; download it again"):
-        unpacked(tmp_path, workspace, {"train.tar": whole[:1024], "a.csv": ""})
+        unpack_download(tmp_path, workspace, {"train.tar": whole[:1024], "a.csv": ""})
 
 
 def test_without_the_library_a_7z_stays_packed(
@@ -327,7 +329,7 @@ def test_archives_without_end_are_refused(tmp_path: Path, workspace: Workspace) 
     for _ in range(8):
         packed = in_zip({"next.zip": packed, "other.csv": ""})
     with pytest.raises(UserError, match="archives in archives"):
-        unpacked(tmp_path, workspace, {"next.zip": packed, "a.csv": ""})
+        unpack_download(tmp_path, workspace, {"next.zip": packed, "a.csv": ""})
 
 
 @pytest.mark.parametrize("suffix", OF_MANY)

@@ -301,11 +301,11 @@ def test_rows_that_taught_its_source_make_a_member_due(project: Path) -> None:
 # ---------------------------------------------------------------- what is refused
 
 
-def lost(name: str) -> Callable[[Path], None]:
+def lose(name: str) -> Callable[[Path], None]:
     return lambda more: (more / f"{name}.npy").unlink()
 
 
-def replaced(name: str, change: Callable[[Any], Any]) -> Callable[[Path], None]:
+def replace_rows(name: str, change: Callable[[Any], Any]) -> Callable[[Path], None]:
     return lambda more: save(more, **{name: change(np.load(more / f"{name}.npy"))})
 
 
@@ -331,44 +331,44 @@ def with_image_of(file: str, row: int) -> Callable[[Path], None]:
 
 
 BAD: dict[str, tuple[Callable[[Path], None], str]] = {
-    "images missing": (lost("i"), "i.npy: is missing; add it, or mend extra_train.images"),
-    "labels missing": (lost("l"), "l.npy: is missing; add it, or mend extra_train.labels"),
-    "digits missing": (lost("d"), "d.npy: is missing; add it, or mend extra_train.digits"),
+    "images missing": (lose("i"), "i.npy: is missing; add it, or mend extra_train.images"),
+    "labels missing": (lose("l"), "l.npy: is missing; add it, or mend extra_train.labels"),
+    "digits missing": (lose("d"), "d.npy: is missing; add it, or mend extra_train.digits"),
     "images of another size": (
-        replaced("i", lambda images: images[:, :, 1:]),
+        replace_rows("i", lambda images: images[:, :, 1:]),
         "i.npy: has images of 8 x 15 x 1 (H x W x C), competition.image says 8 x 16 x 1; mend one",
     ),
     "images in colour": (
-        replaced("i", lambda images: np.stack([images] * 3, axis=3)),
+        replace_rows("i", lambda images: np.stack([images] * 3, axis=3)),
         "i.npy: has images of 8 x 16 x 3 (H x W x C), competition.image says 8 x 16 x 1; mend one",
     ),
     "images of floats": (
-        replaced("i", lambda images: images / 255),
+        replace_rows("i", lambda images: images / 255),
         "i.npy: holds float64, not uint8; write image.value_range: [0, 1], or",
     ),
     "flat images": (
-        replaced("i", lambda images: images.reshape(EXTRA, -1)), "i.npy: has shape (40, 128); images need",
+        replace_rows("i", lambda images: images.reshape(EXTRA, -1)), "i.npy: has shape (40, 128); images need",
     ),
-    "no images": (replaced("i", lambda images: images[:0]), "i.npy: holds no images"),
+    "no images": (replace_rows("i", lambda images: images[:0]), "i.npy: holds no images"),
     "no array": (lambda more: (more / "i.npy").write_text("text") and None, "i.npy: is not an .npy file"),
     "labels of floats": (
-        replaced("l", lambda labels: labels / 2),
+        replace_rows("l", lambda labels: labels / 2),
         "l.npy: holds float64 of shape (40,), not integers of shape (40,); save it so",
     ),
     "too few labels": (
-        replaced("l", lambda labels: labels[1:]),
+        replace_rows("l", lambda labels: labels[1:]),
         "l.npy: holds int64 of shape (39,), not integers of shape (40,); save it so",
     ),
-    "a label too large": (replaced("l", with_item(5, 19)), "l.npy, index 5: 19 is not in 0..18; mend it"),
-    "a label below": (replaced("l", with_item(5, -1)), "l.npy, index 5: -1 is not in 0..18; mend it"),
+    "a label too large": (replace_rows("l", with_item(5, 19)), "l.npy, index 5: 19 is not in 0..18; mend it"),
+    "a label below": (replace_rows("l", with_item(5, -1)), "l.npy, index 5: -1 is not in 0..18; mend it"),
     "too many digits": (
-        replaced("d", lambda digits: np.pad(digits, ((0, 0), (0, 1)))),
+        replace_rows("d", lambda digits: np.pad(digits, ((0, 0), (0, 1)))),
         "d.npy: holds int64 of shape (40, 3), not integers of shape (40, 2); save it so",
     ),
-    "a digit too large": (replaced("d", with_item((6, 1), 10)), "d.npy, index 6, 1: 10 is not in 0..9"),
-    "an unknown digit": (replaced("d", with_item((6, 1), -1)), "d.npy, index 6, 1: -1 is not in 0..9"),
+    "a digit too large": (replace_rows("d", with_item((6, 1), 10)), "d.npy, index 6, 1: 10 is not in 0..9"),
+    "an unknown digit": (replace_rows("d", with_item((6, 1), -1)), "d.npy, index 6, 1: -1 is not in 0..9"),
     "another sum": (
-        replaced("l", lambda labels: with_item(9, (labels[9] + 1) % 19)(labels)),
+        replace_rows("l", lambda labels: with_item(9, (labels[9] + 1) % 19)(labels)),
         "d.npy, index 9: digits sum to 8, the label is 9; mend one",
     ),
     "a test image": (with_image_of("test.csv", 4), "i.npy, index 7: is the image of test row 4; take it out"),

@@ -199,7 +199,7 @@ def images(workspace: Workspace, digits: Digits) -> NDArray[np.uint8]:
     return digits[0]
 
 
-def read_found(workspace: Workspace) -> tuple[Competition, Dataset]:
+def read_detected(workspace: Workspace) -> tuple[Competition, Dataset]:
     competition = pipeline_of(workspace).competition
     return competition, read_dataset(competition, workspace)
 
@@ -208,7 +208,7 @@ def test_a_saved_row_index_is_not_taken_for_the_id(workspace: Workspace, images:
     backwards = NAMES[::-1]
     rows = [[row, name, row % 2] for row, name in enumerate(backwards)]
     data.write_csv(workspace.input("digits") / "train.csv", ["", "id", "has_cactus"], rows)
-    competition, dataset = read_found(workspace)
+    competition, dataset = read_detected(workspace)
     assert isinstance(competition.files, ImageFolder) and competition.files.id == "id"
     assert np.array_equal(dataset.train_pixels[:, 0], images[:12][::-1])
 
@@ -219,7 +219,7 @@ def test_a_row_index_that_names_files_too(
 ) -> None:
     rows = [[row, name.removesuffix(".png"), row % 2] for row, name in enumerate(NAMES[::-1])]
     data.write_csv(workspace.input("digits") / "train.csv", [index, "id", "has_cactus"], rows)
-    _, dataset = read_found(workspace)
+    _, dataset = read_detected(workspace)
     assert np.array_equal(dataset.train_pixels[:, 0], images[:12][::-1])
 
 
@@ -228,7 +228,7 @@ def test_of_two_columns_that_name_files_the_samples_is_the_id(
 ) -> None:
     rows = [[row, name, row % 2] for row, name in enumerate(NAMES[::-1])]
     data.write_csv(workspace.input("digits") / "train.csv", ["number", "id", "has_cactus"], rows)
-    _, dataset = read_found(workspace)
+    _, dataset = read_detected(workspace)
     assert np.array_equal(dataset.train_pixels[:, 0], images[:12][::-1])
     assert lines_of(workspace)[0] == "images: column id of train.csv (also number) names files in train"
 
@@ -244,7 +244,7 @@ def test_a_row_index_is_not_the_id_even_where_it_alone_names_files(
 def test_a_sample_of_halves_asks_for_a_probability(workspace: Workspace, images: NDArray[np.uint8]) -> None:
     rows = [[name, row % 2] for row, name in enumerate(NAMES)]
     data.write_csv(workspace.input("digits") / "train.csv", ["id", "has_cactus"], rows)
-    competition, _ = read_found(workspace)
+    competition, _ = read_detected(workspace)
     assert competition.form is not None and competition.form.name == "probability"
 
 
@@ -256,7 +256,7 @@ def test_images_that_the_sample_does_not_list_are_told(
         folder / "train.csv", ["id", "has_cactus"], [[name, row % 2] for row, name in enumerate(NAMES)]
     )
     data.write_csv(folder / "sample_submission.csv", ["id", "has_cactus"], [[NAMES[1], 0.5]])
-    _, dataset = read_found(workspace)
+    _, dataset = read_detected(workspace)
     assert len(dataset.test_ids) == 1 and "2 of the 3 images of test are in no row" in dataset.notes[0]
 
 
@@ -269,7 +269,7 @@ def test_ids_with_folders_and_without_suffix(form: str, workspace: Workspace, di
     write_images(folder, ["test/100.png", "test/101.png"], digits[0][12:14])
     data.write_csv(folder / "sample_submission.csv", ["id", "label"], [["100", 0], ["101", 0]])
     data.write_csv(folder / "train.csv", ["id", "label"], [[name, row % 2] for row, name in enumerate(ids)])
-    _, dataset = read_found(workspace)
+    _, dataset = read_detected(workspace)
     assert np.array_equal(dataset.train_pixels[:, 0], digits[0][:12])
     assert np.array_equal(dataset.test_pixels[:, 0], digits[0][12:14])
 
@@ -281,7 +281,7 @@ def test_files_in_folders_that_the_table_does_not_name(workspace: Workspace, dig
     data.write_csv(folder / "sample_submission.csv", ["image_id", "label"], [["200.png", 0]])
     rows = [[f"{row + 100}.png", f"kind{row % 3}", "x"] for row in range(12)]
     data.write_csv(folder / "train.csv", ["image_id", "label", "variety"], rows)
-    competition, dataset = read_found(workspace)
+    competition, dataset = read_detected(workspace)
     assert competition.classes == ["kind0", "kind1", "kind2"]
     assert np.array_equal(dataset.train_pixels[:, 0], digits[0][:12])
 
@@ -298,7 +298,7 @@ def test_a_table_that_is_sorted_by_folders(workspace: Workspace, digits: Digits)
     data.write_csv(
         folder / "train.csv", ["id", "label"], [[name, row // 250] for row, name in enumerate(names)]
     )
-    competition, dataset = read_found(workspace)
+    competition, dataset = read_detected(workspace)
     assert isinstance(competition.files, ImageFolder) and competition.files.train_images == "photos"
     assert np.array_equal(dataset.train_pixels[:, 0], images)
 
@@ -311,7 +311,7 @@ def test_images_of_the_same_names_in_another_folder_are_told(
     data.write_csv(
         folder / "train.csv", ["id", "has_cactus"], [[name, row % 2] for row, name in enumerate(NAMES)]
     )
-    _, dataset = read_found(workspace)
+    _, dataset = read_detected(workspace)
     assert np.array_equal(dataset.train_pixels[:, 0], images[:12])
     assert "images of the same names are in small/train too: those in train were taken" in lines_of(workspace)
 
@@ -334,7 +334,7 @@ def test_names_that_say_the_class_where_the_sample_has_numbers(workspace: Worksp
     )
     write_images(folder, ["test1/1.png", "test1/2.png"], digits[0][12:14])
     data.write_csv(folder / "sampleSubmission.csv", ["id", "label"], [["1", 0.5], ["2", 0.5]])
-    competition, dataset = read_found(workspace)
+    competition, dataset = read_detected(workspace)
     assert competition.labels == LabelRange(first=0, last=1)
     assert dataset.train_labels.tolist() == [0] * 6 + [1] * 6
     said = (
@@ -357,7 +357,7 @@ def write_pixel_rows(workspace: Workspace, train: list[str], test: list[str]) ->
 
 
 def check_pixels(workspace: Workspace, digits: Digits) -> Competition:
-    competition, dataset = read_found(workspace)
+    competition, dataset = read_detected(workspace)
     assert np.array_equal(dataset.train_pixels[:, 0], digits[0][:30])
     assert np.array_equal(dataset.train_labels, digits[1][:30])
     assert np.array_equal(dataset.test_pixels[:, 0], digits[0][30:42])
@@ -433,7 +433,7 @@ def test_deep_images_are_measured(workspace: Workspace, digits: Digits) -> None:
     write_images(folder, ["test/a.png"], deep[12:13])
     data.write_csv(folder / "sample_submission.csv", ["id", "label"], [["a", 0]])
     data.write_csv(folder / "train.csv", ["id", "label"], [[name, row % 2] for row, name in enumerate(NAMES)])
-    competition, dataset = read_found(workspace)
+    competition, dataset = read_detected(workspace)
     assert competition.image.value_range == (0, 4095)
     assert np.abs(dataset.train_pixels[:, 0].astype(int) - digits[0][:12]).max() <= 1
 

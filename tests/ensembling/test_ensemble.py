@@ -82,7 +82,7 @@ def test_folds_are_in_their_order(vote: PredictionsFolder) -> None:
 # ---------------------------------------------------------------- what is no longer so
 
 
-def refused(path: Path) -> str:
+def refusal_of(path: Path) -> str:
     with pytest.raises(UserError) as caught:
         load_ensemble(path)
     assert "\n" not in str(caught.value) and str(path.parent) in str(caught.value)
@@ -91,37 +91,37 @@ def refused(path: Path) -> str:
 
 def test_nothing_there(vote: PredictionsFolder) -> None:
     (vote.path.parent / "empty").mkdir()
-    assert "holds no model; name a program.pt2" in refused(vote.path.parent / "empty")
-    assert "holds no model" in refused(vote.path.parent)
+    assert "holds no model; name a program.pt2" in refusal_of(vote.path.parent / "empty")
+    assert "holds no model" in refusal_of(vote.path.parent)
 
 
 def test_an_unfinished_fold(vote: PredictionsFolder) -> None:
     FoldFolder(vote.path.parent / "a" / "fold1").test.unlink()
-    assert "fold1 is unfinished or damaged; run the train stage" in refused(vote.path.parent / "a")
-    assert "fold1 is unfinished" in refused(vote.path)
+    assert "fold1 is unfinished or damaged; run the train stage" in refusal_of(vote.path.parent / "a")
+    assert "fold1 is unfinished" in refusal_of(vote.path)
 
 
 def test_a_fold_too_many(vote: PredictionsFolder) -> None:
     a = vote.path.parent / "a"
     shutil.copytree(a / "fold1", a / "fold2")
-    assert "delete folds that the pipeline no longer trains" in refused(a)
+    assert "delete folds that the pipeline no longer trains" in refusal_of(a)
 
 
 def test_a_fold_that_was_trained_again(vote: PredictionsFolder) -> None:
     member = PredictionsFolder(vote.path.parent / "b")
     write_predictions(member.fold(0), predictions(99, [0, 2]), LABELS, Task(3), "")
-    assert "not the mean of the folds in it; run the train stage" in refused(member.path)
+    assert "not the mean of the folds in it; run the train stage" in refusal_of(member.path)
 
 
 def test_a_member_that_is_not_put_together(vote: PredictionsFolder) -> None:
     PredictionsFolder(vote.path.parent / "b").scores.unlink()
-    assert "not the mean of the folds in it; run the train stage" in refused(vote.path)
+    assert "not the mean of the folds in it; run the train stage" in refusal_of(vote.path)
 
 
 @pytest.mark.parametrize("change", [{"weights": {"a": 0.25, "b": 0.75}}, {"space": "probability"}])
 def test_another_vote(vote: PredictionsFolder, change: dict[str, object]) -> None:
     write_json(vote.vote, json.loads(vote.vote.read_text()) | change)
-    assert "is not the vote of the members beside it; run the ensemble stage" in refused(vote.path)
+    assert "is not the vote of the members beside it; run the ensemble stage" in refusal_of(vote.path)
 
 
 @pytest.mark.parametrize(
@@ -129,4 +129,4 @@ def test_another_vote(vote: PredictionsFolder, change: dict[str, object]) -> Non
 )
 def test_a_damaged_vote(vote: PredictionsFolder, text: str) -> None:
     vote.vote.write_text(text)
-    assert "vote.json: is damaged; run the ensemble stage" in refused(vote.path)
+    assert "vote.json: is damaged; run the ensemble stage" in refusal_of(vote.path)

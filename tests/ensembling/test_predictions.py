@@ -86,10 +86,10 @@ def test_the_scores_mark_what_is_done(folder: PredictionsFolder, monkeypatch: py
     """Stopped in between, no old scores stand beside new probabilities."""
     write_predictions(folder, predictions([1, 2]), LABELS, Task(10), "old")
 
-    def stopped(*arguments: object) -> None:
+    def stop(*arguments: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(np, "save", stopped)
+    monkeypatch.setattr(np, "save", stop)
     with pytest.raises(KeyboardInterrupt):
         write_predictions(folder, predictions([1, 2], 9), LABELS, Task(10), "new")
     assert read_json(folder.scores) == {}

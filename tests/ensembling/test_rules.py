@@ -204,7 +204,7 @@ def test_weights_follow_the_members_order_and_repeat(rule: comparison.Rule) -> N
 @every_rule
 def test_two_classes_are_enough(rule: comparison.Rule) -> None:
     members, labels = random_members(3, 40, 2), np.arange(40) % 2
-    voted = comparison.cross_fitted(rule, members, labels, np.arange(40) // 2 % 2, scorer_of(2))
+    voted = comparison.cross_fit(rule, members, labels, np.arange(40) // 2 % 2, scorer_of(2))
     assert voted is not None and voted.shape == (40, 2)
 
 
@@ -215,16 +215,16 @@ def test_the_pipeline_schema_knows_every_rule() -> None:
     assert sorted(allowed) == sorted(["auto", "shares", *RULES])
 
 
-def fitted_loss(name: str, oof: np.ndarray, labels: np.ndarray) -> float:
+def fit_and_score(name: str, oof: np.ndarray, labels: np.ndarray) -> float:
     voted = vote.soft_vote(oof, RULES[name].fit(oof, labels, scorer_of(oof[0].shape[1])))
     return scores.log_loss(voted, labels).value
 
 
 def test_log_loss_weights_are_no_worse_than_the_mean_or_any_member_where_fitted() -> None:
     oof, labels, _ = digits()
-    fitted = fitted_loss("log_loss", oof, labels)
+    fitted = fit_and_score("log_loss", oof, labels)
     singles = [scores.log_loss(member, labels).value for member in oof]
-    assert fitted < fitted_loss("mean", oof, labels) - 0.01
+    assert fitted < fit_and_score("mean", oof, labels) - 0.01
     assert fitted < min(singles) + 1e-5
 
 
@@ -235,7 +235,7 @@ def test_log_loss_weights_equal_a_search_over_all_pairs_of_weights(pair: tuple[i
     grid = np.linspace(0, 1, 101)
     tried = [scores.log_loss(vote.soft_vote(oof, np.array([w, 1 - w])), labels).value for w in grid]
     weights = RULES["log_loss"].fit(oof, labels, scorer_of(oof[0].shape[1]))
-    assert fitted_loss("log_loss", oof, labels) < min(tried) + 2e-6
+    assert fit_and_score("log_loss", oof, labels) < min(tried) + 2e-6
     assert weights[0] == pytest.approx(grid[np.argmin(tried)], abs=0.011)
 
 
@@ -326,7 +326,7 @@ def test_greedy_keeps_the_best_bag_not_the_last() -> None:
 @pytest.mark.parametrize(("name", "space"), [("mean", "probability"), ("mean_logits", "logit")])
 def test_plain_rules_vote_with_equal_weights(name: str, space: vote.Space) -> None:
     oof, labels, folds = digits()
-    voted = comparison.cross_fitted(RULES[name], oof, labels, folds, OF_DIGITS)
+    voted = comparison.cross_fit(RULES[name], oof, labels, folds, OF_DIGITS)
     assert voted is not None
     np.testing.assert_array_equal(voted, vote.soft_vote(oof, np.full(4, 0.25), space))
 
@@ -335,8 +335,8 @@ def test_plain_rules_vote_with_equal_weights(name: str, space: vote.Space) -> No
 def test_a_fold_is_voted_on_without_its_own_labels(rule: comparison.Rule) -> None:
     oof, labels, folds = digits()
     poisoned = np.where(folds == 1, (oof[0].argmin(axis=1)), labels)
-    voted = comparison.cross_fitted(rule, oof, labels, folds, OF_DIGITS)
-    again = comparison.cross_fitted(rule, oof, poisoned, folds, OF_DIGITS)
+    voted = comparison.cross_fit(rule, oof, labels, folds, OF_DIGITS)
+    again = comparison.cross_fit(rule, oof, poisoned, folds, OF_DIGITS)
     assert voted is not None and again is not None
     np.testing.assert_array_equal(again[folds == 1], voted[folds == 1])
     assert (again[folds != 1] != voted[folds != 1]).any()
@@ -345,7 +345,7 @@ def test_a_fold_is_voted_on_without_its_own_labels(rule: comparison.Rule) -> Non
 @fitted_rules
 def test_each_fold_gets_the_weights_of_the_others(rule: comparison.Rule) -> None:
     oof, labels, folds = digits()
-    voted = comparison.cross_fitted(rule, oof, labels, folds, OF_DIGITS)
+    voted = comparison.cross_fit(rule, oof, labels, folds, OF_DIGITS)
     assert voted is not None
     for fold in range(3):
         own = folds == fold
@@ -356,7 +356,7 @@ def test_each_fold_gets_the_weights_of_the_others(rule: comparison.Rule) -> None
 @every_rule
 def test_one_fold_is_enough_only_for_rules_that_fit_nothing(rule: comparison.Rule) -> None:
     oof, labels, _ = digits()
-    voted = comparison.cross_fitted(rule, oof, labels, np.zeros(900, int), OF_DIGITS)
+    voted = comparison.cross_fit(rule, oof, labels, np.zeros(900, int), OF_DIGITS)
     assert (voted is None) == rule.fitted
 
 
@@ -392,7 +392,7 @@ def test_comparison_keeps_what_it_fitted(rule: comparison.Rule) -> None:
     )
     assert rows_fitted == ([600] * 3 if rule.fitted else [900])
     np.testing.assert_array_equal(
-        compared.votes[rule.name], comparison.cross_fitted(rule, oof, labels, folds, OF_DIGITS)
+        compared.votes[rule.name], comparison.cross_fit(rule, oof, labels, folds, OF_DIGITS)
     )
     np.testing.assert_array_equal(compared.fit_weights(rule.name), rule.fit(oof, labels, OF_DIGITS))
     assert rows_fitted[-1] == 900

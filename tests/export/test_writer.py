@@ -78,11 +78,11 @@ def project(finished: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(finished, tmp_path / "project"))
 
 
-def exported(root: Path, voter: str = "vote") -> ExportFolder:
+def export_folder(root: Path, voter: str = "vote") -> ExportFolder:
     return ExportFolder(root / "models" / "tiny" / voter / "export")
 
 
-def stored(root: Path, voter: str = "vote") -> NDArray[np.float32]:
+def load_stored(root: Path, voter: str = "vote") -> NDArray[np.float32]:
     found: NDArray[np.float32] = np.load(root / "models" / "tiny" / voter / "test.npy")
     return found
 
@@ -120,7 +120,7 @@ assert sys.modules["softvote"] is None
 def test_a_process_without_softvote_predicts_the_same(
     finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    folder = Path(shutil.copytree(exported(finished).path, tmp_path / "elsewhere"))
+    folder = Path(shutil.copytree(export_folder(finished).path, tmp_path / "elsewhere"))
     libraries = Path(torch.__file__).parents[1]
     # -I and -S: neither this folder, nor PYTHONPATH, nor what site adds for an editable installation.
     done = subprocess.run(
@@ -128,7 +128,7 @@ def test_a_process_without_softvote_predicts_the_same(
         cwd=folder, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert (done.returncode, done.stdout.splitlines()[:1]) == (0, ["softvote is not here"]), done.stderr
-    expected = stored(finished)
+    expected = load_stored(finished)
     assert softvote(finished, "predict", "--model", str(finished / "models" / "tiny" / "vote"),
                     str(finished / "test.npy"), "--probabilities") == 0  # fmt: skip
     lines = list(csv.reader(capsys.readouterr().out.splitlines()))[1:]
@@ -145,7 +145,7 @@ def test_a_process_without_softvote_predicts_the_same(
 
 
 def test_the_record_travels_with_each_file(finished: Path) -> None:
-    folder = exported(finished)
+    folder = export_folder(finished)
     facts = json.loads(folder.record.read_text())
     assert facts["classes"] == [str(label) for label in range(10)]
     assert facts["image"] == {"channels": 1, "height": SIDE, "width": SIDE} and facts["addend"] is False
@@ -167,7 +167,7 @@ def test_the_record_travels_with_each_file(finished: Path) -> None:
 
 
 def test_no_file_names_a_folder_of_this_machine(finished: Path) -> None:
-    folder = exported(finished)
+    folder = export_folder(finished)
     with zipfile.ZipFile(folder.torch) as archive:
         content = b"".join(archive.read(name) for name in archive.namelist())
     content += folder.onnx.read_bytes() + folder.record.read_bytes()
@@ -177,16 +177,16 @@ def test_no_file_names_a_folder_of_this_machine(finished: Path) -> None:
 
 def test_any_number_of_images(finished: Path) -> None:
     images = np.load(finished / "test.npy")[:, None]
-    for path in (exported(finished).torch, exported(finished).onnx):
+    for path in (export_folder(finished).torch, export_folder(finished).onnx):
         _, run = load_exported(path)
         for count in (1, 2, 33):
-            np.testing.assert_allclose(run(images[:count], None), stored(finished)[:count], atol=1e-5)
+            np.testing.assert_allclose(run(images[:count], None), load_stored(finished)[:count], atol=1e-5)
 
 
 def test_batches_do_not_matter(finished: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(predictor, "_PIXELS_A_BATCH", 7 * SIDE**2)
-    found = load_exported(exported(finished).onnx)[1](np.load(finished / "test.npy")[:, None], None)
-    np.testing.assert_allclose(found, stored(finished), atol=1e-5)
+    found = load_exported(export_folder(finished).onnx)[1](np.load(finished / "test.npy")[:, None], None)
+    np.testing.assert_allclose(found, load_stored(finished), atol=1e-5)
 
 
 def test_a_member_trained_in_bfloat16_in_another_folder(project: Path, tmp_path: Path) -> None:
@@ -196,9 +196,9 @@ def test_a_member_trained_in_bfloat16_in_another_folder(project: Path, tmp_path:
     facts = json.loads(folder.record.read_text())
     assert [fold["trained_in"] for fold in facts["members"][0]["folds"]] == ["bf16 on cpu"] * 2
     found = load_exported(folder.torch)[1](np.load(project / "test.npy")[:, None], None)
-    off = np.abs(found - stored(project, "rounded")).max()
+    off = np.abs(found - load_stored(project, "rounded")).max()
     assert 1e-6 < off < 0.02  # rounded to 8 bits, and yet the same networks
-    assert not exported(project, "rounded").path.exists()
+    assert not export_folder(project, "rounded").path.exists()
 
 
 # ---------------------------------------------------------------- done work, mistakes
@@ -207,10 +207,10 @@ def test_a_member_trained_in_bfloat16_in_another_folder(project: Path, tmp_path:
 def test_done_work_is_left_alone_and_changed_work_is_done_again(
     project: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    before = times(exported(project).path)
+    before = times(export_folder(project).path)
     assert softvote(project, "export", "tiny") == 0
     assert "is there and unchanged" in capsys.readouterr().out
-    assert times(exported(project).path) == before
+    assert times(export_folder(project).path) == before
 
     written: list[Any] = []
 
@@ -220,9 +220,9 @@ def test_done_work_is_left_alone_and_changed_work_is_done_again(
         )
         return NO_DIFFERENCES
 
-    signature, _ = load_exported(exported(project).torch)
+    signature, _ = load_exported(export_folder(project).torch)
     monkeypatch.setattr(writer, "write_program", write)
-    onnx = exported(project).onnx
+    onnx = export_folder(project).onnx
     onnx.write_bytes(onnx.read_bytes()[:-1])
     assert softvote(project, "export", "tiny") == 0
     other = ["--set", "members.cropped.tta.shift=2"]
@@ -270,7 +270,7 @@ def test_without_the_packages(finished: Path, monkeypatch: pytest.MonkeyPatch) -
     with pytest.raises(UserError, match=r"needs onnx, onnxscript, onnxruntime; install with: pip install"):
         writer.require_packages()
     with pytest.raises(UserError, match=r"program.onnx: needs onnxruntime; install with"):
-        load_exported(exported(finished).onnx)
+        load_exported(export_folder(finished).onnx)
 
 
 def test_too_large_for_one_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -549,7 +549,7 @@ def test_trainings_of_other_classes_do_not_vote_together(tmp_path: Path) -> None
 @pytest.mark.parametrize("suffix", [".pt2", ".onnx"])
 @pytest.mark.parametrize("damage", ["text", "empty", "cut"])
 def test_damaged_programs_are_one_line(finished: Path, tmp_path: Path, suffix: str, damage: str) -> None:
-    whole = next(exported(finished).path.glob(f"*{suffix}")).read_bytes()
+    whole = next(export_folder(finished).path.glob(f"*{suffix}")).read_bytes()
     path = tmp_path / f"damaged{suffix}"
     path.write_bytes({"text": b"nonsense", "empty": b"", "cut": whole[: len(whole) // 2]}[damage])
     with pytest.raises(UserError, match=r"is not a program of softvote export, or damaged") as caught:
@@ -562,7 +562,7 @@ def test_a_changed_byte_among_the_weights_is_noticed(
     name: str, project: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Both formats open it and predict other numbers."""
-    program = exported(project).path / name
+    program = export_folder(project).path / name
     content = bytearray(program.read_bytes())
     content[len(content) // 2] ^= 0xFF
     program.write_bytes(content)

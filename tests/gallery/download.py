@@ -55,7 +55,7 @@ class Download:
 
     def image(self, name: str, pixels: Pixels) -> None:
         """Write an image, uint8 (H, W) or (H, W, 3), in the format that the name's suffix says."""
-        self.write(name, encoded(pixels, Path(name).suffix))
+        self.write(name, encode(pixels, Path(name).suffix))
 
     def hex_ids(self, count: int, digits: int) -> list[str]:
         """Different random ids as Kaggle likes them."""
@@ -125,7 +125,7 @@ class Download:
                 (self.folder / name).rmdir()
 
 
-def encoded(pixels: Pixels, suffix: str) -> bytes:
+def encode(pixels: Pixels, suffix: str) -> bytes:
     """An image in a file format; JPEG with so little loss that what it shows stays."""
     buffer = io.BytesIO()
     format = {".jpg": "JPEG", ".jpeg": "JPEG", ".tif": "TIFF"}.get(suffix, suffix.removeprefix(".").upper())

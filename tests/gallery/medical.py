@@ -5,19 +5,19 @@ from __future__ import annotations
 import io
 
 import numpy as np
-from gallery.download import TEST, TRAIN, Download, Rows, encoded, miniature_of
+from gallery.download import TEST, TRAIN, Download, Rows, encode, miniature_of
 from gallery.names import CATHETERS, HEMORRHAGES
-from gallery.pictures import balanced, graded, photograph, random_tags, tagged
+from gallery.pictures import balanced_labels, draw_grade, draw_tags, photograph, random_tags
 
 
 @miniature_of("aptos2019-blindness-detection")
 def aptos2019_blindness_detection(box: Download) -> Rows:
     header, rows = ["id_code", "diagnosis"], []
-    labels = balanced(box.rng, TRAIN, 5) + balanced(box.rng, TEST, 5)
+    labels = balanced_labels(box.rng, TRAIN, 5) + balanced_labels(box.rng, TEST, 5)
     for position, (name, grade) in enumerate(zip(box.hex_ids(len(labels), 12), labels, strict=True)):
         split = "train" if position < TRAIN else "test"
         height, width = (int(side) for side in box.rng.choice([(28, 36), (32, 32)]))
-        box.image(f"{split}_images/{name}.png", graded(box.rng, grade, 5, height, width))
+        box.image(f"{split}_images/{name}.png", draw_grade(box.rng, grade, 5, height, width))
         rows.append([name, str(grade)])
     box.csv("train.csv", header, rows[:TRAIN])
     box.csv("test.csv", header[:1], [row[:1] for row in rows[TRAIN:]])
@@ -31,10 +31,10 @@ def diabetic_retinopathy_detection(box: Download) -> Rows:
     header, tables = ["image", "level"], dict[str, Rows]()
     for split, first, count, parts in (("train", 10, TRAIN, 5), ("test", 1, TEST, 7)):
         tables[split] = []
-        for patient, grade in enumerate(balanced(box.rng, count // 2, 5), first):
+        for patient, grade in enumerate(balanced_labels(box.rng, count // 2, 5), first):
             for eye in ("left", "right"):
                 level = min(4, max(0, grade + int(box.rng.integers(0, 2))))
-                pixels = graded(box.rng, level, 5, 30, 45)
+                pixels = draw_grade(box.rng, level, 5, 30, 45)
                 box.image(f"{split}/{patient}_{eye}.jpeg", pixels)
                 if (split, patient) == ("train", 10):
                     box.image(f"sample/{patient}_{eye}.jpeg", pixels)
@@ -66,7 +66,7 @@ def siim_isic_melanoma_classification(box: Download) -> Rows:
     columns = ["image_name", "patient_id", "sex", "age_approx", "anatom_site_general_challenge"]
     numbers = sorted(int(n) for n in box.rng.choice(9_999_999, TRAIN + TEST, replace=False))
     names = [f"ISIC_{number:07}" for number in numbers]
-    labels = balanced(box.rng, TRAIN, 4) + balanced(box.rng, TEST, 4)
+    labels = balanced_labels(box.rng, TRAIN, 4) + balanced_labels(box.rng, TEST, 4)
     patients = _patients(box, TRAIN, 12) + _patients(box, TEST, 5)
     train, solution = [], []
     for position, (name, label, patient) in enumerate(zip(names, labels, patients, strict=True)):
@@ -95,7 +95,7 @@ def isic_2024_challenge(box: Download) -> Rows:
     measured = ["clin_size_long_diam_mm", "image_type", "tbp_lv_A", "tbp_lv_areaMM2", "attribution"]
     late = ["lesion_id", "iddx_full", "iddx_1", "mel_thick_mm", "tbp_lv_dnn_lesion_confidence"]
     numbers = sorted(int(n) for n in box.rng.choice(9_999_999, TRAIN + TEST, replace=False))
-    labels = balanced(box.rng, TRAIN, 4) + balanced(box.rng, TEST, 4)
+    labels = balanced_labels(box.rng, TRAIN, 4) + balanced_labels(box.rng, TEST, 4)
     patients = _patients(box, TRAIN, 12) + _patients(box, TEST, 5)
     tables: dict[str, list[list[object]]] = {"train": [], "test": []}
     images: dict[str, dict[str, bytes]] = {"train": {}, "test": {}}
@@ -103,7 +103,7 @@ def isic_2024_challenge(box: Download) -> Rows:
     for position, (number, label, patient) in enumerate(zip(numbers, labels, patients, strict=True)):
         split, name, target = "train" if position < TRAIN else "test", f"ISIC_{number:07}", int(label == 0)
         side = int(box.rng.integers(20, 40))
-        images[split][name] = encoded(photograph(box.rng, target, 3, side, side), ".jpg")
+        images[split][name] = encode(photograph(box.rng, target, 3, side, side), ".jpg")
         values = [round(float(box.rng.gamma(2, 2)), 2), "TBP tile: close-up", 20.24, 3.15, "Memorial, Sloan"]
         if split == "train":
             lesion = (
@@ -135,7 +135,7 @@ def _hdf5(images: dict[str, bytes]) -> bytes:
 
 @miniature_of("histopathologic-cancer-detection")
 def histopathologic_cancer_detection(box: Download) -> Rows:
-    labels = balanced(box.rng, TRAIN, 2) + balanced(box.rng, TEST, 2)
+    labels = balanced_labels(box.rng, TRAIN, 2) + balanced_labels(box.rng, TEST, 2)
     rows = []
     for position, (name, label) in enumerate(zip(box.hex_ids(len(labels), 40), labels, strict=True)):
         split = "train" if position < TRAIN else "test"
@@ -166,7 +166,9 @@ def rsna_intracranial_hemorrhage_detection(box: Download) -> Rows:
 
 def _head(box: Download, tags: list[bool]) -> bytes:
     """A slice of a head: bleedings are brighter than the brain by some tens of Hounsfield units."""
-    units = np.where(tagged(box.rng, tags, 32, 32).max(axis=2) > 150, 75, 30) + box.rng.normal(0, 5, (32, 32))
+    units = np.where(draw_tags(box.rng, tags, 32, 32).max(axis=2) > 150, 75, 30) + box.rng.normal(
+        0, 5, (32, 32)
+    )
     units[:2], units[-2:] = -1000, 900  # air and bone, which a window cuts off
     return dicom(
         (units + 1024).clip(0, 4095).astype(np.uint16), f"ID_{box.hex_ids(1, 8)[0]}", intercept=-1024
@@ -211,7 +213,7 @@ def ranzcr_clip_catheter_line_classification(box: Download) -> Rows:
     header, train, solution, drawn = ["StudyInstanceUID", *CATHETERS], [], [], []
     for position, row in enumerate(tags):
         split, name = "train" if position < TRAIN else "test", f"1.2.826.0.1.3680043.8.498.{digits[position]}"
-        shown = tagged(box.rng, [bool(tag) for tag in row], 40, 48)
+        shown = draw_tags(box.rng, [bool(tag) for tag in row], 40, 48)
         box.image(f"{split}/{name}.jpg", shown.mean(axis=2).round().astype(np.uint8))
         cells = [name, *(str(int(tag)) for tag in row)]
         if split == "train":

@@ -14,7 +14,7 @@ from gallery.names import (
     PROTEIN_STAINS,
     SEEDLINGS,
 )
-from gallery.pictures import balanced, noisy, photograph, random_tags, tagged
+from gallery.pictures import balanced_labels, draw_tags, noisy, photograph, random_tags
 
 
 def _cats_and_dogs(box: Download, test: str) -> list[int]:
@@ -22,7 +22,7 @@ def _cats_and_dogs(box: Download, test: str) -> list[int]:
     for number in range(TRAIN // 2):
         for label, name in enumerate(("cat", "dog")):
             box.image(f"train/{name}.{number}.jpg", photograph(box.rng, label, 2))
-    labels = balanced(box.rng, TEST, 2)
+    labels = balanced_labels(box.rng, TEST, 2)
     for number, label in enumerate(labels, 1):
         box.image(f"{test}/{number}.jpg", photograph(box.rng, label, 2))
     box.pack_zip("train.zip", "train")
@@ -47,7 +47,7 @@ def dogs_vs_cats_redux(box: Download) -> Rows:
 @miniature_of("cifar-10")
 def cifar_10(box: Download) -> Rows:
     for split, count in (("train", TRAIN), ("test", TEST)):
-        labels = balanced(box.rng, count, len(CIFAR))
+        labels = balanced_labels(box.rng, count, len(CIFAR))
         for number, label in enumerate(labels, 1):
             box.image(f"{split}/{number}.png", photograph(box.rng, label, len(CIFAR), 32, 32))
         named = [[number, CIFAR[label]] for number, label in enumerate(labels, 1)]
@@ -60,8 +60,8 @@ def cifar_10(box: Download) -> Rows:
 
 @miniature_of("dog-breed-identification")
 def dog_breed_identification(box: Download) -> Rows:
-    train = balanced(box.rng, 2 * len(BREEDS), len(BREEDS))
-    test = balanced(box.rng, len(BREEDS), len(BREEDS))
+    train = balanced_labels(box.rng, 2 * len(BREEDS), len(BREEDS))
+    test = balanced_labels(box.rng, len(BREEDS), len(BREEDS))
     ids = box.hex_ids(len(train) + len(test), 32)
     for name, label in zip(ids, train + test, strict=True):
         split = "train" if name in ids[: len(train)] else "test"
@@ -78,11 +78,13 @@ def dog_breed_identification(box: Download) -> Rows:
 @miniature_of("plant-seedlings-classification")
 def plant_seedlings_classification(box: Download) -> Rows:
     solution = []
-    for name, label in zip(box.hex_ids(TRAIN, 9), balanced(box.rng, TRAIN, len(SEEDLINGS)), strict=True):
+    for name, label in zip(
+        box.hex_ids(TRAIN, 9), balanced_labels(box.rng, TRAIN, len(SEEDLINGS)), strict=True
+    ):
         side = int(box.rng.integers(20, 40))
         pixels = photograph(box.rng, label, len(SEEDLINGS), side, side)
         box.image(f"train/{SEEDLINGS[label]}/{name}.png", pixels)
-    for name, label in zip(box.hex_ids(TEST, 9), balanced(box.rng, TEST, len(SEEDLINGS)), strict=True):
+    for name, label in zip(box.hex_ids(TEST, 9), balanced_labels(box.rng, TEST, len(SEEDLINGS)), strict=True):
         height, width = (int(side) for side in box.rng.integers(20, 40, 2))
         box.image(f"test/{name}.png", photograph(box.rng, label, len(SEEDLINGS), height, width))
         solution.append([f"{name}.png", SEEDLINGS[label]])
@@ -95,7 +97,7 @@ def plant_pathology_2020(box: Download) -> Rows:
     header, solution = ["image_id", *LEAF_COLUMNS], []
     for split, count in (("Train", TRAIN), ("Test", TEST)):
         solution = []
-        for number, label in enumerate(balanced(box.rng, count, 4)):
+        for number, label in enumerate(balanced_labels(box.rng, count, 4)):
             box.image(f"images/{split}_{number}.jpg", photograph(box.rng, label, 4, 27, 41))
             solution.append([f"{split}_{number}", *(str(int(k == label)) for k in range(4))])
         if split == "Train":
@@ -112,7 +114,7 @@ def plant_pathology_2021(box: Download) -> Rows:
     healthy = LEAF_TAGS.index("healthy")
     for position, (name, tags) in enumerate(zip(ids, _leaves(box, len(ids)), strict=True)):
         split = "train" if position < TRAIN else "test"
-        box.image(f"{split}_images/{name}", tagged(box.rng, [bool(tag) for tag in tags], 40, 60))
+        box.image(f"{split}_images/{name}", draw_tags(box.rng, [bool(tag) for tag in tags], 40, 60))
         listed = [LEAF_TAGS[k] for k in np.flatnonzero(tags) if k != healthy] or ["healthy"]
         table.append([name, " ".join(listed)])
     box.csv("train.csv", header, table[:TRAIN])
@@ -133,7 +135,7 @@ def _leaves(box: Download, count: int) -> list[list[bool]]:
 @miniature_of("cassava-leaf-disease-classification")
 def cassava_leaf_disease_classification(box: Download) -> Rows:
     numbers = [str(n) for n in box.rng.choice(10**9, TRAIN + TEST, replace=False) + 10**9]
-    labels = balanced(box.rng, TRAIN, 5) + balanced(box.rng, TEST, 5)
+    labels = balanced_labels(box.rng, TRAIN, 5) + balanced_labels(box.rng, TEST, 5)
     rows = [[f"{number}.jpg", str(label)] for number, label in zip(numbers, labels, strict=True)]
     for position, (name, label) in enumerate(rows):
         split = "train" if position < TRAIN else "test"
@@ -183,7 +185,7 @@ def planet_understanding_the_amazon_from_space(box: Download) -> Rows:
             tags = random_tags(box.rng, count, len(PLANET), 0.3)
         tables[folder] = []
         for number, row in enumerate(tags):
-            pixels = tagged(box.rng, [bool(tag) for tag in row], 40, 40)
+            pixels = draw_tags(box.rng, [bool(tag) for tag in row], 40, 40)
             box.image(f"{folder}/{stem}_{number}.jpg", pixels)
             listed = " ".join(PLANET[k] for k in box.rng.permutation(np.flatnonzero(row)))
             tables[folder].append([f"{stem}_{number}", listed])
@@ -220,7 +222,7 @@ def human_protein_atlas_image_classification(box: Download) -> Rows:
             tags[:28] |= np.eye(28, dtype=bool)
         tables[split] = []
         for name, row in zip(sorted(box.uuids(count)), tags, strict=True):
-            shown = tagged(box.rng, [bool(tag) for tag in row], 36, 36)
+            shown = draw_tags(box.rng, [bool(tag) for tag in row], 36, 36)
             bands = [*np.moveaxis(shown, 2, 0), noisy(box.rng, np.full((36, 36), 90.0))]
             for stain, band in zip(PROTEIN_STAINS, bands, strict=True):
                 box.image(f"{split}/{name}_{stain}.png", band)
@@ -241,7 +243,9 @@ def state_farm_distracted_driver_detection(box: Download) -> Rows:
         box.image(f"imgs/train/c{label}/img_{number}.jpg", photograph(box.rng, label, 10, 24, 32))
         drivers.append([f"p{12 + position // 10:03}", f"c{label}", f"img_{number}.jpg"])
     box.csv("driver_imgs_list.csv", ["subject", "classname", "img"], drivers)
-    test = dict(zip(sorted(f"img_{n}.jpg" for n in numbers[60:]), balanced(box.rng, TEST, 10), strict=True))
+    test = dict(
+        zip(sorted(f"img_{n}.jpg" for n in numbers[60:]), balanced_labels(box.rng, TEST, 10), strict=True)
+    )
     for name, label in test.items():
         box.image(f"imgs/test/{name}", photograph(box.rng, label, 10, 24, 32))
     box.csv("sample_submission.csv", ["img", *columns], [[name, *[0.1] * 10] for name in test])
@@ -253,11 +257,11 @@ def state_farm_distracted_driver_detection(box: Download) -> Rows:
 def the_nature_conservancy_fisheries_monitoring(box: Download) -> Rows:
     """The first stage; the images of the second lie in an archive with a password."""
     numbers = [int(n) for n in box.rng.permutation(7_900)[: TRAIN + TEST]]
-    for number, label in zip(numbers, balanced(box.rng, TRAIN, len(FISH)), strict=False):
+    for number, label in zip(numbers, balanced_labels(box.rng, TRAIN, len(FISH)), strict=False):
         pixels = photograph(box.rng, label, len(FISH), 18, 32)
         box.image(f"train/{FISH[label]}/img_{number:05}.jpg", pixels)
     test = [f"img_{number:05}.jpg" for number in sorted(numbers[TRAIN:])]
-    labels = balanced(box.rng, TEST, len(FISH))
+    labels = balanced_labels(box.rng, TEST, len(FISH))
     for name, label in zip(test, labels, strict=True):
         box.image(f"test_stg1/{name}", photograph(box.rng, label, len(FISH), 18, 32))
     header, guess = ["image", *FISH], [0.455, 0.053, 0.031, 0.018, 0.123, 0.079, 0.047, 0.194]
@@ -277,7 +281,7 @@ def the_nature_conservancy_fisheries_monitoring(box: Download) -> Rows:
 @miniature_of("aerial-cactus-identification")
 def aerial_cactus_identification(box: Download) -> Rows:
     ids = [f"{name}.jpg" for name in sorted(box.hex_ids(TRAIN + TEST, 32))]
-    labels = balanced(box.rng, TRAIN, 2) + balanced(box.rng, TEST, 2)
+    labels = balanced_labels(box.rng, TRAIN, 2) + balanced_labels(box.rng, TEST, 2)
     rows = [[name, str(label)] for name, label in zip(ids, labels, strict=True)]
     for position, (name, label) in enumerate(rows):
         split = "train" if position < TRAIN else "test"

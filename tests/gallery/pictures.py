@@ -20,7 +20,7 @@ def photograph(rng: np.random.Generator, label: int, of: int, height: int = 24, 
     return noisy(rng, np.broadcast_to(colour, (height, width, 3)))
 
 
-def graded(rng: np.random.Generator, grade: int, of: int, height: int = 32, width: int = 32) -> Pixels:
+def draw_grade(rng: np.random.Generator, grade: int, of: int, height: int = 32, width: int = 32) -> Pixels:
     """The higher the grade, the more of a dark disc is bright, uint8 (H, W, 3)."""
     y, x = np.mgrid[:height, :width]
     disc = np.hypot((y + 0.5) / height - 0.5, (x + 0.5) / width - 0.5) < 0.5
@@ -28,7 +28,7 @@ def graded(rng: np.random.Generator, grade: int, of: int, height: int = 32, widt
     return noisy(rng, disc[..., None] * np.where(spots, [235, 190, 90], [90, 40, 20]))
 
 
-def tagged(rng: np.random.Generator, tags: Sequence[bool], height: int = 32, width: int = 32) -> Pixels:
+def draw_tags(rng: np.random.Generator, tags: Sequence[bool], height: int = 32, width: int = 32) -> Pixels:
     """A patch in a place and colour of its own for every tag, uint8 (H, W, 3)."""
     columns = int(np.ceil(np.sqrt(len(tags))))
     across, down = width // columns, height // -(-len(tags) // columns)
@@ -52,7 +52,7 @@ def noisy(rng: np.random.Generator, image: NDArray[np.float64]) -> Pixels:
     return (image + rng.normal(0, NOISE, image.shape)).clip(0, 255).round().astype(np.uint8)
 
 
-def balanced(rng: np.random.Generator, count: int, of: int) -> list[int]:
+def balanced_labels(rng: np.random.Generator, count: int, of: int) -> list[int]:
     """Labels 0..of-1, each about equally often, in random order."""
     return [int(label) for label in rng.permutation(np.arange(count) % of)]
 

@@ -12,10 +12,10 @@ from pathlib import Path, PurePosixPath
 def files_in(archive: Path) -> dict[str, bytes]:
     """The content of every file by its name, as a person would unpack them; archives with a password are
     left out."""
-    return _unpacked(archive.name, archive.read_bytes())
+    return _unpack(archive.name, archive.read_bytes())
 
 
-def _unpacked(name: str, content: bytes) -> dict[str, bytes]:
+def _unpack(name: str, content: bytes) -> dict[str, bytes]:
     if name.endswith(".zip"):
         with zipfile.ZipFile(io.BytesIO(content)) as file:
             inside = {entry: file.read(entry) for entry in file.namelist()}
@@ -29,7 +29,7 @@ def _unpacked(name: str, content: bytes) -> dict[str, bytes]:
         return {name: content}
     found: dict[str, bytes] = {}
     for entry, part in _whole(inside).items():
-        found |= _unpacked(entry, part)
+        found |= _unpack(entry, part)
     return found
 
 

@@ -302,7 +302,7 @@ def combinations(hidden_digits: int) -> Tensor:
     return torch.tensor(list(itertools.product(range(DIGITS), repeat=hidden_digits)))
 
 
-def summed_over(weights: Tensor, combined: Tensor) -> Tensor:
+def sum_over(weights: Tensor, combined: Tensor) -> Tensor:
     """Weights float (B, 10^S) of combinations, added up by what the combinations sum to."""
     totals = torch.zeros(len(weights), 9 * combined.shape[1] + 1, dtype=weights.dtype)
     return totals.index_add(1, combined.sum(1), weights)
@@ -315,7 +315,7 @@ def test_the_digits_head_adds_up_all_combinations(hidden_digits: int, scale: flo
     outputs = outputs_of(head.num_outputs, 6, scale)
     each = outputs.double().view(6, hidden_digits, DIGITS).softmax(2)
     weights = torch.stack([each[:, s, combined[:, s]] for s in range(hidden_digits)]).prod(0)
-    expected = summed_over(weights, combined)
+    expected = sum_over(weights, combined)
     torch.testing.assert_close(head.probabilities(outputs), expected.float(), rtol=1e-4, atol=1e-7)
     values = torch.arange(6) * 3 % head_values(hidden_digits)
     loss = -expected.log().gather(1, values[:, None]).mean()
@@ -411,7 +411,7 @@ def test_a_set_of_digits_weighs_all_combinations(hidden_digits: int, scale: floa
     before = present.mean(0)  # how often a digit is present
     seen = outputs.double().sigmoid()
     likelihoods = (seen / before).log() @ present.T + ((1 - seen) / (1 - before)).log() @ (1 - present).T
-    expected = summed_over(likelihoods.softmax(1), combined)
+    expected = sum_over(likelihoods.softmax(1), combined)
     torch.testing.assert_close(head.probabilities(outputs), expected.float(), rtol=1e-3, atol=1e-6)
 
 
@@ -420,7 +420,7 @@ def test_without_evidence_every_combination_is_as_probable(hidden_digits: int) -
     head, combined = of_digits("digit_set", hidden_digits), combinations(hidden_digits)
     present = 1 - 0.9**hidden_digits
     nothing_seen = torch.full((1, DIGITS), math.log(present / (1 - present)))
-    expected = summed_over(torch.full((1, len(combined)), 1 / len(combined)), combined)
+    expected = sum_over(torch.full((1, len(combined)), 1 / len(combined)), combined)
     torch.testing.assert_close(head.probabilities(nothing_seen), expected, rtol=1e-4, atol=1e-7)
 
 

@@ -9,7 +9,7 @@ import pytest
 from kaggle_calls import Client, calls, dataset_folder, failure_of, kernel_folder
 from kaggle_place import LEAK, Failure, Server
 
-from softvote.kaggle.kernels import KernelState, Pushed
+from softvote.kaggle.kernels import KernelState, PushedVersion
 from softvote.kaggle.transport import NoAnswerError
 
 pytestmark = pytest.mark.usefixtures("package")
@@ -85,7 +85,7 @@ def test_push_kernel(
 ) -> None:
     url = "https://www.kaggle.com/code/tester/softvote-infer"
     folder = kernel_folder(tmp_path, enable_internet=False)
-    assert client.push_kernel(folder) == Pushed("tester/softvote-infer", 1, url)
+    assert client.push_kernel(folder) == PushedVersion("tester/softvote-infer", 1, url)
     assert server.kernels["tester/softvote-infer"].metadata["text"] == "print('four')\n"
     states = [client.kernel_state("tester/softvote-infer") for _ in range(2)]
     assert states == [KernelState("queued", ""), KernelState("complete", "")]

@@ -26,7 +26,7 @@ from softvote.config.pipeline_file import read_pipeline_file
 from softvote.config.recipe import Recipe
 from softvote.errors import UserError
 from softvote.kaggle import notebook
-from softvote.kaggle.notebook import Mode, build_kernel, flattened, unflattened
+from softvote.kaggle.notebook import Mode, build_kernel, flatten, unflatten
 from softvote.kaggle.testing import KaggleServer
 from softvote.stages import Run, open_run
 from softvote.stages.plan import make_plan
@@ -98,7 +98,7 @@ def project(finished: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(finished, tmp_path / "project"))
 
 
-def built_for(run: Run, mode: Mode, owner: str, voter: str | None = None, gpu: bool = True) -> KernelFolder:
+def build_for(run: Run, mode: Mode, owner: str, voter: str | None = None, gpu: bool = True) -> KernelFolder:
     """As the stage builds it."""
     name = run.resolve_name(voter)
     if mode == "infer":
@@ -107,7 +107,7 @@ def built_for(run: Run, mode: Mode, owner: str, voter: str | None = None, gpu: b
 
 
 def build(root: Path, mode: Mode, voter: str | None = None, *settings: str, **how: Any) -> KernelFolder:
-    return built_for(open_run(root, "tiny", settings), mode, "me", voter, **how)
+    return build_for(open_run(root, "tiny", settings), mode, "me", voter, **how)
 
 
 def submission(root: Path, voter: str) -> Path:
@@ -308,7 +308,7 @@ def test_the_dataset_is_flat_and_holds_what_votes(project: Path) -> None:
     alone = build(project, "infer", "cnn")
     assert set(contents(alone.dataset)) - {"dataset-metadata.json"} == {n for n in trained if n[:3] == "cnn"}
     for name, sha256 in constants(alone)["KERNEL"]["files"].items():
-        assert sha256_of(project / "models" / "tiny" / unflattened(name)) == sha256
+        assert sha256_of(project / "models" / "tiny" / unflatten(name)) == sha256
     assert not build(project, "train").dataset.exists()
 
 
@@ -341,7 +341,7 @@ def test_kaggles_own_package_takes_it(
 
 def test_flat_names_become_paths_again() -> None:
     for path in (Path("a_b-c/fold0/weights.safetensors"), Path("vote/vote.json")):
-        assert "/" not in flattened(path) and unflattened(flattened(path)) == path
+        assert "/" not in flatten(path) and unflatten(flatten(path)) == path
 
 
 def constants(folder: KernelFolder) -> dict[str, Any]:
@@ -384,7 +384,7 @@ def test_the_pipeline_is_resolved(project: Path) -> None:
         },
     }
     path = write_pipeline(project, facts, "odd")
-    carried = resolved(Run(Workspace(project), "odd", read_pipeline_file(path)), "train")
+    carried = resolve(Run(Workspace(project), "odd", read_pipeline_file(path)), "train")
     assert carried == without_ways(read_pipeline_file(path))
     assert carried.members["cnn"].augment is None and carried.members["cnn"].epochs == 12
     assert carried.competition.classes[2] == 'a "\\n b'
@@ -404,16 +404,16 @@ def test_only_members_that_are_needed_come_along(project: Path) -> None:
     )
     run = Run(Workspace(project), "four", read_pipeline_file(path))
     for voter, names, voting in ((None, "abc", ["b", "c"]), ("b", "ab", ["b"])):
-        carried = resolved(run, "train", voter)
+        carried = resolve(run, "train", voter)
         assert "".join(sorted(carried.members)) == names and carried.voters == voting
     with pytest.raises(UserError, match=r"members\.d\.model_args\.pretrained: needs the internet"):
-        built_for(run, "train", "me", "d")
+        build_for(run, "train", "me", "d")
 
 
-def resolved(run: Run, mode: Mode, voter: str | None = None) -> Pipeline:
+def resolve(run: Run, mode: Mode, voter: str | None = None) -> Pipeline:
     """The pipeline as a kernel reads it."""
     path = run.workspace.root / "carried.yaml"
-    path.write_text(constants(built_for(run, mode, "me", voter))["PIPELINE"], encoding="utf-8")
+    path.write_text(constants(build_for(run, mode, "me", voter))["PIPELINE"], encoding="utf-8")
     return read_pipeline_file(path)
 
 
@@ -470,11 +470,11 @@ def test_no_secret_gets_in(project: Path, tmp_path: Path, monkeypatch: pytest.Mo
 )
 def test_names_that_kaggle_takes(project: Path, name: str, slug: str) -> None:
     run = Run(Workspace(project), name, open_run(project, "tiny").pipeline)
-    facts = read_json(built_for(run, "train", "An_Owner-2").code_metadata)
+    facts = read_json(build_for(run, "train", "An_Owner-2").code_metadata)
     assert facts["id"] == f"An_Owner-2/softvote-{slug}-train"
     assert slugify(facts["title"]) == f"softvote-{slug}-train"
     assert 5 <= len(facts["title"]) <= 50
-    assert built_for(run, "train", "me").path == project / "kernels" / name / "train"
+    assert build_for(run, "train", "me").path == project / "kernels" / name / "train"
 
 
 @pytest.mark.parametrize(
@@ -487,7 +487,7 @@ def test_names_that_kaggle_takes(project: Path, name: str, slug: str) -> None:
 def test_names_that_kaggle_does_not_take(project: Path, name: str, message: str) -> None:
     run = Run(Workspace(project), name, open_run(project, "tiny").pipeline)
     with pytest.raises(UserError, match=re.escape(message)) as caught:
-        built_for(run, "train", "me")
+        build_for(run, "train", "me")
     assert "\n" not in str(caught.value) and not (project / "kernels").exists()
 
 
@@ -496,16 +496,16 @@ def test_a_dataset_has_a_longer_name_than_its_kernel(project: Path) -> None:
     long = Run(run.workspace, "n" * 34, run.pipeline)
     (project / "models" / "tiny").rename(project / "models" / long.name)
     with pytest.raises(UserError, match=f"the 51 of softvote-{'n' * 34}-weights; give"):
-        built_for(long, "infer", "me")
+        build_for(long, "infer", "me")
 
 
 # ---------------------------------------------------------------- refused
 
 
-def refused(root: Path, mode: Mode = "train", owner: str = "me", settings: tuple[str, ...] = ()) -> str:
+def refusal_of(root: Path, mode: Mode = "train", owner: str = "me", settings: tuple[str, ...] = ()) -> str:
     before = contents(root)
     with pytest.raises(UserError) as caught:
-        built_for(open_run(root, "tiny", settings), mode, owner)
+        build_for(open_run(root, "tiny", settings), mode, owner)
     assert contents(root) == before
     assert "\n" not in str(caught.value)
     return str(caught.value)
@@ -513,12 +513,12 @@ def refused(root: Path, mode: Mode = "train", owner: str = "me", settings: tuple
 
 @pytest.mark.parametrize("owner", ["", "me/it", "me me", "-me", "mé"])
 def test_an_owner_that_is_none(project: Path, owner: str) -> None:
-    assert f"owner {owner!r}: is not a user of Kaggle; write" in refused(project, owner=owner)
+    assert f"owner {owner!r}: is not a user of Kaggle; write" in refusal_of(project, owner=owner)
 
 
 def test_a_competition_that_is_not_kaggles(project: Path) -> None:
     settings = ("competition.kaggle=null",)
-    assert "competition.kaggle: is not given; say what Kaggle calls" in refused(project, settings=settings)
+    assert "competition.kaggle: is not given; say what Kaggle calls" in refusal_of(project, settings=settings)
 
 
 @pytest.mark.parametrize(
@@ -530,27 +530,27 @@ def test_a_competition_that_is_not_kaggles(project: Path) -> None:
     ],
 )
 def test_files_that_kaggle_has_not(project: Path, setting: str, message: str) -> None:
-    text = refused(project, settings=(f"members.cnn.{setting}",))
+    text = refusal_of(project, settings=(f"members.cnn.{setting}",))
     assert text.startswith(message) and text.endswith("is not on Kaggle; train here and use mode infer")
 
 
 def test_corrections_that_kaggle_has_not(project: Path) -> None:
-    text = refused(project, settings=("competition.corrections=fix.csv",))
+    text = refusal_of(project, settings=("competition.corrections=fix.csv",))
     assert "competition.corrections: reads fix.csv, which is not on Kaggle" in text
 
 
 def test_networks_that_are_not_the_pipelines(project: Path) -> None:
-    assert "run the ensemble stage" in refused(project, "infer", settings=("members.cnn.epochs=2",))
+    assert "run the ensemble stage" in refusal_of(project, "infer", settings=("members.cnn.epochs=2",))
     (project / "models" / "tiny" / "vote" / "test.npy").unlink()
-    assert "run the ensemble stage" in refused(project, "infer")
+    assert "run the ensemble stage" in refusal_of(project, "infer")
     (project / "models" / "tiny" / "folds.csv").unlink()
-    assert "folds" in refused(project, "infer")
+    assert "folds" in refusal_of(project, "infer")
 
 
 def test_too_much_code(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     build(project, "train")
     monkeypatch.setattr(notebook, "_MOST_BYTES", 100_000)
-    assert "bytes of code are more than the 100,000 that Kaggle takes" in refused(project)
+    assert "bytes of code are more than the 100,000 that Kaggle takes" in refusal_of(project)
 
 
 def test_a_folder_is_replaced_whole_or_not_at_all(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,7 +21,7 @@ MODULES = [ast.parse(path.read_text(encoding="utf-8")) for path in sorted((PACKA
 pytestmark = pytest.mark.usefixtures("package")
 
 
-def documented() -> dict[str, str]:
+def read_documented() -> dict[str, str]:
     """Each name of the page's table, with why it is used."""
     rows = re.findall(r"^\| `(kagglesdk[\w.]+)` \| (.+) \|$", PAGE.read_text(encoding="utf-8"), re.M)
     return dict(rows)
@@ -60,7 +60,7 @@ def service_clients() -> dict[str, type]:
     return found
 
 
-def used() -> Iterator[str]:
+def find_used() -> Iterator[str]:
     """Methods of service clients that are named in a string, and private attributes of others' objects."""
     clients = service_clients()
     for node in (node for tree in MODULES for node in ast.walk(tree)):
@@ -75,13 +75,13 @@ def used() -> Iterator[str]:
 
 
 def test_every_name_is_there() -> None:
-    for name in documented():
+    for name in read_documented():
         resolve(name)
 
 
 def test_the_page_names_what_is_used() -> None:
-    named = {name for name in documented() if "ApiClient." in name or "._" in name}
-    assert named == set(used())
+    named = {name for name in read_documented() if "ApiClient." in name or "._" in name}
+    assert named == set(find_used())
 
 
 def test_public_methods_are_there() -> None:

@@ -71,7 +71,7 @@ def truth_columns(space: LabelSpace, labels: np.ndarray) -> np.ndarray:
     return np.concatenate(parts, axis=1)
 
 
-def decided(metric: Metric, space: LabelSpace, probabilities: np.ndarray) -> np.ndarray:
+def decide_plainly(metric: Metric, space: LabelSpace, probabilities: np.ndarray) -> np.ndarray:
     """What the metric needs, decided plainly."""
     if metric.predicted == "probabilities":
         return probabilities
@@ -116,7 +116,7 @@ def test_every_metric_is_tried(name: str) -> None:
 def test_a_resample_scores_what_its_rows_score_one_by_one(metric: Metric, space: LabelSpace) -> None:
     random = np.random.default_rng(1)
     labels = labels_of(space, 60, random)
-    predictions = decided(metric, space, probabilities_of(space, labels, random))
+    predictions = decide_plainly(metric, space, probabilities_of(space, labels, random))
     weights = random.multinomial(60, np.full(60, 1 / 60), size=7)
     found = metric.resample(predictions, labels, space, weights.astype(np.float32))
     copies = [np.repeat(np.arange(60), each) for each in weights]
@@ -134,14 +134,14 @@ def test_the_truth_is_best_and_its_opposite_worse(metric: Metric, space: LabelSp
     truth = truth_columns(space, labels).astype(np.float32)
     for block in space.task.blocks:
         truth[:, block] /= truth[:, block].sum(axis=1, keepdims=True)
-    best = metric.evaluate(decided(metric, space, truth), labels, space)
+    best = metric.evaluate(decide_plainly(metric, space, truth), labels, space)
     ideal = metric.highest if metric.greater_is_better else metric.lowest
     if metric.name == "partial_roc_auc":
         ideal = 1 - metric.model_dump()["above_tpr"]
     if metric.model_dump().get("average") == "samples":
         ideal = float(labels.any(axis=1).mean())  # scikit-learn gives an image without tags nothing
     assert best.score.value == pytest.approx(ideal, abs=1e-5)
-    worse = metric.evaluate(decided(metric, space, np.roll(truth, 1, axis=0)), labels, space)
+    worse = metric.evaluate(decide_plainly(metric, space, np.roll(truth, 1, axis=0)), labels, space)
     assert metric.lowest <= worse.score.value <= metric.highest
     assert worse.worth < best.worth
     assert worse.minus(best).verdict == "worse"
@@ -156,7 +156,9 @@ def test_the_standard_error_is_the_spread_over_other_samples(metric: Metric, spa
     for _ in range(30):
         labels = labels_of(space, 200, random)
         first, second = (
-            metric.evaluate(decided(metric, space, probabilities_of(space, labels, random)), labels, space)
+            metric.evaluate(
+                decide_plainly(metric, space, probabilities_of(space, labels, random)), labels, space
+            )
             for _ in range(2)
         )
         values += [first.score.value]
@@ -172,7 +174,7 @@ def test_rows_of_a_group_count_as_one_draw(metric: Metric, space: LabelSpace) ->
     """Every row ten times over: nothing was learnt, so the error stays what it was of the rows once."""
     random = np.random.default_rng(4)
     labels = labels_of(space, 100, random)
-    predictions = decided(metric, space, probabilities_of(space, labels, random))
+    predictions = decide_plainly(metric, space, probabilities_of(space, labels, random))
     once = metric.evaluate(predictions, labels, space).score
     ten = (np.repeat(each, 10, axis=0) for each in (predictions, labels, np.arange(100)))
     grouped = metric.evaluate(next(ten), next(ten), space, next(ten))

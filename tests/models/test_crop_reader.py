@@ -68,7 +68,7 @@ def test_reads_what_stands_in_the_places_it_finds(monkeypatch: pytest.MonkeyPatc
     assert torch.equal(reader(images), expected)
     looks = places + 1
     assert torch.equal(
-        reader.taught(images, places, looks)[0], reader.classifier(crops(images, looks)).view(3, 20)
+        reader.teacher_force(images, places, looks)[0], reader.classifier(crops(images, looks)).view(3, 20)
     )
 
 
@@ -88,7 +88,7 @@ def test_learns_where_boxes_are() -> None:
     places = torch.stack([top, left], 2)
     optimizer = torch.optim.Adam(reader.locator.parameters(), 3e-3)
     for _ in range(40):
-        loss = reader.taught(images, places, places)[1]
+        loss = reader.teacher_force(images, places, places)[1]
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()

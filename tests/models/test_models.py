@@ -108,7 +108,7 @@ NETWORKS = {
 own = pytest.mark.parametrize("name", own_models())
 
 
-def built(
+def build(
     name: str, outputs: int | None = None, channels: int = 1, size: Size | None = None, **args: Any
 ) -> Any:
     """A network for what it is made for, or for something else."""
@@ -142,19 +142,19 @@ def test_the_table_here_covers_every_network() -> None:
 @own
 def test_parameter_count_is_exact_and_documented(name: str) -> None:
     parameters = NETWORKS[name].parameters
-    assert count_parameters(built(name)) == parameters
+    assert count_parameters(build(name)) == parameters
     assert f"{parameters:,} parameters" in (timm.model_entrypoint(name).__doc__ or "")
 
 
 def test_parameter_count_at_half_the_width() -> None:
-    assert count_parameters(built("doucet_resnet", width=64)) == 1_186_698
+    assert count_parameters(build("doucet_resnet", width=64)) == 1_186_698
 
 
 @pytest.mark.parametrize(("name", "outputs", "parameters"), [
     ("multilabel_cnn", 1, 1_044_929), ("adder_net", 20, 6_801_186), ("adder_net", 2, 6_801_186),
 ])  # fmt: skip
 def test_parameter_count_at_other_outputs(name: str, outputs: int, parameters: int) -> None:
-    assert count_parameters(built(name, outputs)) == parameters
+    assert count_parameters(build(name, outputs)) == parameters
 
 
 @pytest.mark.parametrize(
@@ -176,7 +176,7 @@ def outputs_of(network: nn.Module, batch: Tensor) -> Tensor:
         places = torch.tensor([[row, 4 + 30 * row] for row in range(network.digits)]).expand(
             len(batch), -1, -1
         )
-        read, improbable = network.taught(batch, places, places)
+        read, improbable = network.teacher_force(batch, places, places)
         return read + improbable
     outputs: Tensor = network(batch)
     return outputs
@@ -198,7 +198,7 @@ def let_gradients_through(network: nn.Module) -> None:
 
 @own
 def test_gradient_reaches_every_parameter(name: str) -> None:
-    network = built(name)
+    network = build(name)
     let_gradients_through(network)
     outputs = outputs_of(network, batch_for(name))
     (outputs * torch.randn(outputs.shape, generator=torch.Generator().manual_seed(2))).sum().backward()
@@ -219,7 +219,7 @@ def test_one_thread_learns_what_pytorchs_layers_learn(
 ) -> None:
     """On one thread some layers are loops of ours (softvote.ops.fused_ops)."""
     compute_config = ComputeConfig("cpu", precision, "channels_last")
-    network, batch = compute_config.to_device(built(name)), compute_config.to_memory_format(batch_for(name))
+    network, batch = compute_config.to_device(build(name)), compute_config.to_memory_format(batch_for(name))
     let_gradients_through(network)
     target = torch.randn(len(batch), NETWORKS[name].outputs, generator=torch.Generator().manual_seed(2))
     threads, gradients, made = torch.get_num_threads(), [], list[Any]()
@@ -248,7 +248,7 @@ def test_one_thread_learns_what_pytorchs_layers_learn(
 
 @own
 def test_rows_of_a_batch_are_independent_in_evaluation(name: str) -> None:
-    network, batch = built(name).eval(), batch_for(name, 3)
+    network, batch = build(name).eval(), batch_for(name, 3)
     with torch.no_grad():
         torch.testing.assert_close(network(batch)[1:2], network(batch[1:2]), rtol=1e-4, atol=1e-5)
 
@@ -262,7 +262,7 @@ def test_the_seed_decides_the_weights(name: str) -> None:
 @own
 def test_classifier_and_backbone_are_told_apart_by_name(name: str) -> None:
     """What is not under `classifier` is the backbone; a sum decoder has no weights there."""
-    parts = {key.split(".")[0] for key, _ in built(name).named_parameters()}
+    parts = {key.split(".")[0] for key, _ in build(name).named_parameters()}
     backbone = {
         "sum_decoder": set(),
         "stn_cnn": {"transformer", "features"},
@@ -276,23 +276,23 @@ def test_classifier_and_backbone_are_told_apart_by_name(name: str) -> None:
 @own
 def test_smallest_image(name: str) -> None:
     fits, too_small = NETWORKS[name].smallest
-    assert built(name, size=fits)(images(2, 1, *fits)).shape == (2, NETWORKS[name].outputs)
+    assert build(name, size=fits)(images(2, 1, *fits)).shape == (2, NETWORKS[name].outputs)
     if too_small is not None:
         shown = f"{too_small[0]} x {too_small[1]}"
         with pytest.raises(UserError, match=rf"^model {name}: images of {shown} are too small"):
-            built(name, size=too_small)
+            build(name, size=too_small)
 
 
 @pytest.mark.parametrize("name", sorted(set(own_models()) - {"resnet50_regressor"}))
 def test_there_are_no_pretrained_weights_of_ours(name: str) -> None:
     with pytest.raises(UserError, match=rf"^model {name}: has no pretrained weights; leave pretrained out$"):
-        built(name, pretrained=True)
+        build(name, pretrained=True)
 
 
 @own
 def test_an_argument_it_does_not_take(name: str) -> None:
     with pytest.raises(UserError, match=rf"^model {name}: cannot be built with .*nonsense") as caught:
-        built(name, nonsense=3)
+        build(name, nonsense=3)
     assert "\n" not in str(caught.value)
 
 
@@ -314,14 +314,14 @@ def textbook(features: nn.Sequential, batch: Tensor) -> Tensor:
     "name", ["adder_net", "basic_cnn", "big_kernel_cnn", "cnn", "digit_encoder", "sum_cnn"]
 )
 def test_pooling_before_relu_is_the_textbook_order(name: str) -> None:
-    network, batch = built(name).eval(), batch_for(name, 2)
+    network, batch = build(name).eval(), batch_for(name, 2)
     with torch.no_grad():
         assert torch.equal(network.features(batch.clone()), textbook(network.features, batch.clone()))
 
 
 def test_basic_cnn_is_lenet() -> None:
     """LeNet-5 as the textbook writes it, with the same weights, gives the same outputs."""
-    network, batch = built("basic_cnn").eval(), images(4)
+    network, batch = build("basic_cnn").eval(), images(4)
     weights = network.state_dict()
 
     def layer(group: str, index: int) -> tuple[Tensor, Tensor]:
@@ -350,7 +350,7 @@ def test_conv_bn_relu(kernel: int, pool: bool) -> None:
 
 
 def test_residual_blocks_add_their_input() -> None:
-    network = built("resnet5").eval()
+    network = build("resnet5").eval()
     same, wider = network.features[2], network.features[3]
     for block in (same, wider):
         nn.init.zeros_(block.body[-1].weight)  # batch norm's scale: the body then adds nothing
@@ -391,14 +391,14 @@ def test_the_spatial_transformer_starts_as_the_identity(height: int, width: int)
 
 
 def test_the_spatial_transformer_resamples_by_its_affine_map() -> None:
-    network, batch = built("stn_cnn").eval(), images(2)
+    network, batch = build("stn_cnn").eval(), images(2)
     with torch.no_grad():
         network.transformer.regressor[-1].bias[:] = torch.tensor([-1.0, 0, 0, 0, 1, 0])
         torch.testing.assert_close(network.transformer(batch), batch.flip(-1), rtol=0, atol=1e-4)
 
 
 def test_the_spatial_transformer_keeps_its_digits_under_autocast() -> None:
-    transformer = built("stn_cnn", size=(64, 64)).transformer.eval()
+    transformer = build("stn_cnn", size=(64, 64)).transformer.eval()
     batch = images(2, 1, 64, 64)
     with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
         torch.testing.assert_close(transformer(batch), batch, rtol=0, atol=1e-3)
@@ -408,10 +408,10 @@ def test_the_spatial_transformer_keeps_its_digits_under_autocast() -> None:
     ("cnn", nn.Dropout2d, [0.25, 0.25]), ("cnn", nn.Dropout, [0.5]), ("big_kernel_cnn", nn.Dropout, [0.5]),
 ])  # fmt: skip
 def test_dropout_rates(name: str, kind: type[nn.Dropout], rates: list[float]) -> None:
-    assert [layer.p for layer in built(name).modules() if type(layer) is kind] == rates
+    assert [layer.p for layer in build(name).modules() if type(layer) is kind] == rates
 
 
-def published(module: nn.Module) -> str:
+def describe_layers(module: nn.Module) -> str:
     """Layers in the words of papers, with each max pooling moved behind the ReLU that follows it."""
     layers = [layer for layer in module.modules() if not list(layer.children())]
     words = [word for layer in layers if (word := in_a_word(layer))]
@@ -484,14 +484,14 @@ PUBLISHED = {
 
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_layers_are_the_published_ones(name: str) -> None:
-    assert published(built(name)) == " ".join(PUBLISHED[name].split())
+    assert describe_layers(build(name)) == " ".join(PUBLISHED[name].split())
 
 
 # ---------------------------------------------------------------- digits and their sums
 
 
 def test_the_digit_encoder_starts_with_he_weights_and_believes_nothing() -> None:
-    network = built("digit_encoder", size=(32, 32))
+    network = build("digit_encoder", size=(32, 32))
     *layers, last = (layer for layer in network.modules() if isinstance(layer, nn.Conv2d | nn.Linear))
     assert not last.weight.any() and not last.bias.any()
     for layer in layers:
@@ -501,14 +501,14 @@ def test_the_digit_encoder_starts_with_he_weights_and_believes_nothing() -> None
 
 
 def test_the_digit_encoder_tells_images_apart_from_the_start() -> None:
-    network = built("digit_encoder", size=(32, 32)).eval()
+    network = build("digit_encoder", size=(32, 32)).eval()
     believes = nn.Sequential(network.features, network.classifier[:-1])
     with torch.no_grad():
         assert believes(images(4, 1, 32, 32)).std(0).mean() > 0.1
 
 
 def test_the_sum_decoder_sees_a_softmax_for_each_digit() -> None:
-    network, logits = built("sum_decoder").eval(), images(3, 1, 4, 10) * 3
+    network, logits = build("sum_decoder").eval(), images(3, 1, 4, 10) * 3
     with torch.no_grad():
         expected = network.classifier(logits.softmax(-1).flatten(1))
         torch.testing.assert_close(network(logits), expected)
@@ -522,15 +522,15 @@ def test_the_sum_decoder_sees_a_softmax_for_each_digit() -> None:
 def test_the_sum_decoder_takes_rows_of_ten_only(channels: int, size: Size) -> None:
     shown = f"{size[0]} x {size[1]} x {channels}"
     with pytest.raises(UserError, match=rf"^model sum_decoder: images of {shown} .* are not rows of ten"):
-        built("sum_decoder", channels=channels, size=size)
+        build("sum_decoder", channels=channels, size=size)
 
 
 def test_encoder_and_decoder_fit_into_one_network() -> None:
     encoder, decoder = (
-        built("digit_encoder", 20, size=(32, 48)).eval(),
-        built("sum_decoder", size=(2, 10)).eval(),
+        build("digit_encoder", 20, size=(32, 48)).eval(),
+        build("sum_decoder", size=(2, 10)).eval(),
     )
-    both, batch = built("encoder_decoder", size=(32, 48), digits=2).eval(), images(2, 1, 32, 48)
+    both, batch = build("encoder_decoder", size=(32, 48), digits=2).eval(), images(2, 1, 32, 48)
     both.features.load_state_dict(encoder.state_dict())
     both.classifier.load_state_dict(decoder.state_dict())
     assert isinstance(both.classifier, SumDecoder)
@@ -542,14 +542,14 @@ def test_encoder_and_decoder_fit_into_one_network() -> None:
 @pytest.mark.parametrize("digits", [0, -1])
 def test_there_is_a_digit_at_least(digits: int) -> None:
     with pytest.raises(UserError, match=f"^model encoder_decoder: digits must be 1 or more, not {digits}$"):
-        built("encoder_decoder", digits=digits)
+        build("encoder_decoder", digits=digits)
 
 
 # ---------------------------------------------------------------- image plus integer
 
 
 def test_the_adder_joins_image_and_one_hot_integer() -> None:
-    network, batch = built("adder_net").eval(), images(4)
+    network, batch = build("adder_net").eval(), images(4)
     addends = torch.tensor([0, 9, 3, 3])
     with torch.no_grad():
         expected = network.classifier(torch.cat([network.features(batch), torch.eye(10)[addends]], dim=1))
@@ -561,7 +561,7 @@ def test_the_adder_joins_image_and_one_hot_integer() -> None:
 
 
 def test_the_adder_under_autocast() -> None:
-    network = built("adder_net").eval()
+    network = build("adder_net").eval()
     with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
         assert network(images(2), torch.tensor([1, 2])).shape == (2, 19)
 
@@ -573,14 +573,14 @@ def test_what_a_function_says_it_returns_is_what_it_returns(
     """Else a member could be given a head for images alone and a network that takes addends."""
     monkeypatch.setattr(timm.model_entrypoint("adder_net"), "__annotations__", hints)
     with pytest.raises(AssertionError, match=r"^def adder_net\(\) -> AdderNet: annotate it so"):
-        built("adder_net", 19, size=(28, 29))
+        build("adder_net", 19, size=(28, 29))
 
 
 def test_only_the_adder_takes_an_integer() -> None:
-    assert AdderNet.takes_addend and takes_addend(built("adder_net")) and not takes_addend(built("resnet5"))
+    assert AdderNet.takes_addend and takes_addend(build("adder_net")) and not takes_addend(build("resnet5"))
     assert [name for name in own_models() if takes_addend(name)] == ["adder_net"]
     # What is fed features alone would feed them to its classifier without the integer.
-    assert not isinstance(built("adder_net"), FeaturesThenClassifier)
+    assert not isinstance(build("adder_net"), FeaturesThenClassifier)
 
 
 @pytest.mark.parametrize("size", [(32, 32), (28, 40)])
@@ -588,12 +588,12 @@ def test_images_the_adder_cannot_bring_down_to_one_pixel(size: Size) -> None:
     with pytest.raises(
         UserError, match=f"^model adder_net: images of {size[0]} x {size[1]} are too large for this network$"
     ):
-        built("adder_net", size=size)
+        build("adder_net", size=size)
 
 
 def test_the_adder_has_twenty_outputs() -> None:
     with pytest.raises(UserError, match=r"^model adder_net: has 20 outputs and cannot tell 21 classes"):
-        built("adder_net", 21)
+        build("adder_net", 21)
 
 
 # ---------------------------------------------------------------- ResNet50 and its weights
@@ -626,7 +626,7 @@ def weights(
     file.unlink()
 
 
-def pooled(reference: Any, batch: Tensor) -> Tensor:
+def pool_features(reference: Any, batch: Tensor) -> Tensor:
     """What the reference gives before its classifier."""
     x = reference.maxpool(reference.relu(reference.bn1(reference.conv1(batch))))
     for layer in (reference.layer1, reference.layer2, reference.layer3, reference.layer4):
@@ -638,29 +638,29 @@ def agrees_with(reference: Any, network: Any) -> bool:
     """A grey image gives what the reference makes of the same image in three equal colours."""
     batch = images(2, 1, 40, 56)
     with torch.no_grad():
-        expected = pooled(reference, batch.expand(-1, 3, -1, -1))
+        expected = pool_features(reference, batch.expand(-1, 3, -1, -1))
         assert expected.std(0).mean() > 0.1  # not silent, else all would agree
         found = network.eval().features(batch)
         return torch.allclose(found, expected, rtol=1e-3, atol=1e-4 * float(expected.abs().max()))
 
 
 def test_resnet50_on_one_channel() -> None:
-    network = built("resnet50_regressor")
+    network = build("resnet50_regressor")
     stem = network.features.conv1
     assert (stem.in_channels, stem.kernel_size, stem.stride, stem.padding) == (1, (7, 7), (2, 2), (3, 3))
     assert stem.bias is None
-    assert published(network.classifier) == "FC:2048>128 ReLU FC:128>1"
+    assert describe_layers(network.classifier) == "FC:2048>128 ReLU FC:128>1"
 
 
 def test_a_file_of_weights_fits_and_its_stem_is_summed(reference: Any, weights: Path) -> None:
-    network = built("resnet50_regressor", weights=str(weights))
+    network = build("resnet50_regressor", weights=str(weights))
     torch.testing.assert_close(network.features.conv1.weight, reference.conv1.weight.sum(1, keepdim=True))
     assert agrees_with(reference, network)
-    assert not agrees_with(reference, built("resnet50_regressor"))
+    assert not agrees_with(reference, build("resnet50_regressor"))
 
 
 def test_three_channels_keep_the_stem(reference: Any, weights: Path) -> None:
-    network = built("resnet50_regressor", channels=3, size=(28, 28), weights=str(weights), pretrained=True)
+    network = build("resnet50_regressor", channels=3, size=(28, 28), weights=str(weights), pretrained=True)
     assert torch.equal(network.features.conv1.weight, reference.conv1.weight)
 
 
@@ -685,12 +685,12 @@ def test_every_weight_of_the_file_must_fit(
     file = tmp_path / "resnet50.pth"
     torch.save(hollow(**changed), file)
     if said is None:
-        assert not built("resnet50_regressor", weights=str(file)).features.conv1.weight.any()
+        assert not build("resnet50_regressor", weights=str(file)).features.conv1.weight.any()
         return
     with pytest.raises(
         UserError, match=rf"^model resnet50_regressor: weights {file}: do not fit a ResNet50 \(.*{said}"
     ) as caught:
-        built("resnet50_regressor", weights=str(file))
+        build("resnet50_regressor", weights=str(file))
     one_line_with_a_remedy(caught.value)
 
 
@@ -698,7 +698,7 @@ def test_every_weight_of_the_file_must_fit(
 def test_weights_of_another_network(content: dict[str, Tensor], tmp_path: Path) -> None:
     torch.save(content, tmp_path / "other.pth")
     with pytest.raises(UserError, match=r"other\.pth: do not fit a ResNet50") as caught:
-        built("resnet50_regressor", weights=str(tmp_path / "other.pth"))
+        build("resnet50_regressor", weights=str(tmp_path / "other.pth"))
     one_line_with_a_remedy(caught.value)
 
 
@@ -707,14 +707,14 @@ def test_weights_of_another_network(content: dict[str, Tensor], tmp_path: Path) 
 def test_damaged_weights(name: str, content: bytes, tmp_path: Path) -> None:
     (tmp_path / name).write_bytes(content)
     with pytest.raises(UserError, match=rf"weights {tmp_path / name}: cannot be read \(.+\); ") as caught:
-        built("resnet50_regressor", weights=str(tmp_path / name))
+        build("resnet50_regressor", weights=str(tmp_path / name))
     one_line_with_a_remedy(caught.value)
 
 
 @pytest.mark.parametrize("name", ["gone.pth", "."])
 def test_weights_that_are_no_file(name: str, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=rf"weights {tmp_path / name}: no such file; ") as caught:
-        built("resnet50_regressor", weights=str(tmp_path / name))
+        build("resnet50_regressor", weights=str(tmp_path / name))
     one_line_with_a_remedy(caught.value)
 
 
@@ -740,7 +740,7 @@ def test_a_hub_that_cannot_be_reached(
     with pytest.raises(
         UserError, match=r"^model resnet50_regressor: no ImageNet weights from the hub \("
     ) as caught:
-        built("resnet50_regressor", pretrained=True)
+        build("resnet50_regressor", pretrained=True)
     one_line_with_a_remedy(caught.value)
     assert time.monotonic() - began < 15
 
@@ -752,12 +752,12 @@ def test_weights_in_the_cache_need_no_hub(reference: Any, weights: Path, no_hub:
     (folder / "refs/main").write_text("0" * 40)
     (folder / "snapshots" / ("0" * 40)).mkdir(parents=True)
     (folder / "snapshots" / ("0" * 40) / "model.safetensors").symlink_to(weights)
-    assert agrees_with(reference, built("resnet50_regressor", pretrained=True))
+    assert agrees_with(reference, build("resnet50_regressor", pretrained=True))
 
 
 def test_what_comes_from_hub_or_file_is_left_out_of_a_trained_network(tmp_path: Path) -> None:
     args = {"pretrained": True, "weights": str(tmp_path / "gone.pth")}
-    assert count_parameters(built("resnet50_regressor", **without_published_weights(args))) == 23_764_161
+    assert count_parameters(build("resnet50_regressor", **without_published_weights(args))) == 23_764_161
 
 
 @pytest.mark.parametrize("which", ["checkpoint_path", "pretrained_cfg_overlay"])
@@ -824,7 +824,7 @@ def test_frozen_parameters_do_not_count() -> None:
 DISTILLED = {"img_size": 32, "patch_size": 8, "embed_dim": 24, "depth": 1, "num_heads": 2}
 
 
-def distilled(outputs: int) -> nn.Module:
+def create_distilled(outputs: int) -> nn.Module:
     """A small network of timm's with two classifiers."""
     torch.manual_seed(outputs)
     return create_model("deit_tiny_distilled_patch16_224", outputs, 1, (32, 32), DISTILLED)
@@ -833,9 +833,9 @@ def distilled(outputs: int) -> nn.Module:
 @pytest.mark.parametrize(
     ("network", "classifier"),
     [
-        (lambda: built("cnn"), {"classifier"}),
+        (lambda: build("cnn"), {"classifier"}),
         (lambda: create_model("resnet10t", 10, 1, (28, 28)), {"fc"}),
-        (lambda: distilled(10), {"head", "head_dist"}),
+        (lambda: create_distilled(10), {"head", "head_dist"}),
     ],
     ids=["cnn", "resnet10t", "distilled"],
 )
@@ -847,7 +847,7 @@ def test_a_frozen_network_learns_in_its_classifiers_alone(network: Any, classifi
 
 
 def test_both_classifiers_start_afresh_where_they_do_not_fit() -> None:
-    source, model = distilled(4).state_dict(), distilled(10)
+    source, model = create_distilled(4).state_dict(), create_distilled(10)
     before = {name: value.clone() for name, value in model.state_dict().items()}
     load_backbone(model, source)
     for name, value in model.state_dict().items():

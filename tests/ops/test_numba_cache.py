@@ -11,18 +11,18 @@ from typing import Any
 import numba
 import pytest
 
-from softvote.ops.numba_cache import compiled
+from softvote.ops.numba_cache import compile_function
 
 # Two functions that take a moment to compile; the one calls the other.
 FUNCTIONS = """
-from softvote.ops.numba_cache import compiled
+from softvote.ops.numba_cache import compile_function
 
-@compiled
+@compile_function
 def double(x, y):
     for i in range(len(x)):
         y[i] = 2 * x[i]
 
-@compiled
+@compile_function
 def quadruple(x, y):
     double(x, y)
     double(y, y)
@@ -113,4 +113,4 @@ def test_loops_compile_where_nothing_can_be_kept() -> None:
     exec("def double(x):\n    return 2 * x", spaces)
     with pytest.raises(RuntimeError, match="cannot cache function"):
         numba.njit(cache=True)(spaces["double"])
-    assert compiled(spaces["double"])(21) == 42
+    assert compile_function(spaces["double"])(21) == 42

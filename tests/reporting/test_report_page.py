@@ -48,19 +48,19 @@ def test_every_drawing_function_is_tried() -> None:
     assert drawn == set(CHARTS)
 
 
-def decoded(source: str) -> Image.Image:
+def decode(source: str) -> Image.Image:
     return Image.open(io.BytesIO(base64.b64decode(source.partition(",")[2])))
 
 
 @pytest.mark.parametrize("channels", [1, 3])
 def test_small_images_stay_as_they_are_and_large_ones_shrink(channels: int) -> None:
     small = np.random.default_rng(0).integers(0, 256, (channels, 8, 12), np.uint8)
-    picture = np.asarray(decoded(encode_image(small)))
+    picture = np.asarray(decode(encode_image(small)))
     assert np.array_equal(
         picture if channels == 1 else picture.transpose(2, 0, 1), small[0] if channels == 1 else small
     )
     large = np.zeros((channels, 300, 600), np.uint8)
-    assert decoded(encode_image(large)).size == (96, 48)
+    assert decode(encode_image(large)).size == (96, 48)
 
 
 def test_a_full_store_says_how_many_it_left_out() -> None:

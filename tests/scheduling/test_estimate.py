@@ -73,13 +73,13 @@ def measured(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, list[int], int]
     """What was measured: member, GPUs and threads; nothing is, the paces are given."""
     noted: list[tuple[str, list[int], int]] = []
 
-    def given(job: Job, work: JobBatch, gpus: list[int], threads: int) -> Throughput:
+    def give(job: Job, work: JobBatch, gpus: list[int], threads: int) -> Throughput:
         noted.append((job.member_name, gpus, threads))
         if job.member_name not in PACES:
             raise UserError("no")
         return PACES[job.member_name]
 
-    monkeypatch.setattr(forecast_module, "measure", given)
+    monkeypatch.setattr(forecast_module, "measure", give)
     monkeypatch.setattr(forecast_module, "spawn_seconds", lambda: LAUNCH)
     return noted
 
@@ -92,7 +92,7 @@ def due(root: Path, *settings: str) -> tuple[JobBatch, dict[str, Network]]:
     return work, build_networks(run.pipeline, list(run.pipeline.members), with_weights=False)
 
 
-def foretold(root: Path, *settings: str) -> Forecast:
+def read_forecast(root: Path, *settings: str) -> Forecast:
     return forecast(*due(root, *settings), 2)
 
 
@@ -104,7 +104,7 @@ def project(root: Path, digits: Digits, **facts: Any) -> Path:
 
 def test_the_time_of_a_run(tmp_path: Path, digits: Digits, measured: list[Any]) -> None:
     """Two epochs of 2 s and 1 s after the start, then prediction of half the rows and of the test rows."""
-    told = foretold(project(tmp_path, digits))
+    told = read_forecast(project(tmp_path, digits))
     cnn, resnet5 = 1 + 2 * 2 + 250 / 1000, 2 + 2 * 1 + 250 / 100
     assert [seconds for _, seconds in told.jobs] == pytest.approx([cnn, resnet5] * 2, abs=0.05)
     assert told.seconds == pytest.approx(LAUNCH + makespan([cnn, resnet5] * 2, [None] * 4, 2), abs=0.1)
@@ -117,7 +117,7 @@ def test_what_is_done_costs_nothing(tmp_path: Path, digits: Digits, measured: li
     root = project(tmp_path, digits)
     assert softvote(root, "train", "tiny", "--member", "cnn") == 0
     assert softvote(root, "train", "tiny", "--fold", "0") == 0
-    told = foretold(root)
+    told = read_forecast(root)
     assert list(told.throughputs) == ["resnet5"] and [job.label for job, _ in told.jobs] == ["resnet5 fold 1"]
     assert told.seconds == pytest.approx(LAUNCH + 2 + 2 * 1 + 250 / 100, abs=0.05)
     assert [(name, gpus) for name, gpus, _ in measured] == [("resnet5", [0])]  # no more than there are jobs
@@ -126,7 +126,7 @@ def test_what_is_done_costs_nothing(tmp_path: Path, digits: Digits, measured: li
 def test_what_is_only_predicted_is_not_trained(tmp_path: Path, digits: Digits, measured: list[Any]) -> None:
     root = project(tmp_path, digits)
     assert softvote(root, "train", "tiny") == 0
-    told = foretold(root, "members.cnn.tta.shift=1")
+    told = read_forecast(root, "members.cnn.tta.shift=1")
     assert told.seconds == pytest.approx(LAUNCH + 1 + 250 / 1000, abs=0.05)
 
 
@@ -135,22 +135,22 @@ def test_a_head_that_measures_predicts_its_fold_again(
 ) -> None:
     """Once for what it measures of the other half, and where it is trained once more for all."""
     root = project(tmp_path, digits, members={"cnn": {"model": "cnn", "head": "regression"}})
-    assert foretold(root).jobs[0][1] == pytest.approx(1 + 2 * 2 + (3 * 150 + 100) / 1000, abs=0.05)
+    assert read_forecast(root).jobs[0][1] == pytest.approx(1 + 2 * 2 + (3 * 150 + 100) / 1000, abs=0.05)
     assert softvote(root, "train", "tiny") == 0
-    told = foretold(root, "members.cnn.tta.shift=1")
+    told = read_forecast(root, "members.cnn.tta.shift=1")
     assert told.jobs[0][1] == pytest.approx(1 + (2 * 150 + 100) / 1000, abs=0.05)
 
 
 def test_one_that_builds_on_another_waits(tmp_path: Path, digits: Digits, measured: list[Any]) -> None:
     members = {"cnn": {"model": "cnn"}, "resnet5": {"model": "cnn", "init_from": "cnn", "ema": 0.9}}
-    told = foretold(project(tmp_path, digits, members=members, folds={"count": 2, "train": 1}))
+    told = read_forecast(project(tmp_path, digits, members=members, folds={"count": 2, "train": 1}))
     assert told.seconds == pytest.approx(LAUNCH + 5.25 + 6.5, abs=0.05)
 
 
 def test_what_cannot_be_tried_leaves_the_whole_unknown(
     tmp_path: Path, digits: Digits, measured: list[Any]
 ) -> None:
-    told = foretold(
+    told = read_forecast(
         project(tmp_path, digits, members={"cnn": {"model": "cnn"}, "odd": {"model": "cnn", "ema": 0.9}})
     )
     assert str(told.failed["odd"]) == "no" and told.seconds is None and list(told.throughputs) == ["cnn"]
@@ -160,16 +160,16 @@ def test_a_pace_is_measured_again_only_where_it_may_be_another(
     tmp_path: Path, digits: Digits, measured: list[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     root = project(tmp_path, digits)
-    first = foretold(root)
-    assert foretold(root) == first and len(measured) == 2
-    foretold(root, "defaults.epochs=5", "defaults.no_aug_epochs=1")
+    first = read_forecast(root)
+    assert read_forecast(root) == first and len(measured) == 2
+    read_forecast(root, "defaults.epochs=5", "defaults.no_aug_epochs=1")
     assert len(measured) == 2
-    foretold(root, "members.cnn.batch_size=64")
+    read_forecast(root, "members.cnn.batch_size=64")
     assert [name for name, _, _ in measured[2:]] == ["cnn"]
-    foretold(root, "defaults.augment={rotate: 5}")
+    read_forecast(root, "defaults.augment={rotate: 5}")
     assert len(measured) == 5
     monkeypatch.setattr(forecast_module, "FORECAST_VERSION", 0)
-    foretold(root)
+    read_forecast(root)
     assert len(measured) == 7
 
 

@@ -15,7 +15,7 @@ from softvote.config.recipe import Member
 from softvote.heads import create_head
 from softvote.heads.base import HeadSpec
 from softvote.inference.network import Network, create_network
-from softvote.scheduling.gpus import assign_gpus, largest_training_bytes, saved_bytes, training_bytes
+from softvote.scheduling.gpus import assign_gpus, largest_training_bytes, measure_saved_bytes, training_bytes
 from softvote.scheduling.worker import training_rows
 from softvote.task import Task
 
@@ -47,7 +47,7 @@ def network(model: nn.Module) -> Network:
 def test_what_a_step_saves_is_counted_once_and_without_weights() -> None:
     """The images for the first layer, and what leaves it, which is for the second layer and ReLU alike."""
     layers = nn.Sequential(nn.Flatten(), nn.Linear(784, 300), nn.ReLU(), nn.Linear(300, 10))
-    assert saved_bytes(network(layers), IMAGE) == 4 * (784 + 300)
+    assert measure_saved_bytes(network(layers), IMAGE) == 4 * (784 + 300)
 
 
 def bytes_of(rows: int = 1000, image: tuple[int, int, int] = IMAGE, **facts: Any) -> int:
@@ -90,9 +90,9 @@ def test_an_image_takes_what_networks_of_its_size_do(
 ) -> None:
     with torch.random.fork_rng():
         made = create_network(Member(model=model), Task(10), image)
-    assert least * MIB < saved_bytes(made, image) < most * MIB
+    assert least * MIB < measure_saved_bytes(made, image) < most * MIB
 
 
 def test_a_network_that_takes_an_addend_can_be_measured() -> None:
     made = create_network(Member(model="adder_net"), Task(19, 1, True), IMAGE)
-    assert saved_bytes(made, IMAGE) > 4 * 784
+    assert measure_saved_bytes(made, IMAGE) > 4 * 784

@@ -55,7 +55,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory, digits: Digits) -> tuple[
 SHORT = ["--set", "defaults.epochs=1"]
 
 
-def planned(finished: tuple[stages.Run, Dataset], settings: list[str], **changed: Any) -> list[Job]:
+def plan_jobs(finished: tuple[stages.Run, Dataset], settings: list[str], **changed: Any) -> list[Job]:
     """The jobs with further settings, and perhaps another data set."""
     run = stages.open_run(finished[0].workspace.root, "tiny", [*SHORT[1::2], *settings])
     table = read_folds(finished[0].folder, inputs_of_folds(finished[0], finished[1]))
@@ -74,20 +74,20 @@ def due_and_why(job: Job) -> tuple[str, str]:
 
 
 def test_jobs_come_fold_by_fold(finished: tuple[stages.Run, Dataset]) -> None:
-    jobs = planned(finished, [])
+    jobs = plan_jobs(finished, [])
     assert [job.label for job in jobs] == ["cnn fold 0", "resnet5 fold 0", "cnn fold 1", "resnet5 fold 1"]
     assert len({job.training_fingerprint for job in jobs}) == 4
 
 
 def test_repeats_come_after_all_folds(finished: tuple[stages.Run, Dataset]) -> None:
-    jobs = planned(finished, ["members.cnn.repeats=2"])
+    jobs = plan_jobs(finished, ["members.cnn.repeats=2"])
     assert [job.label for job in jobs][4:] == ["cnn fold 0 repeat 1", "cnn fold 1 repeat 1"]
     assert len({job.training_fingerprint for job in jobs}) == 6
     assert due(jobs) == {"cnn fold 0 repeat 1": "train", "cnn fold 1 repeat 1": "train"}
 
 
 def test_those_on_all_rows_come_last(finished: tuple[stages.Run, Dataset]) -> None:
-    jobs = planned(finished, ["members.cnn.refit=true", "members.resnet5.repeats=2"])
+    jobs = plan_jobs(finished, ["members.cnn.refit=true", "members.resnet5.repeats=2"])
     assert [job.label for job in jobs][4:] == [
         "resnet5 fold 0 repeat 1",
         "resnet5 fold 1 repeat 1",
@@ -99,13 +99,13 @@ def test_those_on_all_rows_come_last(finished: tuple[stages.Run, Dataset]) -> No
 
 
 def test_finished_jobs_are_done(finished: tuple[stages.Run, Dataset]) -> None:
-    assert due(planned(finished, [])) == {}
+    assert due(plan_jobs(finished, [])) == {}
 
 
 def test_curves_train_nothing_again_and_stand_in_the_log_of_what_is_trained(
     finished: tuple[stages.Run, Dataset], tmp_path: Path
 ) -> None:
-    jobs = planned(finished, ["defaults.curves=true"])
+    jobs = plan_jobs(finished, ["defaults.curves=true"])
     assert due(jobs) == {}
     job, folder = jobs[0], FoldFolder(tmp_path / "fold0")
     run_job(replace(job, folder=folder), finished[1], np.arange(ROWS) % 2)
@@ -140,7 +140,7 @@ ALL = CNN | {"resnet5 fold 0", "resnet5 fold 1"}
 def test_a_changed_recipe_is_trained_again(
     finished: tuple[stages.Run, Dataset], setting: str, which: set[str], reason: str
 ) -> None:
-    jobs = planned(finished, [setting])
+    jobs = plan_jobs(finished, [setting])
     assert due(jobs) == dict.fromkeys(which, "train")
     assert {read_status(job).reason for job in jobs if job.label in which} == {reason}
 
@@ -168,7 +168,7 @@ def test_the_content_of_a_file_of_weights_decides_the_weights(
     for content in (None, "one", "other"):
         if content:
             file.write_text(content)
-        job = planned(finished, [setting])[0]
+        job = plan_jobs(finished, [setting])[0]
         assert job.inputs.get("weights") == (sha256_of(file) if content else None)
         keys.append(job.training_fingerprint)
     assert len(set(keys)) == 3
@@ -179,16 +179,16 @@ def test_a_file_called_none_is_no_weights(
 ) -> None:
     (tmp_path / "None").write_text("by chance")
     monkeypatch.chdir(tmp_path)
-    assert "weights" not in planned(finished, [])[0].inputs
+    assert "weights" not in plan_jobs(finished, [])[0].inputs
 
 
 def test_several_changes_are_all_named(finished: tuple[stages.Run, Dataset]) -> None:
-    jobs = planned(finished, ["members.cnn.epochs=2", "members.cnn.mixup=0.5"])
+    jobs = plan_jobs(finished, ["members.cnn.epochs=2", "members.cnn.mixup=0.5"])
     assert read_status(jobs[0]).reason == "changed: member.epochs 1 -> 2; member.mixup default -> 0.5"
 
 
 def test_changed_training_rows_are_trained_again(finished: tuple[stages.Run, Dataset]) -> None:
-    jobs = planned(finished, [], train_fingerprint="other")
+    jobs = plan_jobs(finished, [], train_fingerprint="other")
     assert due(jobs) == dict.fromkeys(ALL, "train")
     assert read_status(jobs[0]).reason == "changed: data"
 
@@ -211,7 +211,7 @@ def test_another_fold_table_is_trained_again(finished: tuple[stages.Run, Dataset
 def test_what_does_not_touch_the_weights_is_only_predicted_again(
     finished: tuple[stages.Run, Dataset], settings: list[str], changed: dict[str, Any], which: set[str]
 ) -> None:
-    jobs = planned(finished, settings, **changed)
+    jobs = plan_jobs(finished, settings, **changed)
     assert due(jobs) == dict.fromkeys(which, "predict")
     reasons = {read_status(job).reason for job in jobs if job.label in which}
     assert reasons == {"test rows or test-time augmentation changed"}
@@ -246,11 +246,11 @@ SHIFTED = ["members.cnn.tta.shift=1"]
 def test_what_does_not_touch_a_training_is_not_due(
     finished: tuple[stages.Run, Dataset], setting: str
 ) -> None:
-    assert due(planned(finished, [setting])) == {}
+    assert due(plan_jobs(finished, [setting])) == {}
 
 
 def test_a_new_member_is_new(finished: tuple[stages.Run, Dataset]) -> None:
-    jobs = planned(finished, ["members={cnn: {model: cnn}, third: {model: cnn}}"])
+    jobs = plan_jobs(finished, ["members={cnn: {model: cnn}, third: {model: cnn}}"])
     assert due(jobs) == {"third fold 0": "train", "third fold 1": "train"}
     assert {read_status(job).reason for job in jobs if read_status(job).due == "train"} == {"new"}
 
@@ -269,19 +269,19 @@ def test_a_new_member_is_new(finished: tuple[stages.Run, Dataset]) -> None:
 def test_a_default_that_is_written_out_changes_nothing(
     finished: tuple[stages.Run, Dataset], setting: str
 ) -> None:
-    assert due(planned(finished, [setting])) == {}
+    assert due(plan_jobs(finished, [setting])) == {}
 
 
 def test_an_identity_knows_nothing_of_what_a_recipe_leaves_as_it_is(
     finished: tuple[stages.Run, Dataset],
 ) -> None:
     """So that a recipe can learn new words, and trainings of before stay done."""
-    job = planned(finished, [])[0]
+    job = plan_jobs(finished, [])[0]
     assert set(job.inputs["member"]) == {*projects.RECIPE, "model"}
     assert job.inputs["member"]["epochs"] == 1 and "init_from" not in job.inputs
     # A default of the recipe is not the default of its part: this optimizer differs from both.
-    other = planned(finished, ["members.cnn.optimizer={name: adamw, lr: 0.001}"])[0]
-    plain = planned(finished, ["members.cnn.optimizer={name: adamw, lr: 0.002}"])[0]
+    other = plan_jobs(finished, ["members.cnn.optimizer={name: adamw, lr: 0.001}"])[0]
+    plain = plan_jobs(finished, ["members.cnn.optimizer={name: adamw, lr: 0.002}"])[0]
     assert len({job.training_fingerprint, other.training_fingerprint, plain.training_fingerprint}) == 3
 
 
@@ -303,7 +303,7 @@ def test_recipes_that_differ_have_other_identities(
 ) -> None:
     words = ["competition.hidden_digits=1", "members.cnn.optimizer={lr: 0.001}"]
     keys = {
-        planned(finished, [*words, f"members.cnn.{facts}"])[0].training_fingerprint
+        plan_jobs(finished, [*words, f"members.cnn.{facts}"])[0].training_fingerprint
         for facts in (first, second)
     }
     assert len(keys) == 2
@@ -311,7 +311,7 @@ def test_recipes_that_differ_have_other_identities(
 
 @pytest.mark.parametrize("setting", ["competition.hidden_digits=1"])
 def test_what_the_labels_mean_decides_the_weights(finished: tuple[stages.Run, Dataset], setting: str) -> None:
-    jobs = planned(finished, [setting])
+    jobs = plan_jobs(finished, [setting])
     assert due(jobs) == dict.fromkeys(ALL, "train")
     assert read_status(jobs[0]).reason == "changed: hidden_digits null -> 1"
 
@@ -431,7 +431,7 @@ def test_what_an_earlier_training_left_is_gone_before_the_weights_are_written(
 
 
 def test_members_of_one_recipe_differ_by_name_and_fold(finished: tuple[stages.Run, Dataset]) -> None:
-    jobs = planned(finished, ["members={a: {model: cnn}, b: {model: cnn}}"])
+    jobs = plan_jobs(finished, ["members={a: {model: cnn}, b: {model: cnn}}"])
     assert len({job.training_fingerprint for job in jobs}) == len(jobs) == 4
 
 
@@ -453,14 +453,14 @@ def chain(tmp_path_factory: pytest.TempPathFactory, digits: Digits) -> stages.Ru
     return stages.open_run(root, "tiny", settings[1::2])
 
 
-def chained(run: stages.Run, *settings: str) -> dict[str, Job]:
+def plan_chain(run: stages.Run, *settings: str) -> dict[str, Job]:
     """The jobs by name, with further settings."""
     run = stages.open_run(run.workspace.root, "tiny", [*run.settings, *settings])
     return {job.label: job for job in make_plan(run).jobs}
 
 
 def test_a_job_starts_from_the_same_fold(chain: stages.Run) -> None:
-    jobs = chained(chain)
+    jobs = plan_chain(chain)
     assert all(read_status(job).due == "done" for job in jobs.values())
     for fold in (0, 1):
         for name, source in (("last", "middle"), ("middle", "first")):
@@ -487,7 +487,7 @@ def test_a_job_starts_from_the_same_fold(chain: stages.Run) -> None:
 def test_what_starts_from_a_changed_training_is_due(
     chain: stages.Run, setting: str, retrained: set[str]
 ) -> None:
-    jobs = chained(chain, setting)
+    jobs = plan_chain(chain, setting)
     found = {job.member_name for job in jobs.values() if read_status(job).due == "train"}
     assert found == retrained
     if "middle" in retrained and "first" in retrained:
@@ -497,7 +497,7 @@ def test_what_starts_from_a_changed_training_is_due(
 def test_a_source_trained_again_makes_what_starts_from_it_due(chain: stages.Run, tmp_path: Path) -> None:
     """The same recipe may give other weights, on another machine."""
     run = stages.open_run(shutil.copytree(chain.workspace.root, tmp_path / "copy"), "tiny", chain.settings)
-    jobs = chained(run)
+    jobs = plan_chain(run)
     train_otherwise(jobs["middle fold 0"].folder)
     due = {label for label, job in jobs.items() if read_status(job).due == "train"}
     assert due == {"last fold 0"}
@@ -518,7 +518,7 @@ def test_a_source_trained_again_meanwhile_is_not_what_it_starts_from(
     chain: stages.Run, tmp_path: Path
 ) -> None:
     run = stages.open_run(shutil.copytree(chain.workspace.root, tmp_path / "copy"), "tiny", chain.settings)
-    jobs, made = chained(run), make_plan(run)
+    jobs, made = plan_chain(run), make_plan(run)
     last, middle = jobs["last fold 0"], jobs["middle fold 0"]
     last.folder.weights.unlink()
     started_from, meanwhile = sha256_of(middle.folder.weights), list[str]()
@@ -542,7 +542,7 @@ def test_a_training_that_was_stopped_does_not_go_on_from_another_source(
     chain: stages.Run, tmp_path: Path
 ) -> None:
     run = stages.open_run(shutil.copytree(chain.workspace.root, tmp_path / "copy"), "tiny", chain.settings)
-    jobs, made = chained(run), make_plan(run)
+    jobs, made = plan_chain(run), make_plan(run)
     last, middle = jobs["last fold 0"], jobs["middle fold 0"]
     last.folder.weights.unlink()
     with pytest.raises(KeyboardInterrupt):
@@ -556,14 +556,14 @@ def test_a_training_that_was_stopped_does_not_go_on_from_another_source(
     assert last.folder.weights.read_bytes() == found
 
 
-def done_here(run: stages.Run, folds: NDArray[np.int64], jobs: list[Job]) -> list[Unfinished]:
+def do_here(run: stages.Run, folds: NDArray[np.int64], jobs: list[Job]) -> list[Unfinished]:
     """Do jobs in this process; those that were left."""
     return run_sequential(JobBatch(run.workspace, run.pipeline.competition, jobs, len(jobs), folds, 60))
 
 
 def test_a_job_waits_for_its_source(chain: stages.Run, tmp_path: Path) -> None:
     run = stages.open_run(shutil.copytree(chain.workspace.root, tmp_path / "copy"), "tiny", chain.settings)
-    jobs = chained(run)
+    jobs = plan_chain(run)
     last, middle = jobs["last fold 0"], jobs["middle fold 0"]
     assert is_ready(last) and is_ready(middle)
     middle.folder.weights.unlink()
@@ -574,9 +574,9 @@ def test_a_job_waits_for_its_source(chain: stages.Run, tmp_path: Path) -> None:
     assert not is_ready(last) and is_ready(middle)
     before = projects.times(last.folder.path)
     plan = make_plan(run)
-    assert [left.job for left in done_here(run, plan.folds, [last])] == [last]
+    assert [left.job for left in do_here(run, plan.folds, [last])] == [last]
     assert projects.times(last.folder.path) == before
-    assert done_here(run, plan.folds, [last, middle]) == []  # the source is made in between
+    assert do_here(run, plan.folds, [last, middle]) == []  # the source is made in between
     assert read_status(last).due == read_status(middle).due == "done"
     for job in (last, middle):
         kept = load_file(chain.folder.predictions(job.member_name).fold(0).weights)
@@ -639,19 +639,19 @@ def voter_fingerprints(pipeline: Pipeline, jobs: list[Job]) -> dict[str, str]:
 def test_a_voter_changes_with_what_it_depends_on(finished: tuple[stages.Run, Dataset]) -> None:
     def keys(*settings: str) -> dict[str, str]:
         pipeline = stages.open_run(finished[0].workspace.root, "tiny", [*SHORT[1::2], *settings]).pipeline
-        jobs = planned(finished, list(settings))
+        jobs = plan_jobs(finished, list(settings))
         return voter_fingerprints(pipeline, jobs)
 
-    def changed(*settings: str) -> set[str]:
+    def find_changes(*settings: str) -> set[str]:
         return {name for name, key in keys(*settings).items() if key != before[name]}
 
     before = keys()
-    assert changed() == set()
-    assert changed("members.cnn.epochs=2") == {"cnn", "vote"}
-    assert changed("members.cnn.tta.shift=1") == {"cnn", "vote"}
-    assert changed("ensemble.rule=greedy") == {"vote"}
-    assert changed("ensemble.members=[cnn]") == {"vote"}
-    assert changed("folds.train=1") == {"cnn", "resnet5", "vote"}
+    assert find_changes() == set()
+    assert find_changes("members.cnn.epochs=2") == {"cnn", "vote"}
+    assert find_changes("members.cnn.tta.shift=1") == {"cnn", "vote"}
+    assert find_changes("ensemble.rule=greedy") == {"vote"}
+    assert find_changes("ensemble.members=[cnn]") == {"vote"}
+    assert find_changes("folds.train=1") == {"cnn", "resnet5", "vote"}
 
 
 def test_a_voter_changes_with_the_predictions_of_its_folds(
@@ -679,7 +679,7 @@ def test_another_way_of_training_is_trained_again(
     finished: tuple[stages.Run, Dataset], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(planner, "TRAINING_VERSION", planner.TRAINING_VERSION + 1)
-    jobs = planned(finished, [])
+    jobs = plan_jobs(finished, [])
     assert due(jobs) == dict.fromkeys(ALL, "train") and "training_version" in read_status(jobs[0]).reason
 
 
@@ -719,5 +719,5 @@ def test_a_job_that_another_process_claims_is_left_and_told(
 
 def test_finished_jobs_are_not_run_again(finished: tuple[stages.Run, Dataset]) -> None:
     before = projects.times(finished[0].folder.path)
-    assert done_here(finished[0], np.zeros(ROWS, np.int64), planned(finished, [])) == []
+    assert do_here(finished[0], np.zeros(ROWS, np.int64), plan_jobs(finished, [])) == []
     assert projects.times(finished[0].folder.path) == before

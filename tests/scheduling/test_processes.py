@@ -21,7 +21,7 @@ import pytest
 from batches import with_extra_rows
 from conftest import Digits
 from projects import softvote, write_project
-from trainings import results, started, two_cores, until
+from trainings import results, start, two_cores, until
 
 from softvote import stages
 from softvote.compute import machine
@@ -200,7 +200,7 @@ def test_a_run_that_is_stopped_stops_all_of_it_and_goes_on(
     folder = project(tmp_path, digits)
     mine = [folder.predictions(member).fold(0) for member in ("cnn", "resnet5")]
     with two_cores():
-        command = started(tmp_path, *TRAIN)
+        command = start(tmp_path, *TRAIN)
         with ThreadPoolExecutor(1) as pool:
             run = pool.submit(command.join)
             until(mine[0].checkpoint, run)
@@ -224,7 +224,7 @@ def test_a_run_that_is_stopped_stops_all_of_it_and_goes_on(
 @pytest.mark.slow
 def test_two_commands_share_the_work(tmp_path: Path, digits: Digits) -> None:
     folder = project(tmp_path, digits, folds={"count": 4})
-    commands = [started(tmp_path, *TRAIN) for _ in range(2)]
+    commands = [start(tmp_path, *TRAIN) for _ in range(2)]
     for command in commands:
         command.join()
     told = (tmp_path / "log.txt").read_text()

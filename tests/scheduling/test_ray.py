@@ -201,7 +201,7 @@ def train_beside_another(
     return said.getvalue(), len(reads)
 
 
-def told_at_the_end(said: str) -> list[str]:
+def last_words(said: str) -> list[str]:
     return [line for line in said.splitlines() if line.startswith("softvote: ")]
 
 
@@ -236,12 +236,12 @@ def test_a_job_that_is_done_leaves_nothing_of_its_way(taken_up: TakenUp) -> None
 def test_a_last_checkpoint_that_cannot_be_written_is_told(taken_up: TakenUp) -> None:
     path = taken_up.there[3].checkpoint.resolve()
     told = f"softvote: cnn fold 3: {path}: cannot be written (Is a directory)"
-    assert told in told_at_the_end(taken_up.said)
+    assert told in last_words(taken_up.said)
 
 
 @pytest.mark.slow
 def test_a_disk_without_locks_is_told_and_stops_no_other(taken_up: TakenUp) -> None:
-    told = told_at_the_end(taken_up.said)
+    told = last_words(taken_up.said)
     assert len(told) == 2
     assert f"softvote: cnn fold 5: [Errno {errno.ENOLCK}] No locks available" in told
 
@@ -291,7 +291,7 @@ def test_a_job_that_fails_stops_no_other(cluster: Any, tmp_path: Path, digits: D
         out, err = training.communicate(timeout=240)
     assert training.returncode == 1
     assert "cnn        2/2" in out
-    told = told_at_the_end(err)
+    told = last_words(err)
     assert len(told) == 8
     for fold in (0, 1):
         assert any(line.startswith(f"softvote: barred fold {fold}: {barred}") for line in told)

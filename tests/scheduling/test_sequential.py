@@ -10,7 +10,7 @@ import pytest
 import torch
 from conftest import Digits
 from projects import softvote, write_project
-from trainings import half_written, results, started
+from trainings import find_half_written, results, start
 
 from softvote.compute import machine
 from softvote.storage.files import read_json
@@ -51,7 +51,7 @@ def test_a_disk_that_is_full_is_a_line_a_job_and_no_half_file(
         write_project(root, digits, 60, 20)
         assert softvote(root, "folds", "tiny") == 0
     full, words = tmp_path / "full", ("train", "tiny", "--checkpoint", seconds)
-    process = started(full, *words, before=partial(limit_files, 100_000))
+    process = start(full, *words, before=partial(limit_files, 100_000))
     process.join()
     told = (full / "log.txt").read_text()
     assert process.exitcode == 1, told
@@ -59,7 +59,7 @@ def test_a_disk_that_is_full_is_a_line_a_job_and_no_half_file(
     assert len(lines) == 4 and "Traceback" not in told
     assert all("cannot be written (File too large)" in line for line in lines)
     left = {path.name for path in (full / "models" / "tiny").rglob("*") if path.is_file()}
-    assert left == {"folds.csv", "folds.json", ".lock"} and not half_written(full)
+    assert left == {"folds.csv", "folds.json", ".lock"} and not find_half_written(full)
     for root in (full, tmp_path / "empty"):
         assert softvote(root, *words) == 0
     assert results(full) == results(tmp_path / "empty")

@@ -68,11 +68,11 @@ def hashed(monkeypatch: pytest.MonkeyPatch) -> Counter[Path]:
     """How often each file was hashed to tell what is due."""
     counts = Counter[Path]()
 
-    def counted(path: Path) -> str:
+    def count(path: Path) -> str:
         counts[path] += 1
         return sha256_of(path)
 
-    monkeypatch.setattr(snapshot, "sha256_of", counted)
+    monkeypatch.setattr(snapshot, "sha256_of", count)
     return counts
 
 

@@ -112,11 +112,11 @@ class Clock:
         """Let a method take so long, or a function; `seconds` is given all but its first argument."""
         function = getattr(owner, name)
 
-        def slowed(first: Any, *arguments: Any) -> Any:
+        def slow_down(first: Any, *arguments: Any) -> Any:
             self.now += seconds(*arguments)
             return function(first, *arguments)
 
-        monkeypatch.setattr(owner, name, slowed)
+        monkeypatch.setattr(owner, name, slow_down)
 
 
 def test_the_first_steps_count_for_the_start_alone(

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from programs import Digits, enlarged, load, run, write_digits
+from programs import Digits, enlarge, load, run, write_digits
 
 four_digits, digits_in_common = load("make_data/four_digits"), load("digits_in_common")
 
@@ -14,7 +14,7 @@ four_digits, digits_in_common = load("make_data/four_digits"), load("digits_in_c
 @pytest.fixture
 def folders(tmp_path: Path, digits: Digits) -> tuple[Path, Path]:
     """Sums of the first 300 digits as training images, of 200 others as test images."""
-    images, labels = enlarged(digits)
+    images, labels = enlarge(digits)
     sums, single = tmp_path / "sums", tmp_path / "digits"
     sums.mkdir()
     single.mkdir()

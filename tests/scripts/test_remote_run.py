@@ -25,7 +25,7 @@ sys.path.insert(0, str(ROOT / "scripts"))
 from remote_run import bring
 from remote_run import pack as packing
 from remote_run.contents import LACKING, RemoteError
-from remote_run.halves import doubled, halve
+from remote_run.halves import double, halve
 from remote_run.main import main
 
 
@@ -268,7 +268,7 @@ def test_half_precision_keeps_three_digits_of_what_is_likely_and_of_what_is_not(
     exact = (exact / exact.sum(1, keepdims=True)).astype(np.float32)
     halved = halve(exact)
     assert halved.dtype == np.float16 and halved.nbytes == exact.nbytes // 2
-    found = doubled(halved)
+    found = double(halved)
     np.testing.assert_allclose(found.sum(1), 1, atol=1e-3 if sharpness < 1 else 1e-6)
     np.testing.assert_allclose(found, exact, rtol=2e-3, atol=1e-9)
     np.testing.assert_array_equal(found.argmax(1), exact.argmax(1))

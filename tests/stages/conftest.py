@@ -9,7 +9,7 @@ from pathlib import Path
 
 import projects
 import pytest
-from conftest import Digits, made_once
+from conftest import Digits, make_once
 from kaggle_place import KEY, Clock, Place, Server, let_package_wait, set_environment
 from projects import softvote, write_project
 
@@ -22,7 +22,7 @@ TRAIN, TEST = 300, 100
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory: pytest.TempPathFactory, digits: Digits) -> Path:
     """`project` after all four stages, and the folder `kaggle` with its competition and the solution."""
-    return made_once(tmp_path_factory, "finished-stages", partial(_finish, digits=digits))
+    return make_once(tmp_path_factory, "finished-stages", partial(_finish, digits=digits))
 
 
 def _finish(folder: Path, digits: Digits) -> None:

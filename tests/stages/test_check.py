@@ -24,11 +24,11 @@ def tried(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The members that were tried; nothing is, every pace is the same."""
     noted: list[str] = []
 
-    def given(job: Job, work: JobBatch, gpus: list[int], threads: int) -> Throughput:
+    def give(job: Job, work: JobBatch, gpus: list[int], threads: int) -> Throughput:
         noted.append(job.member_name)
         return Throughput(start=600.0, fed=150.0, trained=0.5, predicted=1000.0)
 
-    monkeypatch.setattr(estimate, "measure", given)
+    monkeypatch.setattr(estimate, "measure", give)
     monkeypatch.setattr(estimate, "spawn_seconds", lambda: 3.0)
     return noted
 
@@ -38,7 +38,7 @@ def project(tmp_path: Path, digits: Digits) -> Path:
     return write_project(tmp_path, digits, TRAIN, TEST)
 
 
-def told(
+def read_check(
     root: Path, capsys: pytest.CaptureFixture[str], *settings: str, mistake: str = ""
 ) -> tuple[dict[str, list[str]], str]:
     """What each member's line says of the trainings that are due, and all that was said.
@@ -57,7 +57,7 @@ def told(
 def test_time_is_told_before_there_are_folds(
     project: Path, tried: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    cells, out = told(project, capsys)
+    cells, out = read_check(project, capsys)
     assert cells["cnn"] == cells["resnet5"] == ["2", "2", "0", "5", "min", "20", "min"]
     assert "time: about 1 h 20 min for what is due, 1 at once" in out
     assert out.endswith("before training: make folds PIPELINE=tiny\n") and tried == ["cnn", "resnet5"]
@@ -68,9 +68,9 @@ def test_the_second_look_measures_nothing(
     project: Path, tried: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Nor does the first after the folds are there."""
-    told(project, capsys)
+    read_check(project, capsys)
     assert softvote(project, "folds", "tiny") == 0
-    _, out = told(project, capsys)
+    _, out = read_check(project, capsys)
     assert tried == ["cnn", "resnet5"] and "before training" not in out
 
 
@@ -79,11 +79,11 @@ def test_what_is_done_takes_no_time(
 ) -> None:
     assert softvote(project, "folds", "tiny") == 0
     assert softvote(project, "train", "tiny", "--member", "cnn") == 0
-    cells, out = told(project, capsys)
+    cells, out = read_check(project, capsys)
     assert tried == ["resnet5"] and cells["cnn"] == ["0", "2"] and cells["resnet5"][:2] == ["2", "2"]
     assert "time: about 40 min for what is due, 1 at once" in out
     assert softvote(project, "train", "tiny") == 0
-    cells, out = told(project, capsys)
+    cells, out = read_check(project, capsys)
     assert cells == {} and "time: nothing is due\n" in out
 
 
@@ -91,12 +91,12 @@ def test_without_data_there_is_no_time(
     project: Path, tried: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     shutil.rmtree(project / "input")
-    cells, out = told(project, capsys)
+    cells, out = read_check(project, capsys)
     assert cells == {} and "time: not known before the data is there\n" in out and not tried
 
 
 def test_a_cluster_is_not_tried(project: Path, tried: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    cells, out = told(project, capsys, "--set", "engine={name: ray}")
+    cells, out = read_check(project, capsys, "--set", "engine={name: ray}")
     assert cells["cnn"] == ["2", "2"] and "time: not known; the nodes of a cluster" in out and not tried
 
 
@@ -110,7 +110,7 @@ def test_what_cannot_be_trained_is_told_and_not_guessed(
 
     monkeypatch.setattr(estimate, "measure", fail)
     monkeypatch.setattr(estimate, "spawn_seconds", lambda: 3.0)
-    cells, out = told(project, capsys, mistake="softvote: cnn: cannot be trained: the loss is nan\n")
+    cells, out = read_check(project, capsys, mistake="softvote: cnn: cannot be trained: the loss is nan\n")
     assert cells["cnn"] == ["2", "2"] and len(cells["resnet5"]) > 2
     assert "time: not known" in out and "about" not in out
 
@@ -118,6 +118,6 @@ def test_what_cannot_be_trained_is_told_and_not_guessed(
 @pytest.mark.slow
 def test_a_real_look(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Two processes of one thread each, for some seconds."""
-    cells, out = told(project, capsys, "--set", "members.resnet5=null", "--set", "engine.workers=2")
+    cells, out = read_check(project, capsys, "--set", "members.resnet5=null", "--set", "engine.workers=2")
     assert "time: about " in out and " s for what is due, 2 at once\n" in out
     assert float(cells["cnn"][2].replace(",", "")) > 0 and cells["cnn"][4] == "s"

@@ -12,7 +12,7 @@ from typing import Any
 
 import projects
 import pytest
-from conftest import Digits, made_once
+from conftest import Digits, make_once
 from data_fixtures import write_csv
 from kaggle_place import Failure, Place
 from PIL import Image
@@ -70,7 +70,7 @@ def _finish(folder: Path, digits: Digits) -> None:
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory: pytest.TempPathFactory, digits: Digits) -> Path:
     """`project` after all four stages; `kaggle` with what its competition shows, and what it hides."""
-    return made_once(tmp_path_factory, "finished-code", partial(_finish, digits=digits))
+    return make_once(tmp_path_factory, "finished-code", partial(_finish, digits=digits))
 
 
 def local_submission(place: Place) -> bytes:

@@ -35,19 +35,19 @@ def place(place: Place) -> Place:
     return place
 
 
-def fetched(place: Place, name: str = "digits") -> dict[str, bytes | None]:
+def read_fetched(place: Place, name: str = "digits") -> dict[str, bytes | None]:
     """A folder of input/, if nothing but it and the other competition lies there."""
     assert {path.name for path in (place.root / "input").iterdir()} == {name, "other"}
     return contents(place.root / "input" / name)
 
 
-def handed_out(place: Place) -> dict[str, bytes | None]:
+def read_served(place: Place) -> dict[str, bytes | None]:
     return {name: (place.server.folder / "digits" / name).read_bytes() for name in FETCHED}
 
 
 def test_a_competition_is_downloaded_and_unpacked(place: Place) -> None:
     told = place.done("data", "tiny")
-    assert fetched(place) == handed_out(place)
+    assert read_fetched(place) == read_served(place)
     folder = place.root / "input" / "digits"
     sizes = {path: f"{path.stat().st_size:,} bytes" for path in folder.iterdir()}
     assert told.out.splitlines() == [f"{path}  {sizes[path]}" for path in sorted(sizes)]
@@ -101,7 +101,7 @@ def test_ways_to_say_what_is_wanted(place: Place, words: list[str], name: str) -
     competition = projects.competition(name="mine", solution=None, kaggle="digits")
     write_pipeline(place.root, projects.pipeline(competition=competition), "renamed")
     place.done("data", *[word.format(root=place.root) for word in words])
-    assert fetched(place, name) == handed_out(place)
+    assert read_fetched(place, name) == read_served(place)
 
 
 def test_a_pipeline_goes_before_a_file_of_its_name(
@@ -110,7 +110,7 @@ def test_a_pipeline_goes_before_a_file_of_its_name(
     monkeypatch.chdir(tmp_path)
     Path("tiny").write_text("no zip")
     place.done("data", "tiny")
-    assert fetched(place) == handed_out(place)
+    assert read_fetched(place) == read_served(place)
 
 
 def _zip() -> bytes:
@@ -160,7 +160,7 @@ def test_a_failed_download_leaves_nothing(place: Place, kind: str) -> None:
     doing = "listing the files of digits" if call == "ListDataFiles" else "downloading digits"
     assert line.startswith(f"Kaggle, {doing}: {words}")
     place.done("data", "tiny")
-    assert fetched(place) == handed_out(place)
+    assert read_fetched(place) == read_served(place)
 
 
 def test_an_answer_that_does_not_come(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -175,7 +175,7 @@ def test_too_many_requests_are_waited_for(place: Place) -> None:
     told = place.done("data", "tiny")
     assert told.err == ["Kaggle, downloading digits: too many requests, waiting 3 s"]
     assert place.clock.waits == [3]
-    assert fetched(place) == handed_out(place)
+    assert read_fetched(place) == read_served(place)
 
 
 def test_no_credentials(place: Place, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -241,7 +241,7 @@ def test_a_download_goes_on_where_an_earlier_run_stopped(place: Place) -> None:
     told = place.done("data", "tiny")
     assert told.err == ["downloading digits: an earlier run fetched 1,048,576 bytes"]
     assert place.server.requests[-1].headers["range"] == "bytes=1048576-"
-    assert fetched(place) == handed_out(place) | {"noise.bin": noise}
+    assert read_fetched(place) == read_served(place) | {"noise.bin": noise}
 
 
 def test_two_runs_do_not_download_the_same_at_once(place: Place) -> None:
@@ -258,7 +258,7 @@ def test_of_much_no_second_copy_is_made(
     monkeypatch.setattr(download, "_MUCH", bytes_in_a_copy)
     place.server.wrapped_from = 1
     place.done("data", "tiny")
-    assert fetched(place) == handed_out(place)
+    assert read_fetched(place) == read_served(place)
     assert place.asked().count("DownloadDataFile") == (0 if bytes_in_a_copy else 3)
 
 
@@ -266,19 +266,19 @@ def test_of_much_no_second_copy_is_made(
 def test_single_files_come_beside_what_is_there(place: Place, source: str) -> None:
     alone = "these files alone were asked for, remove the folder to get all of digits"
     told = place.done("data", source, "--file", "train.csv")
-    assert fetched(place) == {"train.csv": handed_out(place)["train.csv"]}
+    assert read_fetched(place) == {"train.csv": read_served(place)["train.csv"]}
     assert told.out.splitlines()[0] == f"{place.root}/input/digits: {alone}"
     assert place.asked() == ["DownloadDataFile", "Download"]
     told = place.done("data", source, "--file=train.csv", "--file=test.csv")
     assert told.out.splitlines()[0] == f"{place.root}/input/digits: train.csv already there; {alone}"
-    assert set(fetched(place)) == {"train.csv", "test.csv"}
+    assert set(read_fetched(place)) == {"train.csv", "test.csv"}
     assert place.asked() == ["DownloadDataFile", "Download"]
 
 
 def test_an_archive_among_them_is_unpacked(place: Place) -> None:
     (place.server.folder / "digits" / "images.zip").write_bytes(_zip())
     place.done("data", "tiny", "--file=images.zip")
-    assert fetched(place) == {"train.csv": b"label,pixel0\n1,2\n" * 20}
+    assert read_fetched(place) == {"train.csv": b"label,pixel0\n1,2\n" * 20}
 
 
 @pytest.mark.parametrize(
@@ -299,7 +299,7 @@ def test_a_data_set_is_downloaded(place: Place) -> None:
     content = {"a.csv": b"a\n1\n", "b.csv": b"b\n2\n"}
     place.server.datasets["some-body/Some-Data"] = HostedDataset({}, content)
     place.done("data", "some-body/Some-Data")
-    assert fetched(place, "Some-Data") == content
+    assert read_fetched(place, "Some-Data") == content
     place.done("data", "https://www.kaggle.com/datasets/some-body/Some-Data", "--name=mine", "--file=b.csv")
     assert contents(place.root / "input" / "mine") == {"b.csv": b"b\n2\n"}
 

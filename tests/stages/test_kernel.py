@@ -322,7 +322,7 @@ def test_another_submission_than_the_local_one(place: Place, change: Any, rows: 
     assert submission.read_bytes() == other
 
 
-def _trained_there(place: Place, text: str) -> dict[str, bytes]:
+def _train_there(place: Place, text: str) -> dict[str, bytes]:
     """The output of a kernel of mode train, with a ledger of its own."""
     from hashlib import sha256
 
@@ -340,7 +340,7 @@ TRAIN_WAIT = [line.replace(INFER, TRAIN).replace("3:00:00", "12:00:00") for line
 def test_what_was_trained_there_is_entered(place: Place) -> None:
     text = local_submission(place).read_text()
     other = re.sub(r",\d\n", ",7\n", text)
-    prefill(place, TRAIN, _trained_there(place, other))
+    prefill(place, TRAIN, _train_there(place, other))
     told = place.done(*PUSH, "--mode=train")
     assert told.err == TRAIN_WAIT
     _, entry = place.entries()
@@ -352,7 +352,7 @@ def test_what_was_trained_there_is_entered(place: Place) -> None:
 def test_what_was_trained_there_must_have_the_right_form(place: Place) -> None:
     text = local_submission(place).read_text()
     other = text.replace("\n7,", "\n7,1", 1)
-    prefill(place, TRAIN, _trained_there(place, other))
+    prefill(place, TRAIN, _train_there(place, other))
     line = place.refused(*PUSH, "--mode=train", told=TRAIN_WAIT, changes=["kernels"])
     assert re.search(r", row 8, column Label: label '1\d' is not one of 0\.\.9$", line)
 

@@ -22,7 +22,7 @@ BOARD, PICTURE = "submissions/leaderboard.csv", "submissions/leaderboard.png"
 DOING = "Kaggle, listing the submissions to digits"
 
 
-def sent(ref: int, status: str = "COMPLETE", **facts: Any) -> dict[str, Any]:
+def listed_submission(ref: int, status: str = "COMPLETE", **facts: Any) -> dict[str, Any]:
     """A submission as Kaggle lists it."""
     date = f"2025-01-{ref % 28 + 1:02}T12:00:00.5Z"
     return {"ref": ref, "fileName": f"{ref}.csv", "date": date, "status": status, "description": ""} | facts
@@ -52,8 +52,8 @@ def rows(text: str) -> dict[str, list[str]]:
 
 def test_submissions_of_three_pages(place: Place) -> None:
     [entry] = place.entries()
-    others = [sent(ref, publicScore=f"{ref / 100}") for ref in range(45, 0, -1) if ref != 30]
-    mine = sent(30, publicScore="0.5", description=f"sha256 {entry.sha256}")
+    others = [listed_submission(ref, publicScore=f"{ref / 100}") for ref in range(45, 0, -1) if ref != 30]
+    mine = listed_submission(30, publicScore="0.5", description=f"sha256 {entry.sha256}")
     place.server.submissions["digits"] = sorted([*others, mine], key=lambda row: -row["ref"])
     before = contents(place.root)
     told = place.done("leaderboard", "--fetch")
@@ -81,11 +81,17 @@ def test_submissions_of_every_kind(place: Place) -> None:
         competition = projects.competition(solution=None, kaggle="digits", public_share=0.5)
         write_pipeline(place.root, projects.pipeline(competition=competition), name)
     place.server.submissions["digits"] = [
-        sent(5, "COMPLETE", description=f"sha256 {entries['empty'].sha256}", publicScore="", privateScore=""),
-        sent(4, "ERROR", description=f"sha256 {entries['fails'].sha256}", errorDescription="No\nrow 7"),
-        sent(3, "PENDING", description=f"sha256 {entries['queue'].sha256}"),
-        sent(2, publicScore="0.6", privateScore="0.5", description=f"by hand: sha256 {by_sha256.sha256}"),
-        sent(1, publicScore="0.9", description="whatever people write"),
+        listed_submission(
+            5, "COMPLETE", description=f"sha256 {entries['empty'].sha256}", publicScore="", privateScore=""
+        ),
+        listed_submission(
+            4, "ERROR", description=f"sha256 {entries['fails'].sha256}", errorDescription="No\nrow 7"
+        ),
+        listed_submission(3, "PENDING", description=f"sha256 {entries['queue'].sha256}"),
+        listed_submission(
+            2, publicScore="0.6", privateScore="0.5", description=f"by hand: sha256 {by_sha256.sha256}"
+        ),
+        listed_submission(1, publicScore="0.9", description="whatever people write"),
     ]
     told = place.done("leaderboard", "--fetch")
     table = rows(told.out)
@@ -199,9 +205,11 @@ def test_a_broken_pipeline_hides_no_other(place: Place) -> None:
     ],
 )
 def test_a_failed_fetch_leaves_all_as_it_was(place: Place, failures: list[Any], words: str) -> None:
-    place.server.submissions["digits"] = [sent(ref, publicScore="0.5") for ref in range(45, 0, -1)]
+    place.server.submissions["digits"] = [
+        listed_submission(ref, publicScore="0.5") for ref in range(45, 0, -1)
+    ]
     place.done("leaderboard", "--fetch")
-    place.server.submissions["digits"].insert(0, sent(46))
+    place.server.submissions["digits"].insert(0, listed_submission(46))
     place.server.fail("ListSubmissions", *failures)
     line = place.refused("leaderboard", "--fetch")
     assert line.startswith(f"{DOING}: {words}")
@@ -210,7 +218,7 @@ def test_a_failed_fetch_leaves_all_as_it_was(place: Place, failures: list[Any], 
 
 def test_another_metric(place: Place) -> None:
     place.done("leaderboard", "--fetch")
-    place.server.submissions["digits"] = [sent(1, publicScore="17.5")]
+    place.server.submissions["digits"] = [listed_submission(1, publicScore="17.5")]
     told = place.done("leaderboard", "--fetch")
     assert "digits: 1 submissions" in told.out
     assert board(place)[0]["public"] == "17.500000"
@@ -232,10 +240,10 @@ def test_too_many_requests_are_waited_for(place: Place) -> None:
 def test_each_competition_is_fetched_on_its_own(place: Place) -> None:
     competition = projects.competition(name="second", solution=None, kaggle="gone")
     write_pipeline(place.root, projects.pipeline(competition=competition), "second")
-    place.server.submissions["digits"] = [sent(1)]
+    place.server.submissions["digits"] = [listed_submission(1)]
     place.done("leaderboard", "--fetch")
     enter(place, "second", competition="second")
-    place.server.submissions["digits"].append(sent(4))
+    place.server.submissions["digits"].append(listed_submission(4))
     line = place.refused("leaderboard", "--fetch", changes=[BOARD, PICTURE])
     assert line.startswith("Kaggle, listing the submissions to gone: 404, Not Found; ")
     assert [row["ref"] for row in board(place)] == ["4", "1"]
@@ -243,8 +251,8 @@ def test_each_competition_is_fetched_on_its_own(place: Place) -> None:
     competition["kaggle"] = "digits-2"
     write_pipeline(place.root, projects.pipeline(competition=competition), "second")
     shutil.copytree(place.server.folder / "digits", place.server.folder / "digits-2")
-    place.server.submissions["digits-2"] = [sent(2)]
-    place.server.submissions["digits"] = [sent(3), sent(1)]
+    place.server.submissions["digits-2"] = [listed_submission(2)]
+    place.server.submissions["digits"] = [listed_submission(3), listed_submission(1)]
     place.done("leaderboard", "--fetch")
     found = [(row["competition"], row["ref"]) for row in board(place)]
     assert found == [("digits", "3"), ("digits", "1"), ("second", "2")]

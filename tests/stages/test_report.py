@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Digits, made_once
+from conftest import Digits, make_once
 from projects import pipeline, softvote, write_pipeline, write_project
 
 from softvote.errors import UserError
@@ -28,7 +28,7 @@ def project(tmp_path_factory: pytest.TempPathFactory, digits: Digits) -> Path:
             for stage in ("folds", "train", "ensemble", "submit", "report"):
                 assert softvote(root, stage, name) == 0
 
-    return made_once(tmp_path_factory, "reported", make)
+    return make_once(tmp_path_factory, "reported", make)
 
 
 @pytest.fixture

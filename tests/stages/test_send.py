@@ -42,7 +42,7 @@ def accuracy_of(place: Place) -> float:
     return sum(a == b for a, b in zip(ours, truth, strict=True)) / len(truth)
 
 
-def changed(place: Place, before: dict[str, bytes | None]) -> set[str]:
+def find_changes(place: Place, before: dict[str, bytes | None]) -> set[str]:
     after = contents(place.root)
     return {name for name in before | after if before.get(name, 0) != after.get(name, 0)}
 
@@ -65,7 +65,7 @@ def test_it_is_sent_and_scored(place: Place) -> None:
     assert (sent["fileName"], sent["totalBytes"]) == (path.name, path.stat().st_size)
     words, _, sha256 = sent["description"].rpartition(", sha256 ")
     assert words.startswith("tiny, vote: mean, cross-validation ") and sha256 == entry.sha256
-    assert changed(place, before) == {LEDGER}
+    assert find_changes(place, before) == {LEDGER}
 
 
 def test_nothing_is_asked_without_send(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:

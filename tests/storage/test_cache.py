@@ -88,11 +88,11 @@ def ask(folder: Path, number: int, line: Connection) -> None:
         line.recv()
         return {"number": number}
 
-    def told(path: Path) -> contextlib.AbstractContextManager[None]:
+    def tell(path: Path) -> contextlib.AbstractContextManager[None]:
         line.send("waits")
         return file_lock(path)
 
-    cache.file_lock = told
+    cache.file_lock = tell
     line.send(disk_cache(folder)(FACTS, find))
 
 

@@ -40,7 +40,7 @@ def entries(tmp_path_factory: pytest.TempPathFactory) -> list[Entry]:
     return read_ledger(path)
 
 
-def sent(ref: int, public: float | None = None, **facts: object) -> Submission:
+def submission_of(ref: int, public: float | None = None, **facts: object) -> Submission:
     plain = Submission(ref, "f.csv", f"2026-11-22T00:00:{ref % 60:02}Z", "", "complete", public)
     return replace(plain, **facts)  # type: ignore[arg-type]
 
@@ -66,9 +66,9 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
     path = tmp_path / "submissions" / "leaderboard.csv"
     assert read_leaderboard(path) == []
     board = [
-        sent(3, 0.99610, private=0.99571, description='wider, "±5", é'),
-        sent(2, status="error", error="line one\nline two"),
-        sent(1, status="pending"),
+        submission_of(3, 0.99610, private=0.99571, description='wider, "±5", é'),
+        submission_of(2, status="error", error="line one\nline two"),
+        submission_of(1, status="pending"),
     ]
     assert write_leaderboard(path, DIGITS, board) == 3
     assert read_leaderboard(path) == board_of(*board)
@@ -80,10 +80,10 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
 
 def test_a_competition_is_replaced_and_others_stay(tmp_path: Path) -> None:
     path = tmp_path / "leaderboard.csv"
-    write_leaderboard(path, "z", [sent(9)])
-    write_leaderboard(path, "m", [sent(1), sent(2)])
-    write_leaderboard(path, "a", [sent(5)])
-    assert write_leaderboard(path, "m", [sent(2, 0.5)]) == 1
+    write_leaderboard(path, "z", [submission_of(9)])
+    write_leaderboard(path, "m", [submission_of(1), submission_of(2)])
+    write_leaderboard(path, "a", [submission_of(5)])
+    assert write_leaderboard(path, "m", [submission_of(2, 0.5)]) == 1
     assert [(name, each.ref, each.public) for name, each in read_leaderboard(path)] == [
         ("a", 5, None),
         ("m", 2, 0.5),
@@ -93,7 +93,7 @@ def test_a_competition_is_replaced_and_others_stay(tmp_path: Path) -> None:
 
 def test_45_submissions_lie_newest_first_and_each_once(tmp_path: Path) -> None:
     path = tmp_path / "leaderboard.csv"
-    board = [sent(ref, ref / 100) for ref in range(10, 55)]
+    board = [submission_of(ref, ref / 100) for ref in range(10, 55)]
     assert write_leaderboard(path, DIGITS, [*board[20:], *board[:25]]) == 45
     assert read_leaderboard(path) == board_of(*reversed(board))
 
@@ -101,7 +101,7 @@ def test_45_submissions_lie_newest_first_and_each_once(tmp_path: Path) -> None:
 def write_many(path: Path, writer: str, together: Barrier) -> None:
     for number in range(20):
         together.wait(30)
-        write_leaderboard(path, f"{writer}{number:02}", [sent(number)])
+        write_leaderboard(path, f"{writer}{number:02}", [submission_of(number)])
 
 
 def test_two_writers_lose_nothing(tmp_path: Path) -> None:
@@ -120,7 +120,7 @@ def test_two_writers_lose_nothing(tmp_path: Path) -> None:
 GOOD = [DIGITS, "7", "f.csv", "2026-11-22T00:00:00Z", "text", "complete", "0.9", "0.8", ""]
 
 
-def damaged(column: str, text: str) -> str:
+def damage(column: str, text: str) -> str:
     lines = [list(LEADERBOARD_COLUMNS), list(GOOD), list(GOOD)]
     lines[1][LEADERBOARD_COLUMNS.index("description")] = '"two\nlines"'
     lines[2][LEADERBOARD_COLUMNS.index(column)] = text
@@ -131,18 +131,18 @@ def damaged(column: str, text: str) -> str:
     ("text", "where"),
     [
         ("competition,ref\n", "row 1: the header"),
-        (damaged("error", "a,b"), "row 4: 10 columns, not 9"),
-        (damaged("ref", "7a"), "row 4, column ref: '7a'"),
-        (damaged("status", "done"), "row 4, column status: 'done'"),
-        (damaged("public", "nan"), "row 4, column public: 'nan'"),
-        (damaged("private", "high"), "row 4, column private: 'high'"),
-        (damaged("file", '"f'), "cannot be read"),
+        (damage("error", "a,b"), "row 4: 10 columns, not 9"),
+        (damage("ref", "7a"), "row 4, column ref: '7a'"),
+        (damage("status", "done"), "row 4, column status: 'done'"),
+        (damage("public", "nan"), "row 4, column public: 'nan'"),
+        (damage("private", "high"), "row 4, column private: 'high'"),
+        (damage("file", '"f'), "cannot be read"),
     ],
 )
 def test_a_damaged_file_is_told_and_left_alone(tmp_path: Path, text: str, where: str) -> None:
     path = tmp_path / "leaderboard.csv"
     path.write_text(text)
-    for use in (lambda: read_leaderboard(path), lambda: write_leaderboard(path, "other", [sent(1)])):
+    for use in (lambda: read_leaderboard(path), lambda: write_leaderboard(path, "other", [submission_of(1)])):
         with pytest.raises(UserError) as caught:
             use()
         assert where in str(caught.value) and "`leaderboard`" in str(caught.value)
@@ -151,7 +151,7 @@ def test_a_damaged_file_is_told_and_left_alone(tmp_path: Path, text: str, where:
 
 def test_every_problem_is_told_at_once(tmp_path: Path) -> None:
     path = tmp_path / "leaderboard.csv"
-    path.write_text(damaged("ref", "").replace("0.8", "high"))
+    path.write_text(damage("ref", "").replace("0.8", "high"))
     with pytest.raises(UserError) as caught:
         read_leaderboard(path)
     assert [line.split(": ")[0].split(", ", 1)[1] for line in str(caught.value).splitlines()] == [
@@ -163,7 +163,7 @@ def test_every_problem_is_told_at_once(tmp_path: Path) -> None:
 
 def test_scores_of_any_metric_are_kept(tmp_path: Path) -> None:
     path = tmp_path / "leaderboard.csv"
-    board = [sent(3, 1.27, private=14.5), sent(2, -0.04), sent(1, 0.31)]
+    board = [submission_of(3, 1.27, private=14.5), submission_of(2, -0.04), submission_of(1, 0.31)]
     assert write_leaderboard(path, "dogs", board) == 3
     assert [each for _, each in read_leaderboard(path)] == board
 
@@ -178,7 +178,7 @@ def of_metric(entries: Sequence[Entry], metric: str, *values: float) -> list[Ent
 
 
 def test_a_log_loss_is_no_percentage_and_less_of_it_is_better(entries: list[Entry]) -> None:
-    board = board_of(sent(101, 0.312), sent(102, 0.40), sent(103, 1.27))
+    board = board_of(submission_of(101, 0.312), submission_of(102, 0.40), submission_of(103, 1.27))
     [comparison] = join_ledger(of_metric(entries, "log_loss", 0.31, 0.35, 1.30), board, {})
     assert [row.entry.cv_score for row in comparison.rows] == [0.31, 0.35, 1.30]
     assert [(row.cv_rank, row.leaderboard_rank) for row in comparison.rows] == [(1, 1), (2, 2), (3, 3)]
@@ -195,7 +195,9 @@ def test_a_log_loss_is_no_percentage_and_less_of_it_is_better(entries: list[Entr
 def test_a_file_scored_here_by_another_metric_is_not_compared(entries: list[Entry]) -> None:
     by_loss = of_metric(entries[:2], "log_loss", 0.31, 0.35)
     [comparison] = join_ledger(
-        [with_refs(entries[:3])[2], *by_loss], board_of(*map(sent, (101, 102, 103), (0.3, 0.4, 0.9))), {}
+        [with_refs(entries[:3])[2], *by_loss],
+        board_of(*map(submission_of, (101, 102, 103), (0.3, 0.4, 0.9))),
+        {},
     )
     other = comparison.rows[-1]
     assert other.entry.metric == "accuracy" and other.status == "scored here by accuracy"
@@ -203,15 +205,17 @@ def test_a_file_scored_here_by_another_metric_is_not_compared(entries: list[Entr
 
 
 def test_a_score_that_no_accuracy_can_be_is_told(entries: list[Entry]) -> None:
-    row = only(join_ledger(with_refs(entries[:1]), board_of(sent(101, 1.27)), {}))
+    row = only(join_ledger(with_refs(entries[:1]), board_of(submission_of(101, 1.27)), {}))
     assert row.difference is None and "which no such score is" in row.status
-    assert "127" not in render_board(join_ledger(with_refs(entries[:1]), board_of(sent(101, 1.27)), {}))
+    assert "127" not in render_board(
+        join_ledger(with_refs(entries[:1]), board_of(submission_of(101, 1.27)), {})
+    )
 
 
 def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path) -> None:
     (tmp_path / "submissions").write_text("a file in the way")
     with pytest.raises(UserError, match="cannot be written"):
-        write_leaderboard(tmp_path / "submissions" / "leaderboard.csv", DIGITS, [sent(1)])
+        write_leaderboard(tmp_path / "submissions" / "leaderboard.csv", DIGITS, [submission_of(1)])
 
 
 # ---------------------------------------------------------------- what is sent with a submission
@@ -237,7 +241,7 @@ def test_what_people_wrote_around_it_does_no_harm() -> None:
 
 
 def test_a_submission_is_found_by_its_ref(entries: list[Entry]) -> None:
-    board = [sent(102, 0.98757), sent(101, 0.97928)]
+    board = [submission_of(102, 0.98757), submission_of(101, 0.97928)]
     [comparison] = join_ledger(with_refs(entries[:2]), board_of(*board), {})
     assert [(row.entry.pipeline, row.submission) for row in comparison.rows] == [
         ("step2-basic-cnn-adam", board[0]),
@@ -247,52 +251,54 @@ def test_a_submission_is_found_by_its_ref(entries: list[Entry]) -> None:
 
 
 def test_without_a_ref_it_is_found_by_its_sha256(entries: list[Entry]) -> None:
-    submission = sent(500, 0.97928, description=submission_message(entries[0]))
+    submission = submission_of(500, 0.97928, description=submission_message(entries[0]))
     assert only(join_ledger(entries[:1], board_of(submission), {})).submission == submission
 
 
 def test_a_ref_says_more_than_a_description(entries: list[Entry]) -> None:
     """Somebody mended the description of 101 with the sha256 of another file."""
-    submission = sent(101, 0.9, description=submission_message(entries[1]))
+    submission = submission_of(101, 0.9, description=submission_message(entries[1]))
     [comparison] = join_ledger(with_refs(entries[:2]), board_of(submission), {})
     assert [row.submission for row in comparison.rows] == [None, submission]
 
 
 def test_strangers_are_counted_and_not_shown(entries: list[Entry]) -> None:
-    strangers = [sent(1, 0.5), sent(2, 0.6, description=f"sha256 {'0' * 64}")]
-    [comparison] = join_ledger(with_refs(entries[:1]), board_of(sent(101, 0.9), *strangers), {})
+    strangers = [submission_of(1, 0.5), submission_of(2, 0.6, description=f"sha256 {'0' * 64}")]
+    [comparison] = join_ledger(with_refs(entries[:1]), board_of(submission_of(101, 0.9), *strangers), {})
     assert len(comparison.rows) == 1 and comparison.unknown == 2
     text = render_board([comparison])
     assert "\n2 submissions on the leaderboard of no file in the ledger\n" in text
 
 
 def test_a_ref_of_another_competition_is_a_stranger(entries: list[Entry]) -> None:
-    here, there = join_ledger(with_refs(entries[:1]), [("elsewhere", sent(101, 0.9))], {})
+    here, there = join_ledger(with_refs(entries[:1]), [("elsewhere", submission_of(101, 0.9))], {})
     assert here.rows[0].submission is None and here.unknown == 0
     assert (there.competition, there.rows, there.unknown) == ("elsewhere", [], 1)
 
 
 def test_a_file_entered_twice_is_one_row_and_its_newest_entry_counts(entries: list[Entry]) -> None:
     old = replace(entries[0], ref=101, cv_score=0.5)
-    row = only(join_ledger([old, entries[0]], board_of(sent(101, 0.97928)), {}))
+    row = only(join_ledger([old, entries[0]], board_of(submission_of(101, 0.97928)), {}))
     assert row.entry == entries[0] and row.public is not None
 
 
 def test_a_file_of_two_pipelines_is_two_rows_with_one_score(entries: list[Entry]) -> None:
     twin = replace(entries[0], pipeline="twin")
-    [comparison] = join_ledger([replace(entries[0], ref=101), twin], board_of(sent(101, 0.9)), {})
+    [comparison] = join_ledger([replace(entries[0], ref=101), twin], board_of(submission_of(101, 0.9)), {})
     assert [row.public and row.public.value for row in comparison.rows] == [0.9, 0.9]
 
 
-@pytest.mark.parametrize("again", [sent(103, status="pending"), sent(103, status="error"), sent(103)])
+@pytest.mark.parametrize(
+    "again", [submission_of(103, status="pending"), submission_of(103, status="error"), submission_of(103)]
+)
 def test_sent_again_it_keeps_its_score_until_there_is_a_newer(
     entries: list[Entry], again: Submission
 ) -> None:
     twice = [replace(entries[0], ref=101), replace(entries[0], ref=103)]
-    row = only(join_ledger(twice, board_of(again, sent(101, 0.9)), {}))
-    assert row.submission == sent(101, 0.9)
-    row = only(join_ledger(twice, board_of(sent(103, 0.91), sent(101, 0.9)), {}))
-    assert row.submission == sent(103, 0.91)
+    row = only(join_ledger(twice, board_of(again, submission_of(101, 0.9)), {}))
+    assert row.submission == submission_of(101, 0.9)
+    row = only(join_ledger(twice, board_of(submission_of(103, 0.91), submission_of(101, 0.9)), {}))
+    assert row.submission == submission_of(103, 0.91)
 
 
 # ---------------------------------------------------------------- numbers by hand
@@ -310,14 +316,16 @@ def agresti_coull(share: float, rows: int) -> float:
 def test_errors_are_binomial_by_the_rows_behind_a_score(
     entries: list[Entry], share: float, behind_public: int, behind_private: int
 ) -> None:
-    row = only(join_ledger(with_refs(entries[:1]), board_of(sent(101, 0.98, private=0.97)), {DIGITS: share}))
+    row = only(
+        join_ledger(with_refs(entries[:1]), board_of(submission_of(101, 0.98, private=0.97)), {DIGITS: share})
+    )
     for score, value, rows in [(row.public, 0.98, behind_public), (row.private, 0.97, behind_private)]:
         assert score is not None and (score.value, score.rows) == (value, rows)
         assert score.standard_error == pytest.approx(agresti_coull(value, rows), rel=1e-12)
 
 
 def test_the_difference_has_the_errors_of_both(entries: list[Entry]) -> None:
-    row = only(join_ledger(with_refs(entries[:1]), board_of(sent(101, 0.97928)), {DIGITS: 0.25}))
+    row = only(join_ledger(with_refs(entries[:1]), board_of(submission_of(101, 0.97928)), {DIGITS: 0.25}))
     assert row.difference is not None
     assert row.difference.value == pytest.approx(0.97928 - 0.987595)
     # sqrt(0.000541^2 + sqrt(0.97928 0.02072 / 7000)^2): the textbook's, within the four rows put on top
@@ -339,7 +347,7 @@ def test_two_standard_errors_are_chance(entries: list[Entry], errors: float, ver
     cv, test_rows = 0.5, 10_000
     entry = replace(entries[0], cv_score=cv, cv_standard_error=0.005, test_rows=test_rows, ref=101)
     public = cv + errors * math.hypot(0.005, 0.005)
-    assert only(join_ledger([entry], board_of(sent(101, public)), {})).verdict == verdict
+    assert only(join_ledger([entry], board_of(submission_of(101, public)), {})).verdict == verdict
 
 
 def test_a_solution_stands_in_the_place_of_the_public_score(entries: list[Entry]) -> None:
@@ -362,20 +370,20 @@ def test_a_solution_stands_in_the_place_of_the_public_score(entries: list[Entry]
     ]
 
 
-def ranked(entries: list[Entry], ours: Sequence[float], theirs: Sequence[float]) -> LeaderboardComparison:
+def rank_files(entries: list[Entry], ours: Sequence[float], theirs: Sequence[float]) -> LeaderboardComparison:
     """Files that scored so in cross-validation and on the leaderboard."""
     files = [
         replace(entries[0], pipeline=f"p{number}", cv_score=score, sha256=f"{number:064}", ref=number)
         for number, score in enumerate(ours)
     ]
     [comparison] = join_ledger(
-        files, board_of(*(sent(number, score) for number, score in enumerate(theirs))), {}
+        files, board_of(*(submission_of(number, score) for number, score in enumerate(theirs))), {}
     )
     return comparison
 
 
 def test_ranks_and_their_correlation(entries: list[Entry]) -> None:
-    comparison = ranked(entries, [0.9, 0.8, 0.7, 0.6, 0.5], [0.85, 0.95, 0.75, 0.55, 0.65])
+    comparison = rank_files(entries, [0.9, 0.8, 0.7, 0.6, 0.5], [0.85, 0.95, 0.75, 0.55, 0.65])
     assert [(row.cv_rank, row.leaderboard_rank) for row in comparison.rows] == [
         (1, 2),
         (2, 1),
@@ -389,17 +397,17 @@ def test_ranks_and_their_correlation(entries: list[Entry]) -> None:
 
 
 def test_equal_scores_share_a_rank(entries: list[Entry]) -> None:
-    comparison = ranked(entries, [0.9, 0.8, 0.7, 0.6], [0.5, 0.8, 0.8, 0.1])
+    comparison = rank_files(entries, [0.9, 0.8, 0.7, 0.6], [0.5, 0.8, 0.8, 0.1])
     assert [row.leaderboard_rank for row in comparison.rows] == [3, 1, 1, 4]
     # Pearson's of the ranks 1 2 3 4 and 3 1.5 1.5 4: 1.5 / sqrt(5 * 4.5)
     assert comparison.rank_correlation == pytest.approx(1.5 / math.sqrt(5 * 4.5))
 
 
 def test_ranks_that_say_nothing(entries: list[Entry]) -> None:
-    two = ranked(entries, [0.9, 0.8], [0.5, 0.6])
+    two = rank_files(entries, [0.9, 0.8], [0.5, 0.6])
     assert two.rank_correlation is None
     assert "2 scored rows, too few for a rank correlation\n" in render_board([two])
-    alike = ranked(entries, [0.9, 0.8, 0.7], [0.5, 0.5, 0.5])
+    alike = rank_files(entries, [0.9, 0.8, 0.7], [0.5, 0.5, 0.5])
     assert alike.rank_correlation is None
     assert "no rank correlation of 3 scored rows: the scores are all alike\n" in render_board([alike])
 
@@ -411,18 +419,21 @@ def test_ranks_that_say_nothing(entries: list[Entry]) -> None:
     ("submission", "status"),
     [
         (None, "not sent"),
-        (sent(104, status="pending"), "pending"),
-        (sent(104, status="pending", public=0.9), "pending"),
-        (sent(104, status="error", error="Submission has\n10 rows"), "error: Submission has 10 rows"),
-        (sent(104, status="error", public=0.9), "error: Kaggle does not say why"),
-        (sent(104), "no score"),
-        (sent(104, private=0.9), "no score"),
+        (submission_of(104, status="pending"), "pending"),
+        (submission_of(104, status="pending", public=0.9), "pending"),
+        (
+            submission_of(104, status="error", error="Submission has\n10 rows"),
+            "error: Submission has 10 rows",
+        ),
+        (submission_of(104, status="error", public=0.9), "error: Kaggle does not say why"),
+        (submission_of(104), "no score"),
+        (submission_of(104, private=0.9), "no score"),
     ],
 )
 def test_a_row_without_score_breaks_nothing(
     entries: list[Entry], submission: Submission | None, status: str
 ) -> None:
-    scored = [sent(101, 0.97928), sent(102, 0.98757), sent(103, 0.99207)]
+    scored = [submission_of(101, 0.97928), submission_of(102, 0.98757), submission_of(103, 0.99207)]
     board = [*scored, submission] if submission else scored
     [comparison] = join_ledger(with_refs(entries[:4]), board_of(*board), {})
     best = comparison.rows[0]
@@ -436,7 +447,7 @@ def test_a_row_without_score_breaks_nothing(
 
 
 def test_two_competitions_side_by_side(entries: list[Entry]) -> None:
-    board = [("digit-adder", sent(300, 0.4)), *board_of(sent(102, 0.98757))]
+    board = [("digit-adder", submission_of(300, 0.4)), *board_of(submission_of(102, 0.98757))]
     text = render_board(join_ledger(with_refs(entries), board, {}))
     adder, digits, legend = text.split("\n\n")
     assert adder.splitlines()[0] == "digit-adder" and "digit-recognizer" not in adder
@@ -465,7 +476,7 @@ def test_nothing_to_show(tmp_path: Path) -> None:
 
 
 def test_strangers_alone(entries: list[Entry], tmp_path: Path) -> None:
-    comparisons = join_ledger([], board_of(sent(1, 0.5)), {})
+    comparisons = join_ledger([], board_of(submission_of(1, 0.5)), {})
     assert render_board(comparisons).startswith("digit-recognizer\n1 submission on the leaderboard of no")
     assert not draw_board(tmp_path / "board.png", comparisons)
 
@@ -477,7 +488,7 @@ def test_a_board_of_45(entries: list[Entry], tmp_path: Path) -> None:
         for number in range(45)
     ]
     board = [
-        sent(
+        submission_of(
             200 + number,
             None if number % 7 == 0 else 0.95 - abs(number - 20) / 1000,
             description=submission_message(file),

@@ -203,7 +203,7 @@ GOOD = [
 ]
 
 
-def damaged(column: str, text: str) -> str:
+def damage(column: str, text: str) -> str:
     lines = [list(LEDGER_COLUMNS), list(GOOD), list(GOOD)]
     lines[2][LEDGER_COLUMNS.index(column)] = text
     return "".join(",".join(line) + "\n" for line in lines)
@@ -214,16 +214,16 @@ def damaged(column: str, text: str) -> str:
     [
         ("", "row 1: the header"),
         ("time,pipeline\n", "row 1: the header"),
-        (damaged("clean", "true,1"), "row 3: 27 columns, not 26"),
-        (damaged("clean", "yes"), "row 3, column clean: 'yes'"),
-        (damaged("cv_score", ""), "row 3, column cv_score: ''"),
-        (damaged("cv_score", "nan"), "row 3, column cv_score: 'nan'"),
-        (damaged("solution_score", "high"), "row 3, column solution_score: 'high'"),
-        (damaged("cv_squared_error", "small"), "row 3, column cv_squared_error: 'small'"),
-        (damaged("ref", "12a"), "row 3, column ref: '12a'"),
-        (damaged("rows", "1.5"), "row 3, column rows: '1.5'"),
-        (damaged("file", '"f'), "cannot be read"),
-        (damaged("file", "f") + "<<<<<<< HEAD\n", "row 4: 1 columns, not 26"),
+        (damage("clean", "true,1"), "row 3: 27 columns, not 26"),
+        (damage("clean", "yes"), "row 3, column clean: 'yes'"),
+        (damage("cv_score", ""), "row 3, column cv_score: ''"),
+        (damage("cv_score", "nan"), "row 3, column cv_score: 'nan'"),
+        (damage("solution_score", "high"), "row 3, column solution_score: 'high'"),
+        (damage("cv_squared_error", "small"), "row 3, column cv_squared_error: 'small'"),
+        (damage("ref", "12a"), "row 3, column ref: '12a'"),
+        (damage("rows", "1.5"), "row 3, column rows: '1.5'"),
+        (damage("file", '"f'), "cannot be read"),
+        (damage("file", "f") + "<<<<<<< HEAD\n", "row 4: 1 columns, not 26"),
     ],
 )
 def test_a_damaged_ledger_is_told_and_left_alone(tmp_path: Path, text: str, where: str) -> None:

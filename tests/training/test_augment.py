@@ -14,7 +14,7 @@ from torch.nn import functional
 
 from softvote.config.augment import Augment
 from softvote.errors import UserError
-from softvote.inference.tta import shifted_views
+from softvote.inference.tta import shift_images
 from softvote.seeds import derive_seed
 from softvote.training.augment import ENGINES, _affine_grid, _elastic_field, create_augmenter
 
@@ -26,7 +26,7 @@ EVERYTHING: dict[str, Any] = {
 COUNT = 150
 
 
-def augmented(engine: str, images: Tensor, rows: Any = None, seed: int = 0, **amounts: Any) -> Tensor:
+def augment(engine: str, images: Tensor, rows: Any = None, seed: int = 0, **amounts: Any) -> Tensor:
     """The images with some amounts of augmentation, as rows 0, 1, ... unless others are given."""
     spec = Augment.model_validate({"engine": engine} | amounts)
     rows = np.arange(len(images)) if rows is None else np.asarray(rows)
@@ -71,26 +71,26 @@ def spreads(images: Tensor) -> NDArray[np.float64]:
 @engines
 def test_the_same_row_and_seed_give_the_same_whatever_the_batch(engine: str, digits: Digits) -> None:
     images, rows = some(digits), np.arange(100, 112)
-    whole = augmented(engine, images, rows, 7, **EVERYTHING)
+    whole = augment(engine, images, rows, 7, **EVERYTHING)
     order = np.array([5, 0, 11, 3])
-    assert torch.equal(augmented(engine, images[order], rows[order], 7, **EVERYTHING), whole[order])
-    alone = [augmented(engine, images[i : i + 1], rows[i : i + 1], 7, **EVERYTHING) for i in range(12)]
+    assert torch.equal(augment(engine, images[order], rows[order], 7, **EVERYTHING), whole[order])
+    alone = [augment(engine, images[i : i + 1], rows[i : i + 1], 7, **EVERYTHING) for i in range(12)]
     assert torch.equal(torch.cat(alone), whole)
 
 
 @engines
 def test_two_augmenters_of_one_specification_agree(engine: str, digits: Digits) -> None:
     images = some(digits)
-    first = augmented(engine, images, **EVERYTHING)
-    augmented(engine, images, seed=99, **EVERYTHING)
-    assert torch.equal(augmented(engine, images, **EVERYTHING), first)
+    first = augment(engine, images, **EVERYTHING)
+    augment(engine, images, seed=99, **EVERYTHING)
+    assert torch.equal(augment(engine, images, **EVERYTHING), first)
 
 
 @engines
 def test_another_epoch_or_row_differs(engine: str, digits: Digits) -> None:
     images = some(digits, 1).expand(12, 1, 24, 24)
-    first = augmented(engine, images, seed=derive_seed(0, "augment", 0), **EVERYTHING)
-    second = augmented(engine, images, seed=derive_seed(0, "augment", 1), **EVERYTHING)
+    first = augment(engine, images, seed=derive_seed(0, "augment", 0), **EVERYTHING)
+    second = augment(engine, images, seed=derive_seed(0, "augment", 1), **EVERYTHING)
     assert all((a != b).any() for a, b in zip(first, second, strict=True))
     assert len({tuple(image.reshape(-1).tolist()) for image in first}) == 12
 
@@ -100,7 +100,7 @@ def test_another_epoch_or_row_differs(engine: str, digits: Digits) -> None:
 def test_shapes_types_and_range(engine: str, shape: tuple[int, int, int, int]) -> None:
     images = torch.randint(0, 256, shape, dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     before = images.clone()
-    found = augmented(engine, images, **EVERYTHING)
+    found = augment(engine, images, **EVERYTHING)
     assert found.shape == images.shape and found.dtype == torch.float32
     assert found.min() >= 0 and found.max() <= 255.01 and found.max() > 100
     assert torch.equal(images, before)
@@ -109,7 +109,7 @@ def test_shapes_types_and_range(engine: str, shape: tuple[int, int, int, int]) -
 @engines
 def test_nothing_asked_for_is_nothing_done(engine: str, digits: Digits) -> None:
     images = some(digits)
-    torch.testing.assert_close(augmented(engine, images), images.float(), rtol=0, atol=0.01)
+    torch.testing.assert_close(augment(engine, images), images.float(), rtol=0, atol=0.01)
 
 
 @pytest.mark.parametrize("shape", [[3, 1, 28, 28], [2, 3, 40, 168], [4, 1, 5, 9]])
@@ -135,7 +135,7 @@ def test_without_a_specification_images_pass(digits: Digits) -> None:
 @engines
 def test_channels_move_together(engine: str, digits: Digits) -> None:
     images = some(digits).expand(-1, 3, -1, -1)
-    found = augmented(engine, images, **EVERYTHING)
+    found = augment(engine, images, **EVERYTHING)
     torch.testing.assert_close(found[:, 0], found[:, 1], rtol=0, atol=1e-3)
     torch.testing.assert_close(found[:, 0], found[:, 2], rtol=0, atol=1e-3)
 
@@ -149,7 +149,7 @@ SHAPES = [(41, 41), (31, 61), (61, 31)]
 @pytest.mark.parametrize(("height", "width"), SHAPES)
 @pytest.mark.parametrize("pixels", [1, 4])
 def test_shift_is_pixels_along_each_axis(engine: str, height: int, width: int, pixels: int) -> None:
-    moved = middles(augmented(engine, disc(height, width, 2, -3, 4), shift=pixels)) - [2, -3]
+    moved = middles(augment(engine, disc(height, width, 2, -3, 4), shift=pixels)) - [2, -3]
     assert np.abs(moved).max() <= pixels + 0.05
     assert (moved.max(axis=0) > 0.9 * pixels).all() and (moved.min(axis=0) < -0.9 * pixels).all()
 
@@ -157,7 +157,7 @@ def test_shift_is_pixels_along_each_axis(engine: str, height: int, width: int, p
 @engines
 @pytest.mark.parametrize("pixels", [0.4, 1.5])
 def test_a_part_of_a_pixel_is_never_exceeded_by_more_than_half_of_one(engine: str, pixels: float) -> None:
-    moved = middles(augmented(engine, disc(41, 41, 2, -3, 4), shift=pixels)) - [2, -3]
+    moved = middles(augment(engine, disc(41, 41, 2, -3, 4), shift=pixels)) - [2, -3]
     assert np.abs(moved).max() <= pixels + 0.55
 
 
@@ -165,7 +165,7 @@ def test_a_part_of_a_pixel_is_never_exceeded_by_more_than_half_of_one(engine: st
 @pytest.mark.parametrize(("height", "width"), SHAPES)
 @pytest.mark.parametrize("degrees", [15, 90])
 def test_rotate_is_degrees_either_way(engine: str, height: int, width: int, degrees: int) -> None:
-    found = middles(augmented(engine, disc(height, width, 9, 0, 4), rotate=degrees))
+    found = middles(augment(engine, disc(height, width, 9, 0, 4), rotate=degrees))
     radius, angle = np.hypot(*found.T), np.degrees(np.arctan2(found[:, 1], found[:, 0]))
     np.testing.assert_allclose(radius, 9, atol=0.35)
     assert np.abs(angle).max() <= degrees + 1.5
@@ -177,7 +177,7 @@ def test_rotate_is_degrees_either_way(engine: str, height: int, width: int, degr
 @pytest.mark.parametrize(("height", "width"), SHAPES)
 def test_scale_is_a_zoom_alike_along_both_axes(engine: str, height: int, width: int) -> None:
     original = spreads(disc(height, width, 0, 0, 8, 1))[0, 0]
-    zoom = spreads(augmented(engine, disc(height, width, 0, 0, 8), scale=0.3))[:, :2] / original
+    zoom = spreads(augment(engine, disc(height, width, 0, 0, 8), scale=0.3))[:, :2] / original
     assert zoom.max() <= 1.33 and zoom.min() >= 0.67
     assert zoom.max() > 1.2 and zoom.min() < 0.8
     np.testing.assert_allclose(zoom[:, 0], zoom[:, 1], rtol=0.03)
@@ -187,7 +187,7 @@ def test_scale_is_a_zoom_alike_along_both_axes(engine: str, height: int, width: 
 @pytest.mark.parametrize(("height", "width"), SHAPES)
 def test_zoom_drawn_apart_stretches(engine: str, height: int, width: int) -> None:
     original = spreads(disc(height, width, 0, 0, 8, 1))[0, 0]
-    zoom = spreads(augmented(engine, disc(height, width, 0, 0, 8), scale=0.3, scale_apart=True))
+    zoom = spreads(augment(engine, disc(height, width, 0, 0, 8), scale=0.3, scale_apart=True))
     x, y = zoom[:, 0] / original, zoom[:, 1] / original
     for along in (x, y):
         assert along.max() <= 1.33 and along.min() >= 0.67
@@ -198,7 +198,7 @@ def test_zoom_drawn_apart_stretches(engine: str, height: int, width: int) -> Non
 def test_zoom_drawn_apart_leaves_what_others_draw() -> None:
     """What is trained already drew these numbers, and stays what it would be."""
     images, rows = disc(28, 28, 3, -2, 5, 4), np.array([0, 7, 41_999, 60_000])
-    found = augmented("batched", images, rows, 12345, **EVERYTHING)
+    found = augment("batched", images, rows, 12345, **EVERYTHING)
     expected = [[9.517, 12.765], [15.765, 9.369], [16.754, 11.64], [18.273, 11.666]]
     np.testing.assert_allclose(middles(found) + 13.5, expected, atol=0.002)
 
@@ -206,7 +206,7 @@ def test_zoom_drawn_apart_leaves_what_others_draw() -> None:
 @engines
 @pytest.mark.parametrize(("height", "width"), SHAPES)
 def test_shear_is_degrees_along_x(engine: str, height: int, width: int) -> None:
-    found = middles(augmented(engine, disc(height, width, 0, -9, 4), shear=30))
+    found = middles(augment(engine, disc(height, width, 0, -9, 4), shear=30))
     np.testing.assert_allclose(found[:, 1], -9, atol=0.35)
     degrees = np.degrees(np.arctan2(found[:, 0], 9))
     assert np.abs(degrees).max() <= 31.5
@@ -216,7 +216,7 @@ def test_shear_is_degrees_along_x(engine: str, height: int, width: int) -> None:
 @engines
 @pytest.mark.parametrize("pixels", [1, 3])
 def test_elastic_moves_by_about_so_many_pixels(engine: str, pixels: int) -> None:
-    moved = middles(augmented(engine, disc(40, 40, 4, -5, 4), elastic=pixels)) - [4, -5]
+    moved = middles(augment(engine, disc(40, 40, 4, -5, 4), elastic=pixels)) - [4, -5]
     assert np.abs(moved).max() <= 1.5 * pixels
     assert (moved.max(axis=0) > 0.2 * pixels).all() and (moved.min(axis=0) < -0.2 * pixels).all()
 
@@ -224,28 +224,28 @@ def test_elastic_moves_by_about_so_many_pixels(engine: str, pixels: int) -> None
 @engines
 def test_elastic_bends(engine: str) -> None:
     """It moves parts of an image against each other, which no affine map of these does to a disc."""
-    found = spreads(augmented(engine, disc(40, 40, 0, 0, 12), elastic=3))
+    found = spreads(augment(engine, disc(40, 40, 0, 0, 12), elastic=3))
     assert np.abs(found[:, 0] / found[:, 1] - 1).max() > 0.03
 
 
 @engines
 def test_a_certain_flip_mirrors_exactly(engine: str, digits: Digits) -> None:
     images = some(digits)
-    found = augmented(engine, images, horizontal_flip=1)
+    found = augment(engine, images, horizontal_flip=1)
     torch.testing.assert_close(found, images.flip(-1).float(), rtol=0, atol=0.01)
 
 
 @engines
 def test_a_flip_is_as_likely_as_it_says(engine: str) -> None:
     images = disc(9, 9, 2, 0, 2, 400)
-    mirrored = middles(augmented(engine, images, horizontal_flip=0.25))[:, 0] < 0
+    mirrored = middles(augment(engine, images, horizontal_flip=0.25))[:, 0] < 0
     assert 0.15 < mirrored.mean() < 0.35
 
 
 @engines
 @pytest.mark.parametrize(("height", "width"), [(30, 60), (60, 30), (40, 168)])
 def test_a_rotated_circle_stays_a_circle(engine: str, height: int, width: int) -> None:
-    found = spreads(augmented(engine, disc(height, width, 0, 0, 10, 60), rotate=180))
+    found = spreads(augment(engine, disc(height, width, 0, 0, 10, 60), rotate=180))
     np.testing.assert_allclose(found[:, 0], found[:, 1], rtol=0.02)
     assert np.abs(found[:, 2]).max() < 0.02
 
@@ -253,7 +253,7 @@ def test_a_rotated_circle_stays_a_circle(engine: str, height: int, width: int) -
 @engines
 def test_what_comes_in_is_black(engine: str) -> None:
     white = torch.full((50, 1, 20, 20), 255, dtype=torch.uint8)
-    assert (augmented(engine, white, shift=5).flatten(1).min(1).values == 0).float().mean() > 0.8
+    assert (augment(engine, white, shift=5).flatten(1).min(1).values == 0).float().mean() > 0.8
 
 
 # ---------------------------------------------------------------- test-time views
@@ -261,7 +261,7 @@ def test_what_comes_in_is_black(engine: str) -> None:
 
 def test_five_views(digits: Digits) -> None:
     images = some(digits)
-    same, down, up, right, left = shifted_views(images, 2)
+    same, down, up, right, left = shift_images(images, 2)
     assert torch.equal(same, images)
     assert torch.equal(down[:, :, 2:], images[:, :, :-2]) and not down[:, :, :2].any()
     assert torch.equal(up[:, :, :-2], images[:, :, 2:]) and not up[:, :, -2:].any()
@@ -271,7 +271,7 @@ def test_five_views(digits: Digits) -> None:
 
 def test_no_shift_is_one_view(digits: Digits) -> None:
     images = some(digits)
-    (view,) = shifted_views(images, 0)
+    (view,) = shift_images(images, 0)
     assert view is images
 
 
@@ -279,4 +279,4 @@ def test_no_shift_is_one_view(digits: Digits) -> None:
 def test_a_shift_out_of_sight(height: int, width: int, pixels: int) -> None:
     says = rf"^tta.shift: {pixels} moves images of {height} x {width} out of sight; use 1 or 2$"
     with pytest.raises(UserError, match=says):
-        shifted_views(torch.zeros(1, 1, height, width), pixels)
+        shift_images(torch.zeros(1, 1, height, width), pixels)

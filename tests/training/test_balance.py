@@ -123,12 +123,12 @@ def test_a_row_that_comes_again_is_augmented_anew(few: Split, monkeypatch: pytes
     fed: list[tuple[int, bytes]] = []
     batch = Learner._batch
 
-    def noted(this: Learner, epoch: int, images: torch.Tensor, rows: Any) -> torch.Tensor:
+    def note(this: Learner, epoch: int, images: torch.Tensor, rows: Any) -> torch.Tensor:
         found = batch(this, epoch, images, rows)
         fed.extend((row, image.numpy().tobytes()) for row, image in zip(rows.tolist(), found, strict=True))
         return found
 
-    monkeypatch.setattr(Learner, "_batch", noted)
+    monkeypatch.setattr(Learner, "_batch", note)
     train(TrainingSpec(member(), CLASSES, 0, "few"), few)
     assert len(fed) == 100 == len({row for row, _ in fed}) == len({image for _, image in fed})
     assert {row % (1 << 32) for row, _ in fed} < set(range(100))

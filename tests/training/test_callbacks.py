@@ -18,12 +18,12 @@ from softvote.task import Task
 from softvote.training.callbacks import Callback, LogLeftOut, ShowProgress
 from softvote.training.rows import Split
 from softvote.training.state import TrainingState
-from softvote.training.train import Trained, TrainingSpec, train
+from softvote.training.train import TrainedNetwork, TrainingSpec, train
 
 ROWS, BATCHES, EPOCHS = 100, 4, 3
 
 
-def learn(digits: Digits, *callbacks: Callback, lr: float = 0.004, **recipe_of: Any) -> Trained:
+def learn(digits: Digits, *callbacks: Callback, lr: float = 0.004, **recipe_of: Any) -> TrainedNetwork:
     recipe = {
         "model": "cnn", "epochs": EPOCHS, "batch_size": 25, "optimizer": {"name": "adamw", "lr": lr},
         "precision": "fp32", "memory_format": "contiguous",
@@ -156,10 +156,10 @@ def test_no_step_fetches_figures(digits: Digits, monkeypatch: pytest.MonkeyPatch
     """Figures are fetched once an epoch, when it ends."""
     figures, fetched = TrainingState.figures, list[int]()
 
-    def noted(this: TrainingState) -> tuple[float, float]:
+    def note(this: TrainingState) -> tuple[float, float]:
         fetched.append(this.steps)
         return figures(this)
 
-    monkeypatch.setattr(TrainingState, "figures", noted)
+    monkeypatch.setattr(TrainingState, "figures", note)
     learn(digits, Notes())
     assert fetched == [BATCHES * (epoch + 1) for epoch in range(EPOCHS)]

@@ -22,7 +22,7 @@ from softvote.task import Task
 from softvote.training.callbacks import ShowProgress
 from softvote.training.checkpoint import Checkpoints
 from softvote.training.rows import Split
-from softvote.training.train import Trained, TrainingSpec, train
+from softvote.training.train import TrainedNetwork, TrainingSpec, train
 
 STATE: dict[str, Any] = {"weights": torch.arange(5), "epoch": {"number": 3}, "log": [{"loss": 0.5}]}
 
@@ -53,7 +53,7 @@ def member(**facts: Any) -> Member:
     return Member.model_validate(usual | facts)
 
 
-def learn(digits: Digits, recipe: Member, checkpoints: Checkpoints | None = None) -> Trained:
+def learn(digits: Digits, recipe: Member, checkpoints: Checkpoints | None = None) -> TrainedNetwork:
     rows = np.arange(128)
     times = 2 if recipe.model == "sum_cnn" else 1  # 8 x 8 are too small for it
     images = digits[0][rows].repeat(times, axis=1).repeat(times, axis=2)
@@ -64,11 +64,11 @@ def learn(digits: Digits, recipe: Member, checkpoints: Checkpoints | None = None
     return train(spec, data, [ShowProgress(), checkpoints], checkpoints.read())
 
 
-def weights(trained: Trained) -> dict[str, Tensor]:
+def weights(trained: TrainedNetwork) -> dict[str, Tensor]:
     return trained.network.model.state_dict()
 
 
-def log(trained: Trained) -> list[dict[str, Any]]:
+def log(trained: TrainedNetwork) -> list[dict[str, Any]]:
     """What does not depend on the clock."""
     return [{k: v for k, v in row.items() if "second" not in k} for row in trained.log]
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import Digits
-from digit_images import composed_rows, reader
+from digit_images import compose_rows, reader
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
@@ -22,7 +22,7 @@ from softvote.training.checkpoint import Checkpoints
 from softvote.training.cuda_graphs import StepGraphs
 from softvote.training.learner import Learner
 from softvote.training.rows import Split
-from softvote.training.train import Trained, TrainingSpec, train
+from softvote.training.train import TrainedNetwork, TrainingSpec, train
 
 ROWS = 100
 """Seven batches of two sizes."""
@@ -129,7 +129,7 @@ def with_graphs(monkeypatch: pytest.MonkeyPatch) -> Callable[[Any], Recorders]:
     return use
 
 
-def run(data: Split, checkpoints: Checkpoints | None = None, **facts: Any) -> Trained:
+def run(data: Split, checkpoints: Checkpoints | None = None, **facts: Any) -> TrainedNetwork:
     callbacks = [checkpoints] if checkpoints else []
     return train(
         TrainingSpec(member(**facts), Task(10), 0, "tiny fold 0"),
@@ -139,7 +139,7 @@ def run(data: Split, checkpoints: Checkpoints | None = None, **facts: Any) -> Tr
     )
 
 
-def assert_same(one: Trained, other: Trained) -> None:
+def assert_same(one: TrainedNetwork, other: TrainedNetwork) -> None:
     """To the last bit."""
     expected = other.network.model.state_dict()
     for name, value in one.network.model.state_dict().items():
@@ -147,7 +147,7 @@ def assert_same(one: Trained, other: Trained) -> None:
     assert_alike(one, other, within=0)
 
 
-def assert_alike(one: Trained, other: Trained, within: float) -> None:
+def assert_alike(one: TrainedNetwork, other: TrainedNetwork, within: float) -> None:
     for row, other_row in zip(one.log, other.log, strict=True):
         for fact in ("loss", "accuracy", "watched_loss", "learning_rate", "augmented"):
             assert row[fact] == pytest.approx(other_row[fact], rel=within, abs=within), fact
@@ -195,8 +195,8 @@ def test_images_are_composed_anew_in_each_replay(with_graphs: Callable[[Any], Re
         schedule={"name": "cosine"}, augment={"rotate": 10, "shift": 2}, no_aug_epochs=1, epochs=5
     )
 
-    def learn() -> Trained:
-        return train(TrainingSpec(recipe, Task(19, 2), 0, "tiny fold 0"), composed_rows(32))
+    def learn() -> TrainedNetwork:
+        return train(TrainingSpec(recipe, Task(19, 2), 0, "tiny fold 0"), compose_rows(32))
 
     plain = learn()
     with_graphs(None)

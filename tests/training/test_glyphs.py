@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from digit_images import HEIGHT, WIDTH, Made, blots, made
+from digit_images import HEIGHT, WIDTH, Made, blots, make
 from numpy.typing import NDArray
 
 from softvote.data.dataset import Dataset
@@ -80,7 +80,7 @@ def test_an_image_without_ink_has_no_digit() -> None:
 
 def test_digits_of_glyphs_come_from_sums_although_readings_are_wrong() -> None:
     """Simulated readings: one in twenty is wrong."""
-    these, others = made(1500, 800), np.zeros((0, HEIGHT, WIDTH), np.uint8)
+    these, others = make(1500, 800), np.zeros((0, HEIGHT, WIDTH), np.uint8)
     found = find_glyphs(these.images, these.sums, these.readings(0.05), these.centres, others)
     rows = rows_of(found, these.sources)
     assert (rows >= 0).all() and len(set(rows.tolist())) == len(rows) > 0.95 * 800
@@ -89,7 +89,7 @@ def test_digits_of_glyphs_come_from_sums_although_readings_are_wrong() -> None:
 
 def test_labels_follow_the_sums_and_not_the_readings() -> None:
     """Every reading of the first glyph says the same wrong digit; its sums know better."""
-    these = made(600, 200)
+    these = make(600, 200)
     readings = these.readings()
     wrong = (these.names[0] + 1) % 10
     readings[these.drawn == 0] = 0.005
@@ -101,7 +101,7 @@ def test_labels_follow_the_sums_and_not_the_readings() -> None:
 
 def test_glyphs_that_stand_in_other_images_are_left_out_even_where_they_touch() -> None:
     sources = blots(300)
-    these, others = made(800, 0, 1, sources), made(30, 0, 2, sources)
+    these, others = make(800, 0, 1, sources), make(30, 0, 2, sources)
     everything = find_glyphs(these.images, these.sums, these.readings(), these.centres, others.images[:0])
     found = find_glyphs(these.images, these.sums, these.readings(), these.centres, others.images)
     seen = set(others.drawn.flatten().tolist())
@@ -156,7 +156,7 @@ def write_record(folder: FoldFolder, weights: str) -> None:
 
 
 def test_rows_that_validate_have_no_part_in_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    these = made(400, 300)
+    these = make(400, 300)
     reader, held_out = Reader(these), np.arange(400) % 4 == 1
     monkeypatch.setattr("softvote.inference.loading.load_predictor", lambda folder: reader)
     found = glyphs_of(folder_at(tmp_path / "fold"), dataset_of(these), held_out)
@@ -171,7 +171,7 @@ def test_rows_that_validate_have_no_part_in_it(tmp_path: Path, monkeypatch: pyte
 
 
 def test_found_once_and_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    these, held_out = made(200, 100), np.arange(200) < 5
+    these, held_out = make(200, 100), np.arange(200) < 5
     reads = []
     monkeypatch.setattr(
         "softvote.inference.loading.load_predictor", lambda folder: reads.append(folder) or Reader(these)

@@ -48,7 +48,7 @@ def rates(schedule: Any, steps: int, optimizer: Any = OPTIMIZERS["adamw"]) -> li
     for _ in range(steps):
         found.append(rate.now)
         torch_optimizer.step()
-        rate.step_ended()
+        rate.end_step()
     return found
 
 
@@ -64,8 +64,8 @@ def test_every_pair_lowers_a_loss(optimizer: Any, schedule: Any) -> None:
         torch_optimizer.zero_grad()
         loss.backward()
         torch_optimizer.step()
-        rate.step_ended()
-        rate.epoch_ended(loss.item())
+        rate.end_step()
+        rate.end_epoch(loss.item())
         losses.append(loss.item())
     assert losses[-1] < losses[0] / 3
 
@@ -123,7 +123,7 @@ def test_one_cycle_leaves_sgd_without_momentum_without_it() -> None:
     rate = LearningRate(SCHEDULES["one_cycle"], optimizer, 20)
     for _ in range(20):
         optimizer.step()
-        rate.step_ended()
+        rate.end_step()
         assert optimizer.param_groups[0]["momentum"] == 0
 
 
@@ -168,24 +168,24 @@ def test_cosine_moves_the_rate_by_its_share() -> None:
     assert rates(spec, 30) == pytest.approx(expected)
 
 
-def watched(losses: list[float], **facts: Any) -> list[float]:
+def rates_of(losses: list[float], **facts: Any) -> list[float]:
     """The learning rate after each of these epochs."""
     optimizer = create_optimizer(read(recipe.Optimizer, name="sgd", lr=1.0), line(), "cpu")
     rate, found = LearningRate(read(recipe.Schedule, name="plateau", **facts), optimizer, 100), []
     for loss in losses:
-        rate.step_ended()
-        rate.epoch_ended(loss)
+        rate.end_step()
+        rate.end_epoch(loss)
         found.append(rate.now)
     return found
 
 
 def test_plateau_keeps_the_rate_while_the_loss_falls() -> None:
-    assert watched([1 / epoch for epoch in range(1, 20)], factor=0.5, patience=0) == [1.0] * 19
+    assert rates_of([1 / epoch for epoch in range(1, 20)], factor=0.5, patience=0) == [1.0] * 19
 
 
 @pytest.mark.parametrize("patience", [0, 1, 3])
 def test_plateau_lowers_the_rate_when_the_loss_stalls(patience: int) -> None:
-    found = watched([1.0] * (2 * patience + 3), factor=0.5, patience=patience)
+    found = rates_of([1.0] * (2 * patience + 3), factor=0.5, patience=patience)
     kept, halved = patience + 1, patience + 1
     assert found == [1.0] * kept + [0.5] * halved + [0.25]
 
@@ -196,5 +196,5 @@ def test_only_a_plateau_watches_the_loss(name: str) -> None:
     rate = LearningRate(SCHEDULES[name], optimizer, 100)
     before = rate.now
     for _ in range(20):
-        rate.epoch_ended(1.0)
+        rate.end_epoch(1.0)
     assert rate.now == before

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from digit_images import HEIGHT, WIDTH, blots, composed_rows, reader
+from digit_images import HEIGHT, WIDTH, blots, compose_rows, reader
 
 from softvote.config.augment import Augment
 from softvote.data.digit_layout import FIRST, SIDE, STEP_HIGH, STEP_LOW
@@ -84,7 +84,7 @@ def test_no_glyphs() -> None:
 def test_glyphs_teach_and_rows_of_their_own_do_not(model: str) -> None:
     args = {"classifier": "basic_cnn"} if model == "crop_reader" else {}
     done = train(
-        TrainingSpec(reader(model=model, model_args=args, epochs=8), Task(19, 2), 0, "it"), composed_rows(96)
+        TrainingSpec(reader(model=model, model_args=args, epochs=8), Task(19, 2), 0, "it"), compose_rows(96)
     )
     assert done.images_an_epoch == 96
     first, last = done.log[0], done.log[-1]
@@ -94,7 +94,7 @@ def test_glyphs_teach_and_rows_of_their_own_do_not(model: str) -> None:
 
 def test_the_seed_decides_the_weights() -> None:
     once, again, other = (
-        train(TrainingSpec(reader(), Task(19, 2), seed, "it"), composed_rows(32)) for seed in (0, 0, 1)
+        train(TrainingSpec(reader(), Task(19, 2), seed, "it"), compose_rows(32)) for seed in (0, 0, 1)
     )
     states = [done.network.model.state_dict() for done in (once, again, other)]
     assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])

@@ -47,7 +47,7 @@ from softvote.training.learner import Learner
 from softvote.training.optim import LearningRate
 from softvote.training.rows import Split
 from softvote.training.state import TrainingState
-from softvote.training.train import Trained, TrainingSpec, train
+from softvote.training.train import TrainedNetwork, TrainingSpec, train
 
 ROWS = 300
 PLATEAU = {"name": "plateau", "watch": "held_out", "held_out": 0.2}
@@ -71,16 +71,16 @@ def data(digits: Digits) -> Split:
     return rows_of(digits, np.arange(ROWS))
 
 
-def run(data: Split, seed: int = 0, **facts: Any) -> Trained:
+def run(data: Split, seed: int = 0, **facts: Any) -> TrainedNetwork:
     return train(TrainingSpec(member(**facts), Task(10), seed, "tiny fold 0"), data, [ShowProgress()])
 
 
-def weights(trained: Trained) -> Tensor:
+def weights(trained: TrainedNetwork) -> Tensor:
     return torch.cat([value.double().reshape(-1) for value in trained.network.model.state_dict().values()])
 
 
 def accuracy(
-    trained: Trained, digits: Digits, rows: NDArray[np.int64], view: dict[str, Any] | None = None
+    trained: TrainedNetwork, digits: Digits, rows: NDArray[np.int64], view: dict[str, Any] | None = None
 ) -> float:
     seen = member(view=view).view
     predictor = Predictor(trained.network, trained.normalisation, trained.compute_config, view=seen)
@@ -92,7 +92,7 @@ UNSEEN = np.arange(1000, 1797)
 
 
 @pytest.fixture(scope="module")
-def plain(data: Split) -> Trained:
+def plain(data: Split) -> TrainedNetwork:
     """Two epochs without any extras."""
     return run(data)
 
@@ -100,7 +100,7 @@ def plain(data: Split) -> Trained:
 # ---------------------------------------------------------------- learning
 
 
-def test_the_loss_falls_and_unseen_digits_are_named_right(plain: Trained, digits: Digits) -> None:
+def test_the_loss_falls_and_unseen_digits_are_named_right(plain: TrainedNetwork, digits: Digits) -> None:
     assert [row["epoch"] for row in plain.log] == [1, 2]
     assert plain.log[1]["loss"] < plain.log[0]["loss"] / 2
     assert plain.log[1]["accuracy"] > 0.9
@@ -128,7 +128,7 @@ EXTRAS: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize("extra", EXTRAS.values(), ids=EXTRAS)
 def test_every_extra_changes_the_outcome_and_learns(
-    plain: Trained, data: Split, digits: Digits, extra: dict[str, Any]
+    plain: TrainedNetwork, data: Split, digits: Digits, extra: dict[str, Any]
 ) -> None:
     trained = run(data, **extra)
     assert weights(trained).shape != weights(plain).shape or not torch.equal(weights(trained), weights(plain))
@@ -151,13 +151,13 @@ def test_the_last_epochs_see_what_prediction_sees(data: Split, monkeypatch: pyte
     assert len(few.log) == 2 and drawn[20:] == [True] * 20
 
 
-def test_label_smoothing_keeps_the_network_unsure(plain: Trained, data: Split) -> None:
+def test_label_smoothing_keeps_the_network_unsure(plain: TrainedNetwork, data: Split) -> None:
     smooth = run(data, label_smoothing=0.3)
     assert smooth.log[-1]["loss"] > plain.log[-1]["loss"] + 0.3
     assert smooth.log[-1]["accuracy"] > 0.8
 
 
-def test_the_moving_average_predicts_and_not_the_last_weights(plain: Trained, data: Split) -> None:
+def test_the_moving_average_predicts_and_not_the_last_weights(plain: TrainedNetwork, data: Split) -> None:
     """The training itself goes the same way; only what predicts differs."""
     averaged = run(data, ema=0.9)
     assert [row["loss"] for row in averaged.log] == [row["loss"] for row in plain.log]
@@ -214,19 +214,19 @@ class Feeds:
         self.augmented: list[int] = []
         batch, create = Learner._batch, train_module.create_network
 
-        def noted_batch(this: Learner, epoch: int, images: Tensor, rows: NDArray[np.int64]) -> Tensor:
+        def note_batch(this: Learner, epoch: int, images: Tensor, rows: NDArray[np.int64]) -> Tensor:
             self.rows.setdefault(epoch, []).append(rows.tolist())
             return batch(this, epoch, images, rows)
 
-        def noted_network(*arguments: Any, **more: Any) -> Network:
+        def note_network(*arguments: Any, **more: Any) -> Network:
             network = create(*arguments, **more)
             network.model.register_forward_pre_hook(
                 lambda module, inputs: self.batches.append((module.training, inputs[0].clone()))
             )
             return network
 
-        monkeypatch.setattr(Learner, "_batch", noted_batch)
-        monkeypatch.setattr(train_module, "create_network", noted_network)
+        monkeypatch.setattr(Learner, "_batch", note_batch)
+        monkeypatch.setattr(train_module, "create_network", note_network)
 
 
 @pytest.fixture
@@ -263,7 +263,7 @@ def test_only_the_given_rows_are_seen(digits: Digits, feeds: Feeds) -> None:
         assert {tuple(image.reshape(-1).tolist()) for image in levels} <= possible
 
 
-def test_the_normalisation_is_of_the_fed_rows(plain: Trained, data: Split) -> None:
+def test_the_normalisation_is_of_the_fed_rows(plain: TrainedNetwork, data: Split) -> None:
     assert plain.normalisation.mean[0] == pytest.approx(float(data.images.double().mean()))
     assert plain.normalisation.std[0] == pytest.approx(float(data.images.double().std(correction=0)))
 
@@ -337,13 +337,13 @@ def test_mixup_mixes_images_and_losses_alike(
     """Three quarters of each image and of its label's loss, one quarter of its partner's."""
     losses: list[tuple[list[int], float]] = []
 
-    def noted(this: SoftmaxHead, outputs: Tensor, values: Tensor, digits: Tensor | None = None) -> Tensor:
+    def note(this: SoftmaxHead, outputs: Tensor, values: Tensor, digits: Tensor | None = None) -> Tensor:
         value = loss(this, outputs, values, digits)
         losses.append((values.tolist(), value.item()))
         return value
 
     loss = SoftmaxHead.loss
-    monkeypatch.setattr(SoftmaxHead, "loss", noted)
+    monkeypatch.setattr(SoftmaxHead, "loss", note)
     monkeypatch.setattr(Learner, "_mixing_share", lambda *arguments: 0.75)
     trained = run(data, epochs=1, mixup=1.0)
     total = 0.0
@@ -371,7 +371,7 @@ def test_the_share_of_mixup_is_drawn_for_each_batch(data: Split, alpha: float) -
 # ---------------------------------------------------------------- the log, and what goes wrong
 
 
-def test_the_log_names_everything(plain: Trained) -> None:
+def test_the_log_names_everything(plain: TrainedNetwork) -> None:
     assert list(plain.log[0]) == [
         "epoch", "learning_rate", "augmented", "loss", "accuracy", "watched_loss", "seconds",
         "images_per_second",
@@ -433,11 +433,11 @@ def test_figures_are_fetched_within_an_epoch_only_where_somebody_looks(
     """Of 50 steps every second, and once when the epoch ends: each time the device is waited for."""
     figures, fetched = TrainingState.figures, list[int]()
 
-    def noted(this: TrainingState) -> tuple[float, float]:
+    def note(this: TrainingState) -> tuple[float, float]:
         fetched.append(this.steps)
         return figures(this)
 
-    monkeypatch.setattr(TrainingState, "figures", noted)
+    monkeypatch.setattr(TrainingState, "figures", note)
     monkeypatch.setattr(TrainingProgress, "wants_figures", looks)
     run(data, batch_size=6)
     assert len(fetched) == times and fetched[-1] == 100
@@ -450,11 +450,11 @@ def test_the_processor_is_told_before_the_network_is_made(
     told: list[object] = []
     create = train_module.create_network
 
-    def noted(*arguments: Any, **more: Any) -> Network:
+    def note(*arguments: Any, **more: Any) -> Network:
         told.append("network")
         return create(*arguments)
 
-    monkeypatch.setattr(train_module, "create_network", noted)
+    monkeypatch.setattr(train_module, "create_network", note)
     monkeypatch.setattr(torch, "set_flush_denormal", lambda flush: told.append(("flush", flush)))
     monkeypatch.setattr(train_module.machine, "keep_freed_memory", lambda: told.append("memory"))
     run(data, epochs=1)
@@ -481,7 +481,7 @@ def test_a_single_batch_smaller_than_the_batch_size(digits: Digits) -> None:
 # ---------------------------------------------------------------- sums
 
 
-def predictor_of(trained: Trained) -> Predictor:
+def predictor_of(trained: TrainedNetwork) -> Predictor:
     return Predictor(trained.network, trained.normalisation, trained.compute_config)
 
 
@@ -539,13 +539,13 @@ def test_mixup_mixes_the_losses_of_digits_too(
 ) -> None:
     losses: list[tuple[Tensor, Tensor]] = []
 
-    def noted(this: DigitsHead, outputs: Tensor, values: Tensor, digits: Tensor | None = None) -> Tensor:
+    def note(this: DigitsHead, outputs: Tensor, values: Tensor, digits: Tensor | None = None) -> Tensor:
         assert digits is not None
         losses.append((values, digits))
         return loss(this, outputs, values, digits)
 
     loss = DigitsHead.loss
-    monkeypatch.setattr(DigitsHead, "loss", noted)
+    monkeypatch.setattr(DigitsHead, "loss", note)
     monkeypatch.setattr(Learner, "_mixing_share", lambda *arguments: 0.75)
     train(TrainingSpec(member(head="digits", epochs=1, mixup=1.0), Task(19, 2), 0, "pairs"), pairs)
     for step, rows in enumerate(feeds.rows[0]):
@@ -619,12 +619,12 @@ def test_addends_are_drawn_anew_in_every_epoch_and_the_label_goes_with_them(
 ) -> None:
     targets: list[Tensor] = []
 
-    def noted(this: SoftmaxHead, outputs: Tensor, values: Tensor, digits: Tensor | None = None) -> Tensor:
+    def note(this: SoftmaxHead, outputs: Tensor, values: Tensor, digits: Tensor | None = None) -> Tensor:
         targets.append(values)
         return loss(this, outputs, values, digits)
 
     loss = SoftmaxHead.loss
-    monkeypatch.setattr(SoftmaxHead, "loss", noted)
+    monkeypatch.setattr(SoftmaxHead, "loss", note)
     train(TrainingSpec(member(epochs=3), ADDER_TASK, 0, "adder"), data)
     steps = len(feeds.rows[0])
     drawn: list[dict[int, int]] = []
@@ -694,12 +694,12 @@ def test_a_step_waits_for_no_copy(
     """
     sent: list[None] = []
 
-    def noted(tensor: Tensor, device: torch.device) -> Tensor:
+    def note(tensor: Tensor, device: torch.device) -> Tensor:
         sent.append(None)
         return to_device(tensor, device)
 
     for module in (draws, rows_module, trainer):
-        monkeypatch.setattr(module, "to_device", noted)
+        monkeypatch.setattr(module, "to_device", note)
     monkeypatch.setattr(ComputeConfig, "autocast", lambda this: contextlib.nullcontext())
     images = digits[0][:60].repeat(3, axis=1).repeat(3, axis=2)
     images = np.pad(images, ((0, 0), (2, 2), (2, 2)))[:, None]
@@ -742,12 +742,12 @@ class Starts:
         self.first: list[dict[str, Tensor]] = []
         begin = Learner.start
 
-        def noted(this: Learner, *arguments: Any) -> None:
+        def note(this: Learner, *arguments: Any) -> None:
             whole = getattr(this, "whole", this.network.model)
             self.first.append({name: value.clone() for name, value in whole.state_dict().items()})
             begin(this, *arguments)
 
-        monkeypatch.setattr(Learner, "start", noted)
+        monkeypatch.setattr(Learner, "start", note)
 
 
 @pytest.fixture
@@ -755,7 +755,7 @@ def starts(monkeypatch: pytest.MonkeyPatch) -> Starts:
     return Starts(monkeypatch)
 
 
-def start(data: Split, weights: dict[str, Tensor], classes: int = 10, **facts: Any) -> Trained:
+def start(data: Split, weights: dict[str, Tensor], classes: int = 10, **facts: Any) -> TrainedNetwork:
     return train(
         TrainingSpec(member(init_from="other", **facts), Task(classes), 0, "tiny fold 0", weights), data
     )
@@ -786,7 +786,7 @@ def test_another_classifier_starts_afresh_on_the_same_backbone(
 
 @pytest.mark.parametrize("cached", [True, False])
 def test_what_is_frozen_stays_and_the_classifier_learns(
-    plain: Trained, data: Split, digits: Digits, cached: bool
+    plain: TrainedNetwork, data: Split, digits: Digits, cached: bool
 ) -> None:
     """Statistics of batch norm, too, whether features are computed once or each time."""
     before = state(plain.network)
@@ -802,7 +802,7 @@ def test_what_is_frozen_stays_and_the_classifier_learns(
     assert trained.log[-1]["accuracy"] > 0.8 and accuracy(trained, digits, UNSEEN) > 0.7
 
 
-def test_what_is_not_frozen_learns_as_a_whole(plain: Trained, data: Split) -> None:
+def test_what_is_not_frozen_learns_as_a_whole(plain: TrainedNetwork, data: Split) -> None:
     before = state(plain.network)
     after = state(start(data, before, epochs=1).network)
     assert not any(torch.equal(before[name], after[name]) for name in before)
@@ -813,7 +813,7 @@ SAME = {"plain": {}, "ema": {"ema": 0.5}, "plateau": {"schedule": PLATEAU}, "sgd
 
 @pytest.mark.parametrize("extra", SAME.values(), ids=SAME)
 def test_features_computed_once_train_the_classifier_just_the_same(
-    plain: Trained, data: Split, monkeypatch: pytest.MonkeyPatch, extra: dict[str, Any]
+    plain: TrainedNetwork, data: Split, monkeypatch: pytest.MonkeyPatch, extra: dict[str, Any]
 ) -> None:
     before = state(plain.network)
     once = start(data, before, freeze=True, **extra)

@@ -108,7 +108,7 @@ def _fastest(
     images = torch.randn(shape, generator=torch.Generator().manual_seed(0)).to(candidates[0].device)
     tried = [c for c in candidates if c.precision == "fp32" or _agrees_with_fp32(model, images, c)]
     # By turns, and the best of each: what else the machine does must not decide.
-    rounds = [{c: _seconds_a_step(c.to_device(model), images, c) for c in tried} for _ in range(_ROUNDS)]
+    rounds = [{c: _seconds_per_step(c.to_device(model), images, c) for c in tried} for _ in range(_ROUNDS)]
     speeds = {c: shape[0] / min(seconds[c] for seconds in rounds[1:]) for c in tried}
     model.load_state_dict(state)
     model.zero_grad(set_to_none=True)
@@ -137,7 +137,7 @@ def _fill_zeros(model: nn.Module) -> None:
                 weights.copy_(torch.randn(weights.shape, generator=random) * _SMALL)
 
 
-def _seconds_a_step(model: nn.Module, images: Tensor, candidate: ComputeConfig) -> float:
+def _seconds_per_step(model: nn.Module, images: Tensor, candidate: ComputeConfig) -> float:
     synchronize(candidate.device)
     started = time.perf_counter()
     with candidate.autocast():

@@ -73,18 +73,18 @@ def draw_uniforms(seed: Seed, rows: Rows, columns: int, device: torch.device) ->
 def _split_mix(seed: int | Tensor, rows: Tensor, columns: int) -> Tensor:
     """SplitMix64 in int64, whose sums and products wrap around just as those of uint64."""
     counter = rows[:, None] * columns + torch.arange(1, columns + 1, device=rows.device)
-    z = counter * _signed(0x9E3779B97F4A7C15) + seed
-    z = (z ^ _shifted(z, 30)) * _signed(0xBF58476D1CE4E5B9)
-    z = (z ^ _shifted(z, 27)) * _signed(0x94D049BB133111EB)
-    z = z ^ _shifted(z, 31)
-    return _shifted(z, 40).float() / (1 << 24)
+    z = counter * _to_signed(0x9E3779B97F4A7C15) + seed
+    z = (z ^ _shift_right(z, 30)) * _to_signed(0xBF58476D1CE4E5B9)
+    z = (z ^ _shift_right(z, 27)) * _to_signed(0x94D049BB133111EB)
+    z = z ^ _shift_right(z, 31)
+    return _shift_right(z, 40).float() / (1 << 24)
 
 
-def _signed(word: int) -> int:
+def _to_signed(word: int) -> int:
     """The int64 of the same 64 bits."""
     return word - (1 << 64) if word >> 63 else word
 
 
-def _shifted(words: Tensor, bits: int) -> Tensor:
+def _shift_right(words: Tensor, bits: int) -> Tensor:
     """Shifted right, zeros coming in."""
     return (words >> bits) & ((1 << (64 - bits)) - 1)

@@ -18,7 +18,7 @@ from softvote.config.registry import (
     named_union_of,
     union_of,
 )
-from softvote.config.schema import ConfigError, Strict, checked_name
+from softvote.config.schema import ConfigError, Strict, check_name
 from softvote.errors import UserError
 from softvote.task import LARGEST_ADDEND, LARGEST_DIGIT, LabelSpace, Task, TaskKind
 
@@ -290,7 +290,7 @@ class Competition(Strict):
     @field_validator("name")
     @classmethod
     def _is_a_name(cls, name: str) -> str:
-        return checked_name(name)
+        return check_name(name)
 
     @field_validator("kaggle")
     @classmethod

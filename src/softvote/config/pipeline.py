@@ -22,7 +22,7 @@ from softvote.config.registry import (
     load_registry,
     named_union_of,
 )
-from softvote.config.schema import ConfigError, Fraction, NonNegative, Strict, checked_name
+from softvote.config.schema import ConfigError, Fraction, NonNegative, Strict, check_name
 from softvote.config.views import Box, Crop
 from softvote.errors import Problem, one_of
 
@@ -85,7 +85,7 @@ class EnsembleConfig(Strict):
     @field_validator("name")
     @classmethod
     def _is_a_name(cls, name: str) -> str:
-        return checked_name(name)
+        return check_name(name)
 
     @field_validator("members")
     @classmethod
@@ -127,7 +127,7 @@ class RayEngine(Strict):
     """GPUs per training; 0.25 lets four trainings share one."""
 
 
-def _named_engine(engine: Any) -> Any:
+def _expand_engine_name(engine: Any) -> Any:
     """`engine: ray` for `engine: {name: ray}`; without a name it is the local one."""
     if isinstance(engine, str):
         return {"name": engine}
@@ -135,7 +135,7 @@ def _named_engine(engine: Any) -> Any:
 
 
 EngineConfig = Annotated[
-    Annotated[LocalEngine | RayEngine, Field(discriminator="name")], BeforeValidator(_named_engine)
+    Annotated[LocalEngine | RayEngine, Field(discriminator="name")], BeforeValidator(_expand_engine_name)
 ]
 
 
@@ -201,7 +201,7 @@ class Pipeline(Strict):
     @classmethod
     def _names(cls, members: dict[str, Member]) -> dict[str, Member]:
         for name in members:
-            checked_name(name)
+            check_name(name)
         return members
 
     @model_validator(mode="after")

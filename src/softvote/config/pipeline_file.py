@@ -59,7 +59,7 @@ def read_pipeline_file(
     problems.raise_any()
     members = values.get("members")
     if isinstance(members, dict) and isinstance(values.get("defaults"), dict):
-        values["members"] = {name: _merged(values["defaults"], member) for name, member in members.items()}
+        values["members"] = {name: _merge(values["defaults"], member) for name, member in members.items()}
     if read_names:
         _put_names_in(values, read_names)
     try:
@@ -96,7 +96,7 @@ def _read_extended(path: Path, above: tuple[Path, ...]) -> tuple[dict[str, Any],
         place = f"{places[('extends',)]}: extends"
         raise UserError.at(place, f"there is no {parent_path}", one_of(known, parent_path.stem))
     base, base_places = _read_extended(parent_path, (*above, path.resolve()))
-    return _merged(base, values), base_places | places
+    return _merge(base, values), base_places | places
 
 
 def _read_yaml(path: Path) -> tuple[dict[str, Any], Places]:
@@ -160,7 +160,7 @@ def _name_today(key: Key) -> str:
     return str(key[-1]) if today is None else today.rsplit(".", 1)[-1]
 
 
-def _merged(base: Any, over: Any, of: str = "") -> Any:
+def _merge(base: Any, over: Any, of: str = "") -> Any:
     """`over` laid on `base`: mappings key by key, anything else replaced, null taking the key out.
 
     A mapping of another kind (another optimizer, say) replaces the base's whole. `of` is the key they
@@ -171,7 +171,7 @@ def _merged(base: Any, over: Any, of: str = "") -> Any:
     chooser = _CHOOSERS.get(of)
     if chooser in over and chooser in base and over[chooser] != base[chooser]:
         return over
-    both = base | {key: _merged(base.get(key), value, key) for key, value in over.items()}
+    both = base | {key: _merge(base.get(key), value, key) for key, value in over.items()}
     return {key: value for key, value in both.items() if not (value is None and key in over and key in base)}
 
 
@@ -260,7 +260,7 @@ def _key_in_file(loc: tuple[str | int, ...], values: dict[str, Any]) -> tuple[Ke
     inside: Any = values
     known: list[str] = []
     for part in loc:
-        schema = _resolved(schema, definitions, inside)
+        schema = _resolve(schema, definitions, inside)
         known = list(schema.get("properties", {}))
         present = (isinstance(inside, dict) and part in inside) or (
             isinstance(inside, list) and isinstance(part, int) and part < len(inside)
@@ -273,7 +273,7 @@ def _key_in_file(loc: tuple[str | int, ...], values: dict[str, Any]) -> tuple[Ke
     return tuple(key), known
 
 
-def _resolved(schema: Any, definitions: dict[str, Any], inside: Any) -> dict[str, Any]:
+def _resolve(schema: Any, definitions: dict[str, Any], inside: Any) -> dict[str, Any]:
     """A schema with its reference followed, and of several kinds the one that `inside` names."""
     if not isinstance(schema, dict):
         return {}
@@ -286,9 +286,9 @@ def _resolved(schema: Any, definitions: dict[str, Any], inside: Any) -> dict[str
     kinds = [*schema.get("anyOf", []), *schema.get("oneOf", [])]
     references = [kind for kind in kinds if "$ref" in kind]
     if isinstance(inside, dict) and references:
-        return _resolved(references[0], definitions, inside)
+        return _resolve(references[0], definitions, inside)
     unions = [kind for kind in kinds if "discriminator" in kind]
-    return _resolved(unions[0], definitions, inside) if isinstance(inside, dict) and unions else schema
+    return _resolve(unions[0], definitions, inside) if isinstance(inside, dict) and unions else schema
 
 
 def _key_as_written(key: Key, places: Places) -> Key:

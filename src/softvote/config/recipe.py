@@ -61,7 +61,7 @@ def _keys_as_text(weights: Any) -> Any:
     return {str(name): weight for name, weight in weights.items()} if isinstance(weights, dict) else weights
 
 
-def _named_loss(loss: Any) -> Any:
+def _expand_loss_name(loss: Any) -> Any:
     """`loss: focal` for `loss: {name: focal}`."""
     return {"name": loss} if isinstance(loss, str) else loss
 
@@ -75,7 +75,7 @@ else:
     HeadName = Annotated[
         literal_of(_HEADS), BeforeValidator(_head_today), PlainSerializer(_head_on_disk, return_type=str)
     ]
-    Loss = Annotated[union_of(_LOSSES.values(), "name"), BeforeValidator(_named_loss)]
+    Loss = Annotated[union_of(_LOSSES.values(), "name"), BeforeValidator(_expand_loss_name)]
     Optimizer = union_of(_OPTIMIZERS.values(), "name")
     Schedule = union_of(_SCHEDULES.values(), "name")
 

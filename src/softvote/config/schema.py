@@ -74,7 +74,7 @@ class Strict(BaseModel):
     )
 
 
-def checked_name(name: str) -> str:
+def check_name(name: str) -> str:
     """A name that can be a folder everywhere.
 
     Raises:

@@ -91,14 +91,14 @@ def write_zip_members(
         OSError: the folder cannot be written.
     """
     if any(info.flag_bits & 0x1 for info in members.values()):
-        raise _locked(zip_path)
+        raise _locked_error(zip_path)
     check_room(zip_path, sum(info.file_size for info in members.values()), folder)
     try:
         for place, info in members.items():
             with archive.open(info) as source:
                 _write(source, folder / place)
     except DAMAGED as error:
-        raise _damaged(zip_path, error) from None
+        raise _damaged_error(zip_path, error) from None
 
 
 def check_room(path: Path, size: int, folder: Path) -> None:
@@ -135,11 +135,11 @@ def _write(source: IO[bytes], target: Path) -> None:
         shutil.copyfileobj(source, file, 1 << 20)
 
 
-def _locked(path: Path) -> LockedArchiveError:
+def _locked_error(path: Path) -> LockedArchiveError:
     return LockedArchiveError.at(path, "has a password", "unpack it by hand")
 
 
-def _damaged(path: Path, error: Exception) -> UserError:
+def _damaged_error(path: Path, error: Exception) -> UserError:
     reason = str(error).partition("\n")[0] or type(error).__name__
     return UserError.at(path, f"is damaged ({reason})", "download it again")
 
@@ -166,7 +166,7 @@ def _extract_tar(path: Path, folder: Path) -> None:
                 written.add(place)
             end = archive.offset
     except (tarfile.TarError, *DAMAGED, gzip.BadGzipFile) as error:
-        raise _damaged(path, error) from None
+        raise _damaged_error(path, error) from None
     if path.name.lower().endswith(".tar") and _bytes_at(path, end) != bytes(_TAR_BLOCK):
         raise UserError.at(path, "is cut off", "download it again")  # which tarfile takes for its end
 
@@ -185,10 +185,10 @@ def _extract_one(opener: Callable[[Path], Any]) -> Extract:
             with opener(path) as source:
                 _write(source, folder / path.stem)
         except (*DAMAGED, gzip.BadGzipFile) as error:
-            raise _damaged(path, error) from None
+            raise _damaged_error(path, error) from None
         except OSError as error:
             if error.errno is None:  # bz2 says so of content that is none of its own
-                raise _damaged(path, error) from None
+                raise _damaged_error(path, error) from None
             raise
 
     return extract
@@ -214,11 +214,11 @@ def _extract_7z(path: Path, folder: Path) -> None:
             check_room(path, sum(info.uncompressed or 0 for info in infos), folder)
             archive.extractall(folder)
     except py7zr.exceptions.PasswordRequired:
-        raise _locked(path) from None
+        raise _locked_error(path) from None
     except py7zr.exceptions.AbsolutePathError as error:
         raise UserError.at(path, f"would leave the folder ({error})", "nothing was unpacked") from None
     except errors as error:
-        raise _damaged(path, error) from None
+        raise _damaged_error(path, error) from None
     for place in filter(_is_of_macos, written):
         with suppress(FileNotFoundError):
             (folder / place).unlink()

@@ -11,7 +11,7 @@ from collections import defaultdict
 from pathlib import Path, PurePosixPath
 from zipfile import ZipInfo
 
-from softvote.config.schema import checked_name
+from softvote.config.schema import check_name
 from softvote.data.archive_formats import (
     ARCHIVES,
     ArchiveMembers,
@@ -53,7 +53,7 @@ def unpack(path: Path, workspace: Workspace, name: str | None = None) -> Path:
     """
     suffix = archive_suffix(path) or ".zip"
     try:
-        folder = workspace.input(checked_name(name or path.name[: -len(suffix)]))
+        folder = workspace.input(check_name(name or path.name[: -len(suffix)]))
     except ValueError as error:
         raise UserError.at(path, f"{error}, or pass `name`") from None
     there = folder.is_dir() and any(folder.iterdir())

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from softvote.config.competition import Competition
 from softvote.data.csv_table import Table, open_table
-from softvote.data.readers.base import MOST, class_indices, report_impossible_sums, shown
+from softvote.data.readers.base import MOST, class_indices, quote, report_impossible_sums
 from softvote.errors import ErrorCollector
 
 CORRECTION_COLUMNS = ("row", "label", "corrected")
@@ -69,7 +69,7 @@ def _read_rows(table: Table, count: int, problems: ErrorCollector) -> NDArray[np
         row = int(text) if text.isascii() and text.isdecimal() else -1
         where = table.where(position, "row")
         if not 0 <= row < count:
-            problems.add(where, f"{shown(text)} is no row 0..{count - 1}", "count training rows from 0")
+            problems.add(where, f"{quote(text)} is no row 0..{count - 1}", "count training rows from 0")
         elif row in seen:
             problems.add(where, f"row {row} stands already in line {seen[row]}", "drop one")
         seen[row] = table.records[position].row

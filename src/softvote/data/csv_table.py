@@ -76,7 +76,7 @@ def open_table(path: Path, problems: ErrorCollector, has_header: bool = True) ->
         problems.add(f"{path}, row 1", f"separates columns with {separator!r}", "save the file with commas")
         return None
     _report_repeated_names(path, header, problems)
-    return Table(path, header, _without_ragged(path, len(header), records, problems))
+    return Table(path, header, _drop_ragged(path, len(header), records, problems))
 
 
 def table_of(path: Path, columns: Mapping[str, Sequence[str]]) -> Table:
@@ -123,7 +123,7 @@ def _records(text: str) -> tuple[list[str], list[CsvLine]]:
     """The header's names, and every row that is not blank."""
     quotes_in_header = text.count('"', 0, text.find("\n"))
     if text.count('"') > quotes_in_header:
-        records = _quoted(text)
+        records = _parse_quoted(text)
     else:
         lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
         records = [
@@ -133,7 +133,7 @@ def _records(text: str) -> tuple[list[str], list[CsvLine]]:
     return [name.strip() for name in names], records[1:]
 
 
-def _quoted(text: str) -> list[CsvLine]:
+def _parse_quoted(text: str) -> list[CsvLine]:
     """Rows of a file that quotes cells, written anew; cells may then hold commas and line ends."""
     reader = csv.reader(io.StringIO(text, newline=""), strict=True)
     records, row = [], 1
@@ -147,9 +147,7 @@ def _quoted(text: str) -> list[CsvLine]:
     return records
 
 
-def _without_ragged(
-    path: Path, width: int, records: list[CsvLine], problems: ErrorCollector
-) -> list[CsvLine]:
+def _drop_ragged(path: Path, width: int, records: list[CsvLine], problems: ErrorCollector) -> list[CsvLine]:
     last = records[-1]
     for record in records:
         if record.width == width:

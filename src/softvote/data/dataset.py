@@ -17,7 +17,7 @@ from softvote.config.competition import Competition
 from softvote.data.corrections import correct_labels
 from softvote.data.csv_table import read_table
 from softvote.data.forms import SampleTable, SubmissionTemplate, as_form, read_sample
-from softvote.data.readers.base import MOST, Images, shown
+from softvote.data.readers.base import MOST, Images, quote
 from softvote.data.readers.registry import READERS
 from softvote.data.split import ImageSplit
 from softvote.errors import ErrorCollector, UserError
@@ -240,11 +240,11 @@ def _order(
     wanted = sample.template.ids
     order = np.array([position_of.get(name, -1) for name in wanted], np.int64)
     for row in np.flatnonzero(order < 0)[:MOST].tolist():
-        problems.add(sample.where(row), f"id {shown(wanted[row])} is not in {source}", "mend one of them")
+        problems.add(sample.where(row), f"id {quote(wanted[row])} is not in {source}", "mend one of them")
     known = set(wanted)
     unknown = (position for position, name in enumerate(ids) if name not in known)
     for position in islice(unknown, MOST):
-        what = f"id {shown(ids[position])} is not in {sample.table.path.name}"
+        what = f"id {quote(ids[position])} is not in {sample.table.path.name}"
         problems.add(where(position), what, "mend one of them")
     return order
 
@@ -264,12 +264,12 @@ def _load_cached(cache: Path) -> Dataset | None:
     """What an earlier reading kept; None where it is missing or no longer what was written."""
     try:
         # Checked in a mapping of its own: pages that were read for the check alone go with it.
-        return _kept(cache) if _fingerprints_match(_kept(cache)) else None
+        return _open_cached(cache) if _fingerprints_match(_open_cached(cache)) else None
     except (OSError, ValueError, TypeError, KeyError, EOFError):
         return None
 
 
-def _kept(cache: Path) -> Dataset:
+def _open_cached(cache: Path) -> Dataset:
     """What lies there, with memory-mapped arrays: a stage holds only the pixels it looks at."""
     record = DatasetRecord.read(DatasetRecord.path(cache))
     if record is None:

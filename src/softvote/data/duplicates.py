@@ -47,7 +47,7 @@ def near_identical_groups(images: NDArray[np.uint8], distance: float) -> NDArray
     from scipy.sparse import coo_matrix
     from scipy.sparse.csgraph import connected_components
 
-    different, copy_of = _without_exact_copies(images)
+    different, copy_of = _drop_exact_copies(images)
     pairs = _near_identical_pairs(images, different, distance)
     ones, count = np.ones(len(pairs), dtype=np.int8), len(different)
     graph = coo_matrix((ones, (pairs[:, 0], pairs[:, 1])), shape=(count, count))
@@ -57,7 +57,7 @@ def near_identical_groups(images: NDArray[np.uint8], distance: float) -> NDArray
     return rank[groups]
 
 
-def _without_exact_copies(images: NDArray[np.uint8]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def _drop_exact_copies(images: NDArray[np.uint8]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """The first row of each different image, and for every row which of those it shows."""
     digests = [hashlib.blake2b(image.tobytes(), digest_size=16).digest() for image in images]
     _, first, copy_of = np.unique(np.array(digests), return_index=True, return_inverse=True)
@@ -70,7 +70,7 @@ def _near_identical_pairs(
     """Pairs int64 (n, 2) of positions in `different`, which are rows of `images`."""
     from scipy.spatial import cKDTree
 
-    projected, pixels_a_value = _projected(images, different)
+    projected, pixels_a_value = _project(images, different)
     # The mean of p pixels moves by at most 1/sqrt(p) of what the pixels together moved.
     radius = distance * np.sqrt(images[0].size / pixels_a_value)
     radius = radius * (1 + _SLACK) + _SLACK
@@ -89,7 +89,7 @@ def _near_identical_pairs(
     return pairs[np.concatenate(near)] if near else pairs
 
 
-def _projected(images: NDArray[np.uint8], rows: NDArray[np.int64]) -> tuple[NDArray[np.float64], int]:
+def _project(images: NDArray[np.uint8], rows: NDArray[np.int64]) -> tuple[NDArray[np.float64], int]:
     """These images in a few principal components of their block means, and the pixels in a block.
 
     They are averaged a block of rows at a time, twice: the means of all would need more than the pixels.

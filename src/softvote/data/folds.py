@@ -143,7 +143,7 @@ def read_folds(folder: PipelineFolder, inputs: FoldInputs) -> FoldTable:
     _refuse_other_data(folder.folds, written, inputs)
     if changed := written.changed(inputs):
         was = ", ".join(
-            f"{name} {_shown(getattr(written, name))}, now {_shown(getattr(inputs, name))}"
+            f"{name} {_format_input(getattr(written, name))}, now {_format_input(getattr(inputs, name))}"
             for name in changed
         )
         raise UserError.at(
@@ -159,7 +159,7 @@ def read_folds(folder: PipelineFolder, inputs: FoldInputs) -> FoldTable:
     return FoldTable(folds, fingerprint(written.sha256))
 
 
-def _shown(value: str | float) -> str:
+def _format_input(value: str | float) -> str:
     """One of a table's inputs, for people."""
     return (value[:12] or "none") if isinstance(value, str) else str(value)
 

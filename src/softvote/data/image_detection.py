@@ -318,7 +318,7 @@ def look_at(images: Sequence[EncodedImage], wanted: Size | None, count: int | No
             raise UserError.at(
                 encoded.name, "is not an image that can be read", "download it again"
             ) from None
-    height, width = wanted or _limited(*sizes.most_common(1)[0][0])
+    height, width = wanted or _limit_size(*sizes.most_common(1)[0][0])
     image, notes = _depth(deep, windows)
     if len(sizes) > 1:
         notes.append(
@@ -346,6 +346,6 @@ def _depth(
     return {"value_range": [first, last]}, [f"{held}: {first:g}..{last:g} become black..white"]
 
 
-def _limited(height: int, width: int) -> Size:
+def _limit_size(height: int, width: int) -> Size:
     shrink = min(1.0, LARGEST / max(height, width))
     return max(1, round(height * shrink)), max(1, round(width * shrink))

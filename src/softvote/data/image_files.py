@@ -120,7 +120,7 @@ class ImageLoader:
         """What is to be said of what was done to images."""
         return [*self._decoder.notes(), *self._of_channel.notes()]
 
-    def unused(self, store: ImageStore, shown: str, sample: str) -> list[str]:
+    def describe_unused(self, store: ImageStore, shown: str, sample: str) -> list[str]:
         """What is to be said of images that nothing names."""
         names = store.names()
         left = [name for name in names if name not in self._used]

@@ -15,7 +15,7 @@ from pydantic import field_validator
 from softvote.config.registry import FilesConfig, Registry
 from softvote.config.schema import ConfigError
 from softvote.data.csv_table import Table
-from softvote.data.readers.base import MOST, class_indices, looked_up, report_duplicates, shown
+from softvote.data.readers.base import MOST, class_indices, look_up, quote, report_duplicates
 from softvote.errors import ErrorCollector
 
 if TYPE_CHECKING:
@@ -238,7 +238,7 @@ def _list(cells: _Cells) -> NDArray[np.int64] | None:
         if not tags:
             cells.problems.add(where(position), "is empty", "if no tag is right, write files.no_tags: ''")
         if unknown:
-            what = f"{shown(unknown[0])} is not one of competition.tags"
+            what = f"{quote(unknown[0])} is not one of competition.tags"
             cells.problems.add(where(position), what, "mend it, the tags or files.separator")
         values[position, [index_of[tag] for tag in tags if tag in index_of]] = 1
         if len(cells.problems) - before > MOST:
@@ -263,9 +263,9 @@ def yes_or_no(
     """0 or 1, int64 (N,), of cells that say no or yes."""
 
     def wrong(text: str) -> str:
-        return f"{shown(text)} is neither 0 nor 1; mend it" if text else "is empty; write 0 or 1"
+        return f"{quote(text)} is neither 0 nor 1; mend it" if text else "is empty; write 0 or 1"
 
-    return looked_up([text.lower() for text in texts], _YES_OR_NO, wrong, where, problems)
+    return look_up([text.lower() for text in texts], _YES_OR_NO, wrong, where, problems)
 
 
 def split_row_id(text: str, names: Mapping[str, int]) -> tuple[str, int] | None:
@@ -290,7 +290,7 @@ def _read_rows(cells: _Cells) -> LabelledRows | None:
     for position, text in enumerate(cells.table.column(cells.id)):
         parts = split_row_id(text, names)
         if parts is None:
-            what = f"{shown(text)} does not end in _ and one of {', '.join(list(names)[:8])}"
+            what = f"{quote(text)} does not end in _ and one of {', '.join(list(names)[:8])}"
             cells.problems.add(cells.table.where(position, cells.id), what, "mend it")
             if len(cells.problems) > MOST:
                 return None
@@ -303,7 +303,7 @@ def _read_rows(cells: _Cells) -> LabelledRows | None:
             found = np.concatenate([found, np.full_like(found, -1)])
         if found[row, column] not in (-1, values[position]):
             where = cells.table.where(position, label)
-            cells.problems.add(where, f"{shown(text)} stands above with another label", "drop one")
+            cells.problems.add(where, f"{quote(text)} stands above with another label", "drop one")
         found[row, column] = values[position]
     found = found[: len(ids)]
     _report_gaps(cells, list(ids), list(names), found, positions)
@@ -337,7 +337,7 @@ def _report_gaps(
         missing = names[int(np.argmax(found[row] < 0))]
         cells.problems.add(
             cells.table.where(positions[row], cells.id),
-            f"image {shown(ids[row])} has no row for {missing}",
+            f"image {quote(ids[row])} has no row for {missing}",
             "add it",
         )
 
@@ -365,7 +365,7 @@ def groups_of_ids(
     for name, expression in files.groups.items():
         found = [re.search(expression, text) for text in ids]
         for position in islice((place for place, match in enumerate(found) if not match), MOST):
-            what = f"{shown(ids[position])} does not fit files.groups.{name} ({expression})"
+            what = f"{quote(ids[position])} does not fit files.groups.{name} ({expression})"
             problems.add(where(position), what, "mend one")
         groups[name] = np.array([(match[1] or "") if match else "" for match in found], np.str_)
     return groups

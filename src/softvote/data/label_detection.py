@@ -94,7 +94,7 @@ def _targets(columns: Sequence[str], candidate: Candidate) -> list[str]:
 
 
 def _targets_in_columns(table: Table, names: Sequence[str]) -> DetectedLabels:
-    cells = {name: _filled(table, name) for name in names}
+    cells = {name: _check_filled(table, name) for name in names}
     if all(set(values) <= {"0", "1"} for values in cells.values()):
         return _marks_in_columns(table, names)
     targets = {name: labels_of(values, f"{table.path}, column {name}") for name, values in cells.items()}
@@ -105,7 +105,7 @@ def _targets_in_columns(table: Table, names: Sequence[str]) -> DetectedLabels:
 
 def _marks_in_columns(table: Table, names: Sequence[str]) -> DetectedLabels:
     """0 and 1 in a column for each class or tag."""
-    cells = [_filled(table, name) for name in names]
+    cells = [_check_filled(table, name) for name in names]
     marks = {"0": 0, "1": 1, "0.0": 0, "1.0": 1}
     for name, column in zip(names, cells, strict=True):
         for position, text in enumerate(column):
@@ -176,7 +176,7 @@ def _labels_in_column(table: Table, name: str, order: Sequence[str]) -> Detected
     Args:
         order: of the classes, as the sample has them; empty where it has none.
     """
-    texts = _filled(table, name)
+    texts = _check_filled(table, name)
     separator = _separator(texts)
     if separator and not order:
         return _tags_in_lists(table, name, texts, separator)
@@ -220,7 +220,7 @@ def _separator(texts: Sequence[str]) -> str | None:
     return None
 
 
-def _filled(table: Table, name: str) -> list[str]:
+def _check_filled(table: Table, name: str) -> list[str]:
     """A column without empty cells.
 
     Raises:

@@ -16,7 +16,7 @@ from softvote.data.image_index import image_files
 from softvote.data.image_values import EncodedImage
 from softvote.data.label_cells import Groups, NamedImages, groups_of_ids
 from softvote.data.listed_images import open_listed_images
-from softvote.data.readers.base import Images, LazyImages, existing, shown
+from softvote.data.readers.base import Images, LazyImages, existing, quote
 from softvote.errors import ErrorCollector, one_of
 
 if TYPE_CHECKING:
@@ -96,7 +96,10 @@ def read_paths(
     test = loader.load(ids, places, store, where)
     loader.report_depth(where)
     problems.raise_any()
-    notes = [*loader.notes(), *loader.unused(store, files.test_source, competition.sample_submission)]
+    notes = [
+        *loader.notes(),
+        *loader.describe_unused(store, files.test_source, competition.sample_submission),
+    ]
     return Images(train, labels, names, groups=groups, notes=notes), Images(test, ids=ids)
 
 
@@ -131,7 +134,7 @@ def _labels(
         what = f"{len(silent):,} images do not say their class, as {silent[0]}"
         problems.add(source, what, "move them away, or mend files")
     for label, count in unknown.items():
-        what = f"{shown(label)} of {count:,} images is not a class"
+        what = f"{quote(label)} of {count:,} images is not a class"
         problems.add(
             source, what, f"mend files.rename or competition.labels: {one_of(list(index_of), label)}"
         )

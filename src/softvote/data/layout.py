@@ -12,7 +12,7 @@ from typing import Any
 import yaml
 
 from softvote.config.competition import Competition
-from softvote.config.schema import checked_name
+from softvote.config.schema import check_name
 from softvote.data.archives import packed_files
 from softvote.data.forms import RecognisedForm, recognise_form
 from softvote.data.image_index import ImageFolders, image_files
@@ -60,7 +60,7 @@ def scaffold_pipeline(folder: Path, name: str, image: Size | None = None) -> Sca
         UserError: nothing there looks like a competition, or what does is damaged.
     """
     try:
-        checked_name(name)
+        check_name(name)
     except ValueError as error:
         raise UserError(str(error)) from None
     if not folder.is_dir():
@@ -69,7 +69,7 @@ def scaffold_pipeline(folder: Path, name: str, image: Size | None = None) -> Sca
     candidate = Candidate(folder, name, sample, image)
     found = _detect(candidate)
     if found is None or sample is None:
-        raise _nothing_found(candidate, found is not None)
+        raise _nothing_found_error(candidate, found is not None)
     return _scaffold(candidate, found, sample)
 
 
@@ -94,7 +94,7 @@ def _detect(candidate: Candidate) -> DetectedLayout | None:
     return None
 
 
-def _nothing_found(candidate: Candidate, has_layout: bool) -> UserError:
+def _nothing_found_error(candidate: Candidate, has_layout: bool) -> UserError:
     folder, name = candidate.folder, candidate.name
     packed = packed_files(folder)
     if packed and not has_layout:
@@ -103,11 +103,11 @@ def _nothing_found(candidate: Candidate, has_layout: bool) -> UserError:
     missing = (
         "sample submission (*submission*.csv)" if has_layout else "train and test as CSV, images or .npy"
     )
-    seen = "" if has_layout else _seen(candidate)
+    seen = "" if has_layout else _describe_files(candidate)
     return UserError.at(folder, f"found no {missing}{seen}", f"write pipelines/{name}.yaml by hand")
 
 
-def _seen(candidate: Candidate) -> str:
+def _describe_files(candidate: Candidate) -> str:
     """What there is of images and tables although it makes no layout."""
     images = [path.relative_to(candidate.folder).parts for path in image_files(candidate.folder)]
     folders = Counter(parts[0] if len(parts) > 1 else "." for parts in images)

@@ -55,9 +55,9 @@ def split(
     if task is not None and not task.is_single_label:
         folds = stratify_iteratively(task.columns(labels), units, spec.count, seed)
     elif spec.group:
-        folds = _stratified_groups(labels, units, spec, seed)
+        folds = _stratify_groups(labels, units, spec, seed)
     else:
-        folds = _stratified(labels, units, spec, seed)
+        folds = _stratify(labels, units, spec, seed)
     if empty := np.setdiff1d(np.arange(spec.count), folds).tolist():
         raise UserError.at("folds.count", f"leaves fold {empty[0]} without rows", "take fewer folds")
     return folds
@@ -112,7 +112,7 @@ def join_groups(one: NDArray[np.generic], other: NDArray[np.generic]) -> NDArray
     return rank[groups.reshape(-1)]
 
 
-def _stratified(
+def _stratify(
     labels: NDArray[np.int64], units: NDArray[np.int64], spec: FoldsConfig, seed: int
 ) -> NDArray[np.int64]:
     """Groups by the label of their first image."""
@@ -133,7 +133,7 @@ def _stratified(
     return fold_of_unit[units]
 
 
-def _stratified_groups(
+def _stratify_groups(
     labels: NDArray[np.int64], units: NDArray[np.int64], spec: FoldsConfig, seed: int
 ) -> NDArray[np.int64]:
     """Groups by the labels of all their images."""

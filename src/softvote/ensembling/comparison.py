@@ -23,7 +23,7 @@ def fixed_rule(name: str, weights: Sequence[float]) -> Rule:
     return Rule(name, "probability", False, lambda oof, labels, scorer: np.array(weights, np.float64))
 
 
-def cross_fitted(
+def cross_fit(
     rule: Rule, oof: Members, labels: Labels, folds: NDArray[np.integer], scorer: Scorer
 ) -> Probabilities | None:
     """The vote on out-of-fold rows, each fold with weights fitted on the other folds' rows.
@@ -112,7 +112,7 @@ def compare_members(
     scorer: Scorer,
     rules: Sequence[Rule] | None = None,
 ) -> Comparison:
-    """Score each member alone and each rule, fitted ones by `cross_fitted`.
+    """Score each member alone and each rule, fitted ones by `cross_fit`.
 
     The best member is found by the very scores shown here: that is itself a selection, so its score
     flatters it a little, and a vote that only equals it is worth more. Differences are paired.
@@ -136,12 +136,12 @@ def compare_members(
         raise ValueError("one name a member, one label and one fold a row")
     blocks = scorer.space.task.blocks
     check_members(members, names, blocks)
-    evaluated = [_Voted.of(member, labels, scorer) for member in members]
+    evaluated = [_VoteScores.of(member, labels, scorer) for member in members]
     best = max(range(len(members)), key=lambda index: evaluated[index].worth)
     equal = np.full(len(members), 1 / len(members))
-    plain = _Voted.of(weighted_mean(members, equal, "probability", blocks), labels, scorer)
+    plain = _VoteScores.of(weighted_mean(members, equal, "probability", blocks), labels, scorer)
 
-    def row(voted: _Voted | None, name: str, kind: Literal["member", "rule"]) -> ComparisonRow:
+    def row(voted: _VoteScores | None, name: str, kind: Literal["member", "rule"]) -> ComparisonRow:
         if voted is None:
             return ComparisonRow(name, kind)
         itself = {("rule", "mean"): "mean", ("member", names[best]): "best"}.get((kind, name))
@@ -151,23 +151,23 @@ def compare_members(
 
     alone = [row(member, name, "member") for member, name in zip(evaluated, names, strict=True)]
     by_name = dict(RULES) if rules is None else {rule.name: rule for rule in rules}
-    votes = {name: cross_fitted(rule, members, labels, folds, scorer) for name, rule in by_name.items()}
+    votes = {name: cross_fit(rule, members, labels, folds, scorer) for name, rule in by_name.items()}
     voting = [
-        row(None if voted is None else _Voted.of(voted, labels, scorer), name, "rule")
+        row(None if voted is None else _VoteScores.of(voted, labels, scorer), name, "rule")
         for name, voted in votes.items()
     ]
     return Comparison(alone + voting, by_name, votes, members, labels, scorer)
 
 
 @dataclass(frozen=True)
-class _Voted:
+class _VoteScores:
     """What a member or a rule scores."""
 
     by_metric: Evaluation
     by_log_loss: Evaluation
 
     @classmethod
-    def of(cls, probabilities: Probabilities, labels: Labels, scorer: Scorer) -> _Voted:
+    def of(cls, probabilities: Probabilities, labels: Labels, scorer: Scorer) -> _VoteScores:
         return cls(scorer.evaluate(probabilities, labels), scorer.log_loss(probabilities, labels))
 
     @property

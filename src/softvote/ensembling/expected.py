@@ -63,19 +63,19 @@ def expected_score(
     draws = [_numbers(draw, len(submitted), task) for draw in range(_DRAWS)]
 
     def of_single_folds(temperature: float) -> NDArray[np.float64]:
-        likely = _tempered(submitted, temperature, task)
+        likely = _apply_temperature(submitted, temperature, task)
         labels = [draw_labels(likely, numbers, task) for numbers in draws]
         return np.array([np.mean([worth(fold, drawn) for fold in folds]) for drawn in labels])
 
-    temperature = _matching(lambda each: float(of_single_folds(each).mean()), cv.value)
-    likely = _tempered(submitted, temperature, task)
+    temperature = _find_temperature(lambda each: float(of_single_folds(each).mean()), cv.value)
+    likely = _apply_temperature(submitted, temperature, task)
     of_all = np.array([worth(submitted, draw_labels(likely, numbers, task)) for numbers in draws])
     gains = of_all - of_single_folds(temperature)
     error = math.hypot(cv.standard_error, float(gains.std(ddof=1)))
     return Score(cv.value + float(gains.mean()), error, cv.rows, cv.percent)
 
 
-def _matching(score_at: Callable[[float], float], wanted: float) -> float:
+def _find_temperature(score_at: Callable[[float], float], wanted: float) -> float:
     """The temperature 1/8..8 at which a score that rises or falls with it is nearest to the one wanted."""
     low, high = -math.log(_HOTTEST), math.log(_HOTTEST)
     rises = score_at(math.exp(high)) > score_at(math.exp(low))
@@ -88,7 +88,7 @@ def _matching(score_at: Callable[[float], float], wanted: float) -> float:
     return math.exp((low + high) / 2)
 
 
-def _tempered(probabilities: Probabilities, temperature: float, task: Task) -> NDArray[np.float64]:
+def _apply_temperature(probabilities: Probabilities, temperature: float, task: Task) -> NDArray[np.float64]:
     """Probabilities to the power of 1 / temperature, normalised again; of tags, their odds."""
     logs = np.log(np.maximum(probabilities, np.finfo(np.float32).tiny), dtype=np.float64) / temperature
     if task.kind == "tags":

@@ -68,7 +68,7 @@ class _Budget:
 
 
 @dataclass
-class _Told:
+class _Progress:
     """Says what a reader of the log should know, each thing once."""
 
     say: Callable[[str], None]
@@ -133,7 +133,7 @@ def predict_rows(
     budget = _Budget(clock() + seconds, clock)
     voting = voter.voting
     networks = _networks(voting)
-    told = _Told(say, len(rows), len(networks))
+    told = _Progress(say, len(rows), len(networks))
     found = np.tile(safe, (len(rows), 1)).astype(np.float32)
     batch = rows_per_batch(rows.shape)
     step = batch * max(1, _ROWS // batch)

@@ -104,7 +104,7 @@ def write_program(
     refuse_others(voter, check)
     expected = as_predict_fn(program)(check.images, check.addends)
     record = _record(voter, signature, pipeline, fingerprint)
-    exported = _traced(program, signature, voter)
+    exported = _trace(program, signature, voter)
     found = dict[str, float]()
     with atomic_write(folder.torch) as torch_file, atomic_write(folder.onnx) as onnx_file:
         _write_torch(exported, record, torch_file)
@@ -240,7 +240,7 @@ def _refuse_large(program: EnsembleModule, voter: Ensemble) -> None:
         raise UserError.at(voter.name, what, "export a member with `member` NAME")
 
 
-def _traced(program: EnsembleModule, signature: Signature, voter: Ensemble) -> ExportedProgram:
+def _trace(program: EnsembleModule, signature: Signature, voter: Ensemble) -> ExportedProgram:
     """The program as a graph, for any number of images.
 
     Raises:
@@ -257,7 +257,7 @@ def _traced(program: EnsembleModule, signature: Signature, voter: Ensemble) -> E
         try:
             exported = torch.export.export(program, inputs, dynamic_shapes=shapes, strict=False)
         except Exception:  # len(tensor), for one, is a plain number to all but the strict tracer
-            exported = _strictly_traced(program, inputs, shapes, voter)
+            exported = _trace_strictly(program, inputs, shapes, voter)
     for node in _nodes(exported):
         node.meta.pop("stack_trace", None)  # it names folders of this machine
     return exported
@@ -269,7 +269,7 @@ def _nodes(exported: ExportedProgram) -> list[Node]:
     return [node for graph in graphs for node in graph.nodes]
 
 
-def _strictly_traced(program: EnsembleModule, inputs: Any, shapes: Any, voter: Ensemble) -> ExportedProgram:
+def _trace_strictly(program: EnsembleModule, inputs: Any, shapes: Any, voter: Ensemble) -> ExportedProgram:
     try:
         return torch.export.export(program, inputs, dynamic_shapes=shapes, strict=True)
     except Exception as error:  # whatever PyTorch's tracers raise

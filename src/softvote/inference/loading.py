@@ -13,7 +13,7 @@ from softvote.data.normalisation import Normalisation
 from softvote.errors import UserError
 from softvote.inference.network import create_network
 from softvote.inference.predictor import Predictor
-from softvote.inference.record import ExecutionRecord, TrainingRecord, weights_left_on
+from softvote.inference.record import ExecutionRecord, TrainingRecord, find_weights_machine
 from softvote.storage.files import atomic_write, remove_if_exists
 from softvote.storage.fingerprints import sha256_of
 from softvote.storage.paths import FoldFolder
@@ -104,7 +104,7 @@ def load_weights(folder: FoldFolder) -> dict[str, Tensor]:
 
 
 def _load_recorded(folder: FoldFolder, record: TrainingRecord) -> dict[str, Tensor]:
-    if place := weights_left_on(folder, record):
+    if place := find_weights_machine(folder, record):
         raise UserError.at(
             folder.weights,
             f"stayed on {place}, only its probabilities are here",

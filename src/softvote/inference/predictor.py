@@ -19,7 +19,7 @@ from softvote.data.split import ImageSplit
 from softvote.errors import Problem, UserError
 from softvote.heads.digits import DIGITS
 from softvote.inference.network import Network
-from softvote.inference.tta import shifted_views
+from softvote.inference.tta import shift_images
 from softvote.inference.views import apply_view
 
 _PIXELS_A_BATCH = 1 << 19  # bounds the memory of a forward pass, whatever the image size
@@ -64,7 +64,7 @@ class Predictor:
         look = getattr(self.network.model, "attention", None)
         if look is None:
             return None
-        return self._in_batches(lambda batch, _: look(self._prepared(batch)).float(), images, None)
+        return self._in_batches(lambda batch, _: look(self._prepare(batch)).float(), images, None)
 
     def digits(self, images: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """What a network that finds digits reads, and where.
@@ -144,12 +144,12 @@ class Predictor:
         Returns:
             float32 (B, K), as `probabilities` gives them.
         """
-        views = shifted_views(images, self.shift)
+        views = shift_images(images, self.shift)
         each = [self.network.probabilities(self._outputs(view, addends), addends) for view in views]
         return torch.stack(each).mean(0)
 
     def _outputs(self, images: Tensor, addends: Tensor | None) -> Tensor:
-        prepared = self._prepared(images)  # before what would round it
+        prepared = self._prepare(images)  # before what would round it
         with self.compute_config.autocast():
             outputs = self.network.outputs(prepared, addends).float()
         if self.compute_config.precision == "fp16" and not torch.isfinite(outputs).all():
@@ -157,7 +157,7 @@ class Predictor:
                 outputs = self.network.outputs(prepared, addends).float()
         return outputs
 
-    def _prepared(self, images: Tensor) -> Tensor:
+    def _prepare(self, images: Tensor) -> Tensor:
         """uint8 (B, C, H, W) -> float32 as the network sees it, normalised and in its memory format."""
         return self.compute_config.to_memory_format(self.normalisation(apply_view(self.view, images.float())))
 

@@ -74,6 +74,6 @@ class TrainingRecord(JsonRecord):
         return Task(len(self.classes), self.hidden_digits, self.addend, self.kind, tuple(self.target_sizes))
 
 
-def weights_left_on(folder: FoldFolder, record: TrainingRecord) -> str:
+def find_weights_machine(folder: FoldFolder, record: TrainingRecord) -> str:
     """The machine that kept a training's weights; empty where they are here."""
     return "" if folder.weights.is_file() else record.weights_left_on

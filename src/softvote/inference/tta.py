@@ -8,7 +8,7 @@ from torch.nn import functional
 from softvote.errors import UserError
 
 
-def shifted_views(images: Tensor, pixels: int) -> list[Tensor]:
+def shift_images(images: Tensor, pixels: int) -> list[Tensor]:
     """The images as they are and moved by `pixels` up, down, left and right, black coming in.
 
     Args:

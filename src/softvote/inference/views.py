@@ -33,19 +33,19 @@ _STEEPEST = 1.0  # columns a row that deskewing moves at most; beyond 45 degrees
 
 
 @dataclass(frozen=True)
-class _Registered:
+class _RegisteredView:
     function: ViewFunction
     is_random: bool
 
 
-VIEWS: dict[str, _Registered] = {}
+VIEWS: dict[str, _RegisteredView] = {}
 
 
 def _view(is_random: bool = False) -> Callable[[ViewFunction], ViewFunction]:
     """Register a function as the view of its name; a random one is drawn for each image in training."""
 
     def register(function: ViewFunction) -> ViewFunction:
-        VIEWS[function.__name__] = _Registered(function, is_random)
+        VIEWS[function.__name__] = _RegisteredView(function, is_random)
         return function
 
     return register

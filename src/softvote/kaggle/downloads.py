@@ -63,7 +63,7 @@ class Downloads(Client):
 
         path = self._fetch_into(folder, doing, source, fetch)
         if not zipfile.is_zipfile(path) and len(names := [file.name for file in self.files(source)]) == 1:
-            return _zipped(path, names[0])
+            return _zip(path, names[0])
         _check_zip(path, f"Kaggle, {doing}", source)
         return path
 
@@ -153,7 +153,7 @@ def _remove_marks_of_nothing(folder: Path) -> None:
             mark.unlink()
 
 
-def _zipped(path: Path, name: str) -> Path:
+def _zip(path: Path, name: str) -> Path:
     """A file in a zip of its own, in its place."""
     packed = path.with_name(f".{path.name}.tmp.zip")
     with zipfile.ZipFile(packed, "w") as archive:

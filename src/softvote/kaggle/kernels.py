@@ -30,7 +30,7 @@ KernelStatus = Literal["queued", "running", "complete", "error", "cancelled"]
 
 
 @dataclass(frozen=True)
-class Pushed:
+class PushedVersion:
     """A kernel that Kaggle took and will run.
 
     Attributes:
@@ -115,7 +115,7 @@ class Kernels(Client):
         self._upload(path, start.create_url)
         return str(start.token)
 
-    def push_kernel(self, folder: Path) -> Pushed:
+    def push_kernel(self, folder: Path) -> PushedVersion:
         """Upload the kernel that `folder`/kernel-metadata.json describes; Kaggle then runs it."""
         doing, remedies = "pushing the kernel", always(f"see that its id begins with {self.username}/")
 
@@ -133,7 +133,7 @@ class Kernels(Client):
         ref = "/".join(urlsplit(answer.ref or answer.url).path.strip("/").split("/")[-2:])
         if not (answer.version_number and ref):
             raise NoAnswerError.at(f"Kaggle, {doing}", "the answer has no version of it", LATER)
-        return Pushed(ref, answer.version_number, answer.url)
+        return PushedVersion(ref, answer.version_number, answer.url)
 
     def kernel_state(self, kernel: str, version: int | None = None) -> KernelState:
         """How far a version of a kernel, "owner/slug", is; the last where none is named."""

@@ -111,7 +111,7 @@ def build_kernel(
         UserError: a competition, an owner or a name that Kaggle would not take, networks that are not
             this pipeline's, files that would be missing on Kaggle, or too much code for Kaggle.
     """
-    needed = _needed_of(pipeline, voter)
+    needed = _select_needed(pipeline, voter)
     slug = _slug(name, mode)
     _refuse(name, needed, mode, owner)
     trained = _trained_files(workspace.pipeline(name), voter) if mode == "infer" else {}
@@ -134,7 +134,7 @@ def build_kernel(
     return folder
 
 
-def _needed_of(pipeline: Pipeline, voter: str) -> Pipeline:
+def _select_needed(pipeline: Pipeline, voter: str) -> Pipeline:
     """The pipeline with no members but those that the voter is made of, and what those start from."""
     voters = [voter] if voter in pipeline.members else pipeline.voters
     names: list[str] = []
@@ -196,7 +196,7 @@ def _trained_files(pipeline: PipelineFolder, voter: str) -> dict[str, Path]:
     folds = [fold for member in load_ensemble(folder.path).voting for fold in member.folds]
     files = [file for fold in folds for file in (fold.weights, fold.recipe)]
     files += [file for file in (folder.vote, folder.decision) if file.is_file()]
-    return {flattened(file.relative_to(pipeline.path)): file for file in sorted(files)}
+    return {flatten(file.relative_to(pipeline.path)): file for file in sorted(files)}
 
 
 def _wheels_in(folder: Path) -> dict[str, Path]:
@@ -214,13 +214,13 @@ def _mean_prediction(folder: PredictionsFolder) -> list[float]:
     return [round(share, 6) for share in rows.mean(axis=0, dtype=np.float64).tolist()]
 
 
-def flattened(path: Path) -> str:
+def flatten(path: Path) -> str:
     """A path of names without dots as one file name: `cnn/fold0/recipe.json` is `cnn.fold0.recipe.json`."""
     return ".".join(path.parts)
 
 
-def unflattened(name: str) -> Path:
-    """The path that `flattened` made the name of."""
+def unflatten(name: str) -> Path:
+    """The path that `flatten` made the name of."""
     parts, _, suffix = name.rpartition(".")
     return Path(*parts.split(".")).with_suffix(f".{suffix}")
 
@@ -293,7 +293,7 @@ def _program(kernel: Kernel, pipeline: Pipeline) -> str:
     Raises:
         UserError: it is more than Kaggle takes.
     """
-    package = _packed(_PACKAGE)
+    package = _pack(_PACKAGE)
     text = _PROGRAM.substitute(
         name=kernel.pipeline,
         deed=_DEEDS[kernel.mode],
@@ -307,7 +307,7 @@ def _program(kernel: Kernel, pipeline: Pipeline) -> str:
         version=__version__,
         sha256=hashlib.sha256(package).hexdigest(),
         kernel=json.dumps(asdict(kernel), indent=4),  # text, lists and mappings are the same in Python
-        pipeline=_in_quotes(_resolved(pipeline)),
+        pipeline=_in_quotes(_resolve(pipeline)),
         package=base64.encodebytes(package).decode(),
     )
     if len(text.encode()) > _MOST_BYTES:
@@ -316,7 +316,7 @@ def _program(kernel: Kernel, pipeline: Pipeline) -> str:
     return text
 
 
-def _packed(package: Path) -> bytes:
+def _pack(package: Path) -> bytes:
     """A zip of the package's source but for the stand-in of Kaggle, the same whenever it is made."""
     buffer, stand_in = io.BytesIO(), Path(__file__).parent / "testing"
     with zipfile.ZipFile(buffer, "w") as archive:
@@ -329,7 +329,7 @@ def _packed(package: Path) -> bytes:
     return buffer.getvalue()
 
 
-def _resolved(pipeline: Pipeline) -> str:
+def _resolve(pipeline: Pipeline) -> str:
     """The pipeline as one file; each member holds its defaults already, and no cluster is told."""
     left_out = {"extends", "defaults"} | ({"engine"} if isinstance(pipeline.engine, RayEngine) else set())
     config = pipeline.model_dump(mode="json", exclude=left_out, exclude_defaults=True)

@@ -157,14 +157,14 @@ class Client:
             except UserError:
                 raise
             except Exception as error:
-                failure = self._told(error, f"Kaggle, {doing}", remedies)
+                failure = self._explain(error, f"Kaggle, {doing}", remedies)
                 pause = _pause(error, next(pauses, None))
             if pause is None:
                 raise failure
             note(f"Kaggle, {doing}: too many requests, waiting {pause:.0f} s")
             self._wait(pause)
 
-    def _told(self, error: Exception, where: str, remedies: Remedies) -> Exception:
+    def _explain(self, error: Exception, where: str, remedies: Remedies) -> Exception:
         """The line for what a call raised; that one's own text may hold an address and is left out."""
         import requests
 

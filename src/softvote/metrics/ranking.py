@@ -42,7 +42,7 @@ class RankingMetric(Metric):
         """
         raise NotImplementedError
 
-    def looked_at(self, space: LabelSpace) -> list[int]:
+    def ranked_columns(self, space: LabelSpace) -> list[int]:
         """The columns of which it is the mean: the second of two classes, else all."""
         return (
             [1] if space.task.is_single_label and space.task.num_classes == 2 else [*range(len(space.names))]
@@ -62,7 +62,7 @@ class RankingMetric(Metric):
         """
         truth = one_hot(labels, len(space.names))
         found = []
-        for column in self.looked_at(space):
+        for column in self.ranked_columns(space):
             counted = truth[:, column] if weights is None else truth[weights > 0, column]
             if counted.any() and not counted.all():
                 found.append(self.of_column(predictions[:, column], truth[:, column], weights))
@@ -77,9 +77,9 @@ class RankingMetric(Metric):
     ) -> NDArray[np.float64]:
         """As `Metric.resample`; columns of one kind in a resample are left out of its mean."""
         truth = one_hot(labels, len(space.names))
-        values = np.full((len(self.looked_at(space)), len(weights)), np.nan)
+        values = np.full((len(self.ranked_columns(space)), len(weights)), np.nan)
         with np.errstate(divide="ignore", invalid="ignore"):
-            for place, column in enumerate(self.looked_at(space)):
+            for place, column in enumerate(self.ranked_columns(space)):
                 values[place] = self.of_cuts(_cuts(predictions[:, column], truth[:, column], weights))
         defined = np.isfinite(values)
         with np.errstate(invalid="ignore"):
@@ -88,7 +88,7 @@ class RankingMetric(Metric):
 
     def columns(self, space: LabelSpace) -> int:
         """One a ranking."""
-        return len(self.looked_at(space))
+        return len(self.ranked_columns(space))
 
 
 def _cuts(scores: NDArray[np.floating], truth: NDArray[np.bool_], weights: NDArray[np.floating]) -> Cuts:

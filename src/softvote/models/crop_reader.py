@@ -90,7 +90,7 @@ class CropReader(nn.Module):
         top = rows.argmax(1).gather(1, left)
         return torch.stack([top, left], dim=2) - SLACK
 
-    def taught(self, images: Tensor, places: Tensor, looks: Tensor) -> tuple[Tensor, Tensor]:
+    def teacher_force(self, images: Tensor, places: Tensor, looks: Tensor) -> tuple[Tensor, Tensor]:
         """What is read where a teacher says, and how improbable the right places seem.
 
         Args:

@@ -40,7 +40,7 @@ class ResNet50Regressor(FeaturesThenClassifier):
         )
 
 
-def _published_weights() -> Path:
+def _fetch_published_weights() -> Path:
     """The file of timm's ImageNet weights, from the hub's cache or else from the hub.
 
     Raises:
@@ -115,5 +115,5 @@ def resnet50_regressor(
     if weights is not None:
         _load_backbone(network.features, Path(weights).expanduser())
     elif pretrained:
-        _load_backbone(network.features, _published_weights())
+        _load_backbone(network.features, _fetch_published_weights())
     return network

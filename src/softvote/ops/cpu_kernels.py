@@ -24,7 +24,7 @@ from numba import types
 from numba.extending import intrinsic
 from numpy.typing import NDArray
 
-from softvote.ops.numba_cache import Compiled, compiled
+from softvote.ops.numba_cache import Compiled, compile_function
 
 Array = NDArray[Any]
 
@@ -47,13 +47,13 @@ class Loops(NamedTuple):
     backward: Compiled
 
 
-def _inlined(build: Callable[..., Any]) -> Callable[..., Any]:
+def _inline(build: Callable[..., Any]) -> Callable[..., Any]:
     """What Numba puts in place of a call, from a function of the types and then of the values."""
     inlined: Callable[..., Any] = intrinsic(build)
     return inlined
 
 
-@_inlined
+@_inline
 def _read(_: Any, value: Any) -> Any:
     """The float32 that an element of a line stands for."""
 
@@ -66,7 +66,7 @@ def _read(_: Any, value: Any) -> Any:
     return types.float32(value), lambda _c, _b, _s, arguments: arguments[0]
 
 
-@_inlined
+@_inline
 def _as_in(_: Any, line: Any, value: Any) -> Any:
     """A float32 as an element of a line."""
 
@@ -81,7 +81,7 @@ def _as_in(_: Any, line: Any, value: Any) -> Any:
     return types.float32(line, types.float32), lambda _c, _b, _s, arguments: arguments[1]
 
 
-@compiled
+@compile_function
 def _repeat(numbers: Array, line: Array) -> None:
     """A number a channel, (C,), along a line (P * C,)."""
     channels = len(numbers)
@@ -90,7 +90,7 @@ def _repeat(numbers: Array, line: Array) -> None:
             line[p * channels + c] = numbers[c]
 
 
-@compiled
+@compile_function
 def _add_up(line: Array, totals: Array) -> None:
     """Add a line (P * C,) to its channels' totals, (C,)."""
     channels = len(totals)
@@ -99,7 +99,7 @@ def _add_up(line: Array, totals: Array) -> None:
             totals[c] += line[p * channels + c]
 
 
-@compiled
+@compile_function
 def moments(x: Array, mean: Array, variance: Array) -> None:
     """Each channel's mean and variance over all pixels, into float64 (C,), zeros before.
 
@@ -150,11 +150,11 @@ def pooling(channels: int, normed: bool) -> Loops:
 
     A pixel's neighbour is `channels` further on, too few for vectors unless the compiler knows their number.
     """
-    return Loops(_pooled_forward(channels), _pooled_sums(channels), _pooled_backward(channels, normed))
+    return Loops(_pool_forward(channels), _pool_sums(channels), _pool_backward(channels, normed))
 
 
 def _forward(added: bool) -> Compiled:
-    @compiled
+    @compile_function
     def forward(x: Array, other: Array, table: Array, y: Array) -> None:
         images, lines, values = x.shape
         scale, shift = np.empty((2, values), np.float32)
@@ -173,7 +173,7 @@ def _forward(added: bool) -> Compiled:
 
 
 def _sums(added: bool) -> Compiled:
-    @compiled
+    @compile_function
     def sums(x: Array, other: Array, gradient: Array, table: Array, totals: Array) -> None:
         images, lines, values = x.shape
         scale, shift, mean = np.empty((3, values), np.float32)
@@ -201,7 +201,7 @@ def _sums(added: bool) -> Compiled:
 
 
 def _backward(added: bool) -> Compiled:
-    @compiled
+    @compile_function
     def backward(x: Array, other: Array, gradient: Array, table: Array, of_x: Array, of_other: Array) -> None:
         images, lines, values = x.shape
         scale, shift, mean, linear, constant = np.empty((5, values), np.float32)
@@ -229,8 +229,8 @@ def _backward(added: bool) -> Compiled:
     return backward
 
 
-def _pooled_forward(channels: int) -> Compiled:
-    @compiled
+def _pool_forward(channels: int) -> Compiled:
+    @compile_function
     def forward(x: Array, _other: Array, table: Array, y: Array) -> None:
         images, rows, values = y.shape
         scale, shift = table[0], table[1]
@@ -253,8 +253,8 @@ def _pooled_forward(channels: int) -> Compiled:
     return forward
 
 
-def _pooled_sums(channels: int) -> Compiled:
-    @compiled
+def _pool_sums(channels: int) -> Compiled:
+    @compile_function
     def sums(x: Array, _other: Array, gradient: Array, table: Array, totals: Array) -> None:
         images, rows, values = gradient.shape
         scale, shift, mean = table[0], table[1], table[2]
@@ -287,7 +287,7 @@ def _pooled_sums(channels: int) -> Compiled:
     return sums
 
 
-@compiled
+@compile_function
 def _leave_out(line: Array, table: Array, normed: bool, result: Array) -> None:
     """The gradient of pixels that no pooling looks at: only a batch norm has seen them."""
     mean, linear, constant = table[2], table[3], table[4]
@@ -297,8 +297,8 @@ def _leave_out(line: Array, table: Array, normed: bool, result: Array) -> None:
         result[j] = _as_in(result, own)
 
 
-def _pooled_backward(channels: int, normed: bool) -> Compiled:
-    @compiled
+def _pool_backward(channels: int, normed: bool) -> Compiled:
+    @compile_function
     def backward(
         x: Array, _other: Array, gradient: Array, table: Array, of_x: Array, _of_other: Array
     ) -> None:

@@ -136,12 +136,12 @@ def _float32(numbers: _Array) -> Tensor:
 def _lines(features: Tensor, rows: bool = False) -> _Array:
     """(B, C, H, W) in channels_last -> a view (B, lines, pixels * C), a row a line where asked for."""
     batch, channels, height, width = features.shape
-    line = width if rows else _pixels_a_line(height * width, channels)
+    line = width if rows else _pixels_per_line(height * width, channels)
     last = features.detach().permute(0, 2, 3, 1).view(batch, -1, line * channels)
     return (last.view(torch.uint16) if last.dtype == torch.bfloat16 else last).numpy()
 
 
-def _pixels_a_line(pixels: int, channels: int) -> int:
+def _pixels_per_line(pixels: int, channels: int) -> int:
     """The most that divide an image and make no more than `_LINE` numbers; at least one."""
     most = max(1, min(pixels, _LINE // channels))
     return next(line for line in range(most, 0, -1) if pixels % line == 0)

@@ -42,7 +42,7 @@ def machine_code() -> tuple[list[Path], list[Path]]:
     return old, current
 
 
-def compiled(function: Callable[..., Any]) -> Compiled:
+def compile_function(function: Callable[..., Any]) -> Compiled:
     """The function as machine code, kept beside its source or, failing that, in the user's folder of caches.
 
     Errors of array indices are not found. A product and a sum may be rounded once.

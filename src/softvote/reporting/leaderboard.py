@@ -44,7 +44,7 @@ def _without_empty_columns(comparison: LeaderboardComparison) -> str:
     foretold = "expected" if any(row.entry.expected for row in comparison.rows) else "CV"
     header += [f"{theirs} - {foretold}", "which is"]
     header += ["CV rank", f"{theirs} rank", "status"]
-    files = _told_apart(comparison.rows, lambda entry: (_name(entry), entry.ensemble))
+    files = _tell_apart(comparison.rows, lambda entry: (_name(entry), entry.ensemble))
     cells = [_cells(row, file) for row, file in zip(comparison.rows, files, strict=True)]
     columns = zip(header, *cells, strict=True)
     kept, *lines = zip(*(column for column in columns if any(column[1:])), strict=True)
@@ -56,7 +56,7 @@ def _is_solved(comparison: LeaderboardComparison) -> bool:
     return bool(comparison.scored) and all(row.public is None for row in comparison.scored)
 
 
-def _told_apart(rows: Sequence[LeaderboardRow], name: Callable[[Entry], object]) -> list[str]:
+def _tell_apart(rows: Sequence[LeaderboardRow], name: Callable[[Entry], object]) -> list[str]:
     """The first digits of each row's sha256 where others have the same name; else nothing."""
     several = Counter(name(row.entry) for row in rows)
     return [row.entry.sha256[:8] if several[name(row.entry)] > 1 else "" for row in rows]
@@ -116,7 +116,7 @@ def _points(rows: Sequence[LeaderboardRow]) -> list[Point]:
     """Named by their pipelines, and where those have several, by their voters and files too."""
     scored = [row for row in rows if row.leaderboard is not None]
     several = Counter(_name(row.entry) for row in scored)
-    files = _told_apart(scored, lambda entry: (_name(entry), entry.ensemble))
+    files = _tell_apart(scored, lambda entry: (_name(entry), entry.ensemble))
     points = []
     for row, file in zip(scored, files, strict=True):
         name, score = _name(row.entry), row.leaderboard

@@ -96,7 +96,7 @@ class TimeLeft:
         return None if math.isinf(self.deadline) else max(0.0, self.deadline - time.monotonic())
 
 
-def late(job: Job) -> Unfinished:
+def as_late(job: Job) -> Unfinished:
     """A job for which there was no time."""
     return Unfinished(job, "late", UserError.at(job.label, "no time is left for it"))
 
@@ -110,11 +110,11 @@ def run_locked(job: Job, work: JobBatch, begin: Callable[[], Dataset]) -> Unfini
     try:
         with try_lock(job.folder.lock) as mine:
             if not mine:
-                return taken(job)
-            with _recorded(job):
+                return as_taken(job)
+            with _record_crash(job):
                 status = read_status(job)  # now that nobody else can change it
                 if not status.is_ready:
-                    return waiting(job)
+                    return as_waiting(job)
                 if not status.is_done:
                     _run(status, begin(), work)
     except UserError as error:
@@ -126,13 +126,13 @@ def run_locked(job: Job, work: JobBatch, begin: Callable[[], Dataset]) -> Unfini
 
 
 @contextlib.contextmanager
-def _recorded(job: Job) -> Iterator[None]:
+def _record_crash(job: Job) -> Iterator[None]:
     """Keep what ends a job in its `crash.log`, which goes when there was nothing to say.
 
     What an earlier run left there goes in any case, before it could be taken for this one's.
     """
     path = job.folder.crash
-    with path.open("w", encoding="utf-8") as log, _faults_told(log):
+    with path.open("w", encoding="utf-8") as log, _log_faults(log):
         try:
             yield
         except (UserError, OSError):
@@ -147,7 +147,7 @@ def _recorded(job: Job) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _faults_told(log: TextIO) -> Iterator[None]:
+def _log_faults(log: TextIO) -> Iterator[None]:
     """Let the log say where this process was when it dies, unless somebody asked for that elsewhere."""
     if faulthandler.is_enabled():
         yield
@@ -159,19 +159,19 @@ def _faults_told(log: TextIO) -> Iterator[None]:
         faulthandler.disable()
 
 
-def waiting(job: Job) -> Unfinished:
+def as_waiting(job: Job) -> Unfinished:
     """A job whose source is not there."""
     source = job.source.label if job.source else ""
     what = f"waits for {source}, which another run is busy with"
     return Unfinished(job, "busy", UserError.at(job.label, what, "run the same command again"))
 
 
-def taken(job: Job) -> Unfinished:
+def as_taken(job: Job) -> Unfinished:
     """A job that another run is busy with."""
     return Unfinished(job, "busy", UserError.at(job.label, "another run is busy with it"))
 
 
-def blocked(job: Job) -> Unfinished:
+def as_blocked(job: Job) -> Unfinished:
     """A job whose source failed."""
     source = job.source.label if job.source else ""
     return Unfinished(job, "failed", UserError.at(job.label, f"starts from {source}, which failed"))

@@ -81,12 +81,12 @@ def training_bytes(member: Member, network: Network, image: tuple[int, int, int]
     weights = sum(parameter.numel() for parameter in network.model.parameters())
     a_weight = 2 + _OPTIMIZER_STATES[member.optimizer.name] + bool(member.ema)  # itself and its gradient
     pixels = math.prod(image)
-    an_image = _WORKSPACE * saved_bytes(network, image) + _BATCH_COPIES * _FLOAT * pixels
+    an_image = _WORKSPACE * measure_saved_bytes(network, image) + _BATCH_COPIES * _FLOAT * pixels
     batch = min(member.batch_size, rows)
     return _CONTEXT + rows * pixels + _FLOAT * weights * a_weight + round(batch * an_image)
 
 
-def saved_bytes(network: Network, image: tuple[int, int, int]) -> float:
+def measure_saved_bytes(network: Network, image: tuple[int, int, int]) -> float:
     """Bytes an image that a training step keeps for its backward pass, measured on a pair in float32."""
     own = {value.untyped_storage().data_ptr() for value in _state(network.model)}
     saved = dict[int, int]()

@@ -17,7 +17,15 @@ from pathlib import Path
 from softvote.data.dataset import Dataset
 from softvote.errors import UserError
 from softvote.progress import set_bar_position
-from softvote.scheduling.engine import JobBatch, TimeLeft, Unfinished, blocked, late, run_locked, waiting
+from softvote.scheduling.engine import (
+    JobBatch,
+    TimeLeft,
+    Unfinished,
+    as_blocked,
+    as_late,
+    as_waiting,
+    run_locked,
+)
 from softvote.scheduling.job import Job
 from softvote.scheduling.resources import assign_devices, set_worker_device
 from softvote.scheduling.status import is_ready
@@ -90,7 +98,7 @@ class _Pool:
                 elif self.something_was_done:
                     self._take_up_what_was_busy()
                 else:
-                    return self.left + [waiting(job) for job in self.waiting]
+                    return self.left + [as_waiting(job) for job in self.waiting]
         finally:
             for running in self.running:  # only where this process is being stopped
                 _end(running)
@@ -104,7 +112,7 @@ class _Pool:
                 if self.time.is_enough(job):
                     self._start(job, self.places.pop(0))
                 else:
-                    self.left.append(late(job))
+                    self.left.append(as_late(job))
 
     def _leave_what_is_blocked(self) -> None:
         """One that is blocked blocks those that start from it."""
@@ -112,7 +120,7 @@ class _Pool:
         lost = [job for job in self.waiting if any(job.source is other for other in failed)]
         if lost:
             self.waiting = [job for job in self.waiting if job not in lost]
-            self.left += [blocked(job) for job in lost]
+            self.left += [as_blocked(job) for job in lost]
             self._leave_what_is_blocked()
 
     def _start(self, job: Job, place: int) -> None:
@@ -145,7 +153,7 @@ class _Pool:
         for running in self.running:
             _end(running)
             running.said.close()
-            self.left.append(late(running.job))
+            self.left.append(as_late(running.job))
         self.places = list(range(len(self.gpus)))
         self.running.clear()
 

@@ -21,7 +21,7 @@ from typing import Any
 
 from softvote.config.pipeline import RayEngine
 from softvote.errors import ErrorCollector, Problem, UserError
-from softvote.scheduling.engine import JobBatch, Unfinished, blocked, taken, waiting
+from softvote.scheduling.engine import JobBatch, Unfinished, as_blocked, as_taken, as_waiting
 from softvote.scheduling.job import Job
 from softvote.scheduling.ray_node import LEFT_BY_TRAINING, FileContents, FileKeeper, do_job, read_files
 from softvote.scheduling.status import Due, is_ready, read_status
@@ -130,13 +130,13 @@ class _Driver:
                 break
             ended, _ = ray.wait(list(self.running), num_returns=1)
             self._take_back(ended[0])
-        return self.left + [waiting(job) for job in self.waiting]
+        return self.left + [as_waiting(job) for job in self.waiting]
 
     def _hand_out(self) -> None:
         """What is ready; one that cannot be handed out stops no other."""
         for job in list(self.waiting):
             if any(left.kind == "failed" and left.job is job.source for left in self.left):
-                self.left.append(blocked(job))
+                self.left.append(as_blocked(job))
             else:
                 try:
                     if not is_ready(job):
@@ -151,7 +151,7 @@ class _Driver:
     def _take_up(self, job: Job) -> None:
         """Send it, unless another run is busy with it, or did it meanwhile."""
         if not self.claims.enter_context(try_lock(job.folder.lock)):
-            self.left.append(taken(job))
+            self.left.append(as_taken(job))
         elif (due := read_status(job).due) != "done":
             self._send(job, due)
 

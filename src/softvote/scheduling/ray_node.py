@@ -85,7 +85,7 @@ def do_job(
     # What all jobs of a node share is read-only, and nobody writes to it.
     warnings.filterwarnings("ignore", "The given NumPy array is not writable")
     with tempfile.TemporaryDirectory(prefix="softvote-") as place:
-        here = _moved(job, extra, Path(place), own, source)
+        here = _relocate(job, extra, Path(place), own, source)
         checkpoint = ray.get(keeper.read.remote(kept))
         if checkpoint is not None:
             here.folder.checkpoint.write_bytes(checkpoint)
@@ -140,7 +140,7 @@ def _cause(error: Any) -> UserError:
     return error.cause if isinstance(error.cause, UserError) else UserError(str(error.cause))
 
 
-def _moved(job: Job, extra: ExtraRows | None, place: Path, own: FileContents, source: FileContents) -> Job:
+def _relocate(job: Job, extra: ExtraRows | None, place: Path, own: FileContents, source: FileContents) -> Job:
     """The job with its folder, and that of its source, under another place."""
     folders = [FoldFolder(place / "own"), FoldFolder(place / "source")]
     for folder, files in zip(folders, (own, source), strict=True):

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 
 from softvote.data.dataset import Dataset
-from softvote.scheduling.engine import JobBatch, TimeLeft, Unfinished, blocked, late, run_locked
+from softvote.scheduling.engine import JobBatch, TimeLeft, Unfinished, as_blocked, as_late, run_locked
 from softvote.scheduling.job import Job
 from softvote.scheduling.resources import split_cores
 
@@ -27,9 +27,9 @@ def run_sequential(work: JobBatch) -> list[Unfinished]:
             lost = any(job.source is other.job for other in failed)
             began = time.monotonic()
             if lost:
-                found: Unfinished | None = blocked(job)
+                found: Unfinished | None = as_blocked(job)
             else:
-                found = _run_alone(job, work, data) if left_over.is_enough(job) else late(job)
+                found = _run_alone(job, work, data) if left_over.is_enough(job) else as_late(job)
             if found:
                 (failed if found.kind == "failed" else left).append(found)
             else:

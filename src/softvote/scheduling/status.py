@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from softvote.ensembling.predictions import has_intact_predictions
 from softvote.ensembling.records import ScoreRecord
-from softvote.inference.record import TrainingRecord, weights_left_on
+from softvote.inference.record import TrainingRecord, find_weights_machine
 from softvote.scheduling.job import Job
 from softvote.storage.snapshot import Snapshot
 
@@ -68,7 +68,7 @@ def _due(job: Job, files: Snapshot) -> tuple[Due, str]:
     training = files.read(TrainingRecord, job.folder.recipe)
     if training is None:
         return "train", "new"
-    left_on = weights_left_on(job.folder, training)
+    left_on = find_weights_machine(job.folder, training)
     if training.fingerprint == job.training_fingerprint and not _source_is_another(job, training, files):
         weights_are_intact = files.sha256(job.folder.weights) == training.weights_sha256
         if weights_are_intact or left_on:
@@ -92,7 +92,7 @@ def _source_is_another(job: Job, training: TrainingRecord, files: Snapshot) -> b
 
 
 def _why_train(job: Job, training: TrainingRecord, files: Snapshot) -> str:
-    changed = sorted(_changed(training.inputs, job.inputs))
+    changed = sorted(_list_changes(training.inputs, job.inputs))
     if changed:
         return "changed: " + "; ".join(changed)
     if files.sha256(job.folder.weights) == training.weights_sha256:
@@ -110,12 +110,12 @@ def _why_predict(job: Job, files: Snapshot) -> str:
     return "" if has_intact_predictions(job.folder, files) else "its probabilities are damaged or gone"
 
 
-def _changed(before: Any, now: Any, name: str = "") -> list[str]:
+def _list_changes(before: Any, now: Any, name: str = "") -> list[str]:
     """The leaves of two nested mappings that differ, as `key old -> new`."""
     if isinstance(before, dict) and isinstance(now, dict):
         keys = before.keys() | now.keys()
         parts = [
-            _changed(before.get(key, _LEFT_OUT), now.get(key, _LEFT_OUT), f"{name}.{key}".strip("."))
+            _list_changes(before.get(key, _LEFT_OUT), now.get(key, _LEFT_OUT), f"{name}.{key}".strip("."))
             for key in keys
         ]
         return [leaf for part in parts for leaf in part]

@@ -30,7 +30,7 @@ from softvote.training.glyphs import glyphs_of
 if TYPE_CHECKING:
     from softvote.training.checkpoint import Checkpoints
     from softvote.training.rows import Split
-    from softvote.training.train import Trained
+    from softvote.training.train import TrainedNetwork
 
 
 CHECKPOINT_SECONDS = 60.0
@@ -143,7 +143,12 @@ def training_rows(job: Job, dataset: Dataset, folds: NDArray[np.int64]) -> Split
 
 
 def _record(
-    job: Job, trained: Trained, head: dict[str, float], seed: int, seconds: float, source_weights: str | None
+    job: Job,
+    trained: TrainedNetwork,
+    head: dict[str, float],
+    seed: int,
+    seconds: float,
+    source_weights: str | None,
 ) -> TrainingRecord:
     """All that prediction needs, and all that the next reader wants to know."""
     import torch

@@ -100,7 +100,7 @@ def _headline(run: Run) -> str:
     image = competition.image
     return (
         f"{run.name}: {competition.name}, images {image.height} x {image.width} x {image.channels}, "
-        f"{_names(competition)}{_hidden(competition)}, {competition.metric.title}"
+        f"{_names(competition)}{_describe_hidden(competition)}, {competition.metric.title}"
     )
 
 
@@ -122,7 +122,7 @@ def _names(competition: Competition) -> str:
     return f"{len(classes)} {kind} {classes[0]}..{classes[-1]}"
 
 
-def _hidden(competition: Competition) -> str:
+def _describe_hidden(competition: Competition) -> str:
     if competition.hidden_digits is None:
         return ""
     digits = f"{competition.hidden_digits} hidden digit{'s' if competition.hidden_digits > 1 else ''}"

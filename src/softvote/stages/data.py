@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from softvote.config.schema import checked_name
+from softvote.config.schema import check_name
 from softvote.data.archive_formats import archive_suffix
 from softvote.data.archives import packed_files, unpack
 from softvote.errors import UserError
@@ -56,19 +56,19 @@ def run(root: Path, source: str, name: str | None, files: Sequence[str] = ()) ->
     workspace = Workspace(root)
     if _is_pipeline(workspace, source):
         competition = open_run(root, source).pipeline.competition
-        folder, note = _fetched(workspace, competition.kaggle, name or competition.name, files)
+        folder, note = _fetch(workspace, competition.kaggle, name or competition.name, files)
     elif (suffix := archive_suffix(Path(source))) or Path(source).is_file():
         there = _has_files(workspace.input(name or Path(source).name[: -len(suffix or ".zip")]))
         folder = unpack(Path(source), workspace, name)
         note = "already there with the same content" if there else ""
     else:
-        folder, note = _fetched(workspace, source, name or parse_source(source).name, files)
+        folder, note = _fetch(workspace, source, name or parse_source(source).name, files)
     found = sorted(path for path in folder.rglob("*") if path.is_file())
     listed = tuple((path, path.stat().st_size) for path in found[:20])
-    return DataResult(folder, note, listed, _packed(folder), len(found))
+    return DataResult(folder, note, listed, _describe_packed(folder), len(found))
 
 
-def _packed(folder: Path) -> str:
+def _describe_packed(folder: Path) -> str:
     """What is to be said of archives that could not be unpacked."""
     packed = [str(path) for path in packed_files(folder)]
     if not packed:
@@ -85,7 +85,7 @@ def _is_pipeline(workspace: Workspace, source: str) -> bool:
     return source.endswith(".yaml") or workspace.pipeline_file(source).is_file()
 
 
-def _fetched(workspace: Workspace, slug: str | None, name: str, files: Sequence[str]) -> tuple[Path, str]:
+def _fetch(workspace: Workspace, slug: str | None, name: str, files: Sequence[str]) -> tuple[Path, str]:
     """The folder of a competition or data set, and what to say of it where it was there.
 
     It is written whole or not at all.
@@ -95,7 +95,7 @@ def _fetched(workspace: Workspace, slug: str | None, name: str, files: Sequence[
         files: only these; all when empty.
     """
     try:
-        folder = workspace.input(checked_name(name))
+        folder = workspace.input(check_name(name))
     except ValueError as error:
         raise UserError.at(name, f"{error}, or pass `name`") from None
     if folder.is_file():

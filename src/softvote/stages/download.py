@@ -28,7 +28,7 @@ def download_whole(workspace: Workspace, source: Source, name: str) -> Path:
     """
     client = Downloads()
     files = list(islice(client.files(source), PAGE_SIZE + 1))
-    with _claimed(workspace, source) as place:
+    with _claim(workspace, source) as place:
         if len(files) > PAGE_SIZE or sum(file.size for file in files) < _MUCH:
             return unpack(client.download(source, place / "whole"), workspace, name)
         folder, content = workspace.input(name), place / "content"
@@ -54,7 +54,7 @@ def download_files(workspace: Workspace, source: Source, folder: Path, names: Se
     problems.raise_any()
     missing = [name for name in dict.fromkeys(names) if not (folder / name).exists()]
     if missing:
-        with _claimed(workspace, source) as place:
+        with _claim(workspace, source) as place:
             content = place / "content"
             _fetch_each(Downloads(), source, missing, place, content)
             _move(content, folder)
@@ -64,7 +64,7 @@ def download_files(workspace: Workspace, source: Source, folder: Path, names: Se
 
 
 @contextlib.contextmanager
-def _claimed(workspace: Workspace, source: Source) -> Iterator[Path]:
+def _claim(workspace: Workspace, source: Source) -> Iterator[Path]:
     """The place of a download, which no other run writes to; it goes when all went well."""
     workspace.inputs.mkdir(parents=True, exist_ok=True)
     place = workspace.download(source.slug)

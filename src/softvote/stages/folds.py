@@ -82,7 +82,7 @@ def run(run: Run) -> FoldsResult:
         rare=_rare_names(competition.classes, task.columns(labels), spec.count),
         grouped=f"{len(np.unique(columns[spec.group]))} groups of {spec.group}" if spec.group else "",
         given=spec.column or "",
-        parted=_parted(twins, assigned),
+        parted=_count_parted(twins, assigned),
     )
 
 
@@ -92,7 +92,7 @@ def _rare_names(classes: list[str], shown: NDArray[np.bool_], count: int) -> tup
     return tuple((name, n) for name, n in zip(classes, rows, strict=True) if n < count)
 
 
-def _parted(twins: NDArray[np.int64], folds: NDArray[np.int64]) -> int:
+def _count_parted(twins: NDArray[np.int64], folds: NDArray[np.int64]) -> int:
     """How many rows have a twin in another fold."""
     lowest, highest = (np.full(int(twins.max()) + 1, start) for start in (folds.max(), 0))
     np.minimum.at(lowest, twins, folds)

@@ -11,7 +11,7 @@ from softvote.errors import UserError
 from softvote.kaggle.kernels import Kernels
 from softvote.kaggle.notebook import Mode, build_kernel
 from softvote.stages import Report, Run, ignore
-from softvote.stages.kernel_run import KernelRan, PushedRecord, enter_output, push
+from softvote.stages.kernel_run import KernelResult, PushedRecord, enter_output, push
 from softvote.stages.plan import make_plan
 from softvote.stages.send import SendOptions, SendResult, kaggle_slug, refuse_repetition, send_kernel
 from softvote.stages.submit import build_submission
@@ -44,7 +44,7 @@ class KernelOptions:
 
 
 @dataclass(frozen=True)
-class KernelBuilt:
+class KernelBuild:
     """A kernel's folders.
 
     Attributes:
@@ -68,7 +68,7 @@ class KernelBuilt:
 
 def run(
     run: Run, options: KernelOptions | None = None, report: Report = ignore
-) -> KernelBuilt | KernelRan | SendResult:
+) -> KernelBuild | KernelResult | SendResult:
     """Build the kernel's folder and, if wanted, let Kaggle run it, bring back what it wrote, and submit that.
 
     Args:
@@ -84,7 +84,7 @@ def run(
     if options.submit and not (options.push or options.fetch):
         raise UserError.at("`submission`", "is of a kernel that has run", "add `push` or `fetch`")
     if options.fetch:
-        return _finish(run, Kernels(), _pushed_before(run, options.mode), options, report)
+        return _finish(run, Kernels(), _read_last_push(run, options.mode), options, report)
     client, owner = _client_and_owner(options)
     name = run.resolve_name(options.voter)
     if options.mode == "infer":
@@ -95,7 +95,7 @@ def run(
     folder = build_kernel(
         run.workspace, run.name, run.pipeline, options.mode, name, owner, gpu, options.wheels
     )
-    built = KernelBuilt(folder, tuple(_parts(folder)), slug, options.push)
+    built = KernelBuild(folder, tuple(_parts(folder)), slug, options.push)
     if not options.push or client is None:
         return built
     report(built)
@@ -120,7 +120,7 @@ def _client_and_owner(options: KernelOptions) -> tuple[Kernels | None, str]:
     return client, client.username
 
 
-def _pushed_before(run: Run, mode: Mode) -> PushedRecord:
+def _read_last_push(run: Run, mode: Mode) -> PushedRecord:
     path = run.workspace.kernel(run.name, mode).pushed
     record = PushedRecord.read(path)
     if record is None:
@@ -130,7 +130,7 @@ def _pushed_before(run: Run, mode: Mode) -> PushedRecord:
 
 def _finish(
     run: Run, client: Kernels, pushed: PushedRecord, options: KernelOptions, report: Report
-) -> KernelRan | SendResult:
+) -> KernelResult | SendResult:
     """Wait for a pushed kernel, enter what it wrote, and submit its version where that is wanted."""
     ran = enter_output(run, client, pushed, options.mode, report)
     if options.submit is None:

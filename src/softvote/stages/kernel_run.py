@@ -46,7 +46,7 @@ class PushedRecord(JsonRecord):
 
 
 @dataclass(frozen=True)
-class KernelRan:
+class KernelResult:
     """What a kernel left, once its submission was found to be what it should be.
 
     Attributes:
@@ -84,7 +84,7 @@ def push(client: Kernels, folder: KernelFolder, voter: str, gpu: bool, report: R
     return record
 
 
-def enter_output(run: Run, client: Kernels, pushed: PushedRecord, mode: Mode, report: Report) -> KernelRan:
+def enter_output(run: Run, client: Kernels, pushed: PushedRecord, mode: Mode, report: Report) -> KernelResult:
     """Wait until a version of a kernel has run, fetch and check what it wrote, and enter that.
 
     Raises:
@@ -103,7 +103,7 @@ def enter_output(run: Run, client: Kernels, pushed: PushedRecord, mode: Mode, re
         entry, kept, said = _compare_with_local(run, submission, *local, tolerant=pushed.gpu)
     entry = replace(entry, kernel=f"{pushed.kernel}/{pushed.version}")
     added = append_entry(run.workspace.ledger, entry)
-    return KernelRan(entry, submission, kept, said, run.workspace.ledger, added)
+    return KernelResult(entry, submission, kept, said, run.workspace.ledger, added)
 
 
 def _push_dataset(client: Kernels, folder: Path) -> None:

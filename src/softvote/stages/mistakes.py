@@ -27,7 +27,7 @@ def run(run: Run, voter: str | None = None) -> Picture:
     predictions, dataset = plan.predictions(name), plan.dataset
     folder, classes = run.folder.predictions(name), run.pipeline.competition.classes
     labels = plan.task.columns(dataset.train_labels[predictions.rows])
-    guesses = plan.task.columns(_named(plan, name, predictions.oof))
+    guesses = plan.task.columns(_name_predictions(plan, name, predictions.oof))
     wrong = np.flatnonzero((guesses != labels).any(axis=1))
     if len(wrong) == 0:
         return Picture(None, f"{name}: no mistakes in {len(labels):,} rows")
@@ -48,7 +48,7 @@ def run(run: Run, voter: str | None = None) -> Picture:
     return Picture(folder.mistakes)
 
 
-def _named(plan: Plan, voter: str, probabilities: NDArray[np.float32]) -> NDArray[np.integer]:
+def _name_predictions(plan: Plan, voter: str, probabilities: NDArray[np.float32]) -> NDArray[np.integer]:
     """Name what would be submitted, as labels have it; where that is no label, the most probable."""
     decision = read_decision(plan.run, voter)
     if decision.decision.makes != "labels":

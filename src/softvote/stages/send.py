@@ -59,7 +59,7 @@ def kaggle_slug(run: Run) -> str:
 
 
 @dataclass(frozen=True)
-class Sent:
+class SentSubmission:
     """A submission that Kaggle took.
 
     Attributes:
@@ -170,9 +170,9 @@ def _send_once(
             slug, f"{quota.today} submissions were sent today and none is left", quota.resets()
         )
     ref = submit(client, slug, submission_message(entry))
-    report(Sent(what, slug, ref, quota.left - 1))
+    report(SentSubmission(what, slug, ref, quota.left - 1))
     record_submission_id(run.workspace.ledger, entry, ref)
-    found = _scored(client, slug, ref, patience) if how.wait else None
+    found = _wait_until_scored(client, slug, ref, patience) if how.wait else None
     return SendResult(slug, ref, how.wait, found, run.pipeline.competition.metric.percent)
 
 
@@ -207,7 +207,7 @@ def _refuse(entry: Entry, ref: int | None, when: str) -> None:
     )
 
 
-def _scored(client: Competitions, slug: str, ref: int, patience: float) -> Submission | None:
+def _wait_until_scored(client: Competitions, slug: str, ref: int, patience: float) -> Submission | None:
     """The submission once it is scored; None if that takes too long."""
     found = _wait_for_score(client, slug, ref, patience)
     if found is not None and found.status == "error":

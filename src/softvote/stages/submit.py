@@ -87,7 +87,7 @@ def build_submission(run: Run, name: str) -> tuple[Entry, Path]:
     plan = make_plan(run)
     predictions = plan.predictions(name)
     decision = read_decision(run, name)
-    path = write_decided(run, plan.dataset, predictions.test, decision)
+    path = decide_and_write(run, plan.dataset, predictions.test, decision)
     truth, scorer = read_solution(run.pipeline.competition, run.workspace), plan.scorer
     solution = None
     if truth is not None:
@@ -99,7 +99,7 @@ def build_submission(run: Run, name: str) -> tuple[Entry, Path]:
     return replace(entry, device=_device(plan, entry.members)), path
 
 
-def write_decided(run: Run, dataset: Dataset, test: NDArray[np.float32], decision: FittedDecision) -> Path:
+def decide_and_write(run: Run, dataset: Dataset, test: NDArray[np.float32], decision: FittedDecision) -> Path:
     """Write the submission that is decided for the test rows, in the competition's form.
 
     Args:

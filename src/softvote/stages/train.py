@@ -96,7 +96,7 @@ def run(
             done, every training that failed; or another run is busy with all that is due.
     """
     plan = make_plan(run)
-    chosen = plan.statuses(_chosen(plan, members, only_folds))
+    chosen = plan.statuses(_choose_jobs(plan, members, only_folds))
     due = [status for status in chosen if not status.is_done]
     check_dependencies(due)
     report(status_of(len(chosen), due))
@@ -113,7 +113,7 @@ def run(
             due = [status for status in plan.statuses(busy) if not status.is_done]
             check_dependencies(due)
     except KeyboardInterrupt:
-        raise KeyboardInterrupt(_kept_of(plan.reread(), chosen)) from None
+        raise KeyboardInterrupt(_describe_kept(plan.reread(), chosen)) from None
     result = _finish_members(plan, left)
     if problems := result.failed or _all_busy(left, due):
         report(result)
@@ -144,7 +144,7 @@ def _all_busy(left: Sequence[Unfinished], due: Sequence[JobStatus]) -> list[Prob
     return [Problem("train", what, "wait for it with `wait`")]
 
 
-def _kept_of(plan: Plan, chosen: Sequence[JobStatus]) -> str:
+def _describe_kept(plan: Plan, chosen: Sequence[JobStatus]) -> str:
     """What a stopped run leaves for the next one."""
     now = plan.statuses([status.job for status in chosen])
     begun = sum(status.job.folder.checkpoint.is_file() for status in now if not status.is_done)
@@ -163,7 +163,7 @@ def _run_jobs(plan: Plan, due: list[Job], checkpoint_seconds: float, deadline: f
     return engine(work)
 
 
-def _chosen(plan: Plan, members: Sequence[str], only_folds: Sequence[int]) -> list[Job]:
+def _choose_jobs(plan: Plan, members: Sequence[str], only_folds: Sequence[int]) -> list[Job]:
     run, problems = plan.run, ErrorCollector()
     for name in members:
         if name not in run.pipeline.members:
@@ -223,7 +223,7 @@ def status_of(count: int, due: list[JobStatus]) -> TrainStatus:
 
 def _finish_members(plan: Plan, left: list[Unfinished]) -> TrainResult:
     """Put the folds of each finished member together; what the members score."""
-    metrics = _shown_metrics(plan)
+    metrics = _metrics_to_show(plan)
     lines, notes = list[tuple[str, ...]](), list[str]()
     for name in plan.run.pipeline.members:
         jobs = plan.jobs_of(name)
@@ -248,7 +248,7 @@ def _finish_members(plan: Plan, left: list[Unfinished]) -> TrainResult:
     return TrainResult(tuple(left), header, tuple(lines), tuple(notes))
 
 
-def _shown_metrics(plan: Plan) -> dict[str, Callable[[ScoreRecord], Score]]:
+def _metrics_to_show(plan: Plan) -> dict[str, Callable[[ScoreRecord], Score]]:
     """Columns of the table: by the competition's metric, then by what says more of the networks."""
     metric = plan.scorer.metric
     shown: dict[str, Callable[[ScoreRecord], Score]] = {metric.title: lambda scores: scores.headline}

@@ -43,7 +43,7 @@ class CsvSchema:
             return []
         lines, problems = list[tuple[int, list[str]]](), ErrorCollector()
         try:
-            lines = list(_numbered(path.read_bytes().decode()))
+            lines = list(_number_records(path.read_bytes().decode()))
         except (OSError, UnicodeDecodeError, csv.Error) as error:
             problems.add(path, f"cannot be read ({error})", self.remedy)
         else:
@@ -133,7 +133,7 @@ def optional(read: CellParser) -> CellParser:
     return lambda text: read(text) if text else None
 
 
-def _numbered(text: str) -> Iterator[tuple[int, list[str]]]:
+def _number_records(text: str) -> Iterator[tuple[int, list[str]]]:
     """Each record with the line of the file it begins in: a cell in quotes may hold several."""
     reader, row = csv.reader(io.StringIO(text, newline=""), strict=True), 1
     for texts in reader:

@@ -188,7 +188,7 @@ def _comparison(
     rows.sort(key=lambda row: (row.entry.metric != metric, -_worth(row.entry, row.cv)))
     known = {entry.sha256 for entry in entries}
     unknown = sum(len(each) for sha256, each in sent.items() if sha256 not in known)
-    return LeaderboardComparison(name, _ranked(rows), unknown)
+    return LeaderboardComparison(name, _rank(rows), unknown)
 
 
 def _by_file(
@@ -231,14 +231,14 @@ def _score(entry: Entry, value: float | None, rows: int) -> Score | None:
     return None if value is None else entry.score_on_test_rows(value, rows)
 
 
-def _ranked(rows: Sequence[LeaderboardRow]) -> list[LeaderboardRow]:
+def _rank(rows: Sequence[LeaderboardRow]) -> list[LeaderboardRow]:
     scores = [
         (_worth(row.entry, row.cv), _worth(row.entry, row.leaderboard))
         for row in rows
         if row.leaderboard is not None and row.is_comparable
     ]
 
-    def ranked(row: LeaderboardRow) -> LeaderboardRow:
+    def with_rank(row: LeaderboardRow) -> LeaderboardRow:
         if row.leaderboard is None or not row.is_comparable:
             return row
         by_cv, by_leaderboard = _worth(row.entry, row.cv), _worth(row.entry, row.leaderboard)
@@ -248,4 +248,4 @@ def _ranked(rows: Sequence[LeaderboardRow]) -> list[LeaderboardRow]:
             leaderboard_rank=1 + sum(score > by_leaderboard for _, score in scores),
         )
 
-    return [ranked(row) for row in rows]
+    return [with_rank(row) for row in rows]

@@ -1,6 +1,6 @@
 """Augmentation: one specification, two engines.
 
-`batched` draws and applies everything to a whole batch at once on the training device;
+`augment_in_batches` draws and applies everything to a whole batch at once on the training device;
 `albumentations` treats image by image with the library of that name. In both, what happens to an
 image depends on the seed (which holds the epoch) and the image's row number alone: not on the
 batch it came in, nor on how many workers there are.
@@ -46,7 +46,7 @@ def create_augmenter(spec: Augment | None) -> Augmenter:
     return ENGINES[spec.engine](spec)
 
 
-def batched(spec: Augment) -> Augmenter:
+def augment_in_batches(spec: Augment) -> Augmenter:
     """All images of a batch in one `grid_sample`: affine map and elastic grid composed.
 
     The elastic field is a 4 x 4 grid of random displacements, enlarged bicubically (after
@@ -173,7 +173,10 @@ def _albumentations_pipeline(spec: Augment) -> Any:
     return A.Compose(steps)
 
 
-ENGINES: dict[str, Callable[[Augment], Augmenter]] = {"batched": batched, "albumentations": image_by_image}
+ENGINES: dict[str, Callable[[Augment], Augmenter]] = {
+    "batched": augment_in_batches,
+    "albumentations": image_by_image,
+}
 
 
 def stays_on_device(spec: Augment | None) -> bool:

@@ -44,17 +44,17 @@ def propagate(
     """
     if len(sums) and not (sums.min() >= 0 and sums.max() <= LARGEST_DIGIT * readings.shape[1]):
         raise ValueError(f"sums {sums.min()} to {sums.max()} are not those of {readings.shape[1]} digits")
-    evidence = _added_up(np.log(np.maximum(readings, _NOTHING)), glyphs)
+    evidence = _add_up(np.log(np.maximum(readings, _NOTHING)), glyphs)
     told = np.zeros_like(readings)
     for _ in range(rounds):
-        beliefs = evidence + _added_up(told, glyphs)
-        news = np.log(np.maximum(_told_by_sums(_probabilities(beliefs[glyphs] - told), sums), _NOTHING))
+        beliefs = evidence + _add_up(told, glyphs)
+        news = np.log(np.maximum(_messages_of_sums(_probabilities(beliefs[glyphs] - told), sums), _NOTHING))
         news -= news.max(axis=2, keepdims=True)
         told = damping * told + (1 - damping) * news
-    return _probabilities(evidence + _added_up(told, glyphs))
+    return _probabilities(evidence + _add_up(told, glyphs))
 
 
-def _added_up(logs: NDArray[np.float64], glyphs: NDArray[np.int64]) -> NDArray[np.float64]:
+def _add_up(logs: NDArray[np.float64], glyphs: NDArray[np.int64]) -> NDArray[np.float64]:
     """float64 (N, S, 10) -> float64 (G, 10), the total over the places of each glyph."""
     flat, count = glyphs.reshape(-1), int(glyphs.max(initial=-1)) + 1
     each = [np.bincount(flat, logs[..., digit].reshape(-1), minlength=count) for digit in range(_DIGITS)]
@@ -66,7 +66,7 @@ def _probabilities(logs: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.asarray(shares / shares.sum(axis=-1, keepdims=True))
 
 
-def _told_by_sums(each: NDArray[np.float64], sums: NDArray[np.int64]) -> NDArray[np.float64]:
+def _messages_of_sums(each: NDArray[np.float64], sums: NDArray[np.int64]) -> NDArray[np.float64]:
     """What each image tells each place: how probable the others make it that they leave this digit.
 
     Args:
@@ -79,12 +79,12 @@ def _told_by_sums(each: NDArray[np.float64], sums: NDArray[np.int64]) -> NDArray
     none = np.ones((count, 1))
     before, after = [none], [none]
     for place in range(places - 1):
-        before.append(_convolved(before[-1], each[:, place]))
-        after.append(_convolved(after[-1], each[:, places - 1 - place]))
+        before.append(_convolve(before[-1], each[:, place]))
+        after.append(_convolve(after[-1], each[:, places - 1 - place]))
     left = sums[:, None] - np.arange(_DIGITS)  # for the other places together
     told = np.zeros_like(each)
     for place in range(places):
-        others = _convolved(before[place], after[places - 1 - place])
+        others = _convolve(before[place], after[places - 1 - place])
         possible = (left >= 0) & (left < others.shape[1])
         told[:, place] = np.where(
             possible, np.take_along_axis(others, np.clip(left, 0, others.shape[1] - 1), axis=1), 0.0
@@ -92,7 +92,7 @@ def _told_by_sums(each: NDArray[np.float64], sums: NDArray[np.int64]) -> NDArray
     return told
 
 
-def _convolved(first: NDArray[np.float64], second: NDArray[np.float64]) -> NDArray[np.float64]:
+def _convolve(first: NDArray[np.float64], second: NDArray[np.float64]) -> NDArray[np.float64]:
     """Distributions of sums of two: float64 (N, A) and (N, B) -> float64 (N, A + B - 1)."""
     if first.shape[1] < second.shape[1]:
         first, second = second, first

@@ -53,12 +53,12 @@ class ShowProgress(Callback):
         if self.progress.wants_figures and (epoch.batches - 1) % self.look_every == 0:
             loss, accuracy = state.figures()  # each look waits for the device
             figures = f"epoch {epoch.number + 1}/{state.epochs} loss {loss:.4f} accuracy {accuracy:.2%}"
-        self.progress.batch_ended(state.batch_rows, figures)
+        self.progress.end_batch(state.batch_rows, figures)
 
     def on_epoch(self, state: TrainingState) -> None:
         """Without a terminal, say how the epoch went."""
         row = state.log[-1]
-        self.progress.epoch_ended(state.epoch.number, row["loss"], row["accuracy"], row["images_per_second"])
+        self.progress.end_epoch(state.epoch.number, row["loss"], row["accuracy"], row["images_per_second"])
 
     def on_end(self, state: TrainingState) -> None:
         """Take the bar away."""

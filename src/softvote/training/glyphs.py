@@ -108,15 +108,15 @@ def glyphs_of(folder: FoldFolder, dataset: Dataset, held_out: NDArray[np.bool_])
     weights = record.weights_sha256 if record else None
     key = fingerprint([GLYPHS_VERSION, weights, dataset.train_fingerprint, rows])
     with file_lock(folder.glyphs):  # several members of a fold ask for them at once
-        found = _kept(folder.glyphs, key)
+        found = _load_kept(folder.glyphs, key)
         if found is None:
-            found = _found_by(folder, dataset, held_out)
+            found = _find_by(folder, dataset, held_out)
             with atomic_write(folder.glyphs) as temporary:
                 np.savez(temporary, key=key, images=found.images, digits=found.digits)
     return found
 
 
-def _kept(path: Path, key: str) -> Glyphs | None:
+def _load_kept(path: Path, key: str) -> Glyphs | None:
     try:
         with np.load(path) as kept:
             return Glyphs(kept["images"], kept["digits"]) if kept["key"] == key else None
@@ -124,7 +124,7 @@ def _kept(path: Path, key: str) -> Glyphs | None:
         return None
 
 
-def _found_by(folder: FoldFolder, dataset: Dataset, held_out: NDArray[np.bool_]) -> Glyphs:
+def _find_by(folder: FoldFolder, dataset: Dataset, held_out: NDArray[np.bool_]) -> Glyphs:
     from softvote.inference.loading import load_predictor
 
     images, predictor = dataset.train_pixels, load_predictor(folder)
@@ -157,7 +157,7 @@ def find_glyphs(
         return Glyphs(np.zeros((0, SIDE, SIDE), np.uint8), np.zeros(0, np.int64))
     free = assign(runs, centres)
     cut, whole = cut_out(images, runs)
-    glyph_of_run, first = _numbered(cut, whole)
+    glyph_of_run, first = _number_glyphs(cut, whole)
     glyphs = np.where(free >= 0, glyph_of_run[free], -1)
     file_lock = glyphs < 0
     glyphs[file_lock] = len(first) + np.arange(np.count_nonzero(file_lock))
@@ -165,7 +165,7 @@ def find_glyphs(
     digits = propagate(believed, glyphs, sums)
     standing = np.unique(glyphs[~file_lock])  # parts of digits and pairs of them are runs too
     kept = standing[digits[standing].max(axis=1) >= _SURE]
-    kept = kept[~_seen_in(others, images, runs, first[kept], cut)]
+    kept = kept[~_find_seen(others, images, runs, first[kept], cut)]
     return Glyphs(cut[first[kept]], digits[kept].argmax(axis=1))
 
 
@@ -265,7 +265,7 @@ def _columns(
     return np.where(inside[:, None, :], found, 0)
 
 
-def _numbered(
+def _number_glyphs(
     cut: NDArray[np.uint8], whole: NDArray[np.bool_]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """The glyph of each run, int64 (R,), -1 where it is not whole; and the first run of each glyph."""
@@ -283,7 +283,7 @@ def _digests(images: NDArray[np.uint8]) -> Iterator[bytes]:
         yield hashlib.blake2b(image.tobytes(), digest_size=8).hexdigest().encode()
 
 
-def _seen_in(
+def _find_seen(
     others: NDArray[np.uint8],
     images: NDArray[np.uint8],
     runs: Runs,

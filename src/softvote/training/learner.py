@@ -143,7 +143,7 @@ class Learner:
             self.optimizer.step()
         else:
             totals = self._graph_step(self.graphs, epoch, data, which, share)
-        self.rate.step_ended()
+        self.rate.end_step()
         self.steps += 1
         if self.average is not None:
             self.average.update(self.network.model, step=self.steps)

@@ -48,12 +48,12 @@ class LearningRate:
         if self._scheduler:
             self._scheduler.load_state_dict(state)
 
-    def step_ended(self) -> None:
+    def end_step(self) -> None:
         """Call after every optimiser step."""
         if self._scheduler and self._moves_per == "step":
             self._scheduler.step()
 
-    def epoch_ended(self, watched_loss: float) -> None:
+    def end_epoch(self, watched_loss: float) -> None:
         """Call after every epoch with the loss that is watched."""
         if self._scheduler and self._moves_per == "epoch":
             self._scheduler.step(watched_loss)

@@ -22,7 +22,7 @@ from softvote.training.rows import Split
 
 
 @dataclass(frozen=True)
-class Composed:
+class ComposedBatch:
     """A batch of images of several digits.
 
     Attributes:
@@ -70,7 +70,7 @@ class Composer:
             augment and augment.model_copy(update={"shift": min(self.beside, 0.5)})
         )
 
-    def __call__(self, rows: Rows, layout: Seed, augment: Seed | None) -> Composed:
+    def __call__(self, rows: Rows, layout: Seed, augment: Seed | None) -> ComposedBatch:
         """The images of these row numbers.
 
         Args:
@@ -86,7 +86,7 @@ class Composer:
             glyphs = glyphs.float()
         else:
             glyphs = self.augment(glyphs, each if isinstance(rows, Tensor) else each.numpy(), augment)
-        return Composed(self._pasted(glyphs, places), self.names[which], places, looks)
+        return ComposedBatch(self._paste(glyphs, places), self.names[which], places, looks)
 
     def draw(self, rows: Rows, seed: Seed, augmented: bool) -> tuple[Tensor, Tensor, Tensor]:
         """What images are to show: glyphs int64 (B, S), their places and the looks, int64 (B, S, 2)."""
@@ -101,7 +101,7 @@ class Composer:
         beside = (2 * drawn[..., 3:] - 1) * (self.beside if augmented else 0.0)
         return which, places, places + beside.round().long()
 
-    def _pasted(self, glyphs: Tensor, places: Tensor) -> Tensor:
+    def _paste(self, glyphs: Tensor, places: Tensor) -> Tensor:
         """float (B * S, 1, 28, 28) in boxes that begin at int64 (B, S, 2) -> float (B, 1, H, W)."""
         height, width = (side + 2 * SLACK for side in self.size)
         side = torch.arange(SIDE, device=glyphs.device)
@@ -133,7 +133,7 @@ class CompositionLearner(Learner):
         model, elsewhere = self.network.model, torch.zeros((), device=images.device)
         with self.compute_config.autocast():
             if isinstance(model, CropReader):
-                outputs, elsewhere = model.taught(images, composed.places, composed.looks)
+                outputs, elsewhere = model.teacher_force(images, composed.places, composed.looks)
             else:
                 outputs = model(images)
         loss = functional.cross_entropy(outputs.float().view(-1, DIGITS), composed.digits.flatten())

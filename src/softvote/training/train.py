@@ -41,7 +41,7 @@ from softvote.training.trainer import Trainer
 
 
 @dataclass(frozen=True)
-class Trained:
+class TrainedNetwork:
     """What a training leaves: the network that predicts, how it ran, and a log row an epoch."""
 
     images_an_epoch: int
@@ -78,7 +78,7 @@ def train(
     callbacks: Sequence[Callback] = (),
     resume: dict[str, Any] | None = None,
     cache: Cache = memory_cache,
-) -> Trained:
+) -> TrainedNetwork:
     """Train a member's network.
 
     Args:
@@ -109,7 +109,7 @@ def train(
     with for_training(compute_config.device):
         state = Trainer(learner, spec.label, callbacks).run(fed, watched, resume)
     trained = replace(network, model=learner.predictor)
-    return Trained(len(fed.rows), trained, normalisation, compute_config, state.log)
+    return TrainedNetwork(len(fed.rows), trained, normalisation, compute_config, state.log)
 
 
 def _create_network(spec: TrainingSpec, fed: Split) -> Network:

@@ -80,7 +80,7 @@ class Trainer:
         if epoch.batches < state.batches:  # a callback stopped it
             return
         watched_loss = loss if watched is None else learner.mean_loss(watched)
-        learner.rate.epoch_ended(watched_loss)
+        learner.rate.end_epoch(watched_loss)
         state.log.append(
             {
                 "epoch": epoch.number + 1,

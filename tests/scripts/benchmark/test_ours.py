@@ -42,16 +42,16 @@ def test_ours_is_a_training_of_softvote_by_the_members_recipe(
 ) -> None:
     calls, sizes, train, step = list[Any](), list[int](), ours.train, Learner.step
 
-    def seen_train(*given: Any) -> Any:
+    def see_train(*given: Any) -> Any:
         calls.append(given)
         return train(*given)
 
-    def seen_step(self: Learner, *given: Any) -> Any:
+    def see_step(self: Learner, *given: Any) -> Any:
         sizes.append(len(given[-1]))
         return step(self, *given)
 
-    monkeypatch.setattr(ours, "train", seen_train)
-    monkeypatch.setattr(Learner, "step", seen_step)
+    monkeypatch.setattr(ours, "train", see_train)
+    monkeypatch.setattr(Learner, "step", see_step)
     (found, limit), end = one_lap(bodies.run_ours, cases.load_case("stn_cnn"), root, 1, 0)
     [(spec, rows, *_)] = calls
     member = spec.member

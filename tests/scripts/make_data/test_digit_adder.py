@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from programs import Digits, contents, enlarged, load, run, write_digits
+from programs import Digits, contents, enlarge, load, run, write_digits
 from scipy import stats
 
 digit_adder = load("make_data/digit_adder")
@@ -18,7 +18,7 @@ PIXELS = [f"pixel{index}" for index in range(784)]
 
 @pytest.fixture(scope="session")
 def large_digits(digits: Digits) -> Digits:
-    return enlarged(digits)
+    return enlarge(digits)
 
 
 @pytest.fixture

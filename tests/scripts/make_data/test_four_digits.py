@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from programs import Digits, contents, enlarged, load, run, write_digits
+from programs import Digits, contents, enlarge, load, run, write_digits
 from scipy import stats
 
 import softvote.data.readers.digits as readers
@@ -28,7 +28,7 @@ FILES = ["digits.npy", "images.npy", "labels.npy"]
 
 @pytest.fixture(scope="session")
 def large_digits(digits: Digits) -> Digits:
-    return enlarged(digits)
+    return enlarge(digits)
 
 
 @pytest.fixture

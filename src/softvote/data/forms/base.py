@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from softvote.config.registry import FormConfig, Registry, register_by_name
 from softvote.data.csv_table import Table
-from softvote.data.readers.base import MOST, report_duplicates, shown
+from softvote.data.readers.base import MOST, quote, report_duplicates
 from softvote.errors import ErrorCollector, one_of
 from softvote.task import LabelSpace
 
@@ -197,7 +197,7 @@ def read_marks(table: Table, columns: Sequence[str], problems: ErrorCollector) -
             if value in (0, 1):
                 marks[row, place] = int(value)
             else:
-                problems.add(table.where(row, name), f"{shown(text)} is neither 0 nor 1", "mend it")
+                problems.add(table.where(row, name), f"{quote(text)} is neither 0 nor 1", "mend it")
     return marks
 
 

@@ -26,7 +26,7 @@ from softvote.data.forms.base import (
     register_form,
     unique_ids,
 )
-from softvote.data.readers.base import looked_up, shown
+from softvote.data.readers.base import look_up, quote
 from softvote.errors import ErrorCollector, one_of
 from softvote.task import LabelSpace, TaskKind
 
@@ -129,9 +129,9 @@ def read_labels_of_target(
     """Indices int64 (N,) of a target's labels; unknown ones are noted and become 0."""
 
     def wrong(text: str) -> str:
-        return f"{shown(text)} is no label of {target}; {one_of(list(names), text)}"
+        return f"{quote(text)} is no label of {target}; {one_of(list(names), text)}"
 
-    return looked_up(cells, {name: index for index, name in enumerate(names)}, wrong, where, problems)
+    return look_up(cells, {name: index for index, name in enumerate(names)}, wrong, where, problems)
 
 
 def _faults_of_labels(

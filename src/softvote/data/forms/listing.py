@@ -25,7 +25,7 @@ from softvote.data.forms.base import (
     register_form,
     unique_ids,
 )
-from softvote.data.readers.base import class_indices, shown
+from softvote.data.readers.base import class_indices, quote
 from softvote.errors import ErrorCollector, one_of
 from softvote.task import LabelSpace, TaskKind
 
@@ -80,7 +80,7 @@ class ListForm(Form):
                 if name in index_of:
                     labels[row, index_of[name]] = 1
                 else:
-                    what = f"{shown(name)} is no tag; {one_of(list(space.names), name)}"
+                    what = f"{quote(name)} is no tag; {one_of(list(space.names), name)}"
                     problems.add(table.where(row, column), what)
         return Answers(ids, labels)
 
@@ -117,10 +117,10 @@ class ListForm(Form):
             if all(set(names) <= set(space.names) for names in lists) and (
                 most > 1 or (most == 1 and space.task.kind == "tags")
             ):
-                return form._told(most, space)
+                return form._recognised(most, space)
         return None
 
-    def _told(self, most: int, space: LabelSpace) -> RecognisedForm:
+    def _recognised(self, most: int, space: LabelSpace) -> RecognisedForm:
         config = {"name": "list", "separator": self.separator}
         between = f"with {self.separator!r} between them"
         if space.task.kind == "tags":

@@ -29,7 +29,7 @@ from softvote.data.forms.base import (
     unique_ids,
 )
 from softvote.data.forms.columns import read_labels_of_target
-from softvote.data.readers.base import MOST, shown
+from softvote.data.readers.base import MOST, quote
 from softvote.errors import ErrorCollector
 from softvote.task import LabelSpace, TaskKind
 
@@ -72,7 +72,7 @@ class RowsForm(Form):
         for image in short[:MOST]:
             problems.add(
                 table.where(first[image], table.header[0]),
-                f"image {shown(image)} has {places[image]} of {len(names)} lines",
+                f"image {quote(image)} has {places[image]} of {len(names)} lines",
                 f"there must be one each for {', '.join(names)}",
             )
         template = SubmissionTemplate(tuple(table.header), list(first), line_ids)
@@ -89,7 +89,7 @@ class RowsForm(Form):
             elif (wrong := wrong + 1) <= MOST:
                 ends = ", ".join(f"{self.separator}{name}" for name in names[:8])
                 problems.add(
-                    table.where(line, table.header[0]), f"{shown(text)} ends with no name", f"known: {ends}"
+                    table.where(line, table.header[0]), f"{quote(text)} ends with no name", f"known: {ends}"
                 )
 
     def lines(
@@ -125,7 +125,7 @@ class RowsForm(Form):
             for line, label in zip(own, found, strict=True):
                 labels[row_of[lines[line][0]], place] = label
         for row in np.flatnonzero((labels < 0).any(axis=1))[:MOST].tolist():
-            problems.add(table.path, f"image {shown(ids[row])} lacks a line", "add it")
+            problems.add(table.path, f"image {quote(ids[row])} lacks a line", "add it")
         first = {image: line for line, (image, _) in reversed(lines.items())}
         return Answers(ids, labels, [first[image] for image in ids])
 

@@ -118,14 +118,14 @@ def class_indices(
     """
 
     def wrong(label: str) -> str:
-        found = f"{shown(label)} is not a class" if label else "is empty"
-        return f"{found}; mend it or competition.labels: {_known(competition, label, of)}"
+        found = f"{quote(label)} is not a class" if label else "is empty"
+        return f"{found}; mend it or competition.labels: {_format_known(competition, label, of)}"
 
     index_of = {name: index for index, name in enumerate(of or competition.classes)}
-    return looked_up(labels, index_of, wrong, where, problems)
+    return look_up(labels, index_of, wrong, where, problems)
 
 
-def looked_up(
+def look_up(
     cells: Sequence[str],
     values: Mapping[str, int],
     wrong: Callable[[str], str],
@@ -145,7 +145,7 @@ def looked_up(
     return np.maximum(found, 0)
 
 
-def _known(competition: Competition, label: str, of: Sequence[str]) -> str:
+def _format_known(competition: Competition, label: str, of: Sequence[str]) -> str:
     from softvote.config.competition import LabelRange
 
     labels = competition.labels
@@ -166,11 +166,11 @@ def addends_of(
     """
 
     def wrong(text: str) -> str:
-        found = f"addend {shown(text)} is no integer 0..{LARGEST_ADDEND}" if text else "the addend is empty"
+        found = f"addend {quote(text)} is no integer 0..{LARGEST_ADDEND}" if text else "the addend is empty"
         return f"{found}; mend it"
 
     known = {str(addend): addend for addend in range(LARGEST_ADDEND + 1)}
-    return looked_up(cells, known, wrong, where, problems)
+    return look_up(cells, known, wrong, where, problems)
 
 
 def report_impossible_sums(
@@ -204,13 +204,13 @@ def report_duplicates(ids: Sequence[str], where: Callable[[int], str], problems:
         name = ids[position]
         if name:
             problems.add(
-                where(position), f"id {shown(name)} stands already at {where(first[name])}", "drop one"
+                where(position), f"id {quote(name)} stands already at {where(first[name])}", "drop one"
             )
         else:
             problems.add(where(position), "is empty", "write the id")
 
 
-def shown(text: str) -> str:
+def quote(text: str) -> str:
     """A cell's text in quotes, on one line, and not longer than a message can bear."""
     return repr(text if len(text) <= 40 else f"{text[:37]}...")
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from softvote.data.csv_table import read_table
 from softvote.data.digit_layout import SIDE
-from softvote.data.readers.base import looked_up, shown
+from softvote.data.readers.base import look_up, quote
 from softvote.data.readers.npy import load_array
 from softvote.data.readers.pixel_csv import pixel_values
 from softvote.errors import ErrorCollector
@@ -101,10 +101,10 @@ def _labels(cells: Sequence[str], where: Callable[[int], str], problems: ErrorCo
     """int64 (N,) of labels as written; what is no digit is noted and becomes 0."""
 
     def wrong(text: str) -> str:
-        found = f"{shown(text)} is no digit" if text else "is empty"
+        found = f"{quote(text)} is no digit" if text else "is empty"
         return f"{found}; write the label as 0..9, or drop the image"
 
-    return looked_up(cells, _DIGIT_OF, wrong, where, problems)
+    return look_up(cells, _DIGIT_OF, wrong, where, problems)
 
 
 def _report_scarce(path: Path, labels: NDArray[np.int64], each: int, problems: ErrorCollector) -> None:

@@ -80,11 +80,11 @@ def detect(candidate: Candidate) -> DetectedLayout | None:
             matches = [re.fullmatch(pattern, path.name) for path in by_folder[top]]
             words = [match["label"] for match in matches if match]
             if len(words) == len(matches) and 2 <= len(set(words)) <= len(words) / 2:
-                return _detected(candidate, top, by_folder[top], pattern, words, test)
+                return _build_layout(candidate, top, by_folder[top], pattern, words, test)
     return None
 
 
-def _detected(
+def _build_layout(
     candidate: Candidate, top: str, paths: list[Path], pattern: str, words: list[str], test: FoundImages
 ) -> DetectedLayout:
     kind = look_at([*map(EncodedImage.of, spread(paths, LOOKED_AT)), *test.images], candidate.image)

@@ -96,7 +96,10 @@ def read(competition: Competition, folder: Path) -> tuple[Images, Images]:
     loader.report_depth(shown)
     problems.raise_any()
     assert rows and train is not None, "a table without images has a problem"
-    notes = [*loader.notes(), *loader.unused(store, files.test_source, competition.sample_submission)]
+    notes = [
+        *loader.notes(),
+        *loader.describe_unused(store, files.test_source, competition.sample_submission),
+    ]
     return Images(train, rows.labels, rows.ids, groups=rows.groups, notes=notes), Images(test, ids=ids)
 
 

@@ -87,7 +87,7 @@ def read(competition: Competition, folder: Path) -> tuple[Images, Images]:
         ]
         report_impossible_sums(sums, train_addends, competition, places.__getitem__, problems)
     problems.raise_any()
-    return Images(_joined(train), sums, addends=train_addends), Images(_joined(test), addends=test_addends)
+    return Images(_join(train), sums, addends=train_addends), Images(_join(test), addends=test_addends)
 
 
 def open_test(competition: Competition, folder: Path) -> LazyImages:
@@ -96,7 +96,7 @@ def open_test(competition: Competition, folder: Path) -> LazyImages:
     test = [load_images(folder / name, competition.image, problems) for name in files.test]
     addends = _load_addends(folder, files.test_addends, files.test, test, problems)
     problems.raise_any()
-    pixels = _joined(test)
+    pixels = _join(test)
 
     def load(positions: Sequence[int]) -> tuple[Images, dict[int, str]]:
         rows = np.asarray(positions, np.int64)
@@ -110,7 +110,7 @@ def _files(competition: Competition) -> NpyArrays:
     return competition.files
 
 
-def _joined(arrays: list[NDArray[np.uint8]]) -> NDArray[np.uint8]:
+def _join(arrays: list[NDArray[np.uint8]]) -> NDArray[np.uint8]:
     """(N, C, H, W) of arrays (n, H, W, C)."""
     whole = arrays[0] if len(arrays) == 1 else np.concatenate(arrays)
     return np.ascontiguousarray(whole.transpose(0, 3, 1, 2))

@@ -16,7 +16,7 @@ from softvote.data.flat_pixels import FlatPixels, shape_pixels
 from softvote.data.image_files import folders_of
 from softvote.data.label_cells import read_labels
 from softvote.data.label_detection import detect_groups, detect_labels
-from softvote.data.readers.base import MOST, READERS, Images, Reader, existing, report_duplicates, shown
+from softvote.data.readers.base import MOST, READERS, Images, Reader, existing, quote, report_duplicates
 from softvote.data.readers.detection import (
     Candidate,
     DetectedLayout,
@@ -77,7 +77,7 @@ def read(competition: Competition, folder: Path) -> tuple[Images, Images]:
         source = ", ".join(folders_of(files.train_images))
         for place in [place for place, row in enumerate(order) if row < 0][:MOST]:
             where = table.where(int(rows.positions[place]), files.id)
-            problems.add(where, f"id {shown(rows.ids[place])} is not in {source}", "mend one of them")
+            problems.add(where, f"id {quote(rows.ids[place])} is not in {source}", "mend one of them")
         if unlabelled := len(row_of) - len(rows.ids):
             notes.append(
                 f"{unlabelled:,} of the {len(row_of):,} images of {source} are in no row of {files.train}"
@@ -172,11 +172,11 @@ def detect(candidate: Candidate) -> DetectedLayout | None:
         table = read_table(candidate.folder / train_csv)
         shared = [name for name in table.header if name in names]
         if len(shared) == 1:
-            return _detected(candidate, table, shared[0], train, test, len(names) - 1)
+            return _build_layout(candidate, table, shared[0], train, test, len(names) - 1)
     return None
 
 
-def _detected(
+def _build_layout(
     candidate: Candidate, table: Table, id_name: str, train: list[Path], test: list[Path], count: int
 ) -> DetectedLayout:
     image = candidate.image or _size_of(count, candidate, train[0])

@@ -26,9 +26,9 @@ from softvote.data.readers.base import (
     Reader,
     addends_of,
     existing,
+    quote,
     report_duplicates,
     report_impossible_sums,
-    shown,
 )
 from softvote.data.readers.detection import (
     ID_NAMES,
@@ -145,11 +145,11 @@ def _pixel_columns(table: Table, competition: Competition, labelled: bool) -> li
     expected = image.height * image.width * image.channels
     if len(columns) <= expected:
         return columns
-    numbered = numbered_alike([table.header[index] for index in columns])
+    numbered = find_numbered_alike([table.header[index] for index in columns])
     return [columns[place] for place in numbered] if len(numbered) == expected else columns
 
 
-def numbered_alike(names: Sequence[str]) -> list[int]:
+def find_numbered_alike(names: Sequence[str]) -> list[int]:
     """Positions of the names that are one word with different numbers, as pixel0, pixel1, or 1x1, 1x2."""
     words = [re.sub("[0-9]+", "0", name) if re.search("[0-9]", name) else "" for name in names]
     commonest = Counter(filter(None, words)).most_common(1)
@@ -255,7 +255,7 @@ def pixel_values(table: Table, columns: list[int], problems: ErrorCollector) -> 
         pixels[start : start + _BLOCK, clean] = frame.loc[:, clean]
         unclean |= ~clean
     for place in np.flatnonzero(unclean)[:MOST].tolist():
-        pixels[:, place] = _checked_cells(table, columns[place], problems)
+        pixels[:, place] = _check_cells(table, columns[place], problems)
     more = np.count_nonzero(unclean) - MOST
     if more > 0:
         problems.add(table.path, f"{more} more columns hold cells that are not integers 0..255")
@@ -283,14 +283,14 @@ def _parse(records: Sequence[CsvLine], width: int, columns: list[int]) -> pd.Dat
     )
 
 
-def _checked_cells(table: Table, index: int, problems: ErrorCollector) -> list[int]:
+def _check_cells(table: Table, index: int, problems: ErrorCollector) -> list[int]:
     """A column cell by cell; bad cells are noted and become 0."""
     name = table.header[index]
     cells = table.column(name)
     whole = [bool(WHOLE.fullmatch(text)) and int(text) <= 255 for text in cells]
     for position in islice((place for place, good in enumerate(whole) if not good), MOST):
         text = cells[position]
-        found = f"{shown(text)} is no whole number from 0 to 255" if text else "is empty"
+        found = f"{quote(text)} is no whole number from 0 to 255" if text else "is empty"
         problems.add(table.where(position, name), found, "write the pixel as an integer 0..255")
     return [int(text) if good else 0 for text, good in zip(cells, whole, strict=True)]
 
@@ -307,13 +307,13 @@ def detect(candidate: Candidate) -> DetectedLayout | None:
     train, test = read_table(folder / train_csv), read_table(folder / test_csv)
     ids = [name for name in test.header if name.lower() in ID_NAMES and _fits_sample(test, name, candidate)]
     id_name = ids[0] if ids else None
-    numbered = {train.header[place] for place in numbered_alike(train.header)}
+    numbered = {train.header[place] for place in find_numbered_alike(train.header)}
     # Columns of the test file are no labels; where pixels are not numbered, only the label is missing there.
     missing = [name for name in train.header if name not in test.header]
     among = [name for name in missing if name not in numbered] or missing
     labels = detect_labels(train, id_name or "", candidate, among=among)
     left = [name for name in train.header if name not in {*labels.columns, id_name}]
-    pixels = [left[place] for place in numbered_alike(left)]
+    pixels = [left[place] for place in find_numbered_alike(left)]
     files: dict[str, Any] = {"format": "pixel_csv", "train": train_csv, "test": test_csv} | labels.files
     files |= {"id": id_name} if id_name else {}
     size = _size_of_pixels(len(left), candidate.image)

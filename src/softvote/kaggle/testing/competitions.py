@@ -10,7 +10,7 @@ from functools import lru_cache
 from pathlib import Path, PurePosixPath
 
 from softvote.kaggle.testing.state import Kaggle, call
-from softvote.kaggle.testing.wire import Answer, Refused, page_of, timestamp
+from softvote.kaggle.testing.wire import Answer, Refusal, page_of, timestamp
 from softvote.storage.cache import JsonObject
 
 SOLUTION = "solution.csv"
@@ -26,7 +26,7 @@ HIDDEN = ".hidden"
 def _competition(kaggle: Kaggle, asked: JsonObject) -> str:
     slug: str = asked.get("competitionName", "")
     if slug not in competition_slugs(kaggle.folder):
-        raise Refused(404, "Not Found")
+        raise Refusal(404, "Not Found")
     return slug
 
 
@@ -45,7 +45,7 @@ def list_data_files(kaggle: Kaggle, asked: JsonObject) -> JsonObject:
 def download_data_files(kaggle: Kaggle, asked: JsonObject) -> Answer:
     slug = _competition(kaggle, asked)
     files = data_files(kaggle.folder / slug)
-    content = _zipped(kaggle.folder / slug, tuple(files))
+    content = _zip(kaggle.folder / slug, tuple(files))
     newest = max(modified for _, modified in files)
     return Answer(302, headers={"Location": kaggle.link(f"{slug}.zip", content, newest)})
 
@@ -55,7 +55,7 @@ def download_data_file(kaggle: Kaggle, asked: JsonObject) -> Answer:
     folder = kaggle.folder / _competition(kaggle, asked)
     modified = dict(data_files(folder)).get(asked.get("fileName", ""))
     if modified is None:
-        raise Refused(404, "Not Found")
+        raise Refusal(404, "Not Found")
     name = asked["fileName"]
     return kaggle.hand_out(name, (folder / name).read_bytes(), modified)
 
@@ -78,10 +78,10 @@ def start_submission_upload(kaggle: Kaggle, asked: JsonObject) -> JsonObject:
 def create_submission(kaggle: Kaggle, asked: JsonObject) -> JsonObject:
     slug = _competition(kaggle, asked)
     if hidden_folder(kaggle.folder / slug):
-        raise Refused(
+        raise Refusal(
             400, "Submission not allowed: This competition only accepts Submissions from Notebooks."
         )
-    name, content = kaggle.arrived(asked.get("blobFileTokens", ""))
+    name, content = kaggle.take_upload(asked.get("blobFileTokens", ""))
     row = enter_submission(kaggle, slug, name, asked)
     row["totalBytes"] = len(content)
     kaggle.verdicts[row["ref"]] = score_submission(kaggle.folder / slug, content)
@@ -105,7 +105,7 @@ def enter_submission(kaggle: Kaggle, slug: str, name: str, asked: JsonObject) ->
     """The row of a new submission, which is pending; refused where the quota is used up."""
     if not get_submission_limits(kaggle, asked)["numAllowedNow"]:
         allowance = f"Your team has used its daily Submission allowance ({kaggle.daily_limit}) today"
-        raise Refused(400, f"Submission not allowed: {allowance}, please try again tomorrow UTC.")
+        raise Refusal(400, f"Submission not allowed: {allowance}, please try again tomorrow UTC.")
     ref = 1 + max((row["ref"] for rows in kaggle.submissions.values() for row in rows), default=40_000_000)
     row = {
         "ref": ref,
@@ -135,7 +135,7 @@ def get_submission(kaggle: Kaggle, asked: JsonObject) -> JsonObject:
         if row["ref"] == asked.get("ref"):
             _settle(kaggle, row)
             return row
-    raise Refused(404, "Not Found")
+    raise Refusal(404, "Not Found")
 
 
 def _settle(kaggle: Kaggle, row: JsonObject) -> None:
@@ -200,7 +200,7 @@ def data_files(folder: Path) -> list[tuple[str, float]]:
 
 
 @lru_cache(maxsize=8)
-def _zipped(folder: Path, files: tuple[tuple[str, float], ...]) -> bytes:
+def _zip(folder: Path, files: tuple[tuple[str, float], ...]) -> bytes:
     """The files of a competition; the times are there so that changed ones are packed again."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED, strict_timestamps=False) as archive:

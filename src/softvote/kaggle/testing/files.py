@@ -6,7 +6,7 @@ import hashlib
 from email.utils import formatdate
 
 from softvote.kaggle.testing.state import Kaggle, call
-from softvote.kaggle.testing.wire import Answer, Refused, Request
+from softvote.kaggle.testing.wire import Answer, Refusal, Request
 from softvote.storage.cache import JsonObject
 
 
@@ -19,7 +19,7 @@ def introspect_token(kaggle: Kaggle, asked: JsonObject) -> JsonObject:
 @call
 def generate_access_token(kaggle: Kaggle, asked: JsonObject) -> JsonObject:
     if asked.get("refreshToken") != kaggle.key:
-        raise Refused(401, "Unauthenticated")
+        raise Refusal(401, "Unauthenticated")
     return {"token": kaggle.key, "expiresIn": 12 * 3600, "userName": kaggle.username, "userId": 1}
 
 
@@ -27,11 +27,11 @@ def generate_access_token(kaggle: Kaggle, asked: JsonObject) -> JsonObject:
 def upload(kaggle: Kaggle, request: Request) -> Answer:
     blob = kaggle.blobs.get(request.path.rsplit("/")[-1])
     if blob is None:
-        raise Refused(404, "Not Found")
+        raise Refusal(404, "Not Found")
     if request.headers.get("content-range", "").startswith("bytes */"):  # how much has arrived?
         return Answer(308 if blob.content is None else 200)
     if len(request.body) != blob.size:
-        raise Refused(400, f"{len(request.body)} bytes instead of {blob.size}")
+        raise Refusal(400, f"{len(request.body)} bytes instead of {blob.size}")
     blob.content = request.body
     return Answer(200)
 
@@ -39,7 +39,7 @@ def upload(kaggle: Kaggle, request: Request) -> Answer:
 @call
 def download(kaggle: Kaggle, request: Request) -> Answer:
     if request.path not in kaggle.links:
-        raise Refused(404, "Not Found")
+        raise Refusal(404, "Not Found")
     content, modified = kaggle.links[request.path]
     tag = f'"{hashlib.sha256(content).hexdigest()[:32]}"'
     headers = {
@@ -53,7 +53,7 @@ def download(kaggle: Kaggle, request: Request) -> Answer:
         return Answer(200, content, headers)
     start = int(wanted.removeprefix("bytes=").split("-")[0])
     if start >= len(content):
-        raise Refused(416, "Range Not Satisfiable")
+        raise Refusal(416, "Range Not Satisfiable")
     span = {"Content-Range": f"bytes {start}-{len(content) - 1}/{len(content)}"}
     return Answer(206, content[start:], headers | span)
 

@@ -14,7 +14,7 @@ from softvote.kaggle.testing.competitions import (
 )
 from softvote.kaggle.testing.runs import KernelRun
 from softvote.kaggle.testing.state import HostedDataset, HostedKernel, Kaggle, call
-from softvote.kaggle.testing.wire import Answer, Refused, page_of
+from softvote.kaggle.testing.wire import Answer, Refusal, page_of
 from softvote.storage.cache import JsonObject
 
 
@@ -24,7 +24,7 @@ def create_dataset(kaggle: Kaggle, asked: JsonObject) -> JsonObject:
     if name in kaggle.datasets:
         return {"status": "error", "error": f'The requested title "{asked["title"]}" is already in use'}
     kaggle.datasets[name] = HostedDataset(asked, _files(kaggle, asked), polls=kaggle.polls)
-    return _dataset_made(name)
+    return _dataset_answer(name)
 
 
 @call
@@ -33,7 +33,7 @@ def create_dataset_version(kaggle: Kaggle, asked: JsonObject) -> JsonObject:
     dataset.metadata, dataset.files = asked["body"], _files(kaggle, asked["body"])
     dataset.version += 1
     dataset.polls = kaggle.polls
-    return _dataset_made(name)
+    return _dataset_answer(name)
 
 
 @call
@@ -64,7 +64,7 @@ def download_dataset(kaggle: Kaggle, asked: JsonObject) -> Answer:
     _, dataset = _dataset(kaggle, asked)
     if file := asked.get("fileName"):
         if file not in dataset.files:
-            raise Refused(404, "Not Found")
+            raise Refusal(404, "Not Found")
         return kaggle.hand_out(file, dataset.files[file], 0)
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
@@ -74,17 +74,17 @@ def download_dataset(kaggle: Kaggle, asked: JsonObject) -> Answer:
 
 
 def _files(kaggle: Kaggle, asked: JsonObject) -> dict[str, bytes]:
-    return dict(kaggle.arrived(file["token"]) for file in asked.get("files", []))
+    return dict(kaggle.take_upload(file["token"]) for file in asked.get("files", []))
 
 
-def _dataset_made(name: str) -> JsonObject:
+def _dataset_answer(name: str) -> JsonObject:
     return {"ref": f"/{name}", "url": f"https://www.kaggle.com/datasets/{name}", "status": "ok"}
 
 
 def _dataset(kaggle: Kaggle, asked: JsonObject) -> tuple[str, HostedDataset]:
     name = f"{asked.get('ownerSlug')}/{asked.get('datasetSlug')}"
     if name not in kaggle.datasets:
-        raise Refused(403, "Permission 'datasets.get' was denied")
+        raise Refusal(403, "Permission 'datasets.get' was denied")
     return name, kaggle.datasets[name]
 
 
@@ -136,14 +136,14 @@ def create_code_submission(kaggle: Kaggle, asked: JsonObject) -> JsonObject:
     """Runs the kernel again where test files are hidden; what it writes there is scored."""
     slug, file = asked.get("competitionName", ""), asked.get("fileName", "")
     if slug not in competition_slugs(kaggle.folder):
-        raise Refused(404, "Not Found")
+        raise Refusal(404, "Not Found")
     kernel = _kernel(kaggle, {"userName": asked.get("kernelOwner")} | asked)
     if asked.get("kernelVersion", kernel.version) != kernel.version or not kernel.over:
-        raise Refused(400, "The notebook version is not found, or has not run to its end")
+        raise Refusal(400, "The notebook version is not found, or has not run to its end")
     if kernel.failure or file not in kernel.output:
-        raise Refused(400, f"The notebook did not output the file {file}")
+        raise Refusal(400, f"The notebook did not output the file {file}")
     if kernel.metadata.get("enableInternet") and hidden_folder(kaggle.folder / slug):
-        raise Refused(400, "Your Notebook cannot use internet access in this competition")
+        raise Refusal(400, "Your Notebook cannot use internet access in this competition")
     ref: int = enter_submission(kaggle, slug, file, asked)["ref"]
     folder = hidden_folder(kaggle.folder / slug) or kaggle.folder / slug
 
@@ -166,9 +166,9 @@ def create_code_submission(kaggle: Kaggle, asked: JsonObject) -> JsonObject:
 def _kernel(kaggle: Kaggle, asked: JsonObject) -> HostedKernel:
     name = f"{asked.get('userName')}/{asked.get('kernelSlug')}"
     if name not in kaggle.kernels:
-        raise Refused(403, "Permission 'kernels.get' was denied")
+        raise Refusal(403, "Permission 'kernels.get' was denied")
     kernel = kaggle.kernels[name]
     label = asked.get("versionLabel")
     if label and not (label.startswith("v") and 0 < int(label[1:]) <= kernel.version):
-        raise Refused(404, "Not Found")
+        raise Refusal(404, "Not Found")
     return kernel

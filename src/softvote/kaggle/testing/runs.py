@@ -60,7 +60,7 @@ class KernelRun:
             script = folders["src"] / "script.py"
             script.write_text(self._kernel.metadata["text"], encoding="utf-8")
             began = time.monotonic()
-            self._process = _started(script, folders["input"], folders["working"])
+            self._process = _start(script, folders["input"], folders["working"])
             if self._kaggle.stopping.is_set():
                 self._process.kill()
             streams = self._process.communicate()
@@ -87,7 +87,7 @@ class KernelRun:
         kernel.running = False
 
 
-def _started(script: Path, source: Path, output: Path) -> subprocess.Popen[str]:
+def _start(script: Path, source: Path, output: Path) -> subprocess.Popen[str]:
     # -S: no .pth files, by which a package under development is found; the packages beside it are.
     command = [sys.executable, "-S", "-s", "-P", str(script)]
     environment = {

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 from softvote.errors import UserError, one_of
 from softvote.kaggle.testing import competitions, files, kernels  # noqa: F401  they register their calls
 from softvote.kaggle.testing.state import CALLS, Kaggle
-from softvote.kaggle.testing.wire import Answer, Failure, Refused, Request, json_answer
+from softvote.kaggle.testing.wire import Answer, Failure, Refusal, Request, json_answer
 
 FILES = {"Upload", "Download"}
 """Calls that move bytes, and need the whole request."""
@@ -102,16 +102,16 @@ class KaggleServer(Kaggle):
         call = CALLS.get(request.call)
         try:
             if call is None:
-                raise Refused(404, "Not Found")
-            if request.call not in OPEN and request.authorization not in self._accepted():
-                raise Refused(401, "Unauthenticated")
+                raise Refusal(404, "Not Found")
+            if request.call not in OPEN and request.authorization not in self._accepted_credentials():
+                raise Refusal(401, "Unauthenticated")
             with self._lock:
                 made = call(self, request if request.call in FILES else request.body)
                 return made if isinstance(made, Answer) else json_answer(made)
-        except Refused as refused:
+        except Refusal as refused:
             return refused.answer
 
-    def _accepted(self) -> tuple[str, str]:
+    def _accepted_credentials(self) -> tuple[str, str]:
         basic = base64.b64encode(f"{self.username}:{self.key}".encode()).decode()
         return f"Basic {basic}", f"Bearer {self.key}"
 
@@ -134,7 +134,7 @@ class _Handler(BaseHTTPRequestHandler):
         try:
             self._serve(call, json.loads(self._content() or b"{}"))
         except json.JSONDecodeError:
-            self._send(Refused(400, "No JSON").answer)
+            self._send(Refusal(400, "No JSON").answer)
 
     def do_PUT(self) -> None:
         self._serve("Upload", self._content())

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import quote
 
-from softvote.kaggle.testing.wire import Answer, Refused
+from softvote.kaggle.testing.wire import Answer, Refusal
 from softvote.storage.cache import JsonObject
 
 
@@ -148,11 +148,11 @@ class Kaggle:
         self.blobs[token] = Blob(name, size)
         return {"token": token, "createUrl": f"{self.url}/upload/{token}"}
 
-    def arrived(self, token: str) -> tuple[str, bytes]:
+    def take_upload(self, token: str) -> tuple[str, bytes]:
         """Take the name and the content of an upload."""
         blob = self.blobs.pop(token, None)
         if blob is None or blob.content is None:
-            raise Refused(400, "The upload is not complete")
+            raise Refusal(400, "The upload is not complete")
         return blob.name, blob.content
 
 

@@ -34,7 +34,7 @@ class Answer(NamedTuple):
     headers: Mapping[str, str] = MappingProxyType({})
 
 
-class Refused(Exception):  # noqa: N818
+class Refusal(Exception):  # noqa: N818
     """An answer of 400 or more: no error of this program."""
 
     def __init__(self, status: int, message: str) -> None:
@@ -72,7 +72,7 @@ class Failure:
             return Answer(self.status, self.body, self.headers)
         if self.status == 200 and not self.drop:
             return None
-        refused = Refused(self.status, self.message).answer
+        refused = Refusal(self.status, self.message).answer
         return refused._replace(headers={**refused.headers, **self.headers})
 
 
