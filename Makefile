@@ -111,11 +111,14 @@ tour: install ## A stand-in for Kaggle in the folder tour, to try all of this on
 	cp pipelines/demo.yaml pipelines/tour.yaml tour/pipelines
 	$(BIN)/python -m softvote.kaggle.testing tour/kaggle --run-kernels
 
+# Tests start many processes: each would compile all of softvote where the environment lets none keep what it compiles.
+PYTEST := env -u PYTHONDONTWRITEBYTECODE $(BIN)/python -m pytest
+
 test: install ## Run the tests but for the slow ones
-	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m 'not slow'
+	$(PYTEST) -n 2 --dist loadfile --no-loadscope-reorder -m 'not slow'
 
 test-slow: install ## Run the slow tests; MINUTES=30 leaves out what they are too short for
-	$(BIN)/python -m pytest -n 2 -m slow $(if $(MINUTES),--budget-minutes $(MINUTES))
+	$(PYTEST) -n 2 -m slow $(if $(MINUTES),--budget-minutes $(MINUTES))
 
 lint: install ## ruff and mypy
 	$(BIN)/ruff check .

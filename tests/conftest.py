@@ -10,6 +10,9 @@ import signal
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 # Bits are compared; an accelerator is tested where this names one.
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
+# A shell lets what it starts in the background ignore Ctrl-C, and all that this starts would as well.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 from collections.abc import Callable, Iterator
 from pathlib import Path

@@ -8,8 +8,8 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +18,7 @@ import yaml
 from conftest import Digits
 from data_fixtures import write_csv
 from projects import probabilities, process, softvote, write_project
+from trainings import start, until
 
 from softvote import __version__, cli, shell
 from softvote.models import own_models
@@ -246,12 +247,12 @@ def test_a_file_where_a_folder_should_be(fresh: Path, capsys: pytest.CaptureFixt
 
 
 def test_a_pipe_that_closes_early(fresh: Path) -> None:
-    started = process(fresh, "schema")
-    assert started.stdout and started.stderr
-    started.stdout.close()
-    assert started.wait() in (0, 1)
-    assert "Traceback" not in started.stderr.read()
-    started.stderr.close()
+    running = process(fresh, "schema")
+    assert running.stdout and running.stderr
+    running.stdout.close()
+    assert running.wait() in (0, 1)
+    assert "Traceback" not in running.stderr.read()
+    running.stderr.close()
 
 
 # ---------------------------------------------------------------- data and init
@@ -345,16 +346,17 @@ def test_a_stopped_training_goes_on_to_the_same_numbers(
     assert softvote(root, "folds", "tiny") == 0
     quick, slow = (root / "models" / "tiny" / name / "fold0" for name in MEMBERS)
     # It goes on for far longer than it takes to be stopped; what it would give is not used.
-    started = process(root, "train", "tiny", "--fold", "0", "--set", "members.slow.epochs=100000")
-    wait_until(lambda: (slow / ".lock").exists(), started)
-    os.kill(started.pid, how)
-    _, err = started.communicate(timeout=60)
+    command = start(root, "train", "tiny", "--fold", "0", "--set", "members.slow.epochs=100000")
+    with ThreadPoolExecutor(1) as pool:
+        until(slow / ".lock", pool.submit(command.join))
+        os.kill(command.pid or 0, how)
+    err = (root / "log.txt").read_text()
     codes = {
         signal.SIGINT: shell.INTERRUPTED,
         signal.SIGTERM: shell.TERMINATED,
         signal.SIGKILL: -signal.SIGKILL,
     }
-    assert started.returncode == codes[how]
+    assert command.exitcode == codes[how]
     assert "Traceback" not in err
     if how != signal.SIGKILL:
         kept_of = "stopped; what was finished is kept: 1 of 2 trainings"
@@ -369,13 +371,6 @@ def test_a_stopped_training_goes_on_to_the_same_numbers(
         whole = untouched / folder.relative_to(root)
         np.testing.assert_array_equal(probabilities(folder), probabilities(whole))
         np.testing.assert_array_equal(np.load(folder / "test.npy"), np.load(whole / "test.npy"))
-
-
-def wait_until(happened: object, running: subprocess.Popen[str]) -> None:
-    assert callable(happened)
-    while not happened():
-        assert running.poll() is None, running.communicate()[1]
-        time.sleep(0.01)
 
 
 @pytest.mark.parametrize(

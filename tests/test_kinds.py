@@ -18,6 +18,7 @@ from projects import softvote, write_pipeline
 from softvote.ensembling.ensemble import load_ensemble
 from softvote.ensembling.predict import predict_proba
 from softvote.inference.record import TrainingRecord
+from softvote.stages import mistakes
 
 TRAIN, TEST = 160, 40
 
@@ -120,8 +121,9 @@ def test_predict_names_all_that_is_probable(
         assert len(line["probability"].split(";")) == max(1, columns.sum())
 
 
-def test_mistakes_are_drawn(finished: tuple[Path, Kind]) -> None:
+def test_mistakes_are_drawn(finished: tuple[Path, Kind], monkeypatch: pytest.MonkeyPatch) -> None:
     root, _ = finished
+    monkeypatch.setattr(mistakes, "_MOST", 14)  # each takes time to draw
     assert softvote(root, "mistakes", "tiny") == 0
     assert (root / "models/tiny/vote/mistakes.png").is_file()
 

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import zipfile
 from dataclasses import replace
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +19,14 @@ import projects
 import pytest
 import torch
 from conftest import Digits
+from kinds import HEADS_OF_CLASSES
 from numpy.typing import NDArray
 from projects import softvote, times, write_project
 from torch import Tensor, nn
 from untrained import EXECUTION, write_fold
 
 import softvote as package
+from softvote import models
 from softvote.ensembling.ensemble import Ensemble, EnsembleMember
 from softvote.ensembling.predictions import Predictions, merge_folds, read_predictions, write_predictions
 from softvote.ensembling.vote import Space, soft_vote
@@ -346,21 +349,9 @@ def test_what_the_refusal_says_mends_it(
     np.testing.assert_array_equal(read_predictions(fold).test, found.test)
 
 
-# ---------------------------------------------------------------- every network and head
+# ---------------------------------------------------------------- every head, view and network
 
 ADDER, SUM = Task(19, 1, addend=True), Task(37, 4)
-# What differs from a softmax over ten classes of 28 x 28 images.
-KINDS: dict[str, tuple[str, Task, tuple[int, int, int]]] = {
-    "adder_net": ("softmax", ADDER, (1, 28, 28)),
-    "cnn": ("regression", ADDER, (3, 8, 8)),
-    "crop_reader": ("digits", SUM, (1, 28, 168)),
-    "encoder_decoder": ("regression", SUM, (1, 32, 32)),
-    "multilabel_cnn": ("multilabel", SUM, (1, 16, 40)),
-    "resnet50_regressor": ("regression", SUM, (1, 32, 32)),
-    "slot_cnn": ("digits", SUM, (1, 40, 40)),
-    "sum_decoder": ("softmax", SUM, (1, 4, 10)),
-    "test_convnext": ("softmax", Task(10), (3, 32, 32)),
-}
 
 
 def of(*folds: FoldFolder) -> Ensemble:
@@ -387,17 +378,98 @@ def store(
     write_predictions(fold, stored, np.zeros(TRAIN, np.int64), Task(labels), fingerprint)
 
 
-# Half of encoder_decoder; that one is tested.
-NAMES = [name for name in [*own_models(), "test_convnext"] if name != "digit_encoder"]
-# One of each head, and one that takes an addend; they are exported soonest.
-SOON = {"adder_net", "cnn", "multilabel_cnn", "slot_cnn"}
+@pytest.fixture
+def linear(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every network is a linear layer, for what goes before it or follows."""
+
+    def create_model(
+        name: str, outputs: int, channels: int, size: tuple[int, int], args: dict[str, Any]
+    ) -> nn.Module:
+        return nn.Sequential(nn.Flatten(), nn.Linear(channels * size[0] * size[1], outputs))
+
+    monkeypatch.setattr(models, "create_model", create_model)
+
+
+def together(tmp_path: Path, folds: list[FoldFolder], images: NDArray[np.uint8], task: Task) -> Path:
+    """The program of a vote of trainings, which is written in the time of one; each has its say."""
+    addends = np.arange(len(images)) % 10 if task.addend else None
+    each = [load_predictor(fold).probabilities(images, addends) for fold in folds]
+    for fold, found in zip(folds, each, strict=True):
+        store(fold, found)
+    assert not any(np.allclose(one, other) for one, other in combinations(each, 2))
+    weights = np.full(len(each), 1 / len(each))
+    members = [EnsembleMember(fold.path.name, 1 / len(each), [fold]) for fold in folds]
+    check = Check(np.arange(len(images)), images, addends, soft_vote(each, weights, "probability"))
+    found = write_program(Ensemble("vote", members), ExportFolder(tmp_path / "export"), "tiny", "", check)
+    assert sorted(found) == ["program.onnx", "program.pt2"] and max(found.values()) < 1e-6
+    return tmp_path / "export"
+
+
+def test_every_head_of_classes_and_an_addend(
+    linear: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task, image = Task(46, 4, addend=True), (3, 4, 4)
+    folds = [
+        write_fold(tmp_path / head, {"model": "cnn", "head": head}, image, task, head={"width": 3.0})
+        for head in HEADS_OF_CLASSES
+    ]
+    images = np.random.default_rng(0).integers(0, 256, (5, *image), dtype=np.uint8)
+    monkeypatch.chdir(together(tmp_path, folds, images, task))
+    for lines in json.loads(Path("program.json").read_text())["how_to_call"].values():
+        known: dict[str, Any] = {}
+        exec("\n".join(lines), known)
+        assert "addends" in str(lines) and known["probabilities"].shape == (1, 46)
+
+
+VIEWS: list[dict[str, Any]] = [
+    {"name": "crop", "size": 25},
+    {"name": "deskew"},
+    {"name": "box", "width": 20},
+]
 
 
 @pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=[] if name in SOON else pytest.mark.slow) for name in NAMES]
+    "normalise",
+    [
+        ("image", "dataset", "image"),
+        pytest.param(("dataset", "image", "dataset"), marks=pytest.mark.slow),
+    ],
 )
-def test_every_network_and_head(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    head, task, image = KINDS.get(name, ("softmax", Task(10), (1, 28, 28)))
+def test_every_view_and_normalisation(linear: None, tmp_path: Path, normalise: tuple[str, ...]) -> None:
+    """On images that are no noise: a box or a slant there would be none."""
+    images = np.zeros((6, 1, 28, 28), np.uint8)
+    for row in range(5):  # the last one is blank
+        images[row, 0, 4 : 15 + row, 6 + row : 11 + 2 * row] = 200
+        images[row, 0, 12:20, 13:18] = 250
+    folds = [
+        write_fold(
+            tmp_path / view["name"], {"model": "cnn", "view": view, "normalise": name}, (1, 28, 28), seed=7
+        )
+        for view, name in zip(VIEWS, normalise, strict=True)
+    ]
+    together(tmp_path, folds, images, Task(10))
+
+
+# What differs from a softmax over ten classes of 28 x 28 images.
+NETWORKS: dict[str, tuple[str, Task, tuple[int, int, int]]] = {
+    "adder_net": ("softmax", ADDER, (1, 28, 28)),
+    "cnn": ("regression", ADDER, (3, 8, 8)),
+    "crop_reader": ("digits", SUM, (1, 28, 168)),
+    "encoder_decoder": ("regression", SUM, (1, 32, 32)),
+    "multilabel_cnn": ("multilabel", SUM, (1, 16, 40)),
+    "resnet50_regressor": ("regression", SUM, (1, 32, 32)),
+    "slot_cnn": ("digits", SUM, (1, 40, 40)),
+    "sum_decoder": ("softmax", SUM, (1, 4, 10)),
+    "test_convnext": ("softmax", Task(10), (3, 32, 32)),
+}
+# Half of encoder_decoder; that one is tested.
+NAMES = [name for name in [*own_models(), "test_convnext"] if name != "digit_encoder"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", NAMES)
+def test_every_network(name: str, tmp_path: Path) -> None:
+    head, task, image = NETWORKS.get(name, ("softmax", Task(10), (1, 28, 28)))
     member = {"model": name, "head": head}
     fold = write_fold(tmp_path / name / "fold0", member, image, task, head={"width": 0.3})
     check = check_of(fold, task, image)
@@ -405,46 +477,11 @@ def test_every_network_and_head(name: str, tmp_path: Path, monkeypatch: pytest.M
     assert sorted(found) == ["program.onnx", "program.pt2"] and max(found.values()) < 1e-5
     calls = json.loads((tmp_path / "export" / "program.json").read_text())["how_to_call"]
     assert ("addends" in str(calls)) == task.addend
-    if name == "adder_net":
-        monkeypatch.chdir(tmp_path / "export")
-        for lines in calls.values():
-            known: dict[str, Any] = {}
-            exec("\n".join(lines), known)
-            assert known["probabilities"].shape == (1, 19)
     if name == "cnn":  # a vote of logits looks at the small shares of a number as well
         small = (check.stored < 1e-20) & (check.stored > 1e-36)
         given = load_exported(tmp_path / "export" / "program.onnx")[1](check.images, check.addends)
         assert small[:, :9].any() and small[:, 9:].any()
         np.testing.assert_allclose(np.log(given[small]), np.log(check.stored[small]), atol=1e-3)
-
-
-VIEWS = [{"name": "crop", "size": 25}, {"name": "deskew"}, {"name": "box", "width": 20}]
-
-
-@pytest.mark.parametrize(
-    ("view", "normalise"),
-    [
-        *zip(VIEWS, ["image", "dataset", "image"], strict=True),
-        *(
-            pytest.param(view, normalise, marks=pytest.mark.slow)
-            for view, normalise in zip(VIEWS, ["dataset", "image", "dataset"], strict=True)
-        ),
-    ],
-)
-def test_every_view_and_normalisation(view: dict[str, Any], normalise: str, tmp_path: Path) -> None:
-    """On images that are no noise: a box or a slant there would be none."""
-    member = {"model": "basic_cnn", "view": view, "normalise": normalise}
-    fold = write_fold(tmp_path / "cnn" / "fold0", member, (1, 28, 28))
-    images = np.zeros((6, 1, 28, 28), np.uint8)
-    for row in range(5):  # the last one is blank
-        images[row, 0, 4 : 15 + row, 6 + row : 11 + 2 * row] = 200
-        images[row, 0, 12:20, 13:18] = 250
-    found = load_predictor(fold).probabilities(images)
-    plain = replace(load_predictor(fold), view=None).probabilities(images)
-    assert np.abs(plain[:5] - found[:5]).max() > 1e-4
-    store(fold, found)
-    check = Check(np.arange(6), images, None, found)
-    assert max(write_program(of(fold), ExportFolder(tmp_path / "export"), "tiny", "", check).values()) < 1e-5
 
 
 def test_the_error_function_of_plain_operators() -> None:

@@ -79,7 +79,7 @@ def test_every_competition_has_its_file() -> None:
 
 
 @pytest.mark.parametrize("slug", EVERY)
-def test_from_zip_to_submission(slug: str, project: Callable[[str], Path]) -> None:
+def test_from_zip_to_submission(slug: str, project: Callable[[str], Path], known_throughput: None) -> None:
     root = project(slug)
     for stage in ("check", "folds", "train", "ensemble", "submit"):
         assert softvote(root, stage, slug, *settings_of(slug)) == 0, stage

@@ -12,9 +12,12 @@ import pytest
 from conftest import Digits
 from projects import probabilities, softvote, times, write_project
 
-from softvote.ensembling.ensemble import load_ensemble
+from softvote.ensembling.ensemble import Ensemble, load_ensemble
+from softvote.export import writer
+from softvote.export.program import as_predict_fn, create_module
+from softvote.export.writer import Check
 from softvote.storage.files import read_json
-from softvote.storage.paths import PipelineFolder
+from softvote.storage.paths import ExportFolder, PipelineFolder
 from softvote.tracking.ledger import read_ledger
 
 
@@ -134,8 +137,23 @@ def test_a_refit_predicts_test_rows_and_has_no_score(
 
 
 def test_networks_of_every_kind_are_exported_and_in_the_ledger(
-    project: Path, capsys: pytest.CaptureFixture[str]
+    project: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    exported: list[Ensemble] = []
+
+    def run_only(
+        voter: Ensemble, folder: ExportFolder, pipeline: str, fingerprint: str, check: Check
+    ) -> dict[str, float]:
+        exported.append(voter)
+        writer.refuse_others(voter, check)
+        found = as_predict_fn(create_module(voter, "cpu")[0])(check.images, check.addends)
+        np.testing.assert_allclose(found, check.stored, atol=1e-5)
+        folder.path.mkdir()
+        for path in folder.programs:
+            path.write_bytes(b"a program")
+        return {"program.pt2": 0.0, "program.onnx": 0.0}
+
+    monkeypatch.setattr(writer, "write_program", run_only)  # to write eight networks takes ten seconds
     words = [*REFIT, "--set", "members.a.repeats=2"]
     for stage in ("train", "ensemble", "submit"):
         assert softvote(project, stage, "tiny", *words) == 0
@@ -143,10 +161,11 @@ def test_networks_of_every_kind_are_exported_and_in_the_ledger(
     assert "refits on all rows predict test rows too, and are in no out-of-fold score" in said
     (entry,) = read_ledger(project / "submissions" / "ledger.csv")
     assert entry.folds == "2/2 + refit"
-    assert softvote(project, "export", "tiny", *words) == 0  # which checks what it wrote against test.npy
+    assert softvote(project, "export", "tiny", *words) == 0
     assert "vote: mean of 8 networks" in capsys.readouterr().out
-    voter = load_ensemble(project / "models" / "tiny" / "vote")
-    assert [len(member.folds) for member in voter.voting] == [5, 3]
+    for voter in (*exported, load_ensemble(project / "models" / "tiny" / "vote")):
+        assert [len(member.folds) for member in voter.voting] == [5, 3]
+    assert len(exported) == 1
 
 
 def test_a_refit_starts_from_a_refit(project: Path, capsys: pytest.CaptureFixture[str]) -> None:

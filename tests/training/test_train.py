@@ -495,7 +495,10 @@ def pairs(digits: Digits) -> Split:
     )  # fmt: skip
 
 
-@pytest.mark.parametrize("head", HEADS_OF_CLASSES)
+@pytest.mark.parametrize(
+    "head",
+    [pytest.param(head, marks=[] if head == "digits" else pytest.mark.slow) for head in HEADS_OF_CLASSES],
+)
 def test_every_head_learns_sums_of_two_digits(pairs: Split, digits: Digits, head: str) -> None:
     """From sums alone, but for the one that needs to be told the digits. Always saying 9 is right 10 %."""
     data = pairs if head == "digit_set" else replace(pairs, digits=None)
@@ -510,6 +513,7 @@ def test_every_head_learns_sums_of_two_digits(pairs: Split, digits: Digits, head
     assert trained.log[-1]["loss"] < trained.log[0]["loss"]
 
 
+@pytest.mark.slow
 def test_known_digits_teach_more_than_their_sum(pairs: Split) -> None:
     """The accuracy is that of the sum in either case."""
     alone, told = (
