@@ -432,7 +432,7 @@ VIEWS = [{"name": "crop", "size": 25}, {"name": "deskew"}, {"name": "box", "widt
     ],
 )
 def test_every_view_and_normalisation(view: dict[str, Any], normalise: str, tmp_path: Path) -> None:
-    """On images that are no noise: a box or a slant there would be none."""
+    """On images that are not noise: a box or a slant there would be none."""
     member = {"model": "basic_cnn", "view": view, "normalise": normalise}
     fold = write_fold(tmp_path / "cnn" / "fold0", member, (1, 28, 28))
     images = np.zeros((6, 1, 28, 28), np.uint8)
@@ -506,7 +506,7 @@ def test_trainings_of_other_classes_do_not_vote_together(tmp_path: Path) -> None
         create_module(of(one, two), "cpu")
 
 
-# ---------------------------------------------------------------- what is no program
+# ---------------------------------------------------------------- what is not a program
 
 
 @pytest.mark.parametrize("suffix", [".pt2", ".onnx"])
