@@ -42,7 +42,7 @@ def main() -> int:
 
 
 def compare(before: Path, after: Path) -> list[str]:
-    """What differs, a line a file."""
+    """What differs, a line per file."""
     ours, theirs = files_of(before), files_of(after)
     missing = [f"{name}: only in {before}" for name in sorted(ours - theirs)]
     added = [f"{name}: only in {after}" for name in sorted(theirs - ours)]

@@ -52,7 +52,7 @@ def main() -> int:
 
 
 def digits_of_csv(path: Path) -> set[bytes]:
-    """Every digit of a CSV of 784 pixels a row, without the black around it."""
+    """Every digit of a CSV of 784 pixels per row, without the black around it."""
     table = pd.read_csv(path)
     pixels = table.drop(columns="label", errors="ignore").to_numpy(np.uint8).reshape(-1, 28, 28)
     return {trim(image) for image in pixels}

@@ -48,7 +48,7 @@ IMAGES = {
 """Training and test images of each competition; of hidden test images about how many."""
 
 FORMATS = {
-    "class_folders": "a folder a class",
+    "class_folders": "a folder per class",
     "file_names": "classes in file names",
     "image_folder": "table and images",
     "json": "JSON of bands",
@@ -56,7 +56,7 @@ FORMATS = {
     "pixel_csv": "pixels in CSV",
 }
 
-LABEL_CELLS = {"columns": ", columns of 0 and 1", "list": ", lists of tags", "rows": ", a row a label"}
+LABEL_CELLS = {"columns": ", columns of 0 and 1", "list": ", lists of tags", "rows": ", a row per label"}
 
 
 def main() -> None:
@@ -107,7 +107,7 @@ def describe_files(competition: Competition) -> str:
     if files.get("suffix") == ".dcm":
         return f"DICOM{LABEL_CELLS.get(files['label_cells'], '')}"
     if files.get("channel_suffixes"):
-        return f"table, {len(files['channel_suffixes'])} files an image"
+        return f"table, {len(files['channel_suffixes'])} files per image"
     return f"{FORMATS[competition.files.format]}{LABEL_CELLS.get(files.get('label_cells') or '', '')}"
 
 

@@ -222,7 +222,7 @@ class Crew:
 
 
 def measure(crew: Crew, member: Member, batch: int, processes: list[int], seconds: float) -> Facts:
-    """One network with one size of batch: images a second, in all processes together."""
+    """One network with one size of batch: images per second, in all processes together."""
     began, many = time.perf_counter(), max(processes)
     compute_config = crew.tell(many, "build", member, batch)[0]
     crew.tell(1, "record", False)
@@ -300,7 +300,7 @@ def _learn(member: Member, pixels: Tensor, labels: Tensor, recorded: bool) -> fl
 
 
 def forecast(plan: list[str], rows: dict[str, Facts], start: float, folds: int) -> list[str]:
-    """Seconds that a plan takes with what was measured, a line a member."""
+    """Seconds that a plan takes with what was measured, a line per member."""
     lines, total = [], 0.0
     for each in plan:
         name, trainings, epochs = each.split(":")

@@ -132,7 +132,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def cases(rows: Sequence[int], only: Axis | None = None) -> list[Case]:
-    """Every size of work, each once an axis; `rows` ascend."""
+    """Every size of work, each once per axis; `rows` ascend."""
     base, most = Case("rows", rows[len(rows) // 2]), Case("most", rows[-1], max(MEMBERS))
     found = [replace(base, rows=count) for count in rows]
     found += [replace(base, rows=count, format="pixel_csv") for count in rows if count <= MOST_CSV]
@@ -426,7 +426,7 @@ def _set_scales(top: Any, bottom: Any, axis: str, sizes: Sequence[int]) -> None:
         panel.minorticks_off()
         panel.grid(color="0.9")
     bottom.set_xticks(sorted(set(sizes)), labels=[f"{size:,}" for size in sorted(set(sizes))])
-    bottom.set_xlabel({"image": "pixels an image", "most": f"rows, {max(MEMBERS)} members"}.get(axis, axis))
+    bottom.set_xlabel({"image": "pixels per image", "most": f"rows, {max(MEMBERS)} members"}.get(axis, axis))
 
 
 if __name__ == "__main__":

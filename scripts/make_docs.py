@@ -117,7 +117,7 @@ def find_chooser(part: Schema) -> str:
 
 
 def alternatives(entry: Schema) -> list[Schema]:
-    """What a key may hold, one entry a kind, however deep the schema nests them."""
+    """What a key may hold, one entry per kind, however deep the schema nests them."""
     kinds = [*entry.get("oneOf", []), *entry.get("anyOf", [])]
     return [part for kind in kinds for part in (alternatives(kind) or [kind])]
 
@@ -191,7 +191,7 @@ def render_commands() -> str:
         "# Commands",
         "",
         "Most make targets are one of these commands with its usual arguments. The exit code is 0; 1 after a "
-        "mistake that can be mended; 2 for words that the command line does not know; 130 after Ctrl-C.",
+        "mistake that can be fixed; 2 for words that the command line does not know; 130 after Ctrl-C.",
         "",
         "## softvote",
         "",
@@ -282,7 +282,7 @@ def check_site(site: Path) -> list[str]:
                 if target in page.fetched and parts.scheme != "data":
                     problems.append(f"{path}: fetches {target} from the network; keep a copy in docs/")
             elif parts.path and not (path.parent / unquote(parts.path)).exists():
-                problems.append(f"{path}: {target} is missing; mend the link")
+                problems.append(f"{path}: {target} is missing; fix the link")
     return problems
 
 

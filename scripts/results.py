@@ -65,7 +65,7 @@ def main() -> int:
 
 def show(entries: list[Entry], picture: Path) -> None:
     """Print both tables and draw the ladder."""
-    # A member alone is no step of the ladder, nor is a trial with other settings.
+    # A member alone is not a step of the ladder, nor is a trial with other settings.
     plain = [entry for entry in entries if not entry.settings or entry.pipeline in CUT_SHORT]
     newest = {entry.pipeline: entry for entry in plain if ":" in entry.ensemble}
     done = {name: newest[name] for name in STEPS if name in newest}

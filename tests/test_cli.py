@@ -1,4 +1,4 @@
-"""softvote.cli: words, exit codes, one line a mistake; stopped and killed trainings that go on."""
+"""softvote.cli: words, exit codes, one line per mistake; stopped and killed trainings that go on."""
 
 from __future__ import annotations
 
@@ -154,7 +154,7 @@ MISTAKES = [
         ["submit", "tiny", *ELSEWHERE],
         "no such folder; get it from Kaggle with: make data PIPELINE=elsewhere, or with: make data ZIP=path",
     ),
-    (["submit", "tiny", "--force"], "FORCE=1 (--force): is about what is sent, and nothing is; add SEND=1"),
+    (["submit", "tiny", "--force"], "FORCE=1 (--force): is about sending, and nothing is sent; add SEND=1"),
     (["submit", "tiny", "--no-wait"], "add SEND=1 (--send), or leave it out"),
     (["folds", "tiny", "--set", "nonsense"], "write KEY=VALUE"),
     (["train", "tiny"], "run the folds stage"),

@@ -63,7 +63,7 @@ def test_nothing_below_names_a_flag_or_a_make_target(trees: dict[str, list[ast.A
     ("named", "typed"),
     [
         ("pass `root`", "pass --root"),
-        ("`set` members.cnn.epochs=x: is no number", "--set members.cnn.epochs=x: is no number"),
+        ("`set` members.cnn.epochs=x: is not a number", "--set members.cnn.epochs=x: is not a number"),
         ("get it with: `data path/to/it.zip`", "get it with: make data ZIP=path/to/it.zip"),
         ("get it with: `data`", "get it with: make data"),
         ("get it with: `download digits`", "get it with: make data PIPELINE=digits"),
@@ -71,7 +71,7 @@ def test_nothing_below_names_a_flag_or_a_make_target(trees: dict[str, list[ast.A
         ("before: `folds`", "before: make folds"),
         ("next: `check digits`", "next: softvote check digits"),
         ("`leaderboard`, or `force`", "make leaderboard, or FORCE=1 (--force)"),
-        ("take one `extends` out", "take one `extends` out"),
+        ("remove one `extends`", "remove one `extends`"),
     ],
 )
 def test_what_is_named_is_said_as_it_is_typed(named: str, typed: str) -> None:

@@ -56,17 +56,17 @@ def test_an_unknown_name_lists_the_known(unknown: str, text: str) -> None:
 
 
 def test_a_problem_stays_whole_between_processes() -> None:
-    error = UserError(Problem("a.csv, row 2", "is odd", "mend it"), "no place is known")
+    error = UserError(Problem("a.csv, row 2", "is odd", "fix it"), "no place is known")
     again = pickle.loads(pickle.dumps(error))
     assert (
         again.problems
         == error.problems
         == (
-            Problem("a.csv, row 2", "is odd", "mend it"),
+            Problem("a.csv, row 2", "is odd", "fix it"),
             Problem("", "no place is known"),
         )
     )
-    assert str(again) == "a.csv, row 2: is odd; mend it\nno place is known"
+    assert str(again) == "a.csv, row 2: is odd; fix it\nno place is known"
 
 
 def test_whoever_knows_more_of_the_place_adds_it_to_every_problem() -> None:

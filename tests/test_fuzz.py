@@ -1,4 +1,4 @@
-"""Bad input of every kind: one line a problem, never a traceback, and nothing half-written.
+"""Bad input of every kind: one line per problem, never a traceback, and nothing half-written.
 
 Each property holds for a few examples in `make test`, and for 2,000 in the slow tests.
 """

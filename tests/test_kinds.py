@@ -24,7 +24,7 @@ TRAIN, TEST = 160, 40
 
 
 def write_project(root: Path, kind: Kind, digits: Digits) -> Path:
-    """Image files, a table with a column a tag or target, and a writer for each four images."""
+    """Image files, a table with a column per tag or target, and a writer for each four images."""
     folder = root / "input" / "digits"
     labels = kind.labels(digits[1][:TRAIN])
     for split, rows in (("train", range(TRAIN)), ("test", range(TRAIN, TRAIN + TEST))):

@@ -180,9 +180,9 @@ def test_every_problem_of_every_file_is_named(
         "flat.npy": "holds uint8 (8, 8); images must be uint8 (N, H, W)",
         "none.npy": "holds uint8 (0, 8, 8)",
         "short.csv": "63 columns beside label, id, imageid, image_id and addend, but the model takes",
-        "wild.csv, row 3, column pixel0": "'256' is no whole number from 0 to 255",
-        "wild.csv, row 3, column pixel1": "'x' is no whole number from 0 to 255",
-        "missing.png": "no such file; mend the path",
+        "wild.csv, row 3, column pixel0": "'256' is not a whole number from 0 to 255",
+        "wild.csv, row 3, column pixel1": "'x' is not a whole number from 0 to 255",
+        "missing.png": "no such file; fix the path",
     }  # fmt: skip
     assert len(lines) == len(expected)
     for where, what in expected.items():
@@ -195,9 +195,7 @@ GOOD = ("five.npy", "plain.csv", "more.csv", "colour.png", "large.jpg")
 
 def test_a_csv_without_a_header_is_refused(grey: FoldFolder, capsys: pytest.CaptureFixture[str]) -> None:
     Path("bare.csv").write_text("\n".join(Path("plain.csv").read_text().splitlines()[1:]))
-    assert (
-        "holds numbers alone where the names of columns should be" in refusals_of(capsys, grey, "bare.csv")[0]
-    )
+    assert "holds only numbers where the column names should be" in refusals_of(capsys, grey, "bare.csv")[0]
 
 
 # ---------------------------------------------------------------- addends
@@ -234,14 +232,14 @@ def test_addends_that_are_missing_or_none(
     ]
     for wrong in ("10", "-1", "x", "1.5"):
         (line,) = refusals_of(capsys, adder, "five.npy", f"--addend={wrong}")
-        assert line == f"--addend: addend '{wrong}' is no integer 0..9; mend it"
+        assert line == f"--addend: addend '{wrong}' is not an integer 0..9; fix it"
     (line,) = refusals_of(capsys, grey, "five.npy", "--addend", "3")
     assert line == "--addend: the model takes none; leave it out"
     flat = images.reshape(5, -1).tolist()
     write_csv(Path("wrong.csv"), [*PIXELS, "addend"], [[*flat[0], 10], [*flat[1], ""]])
     assert refusals_of(capsys, adder, "wrong.csv") == [
-        "wrong.csv, row 2, column addend: addend '10' is no integer 0..9; mend it",
-        "wrong.csv, row 3, column addend: the addend is empty; mend it",
+        "wrong.csv, row 2, column addend: addend '10' is not an integer 0..9; fix it",
+        "wrong.csv, row 3, column addend: the addend is empty; fix it",
     ]
 
 

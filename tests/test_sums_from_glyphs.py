@@ -113,9 +113,9 @@ def test_readers_wait_for_slots(pairs: tuple[Path, Made], capsys: pytest.Capture
     ("changes", "told"),
     [
         ({"slots": {"model": "resnet5"}}, "glyphs_from: slots does not say which digits stand where"),
-        ({"slots": {"model": "slot_cnn", "glyphs_from": "slots"}}, "goes in a circle: slots <- slots"),
+        ({"slots": {"model": "slot_cnn", "glyphs_from": "slots"}}, "is circular: slots <- slots"),
         ({"reader": READER | {"glyphs_from": "slot"}}, "no member 'slot'; did you mean 'slots'?"),
-        ({"reader": READER | {"head": "softmax"}}, "glyphs_from teaches single digits; say head: digits"),
+        ({"reader": READER | {"head": "softmax"}}, "glyphs_from teaches single digits; set head: digits"),
         ({"reader": READER | {"mixup": 0.2}}, "glyphs_from goes without init_from, extra_train, mixup"),
         (
             {"reader": READER | {"schedule": {"name": "plateau", "watch": "held_out"}}},

@@ -13,8 +13,8 @@ Speed. Two loops train the same network on the same images, with the same ranges
 The networks are softvote's in both; in (a) cnn and big_kernel_cnn have ReLU before pooling, as people write
 them. slot_cnn learns digits from sums: in both, the loss is cross-entropy over the 37 sums, through
 softvote's `digits` head.
-Processes start and warm up once a network; then a and b work by turns, `repeats` times, so that what else the
-machine does hits both. A lap is some steps that do not count, then `seconds` that do. Errors are standard
+Processes start and warm up once per network; then a and b work by turns, `repeats` times, so that what else
+the machine does hits both. A lap is some steps that do not count, then `seconds` that do. Errors are standard
 errors of the mean over repeats. A process's memory is its largest resident set, summed over the loop's
 processes; pages that they share count in each.
 
@@ -26,7 +26,7 @@ Accuracy: both loops train from the same seeds for the same epochs on the same s
 the same digits held out. To-vote: from CSV files to a vote of the heterogeneous five that learnt four fifths,
 by softvote's own commands in a temporary folder; beside it, what 30 epochs of the stock loop would take.
 
-Tried on two cores of an AMD EPYC with bf16 instructions. Speed takes about three minutes a network as it
+Tried on two cores of an AMD EPYC with bf16 instructions. Speed takes about three minutes per network as it
 stands, accuracy half an hour in all, to-vote twelve minutes. Without input/digit-recognizer it takes the
 digits that come with scikit-learn, enlarged to 28 x 28, and says so.
 """

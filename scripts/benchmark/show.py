@@ -19,7 +19,7 @@ def print_progress(text: str) -> None:
 
 
 def speed_table(facts: Facts) -> str:
-    """A line a network, and one for the whole heterogeneous five."""
+    """A line per network, and one for the whole heterogeneous five."""
     header = ["network", "stock images/s", "ours images/s", "one process", "stock s/epoch", "ours s/epoch"]
     header += ["stock MiB", "ours MiB", "ratio"]
     lines = []

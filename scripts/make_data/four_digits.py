@@ -3,7 +3,7 @@
     python scripts/make_data/four_digits.py input/digit-recognizer/train.csv input/four-digits --count 30000
     python scripts/make_data/four_digits.py images.npy input/four-digits --labels labels.npy
 
-The digits are 28 x 28 on black: a CSV with the column `label` and 784 pixels a row, or two .npy files.
+The digits are 28 x 28 on black: a CSV with the column `label` and 784 pixels per row, or two .npy files.
 Written are images.npy, uint8 (N, 40, 168); labels.npy, int64 (N,), the sums 0..36; digits.npy, int64 (N, 4),
 the digits from left to right. The same arguments give the same bytes, and a larger count begins with the
 images of a smaller one.
@@ -135,7 +135,7 @@ def hold_out(source: DigitImages, seed: int) -> tuple[DigitImages, DigitImages]:
 def draw_layout(sources: int, count: int, seed: int) -> Layout:
     """Draw digits among 0..sources-1 and where they stand, for `count` images."""
     generator = np.random.default_rng(derive_seed(seed, "four digits"))
-    # One line of numbers an image, so that a larger count goes on where a smaller one ended.
+    # One line of numbers per image, so that a larger count goes on where a smaller one ended.
     low = [0] * DIGITS + [0] * DIGITS + [0] + [STEP_LOW] * (DIGITS - 1)
     high = [sources - 1] * DIGITS + [DROP] * DIGITS + [FIRST] + [STEP_HIGH] * (DIGITS - 1)
     drawn = generator.integers(low, high, size=(count, 3 * DIGITS), endpoint=True)

@@ -34,9 +34,9 @@ class Problem:
 
 
 class UserError(Exception):
-    """A mistake the user can mend.
+    """A mistake the user can fix.
 
-    The command line prints it, one line a problem, without a traceback, and exits with 1.
+    The command line prints it, one line per problem, without a traceback, and exits with 1.
 
     Args:
         problems: at least one; a bare text is a problem whose place the caller adds.
@@ -60,7 +60,7 @@ class UserError(Exception):
 
 
 class ErrorCollector:
-    """Collects every problem of one input, so that the user mends them all in one go.
+    """Collects every problem of one input, so that the user fixes them all in one go.
 
     Args:
         shown: how many problems are spelled out; the rest are counted.
@@ -89,7 +89,7 @@ class ErrorCollector:
         """Raise what was collected, if anything.
 
         Raises:
-            UserError: one line a problem.
+            UserError: one line per problem.
         """
         if not self._problems:
             return

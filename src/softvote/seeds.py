@@ -30,7 +30,7 @@ def augmentation_seed(training_seed: int, epoch: int) -> int:
 
 
 def uniforms(seed: int, rows: NDArray[np.int64], columns: int) -> NDArray[np.float32]:
-    """Uniform numbers in [0, 1), one line a row, that depend on `seed` and the row's number alone.
+    """Uniform numbers in [0, 1), one line per row, that depend on `seed` and the row's number alone.
 
     SplitMix64 (Steele, Lea and Flood 2014) used as a counter-based generator.
 

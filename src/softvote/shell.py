@@ -55,7 +55,7 @@ def run_program(
     stopped: str = "stopped",
     words: Callable[[str], str] = in_shell_words,
 ) -> int:
-    """Run a program's work; what the user can mend is said in lines on standard error, without a traceback.
+    """Run a program's work; what the user can fix is said in lines on standard error, without a traceback.
 
     Args:
         name: of the program, with which each line begins.

@@ -90,7 +90,10 @@ def test_labels_that_are_not_of_their_kind(labels: Any, facts: Any, what: str) -
 @pytest.mark.parametrize(
     ("facts", "what"),
     [
-        ({"head": "softmax"}, "member.head: softmax is for classes and ordered classes, and here are tags"),
+        (
+            {"head": "softmax"},
+            "member.head: softmax is for classes and ordered classes, but this competition has tags",
+        ),
         ({"class_weights": {"x": 2.0}}, "member.class_weights.x: no class 'x'"),
         ({"head": "tags", "loss": "asymmetric", "label_smoothing": 0.1, "epochs": 1}, ""),
     ],

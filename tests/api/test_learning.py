@@ -202,7 +202,7 @@ def test_what_cannot_be_done_is_said_in_one_line(
     member = pipeline.members["small"]
     for call, says in {
         lambda: sv.run(pipeline, ["folds", "trian"]): "no stage 'trian'; did you mean 'train'",
-        lambda: sv.make_folds(data, n_folds=1): "n_folds: 1; take 2 or more",
+        lambda: sv.make_folds(data, n_folds=1): "n_folds: 1; use 2 or more",
         lambda: sv.fit(member, data, np.array([True])): r"rows: bool \(1,\); give bool \(120,\)",
         lambda: sv.fit(member, data, np.array([0, 120])): "rows: 2 rows of 120 images; .* from 0 to 119",
         lambda: sv.fit(member, data, np.array([0.5, 1])): r"rows: float64",

@@ -51,9 +51,9 @@ def test_a_slug_may_have_capitals() -> None:
 @pytest.mark.parametrize(
     ("facts", "problem"),
     [
-        ({"kaggle": "https://kaggle.com/c/digits"}, "is not a competition of Kaggle"),
-        ({"kaggle": "digits "}, "is not a competition of Kaggle"),
-        ({"kaggle": "a--b"}, "is not a competition of Kaggle"),
+        ({"kaggle": "https://kaggle.com/c/digits"}, "is not a Kaggle competition"),
+        ({"kaggle": "digits "}, "is not a Kaggle competition"),
+        ({"kaggle": "a--b"}, "is not a Kaggle competition"),
         ({"kaggle": "digits", "solution": "solution.csv"}, "nothing is sent"),
         ({"public_share": 0}, "greater than 0"),
         ({"public_share": 1.5}, "less than or equal to 1"),

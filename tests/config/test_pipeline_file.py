@@ -139,9 +139,9 @@ def test_every_mistake_at_once_each_with_its_line_key_and_fix(tmp_path: Path) ->
         ("ensemble:\n  members: [ccn]", 5, "no member 'ccn'; did you mean 'cnn'? known: cnn"),
         ("ensemble:\n  members: [cnn, cnn]", 5, "ensemble.members: a member is named twice"),
         ("seed: .inf", 4, "seed: "),
-        ("seed: 2024-13-45", 4, "'2024-13-45' is no timestamp"),
+        ("seed: 2024-13-45", 4, "'2024-13-45' is not a valid timestamp"),
         ("seed: !!python/name:os.system x", 4, "put it in quotes"),
-        ("seed: !nonsense 3", 4, "'3' is no !nonsense"),
+        ("seed: !nonsense 3", 4, "'3' is not a valid !nonsense"),
         ("defaults: &again {augment: *again}", 4, "nested too deep"),
         ("defaults:\n  optimizer: {name: adam, lr: .inf}", 5, "optimizer.lr: input should be a finite"),
         ("defaults:\n  optimizer: {name: adam, betas: [0.9]}", 5, "defaults.optimizer.betas.1: is missing"),
@@ -170,15 +170,15 @@ def test_members_that_start_from_members(tmp_path: Path) -> None:
 
 def test_every_member_of_a_circle_is_named_with_the_way_round(tmp_path: Path) -> None:
     assert problems(tmp_path, starting(a="b", b="c", c="a", before="a")) == [
-        "p.yaml, line 3: members.a.init_from: goes in a circle: a <- b <- c <- a; break it",
-        "p.yaml, line 4: members.b.init_from: goes in a circle: b <- c <- a <- b; break it",
-        "p.yaml, line 5: members.c.init_from: goes in a circle: c <- a <- b <- c; break it",
+        "p.yaml, line 3: members.a.init_from: is circular: a <- b <- c <- a; break the circle",
+        "p.yaml, line 4: members.b.init_from: is circular: b <- c <- a <- b; break the circle",
+        "p.yaml, line 5: members.c.init_from: is circular: c <- a <- b <- c; break the circle",
     ]
 
 
 def test_a_member_cannot_start_from_itself(tmp_path: Path) -> None:
     (line,) = problems(tmp_path, starting(a="a"))
-    assert line == "p.yaml, line 3: members.a.init_from: goes in a circle: a <- a; break it"
+    assert line == "p.yaml, line 3: members.a.init_from: is circular: a <- a; break the circle"
 
 
 def test_circles_and_unknown_names_are_told_at_once(tmp_path: Path) -> None:
@@ -186,8 +186,8 @@ def test_circles_and_unknown_names_are_told_at_once(tmp_path: Path) -> None:
     assert problems(tmp_path, text) == [
         "p.yaml, line 3: members.first.init_from: no member 'frist'; "
         "did you mean 'first'? known: first, a, b, second, third",
-        "p.yaml, line 4: members.a.init_from: goes in a circle: a <- b <- a; break it",
-        "p.yaml, line 5: members.b.init_from: goes in a circle: b <- a <- b; break it",
+        "p.yaml, line 4: members.a.init_from: is circular: a <- b <- a; break the circle",
+        "p.yaml, line 5: members.b.init_from: is circular: b <- a <- b; break the circle",
         "p.yaml, line 6: members.second.init_from: no member 'thrid'; "
         "did you mean 'third'? known: first, a, b, second, third",
     ]
@@ -244,11 +244,11 @@ def test_every_head_that_does_not_fit_named_classes(tmp_path: Path) -> None:
     assert problems(tmp_path, summing("[a, b]", "", *members)) == [
         "p.yaml, line 4: members.m1.head: regression needs labels that are numbers, not names; use softmax",
         "p.yaml, line 5: members.m2.head: digits needs to know how many digits hide; "
-        "say competition.hidden_digits",
+        "set competition.hidden_digits",
         "p.yaml, line 6: members.m3.head: digit_set needs to know how many digits hide; "
-        "say competition.hidden_digits",
+        "set competition.hidden_digits",
         "p.yaml, line 8: members.m5.extra_train.digits: mean nothing here; "
-        "say competition.hidden_digits, or leave them out",
+        "set competition.hidden_digits, or leave them out",
     ]
 
 
@@ -301,7 +301,7 @@ def test_labels_that_are_no_sums(tmp_path: Path, labels: str, more: str, says: s
         (
             "{format: image_folder}",
             "true",
-            "image_folder have no place for addends; use pixel_csv or npy",
+            "image_folder cannot hold addends; use pixel_csv or npy",
         ),
         ("{format: npy}", "true", "train_addends and files.test_addends belong together"),
         ("{format: npy, train_addends: [a.npy]}", "true", "belong together"),
@@ -523,7 +523,7 @@ def test_the_last_setting_counts_and_a_member_beats_the_defaults(tmp_path: Path)
         ("a..b=3", "write KEY=VALUE"),
         ("seed=[", "the value is not YAML"),
         ("seed=2024-13-45", "the value is not YAML"),
-        ("extends=other", "write it into the pipeline file"),
+        ("extends=other", "put it in the pipeline file"),
         ("members.ccn.epochs=2", "no member 'ccn'; did you mean 'cnn'? known: cnn"),
         ("members.cnn.epocs=2", "members.cnn.epocs: unknown key; did you mean 'epochs'?"),
         ("members.cnn.epochs=many", "members.cnn.epochs: input should be a valid integer"),
@@ -632,15 +632,16 @@ def test_heads_losses_and_weights_that_do_not_fit_are_told_together(tmp_path: Pa
         "label_smoothing: 0.1, class_weights: balanced",
     ]  # fmt: skip
     assert problems(tmp_path, naming("tags: [a, b]", *members)) == [
-        "p.yaml, line 3: members.m0.head: softmax is for classes and ordered classes, and here are tags; "
-        "use tags, or leave it out",
+        "p.yaml, line 3: members.m0.head: softmax is for classes and ordered classes, but this "
+        "competition has tags; use tags, or leave it out",
         "p.yaml, line 4: members.m1.class_weights.c: no class 'c'; known: a, b",
-        "p.yaml, line 5: members.m2.head: ordinal is for ordered classes, and here are tags; "
-        "use tags, or leave it out",
+        "p.yaml, line 5: members.m2.head: ordinal is for ordered classes, but this competition has "
+        "tags; use tags, or leave it out",
     ]
     assert problems(tmp_path, naming("labels: {first: 0, last: 4}", "loss: asymmetric", "head: tags")) == [
-        "p.yaml, line 3: members.m0.loss: asymmetric is for tags, and here are classes; choose another",
-        "p.yaml, line 4: members.m1.head: tags is for tags, and here are classes; "
+        "p.yaml, line 3: members.m0.loss: asymmetric is for tags, but this competition has classes; "
+        "choose another",
+        "p.yaml, line 4: members.m1.head: tags is for tags, but this competition has classes; "
         "use softmax, regression, digits or digit_set, or leave it out",
     ]
 

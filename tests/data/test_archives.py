@@ -88,7 +88,7 @@ def test_other_content_is_not_overwritten(
 )
 def test_no_file_leaves_the_folder(name: str, tmp_path: Path, workspace: Workspace) -> None:
     path = write_zip(tmp_path / "digits.zip", {"train.csv": "", name: "evil"})
-    with pytest.raises(UserError, match="would leave the folder; nothing was unpacked"):
+    with pytest.raises(UserError, match="points outside the folder; nothing was unpacked"):
         unpack(path, workspace)
     assert [path.name for path in tmp_path.iterdir()] == ["digits.zip"]
 
@@ -99,7 +99,7 @@ def test_no_link_leaves_the_folder(tmp_path: Path, workspace: Workspace) -> None
         link = zipfile.ZipInfo("train")
         link.external_attr = (stat.S_IFLNK | 0o777) << 16
         archive.writestr(link, "/etc")
-    with pytest.raises(UserError, match="'train' would leave the folder"):
+    with pytest.raises(UserError, match="'train' points outside the folder"):
         unpack(path, workspace)
 
 
@@ -118,13 +118,13 @@ def test_a_flipped_bit_is_noticed_and_nothing_is_left(tmp_path: Path, workspace:
 def test_cut_off(kept: float, digits_zip: Path, workspace: Workspace) -> None:
     whole = digits_zip.read_bytes()
     digits_zip.write_bytes(whole[: int(kept * len(whole)) if 0 < kept < 1 else int(kept)])
-    with pytest.raises(UserError, match="is no zip file, or is cut off; download it again"):
+    with pytest.raises(UserError, match="is not a zip file, or is truncated; download it again"):
         unpack(digits_zip, workspace)
 
 
 def test_an_error_page_called_zip(digits_zip: Path, workspace: Workspace) -> None:
     digits_zip.write_text("{}")
-    with pytest.raises(UserError, match="is no zip file"):
+    with pytest.raises(UserError, match="is not a zip file"):
         unpack(digits_zip, workspace)
 
 
@@ -257,7 +257,7 @@ def test_parts_are_put_together(tmp_path: Path, workspace: Workspace) -> None:
 
 def test_two_archives_that_disagree_are_refused(tmp_path: Path, workspace: Workspace) -> None:
     files: dict[str, str | bytes] = {f"{n}.zip": in_zip({"train/1.png": n}) for n in ("a", "b")}
-    with pytest.raises(UserError, match=r"digits\.zip/b\.zip: '1\.png' is there with other content"):
+    with pytest.raises(UserError, match=r"digits\.zip/b\.zip: '1\.png' is already there with other content"):
         unpack_download(tmp_path, workspace, files)
     assert list((tmp_path / "input").iterdir()) == []
 
@@ -268,7 +268,7 @@ def test_no_file_of_an_inner_archive_leaves_the_folder(
     suffix: str, name: str, tmp_path: Path, workspace: Workspace
 ) -> None:
     packed = PACKERS[suffix]({"train.csv": "", name: "evil"})
-    with pytest.raises(UserError, match="would leave the folder; nothing was unpacked"):
+    with pytest.raises(UserError, match="points outside the folder; nothing was unpacked"):
         unpack_download(tmp_path, workspace, {f"train{suffix}": packed, "a.csv": ""})
     assert not list(tmp_path.rglob("outside.csv")) and list((tmp_path / "input").iterdir()) == []
 
@@ -295,7 +295,7 @@ def test_a_damaged_archive_within_is_named(suffix: str, tmp_path: Path, workspac
 
 def test_a_tar_that_ends_between_two_files_is_cut_off(tmp_path: Path, workspace: Workspace) -> None:
     whole = in_tar("w")(IMAGES)
-    with pytest.raises(UserError, match=r"digits\.zip/train\.tar: is cut off; download it again"):
+    with pytest.raises(UserError, match=r"digits\.zip/train\.tar: is truncated; download it again"):
         unpack_download(tmp_path, workspace, {"train.tar": whole[:1024], "a.csv": ""})
 
 
@@ -328,7 +328,7 @@ def test_archives_without_end_are_refused(tmp_path: Path, workspace: Workspace) 
     packed = in_zip({"a.csv": "", "b.csv": ""})
     for _ in range(8):
         packed = in_zip({"next.zip": packed, "other.csv": ""})
-    with pytest.raises(UserError, match="archives in archives"):
+    with pytest.raises(UserError, match="archives within archives"):
         unpack_download(tmp_path, workspace, {"next.zip": packed, "a.csv": ""})
 
 

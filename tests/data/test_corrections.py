@@ -38,8 +38,8 @@ def test_all_problems_of_a_file_are_told_together(workspace: Workspace, plain: C
     with pytest.raises(UserError) as error:
         correct(workspace, plain, "1000,1,2,", "x,1,2,", "4,1,11,", "5,1,2,", "5,1,2,")
     told = str(error.value)
-    assert "row 2, column row: '1000' is no row 0..29" in told and "'x' is no row" in told
-    assert "'11' is not a class" in told and "row 5 stands already in line 5" in told
+    assert "row 2, column row: '1000' is not a row in 0..29" in told and "'x' is not a row" in told
+    assert "'11' is not a class" in told and "row 5 is already in line 5" in told
 
 
 def test_a_file_of_other_rows_is_found_out(workspace: Workspace, plain: Competition) -> None:

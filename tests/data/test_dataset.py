@@ -107,8 +107,8 @@ def test_test_rows_follow_the_sample_submission(
 def test_ids_of_one_side_only(workspace: Workspace, with_ids: Competition) -> None:
     write_sample(workspace, [*data.TEST_IDS[:-1], "13"])
     assert error_of(with_ids, workspace).splitlines() == [
-        "sample_submission.csv, row 13, column Id: id '13' is not in test.csv; mend one of them",
-        "test.csv, image 1: id '12' is not in sample_submission.csv; mend one of them",
+        "sample_submission.csv, row 13, column Id: id '13' is not in test.csv; fix one of them",
+        "test.csv, image 1: id '12' is not in sample_submission.csv; fix one of them",
     ]
 
 
@@ -120,9 +120,7 @@ def test_counts_that_differ(workspace: Workspace, competition: Competition) -> N
 
 def test_sample_submission_with_an_id_twice(workspace: Workspace, competition: Competition) -> None:
     write_sample(workspace, [*data.TEST_IDS[:-1], "1"])
-    expected = (
-        "sample_submission.csv, row 13, column Id: id '1' stands already at sample_submission.csv, row 2"
-    )
+    expected = "sample_submission.csv, row 13, column Id: id '1' is already at sample_submission.csv, row 2"
     assert error_of(competition, workspace).startswith(expected)
 
 

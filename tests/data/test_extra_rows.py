@@ -161,7 +161,7 @@ def test_extra_labels_leave_the_addend_out(project: Path, dataset: Dataset) -> N
     facts = PAIRS | {"labels": {"first": 0, "last": 27}, "addend": True}
     competition = Competition.model_validate(projects.competition(**facts))
     save(project / "input" / "more", l=np.full(EXTRA, 19))
-    with pytest.raises(Exception, match=r"l\.npy, index 0: 19 is not in 0\.\.18; mend it"):
+    with pytest.raises(Exception, match=r"l\.npy, index 0: 19 is not in 0\.\.18; fix it"):
         load_extra(SPEC, Workspace(project), competition, dataset)
 
 
@@ -331,16 +331,16 @@ def with_image_of(file: str, row: int) -> Callable[[Path], None]:
 
 
 BAD: dict[str, tuple[Callable[[Path], None], str]] = {
-    "images missing": (lose("i"), "i.npy: is missing; add it, or mend extra_train.images"),
-    "labels missing": (lose("l"), "l.npy: is missing; add it, or mend extra_train.labels"),
-    "digits missing": (lose("d"), "d.npy: is missing; add it, or mend extra_train.digits"),
+    "images missing": (lose("i"), "i.npy: is missing; add it, or fix extra_train.images"),
+    "labels missing": (lose("l"), "l.npy: is missing; add it, or fix extra_train.labels"),
+    "digits missing": (lose("d"), "d.npy: is missing; add it, or fix extra_train.digits"),
     "images of another size": (
         replace_rows("i", lambda images: images[:, :, 1:]),
-        "i.npy: has images of 8 x 15 x 1 (H x W x C), competition.image says 8 x 16 x 1; mend one",
+        "i.npy: has images of 8 x 15 x 1 (H x W x C), competition.image says 8 x 16 x 1; fix one",
     ),
     "images in colour": (
         replace_rows("i", lambda images: np.stack([images] * 3, axis=3)),
-        "i.npy: has images of 8 x 16 x 3 (H x W x C), competition.image says 8 x 16 x 1; mend one",
+        "i.npy: has images of 8 x 16 x 3 (H x W x C), competition.image says 8 x 16 x 1; fix one",
     ),
     "images of floats": (
         replace_rows("i", lambda images: images / 255),
@@ -360,8 +360,8 @@ BAD: dict[str, tuple[Callable[[Path], None], str]] = {
         replace_rows("l", lambda labels: labels[1:]),
         "l.npy: holds int64 of shape (39,), not integers of shape (40,); save it so",
     ),
-    "a label too large": (replace_rows("l", with_item(5, 19)), "l.npy, index 5: 19 is not in 0..18; mend it"),
-    "a label below": (replace_rows("l", with_item(5, -1)), "l.npy, index 5: -1 is not in 0..18; mend it"),
+    "a label too large": (replace_rows("l", with_item(5, 19)), "l.npy, index 5: 19 is not in 0..18; fix it"),
+    "a label below": (replace_rows("l", with_item(5, -1)), "l.npy, index 5: -1 is not in 0..18; fix it"),
     "too many digits": (
         replace_rows("d", lambda digits: np.pad(digits, ((0, 0), (0, 1)))),
         "d.npy: holds int64 of shape (40, 3), not integers of shape (40, 2); save it so",
@@ -370,11 +370,11 @@ BAD: dict[str, tuple[Callable[[Path], None], str]] = {
     "an unknown digit": (replace_rows("d", with_item((6, 1), -1)), "d.npy, index 6, 1: -1 is not in 0..9"),
     "another sum": (
         replace_rows("l", lambda labels: with_item(9, (labels[9] + 1) % 19)(labels)),
-        "d.npy, index 9: digits sum to 8, the label is 9; mend one",
+        "d.npy, index 9: digits sum to 8, the label is 9; fix one",
     ),
-    "a test image": (with_image_of("test.csv", 4), "i.npy, index 7: is the image of test row 4; take it out"),
+    "a test image": (with_image_of("test.csv", 4), "i.npy, index 7: is the image of test row 4; remove it"),
     "a training image": (
-        with_image_of("train.csv", 11), "i.npy, index 7: is the image of training row 11; take it out",
+        with_image_of("train.csv", 11), "i.npy, index 7: is the image of training row 11; remove it",
     ),
 }  # fmt: skip
 
@@ -401,12 +401,12 @@ def test_every_bad_row_is_told_at_once(project: Path, competition: Competition, 
     labels, digits = np.load(more / "l.npy"), np.load(more / "d.npy")
     labels[[2, 8]], digits[4, 0] = [-3, 40], 11
     save(more, l=labels, d=digits)
-    with pytest.raises(Exception, match="mend it") as caught:
+    with pytest.raises(Exception, match="fix it") as caught:
         load_extra(SPEC, Workspace(project), competition, dataset)
     assert str(caught.value).replace(f"{more}/", "").splitlines() == [
-        "l.npy, index 2: -3 is not in 0..18; mend it",
-        "l.npy, index 8: 40 is not in 0..18; mend it",
-        "d.npy, index 4, 0: 11 is not in 0..9; mend it",
+        "l.npy, index 2: -3 is not in 0..18; fix it",
+        "l.npy, index 8: 40 is not in 0..18; fix it",
+        "d.npy, index 4, 0: 11 is not in 0..9; fix it",
     ]
 
 

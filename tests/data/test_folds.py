@@ -85,7 +85,7 @@ def test_a_distance_that_joins_most_images_is_refused(digits: Digits) -> None:
 
 
 def test_any_number_of_exact_copies_is_one_group(digits: Digits) -> None:
-    """They are no crowd of neighbours, and cost nothing."""
+    """They are not crowd of neighbours, and cost nothing."""
     images = np.repeat(images_of(digits, 3), 500, axis=0)
     np.testing.assert_array_equal(duplicates.near_identical_groups(images, 4), np.repeat(np.arange(3), 500))
 

@@ -208,13 +208,18 @@ def test_an_image_without_tags_has_an_empty_list(path: Path) -> None:
             "classes",
             None,
             "id,cat,dog\n1,0,1\n",
-            r"has 3 columns .*id and label; or say competition.form: columns",
+            r"has 3 columns .*id and label; or set competition.form: columns",
         ),
         ("classes", "columns", "id,cat,dgo\n1,0,1\n", "no column 'dog' .*did you mean 'dgo'"),
         ("tags", "columns", "id,any,road\n1,0,1\n", "no column 'of any' for the tag"),
         ("targets", "rows", "id,target\nT_0_root,a\nT_0_vowel,0\nT_1_root,a\n", "'T_1' has 1 of 2 lines"),
-        ("targets", "rows", "id,target\nT_0_root,a\nT_0_consonant,0\n", "'T_0_consonant' ends with no name"),
-        ("classes", None, "id,label\n1,cat\n1,cat\n", "'1' stands already"),
+        (
+            "targets",
+            "rows",
+            "id,target\nT_0_root,a\nT_0_consonant,0\n",
+            "'T_0_consonant' does not end with a name",
+        ),
+        ("classes", None, "id,label\n1,cat\n1,cat\n", "'1' is already"),
     ],
 )
 def test_a_sample_that_does_not_fit_is_told(
@@ -232,7 +237,7 @@ def test_a_sample_that_does_not_fit_is_told(
         ("classes", "probability", "id,label\n1,1\n2,0.5\n", "row 3, column label: '0.5' is neither 0 nor 1"),
         ("classes", "columns", "id,cat,dog\n1,1,0\n2,1,1\n", "row 3, column id: 2 classes are 1"),
         ("tags", {"name": "list", "separator": ";"}, "id,t\n1,any\n2,rode\n", "did you mean 'road'"),
-        ("targets", "rows", "id,t\n1_root,a\n1_vowel,7\n", "row 3, column t: '7' is no label of vowel"),
+        ("targets", "rows", "id,t\n1_root,a\n1_vowel,7\n", "row 3, column t: '7' is not a label of vowel"),
         ("targets", "rows", "id,t\n1_root,a\n2_root,a\n2_vowel,0\n", "image '1' lacks a line"),
     ],
 )
@@ -289,9 +294,13 @@ members: {{cnn: {{model: cnn}}}}
         (
             "labels: [a, b]",
             "  form: rows",
-            "line 6: competition.form: rows does not write classes; take columns",
+            "line 6: competition.form: rows does not write classes; use columns",
         ),
-        ("labels: [a, b, c]", "  form: probability", "of two classes, and here are 3; take columns"),
+        (
+            "labels: [a, b, c]",
+            "  form: probability",
+            "of two classes, but this competition has 3; use columns",
+        ),
         ("labels: [a, b]", "  metric: roc_auc\n  form: {name: probability, of: c}", "form.of: no class 'c'"),
         ("tags: ['a b', c]", "  form: list", "competition.form.separator: ' ' is within the name 'a b'"),
         (
@@ -306,7 +315,7 @@ members: {{cnn: {{model: cnn}}}}
         ),
         ("labels: [a, b]", "  metric: aucroc", "competition.metric: unknown kind 'aucroc'"),
         ("labels: [a, b, c]", "decision: thresholds", "decision: thresholds is of tags or two classes"),
-        ("tags: [a, b]", "decision: argmax", "decision: argmax is not for tags; take auto, or thresholds"),
+        ("tags: [a, b]", "decision: argmax", "decision: argmax is not for tags; use auto, or thresholds"),
         ("labels: [a, b]", "decision: probabilities", "makes probabilities, and accuracy needs labels"),
         ("labels: [a, b]", "decision: argmx", "did you mean 'argmax'"),
     ],

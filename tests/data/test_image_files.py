@@ -106,7 +106,7 @@ def test_a_name_of_two_files_is_refused(places: list[str], name: str, folder: Pa
     write_tables(folder, [name], ["9"])
     first, second = sorted(places)
     assert problems_of(folder) == [
-        f"train.csv, row 2, column id: {name} may be {first} or {second}; write more of the name, or mend "
+        f"train.csv, row 2, column id: {name} may be {first} or {second}; write more of the name, or fix "
         "files.suffix"
     ]
 
@@ -207,7 +207,7 @@ def test_a_channel_that_is_missing_is_named(folder: Path) -> None:
     write_channel_files(folder)
     (folder / "test/b_blue.png").unlink()
     assert problems_of(folder, {"channel_suffixes": CHANNELS}, image=GREY | {"channels": 4}) == [
-        "sample_submission.csv, row 2, column id: no image test/b_blue.png; add it or mend files.suffix"
+        "sample_submission.csv, row 2, column id: no image test/b_blue.png; add it or fix files.suffix"
     ]
 
 
@@ -243,7 +243,10 @@ def test_an_hdf5_file_that_cannot_be_read(folder: Path, monkeypatch: pytest.Monk
     png(folder / "train" / "0.png", IMAGES[0])
     write_tables(folder, ["0"], ["b"])
     (folder / "test.hdf5").write_bytes(b"<html>")
-    assert "test.hdf5: is no HDF5 file, or is cut off" in problems_of(folder, {"test_images": "test.hdf5"})[0]
+    assert (
+        "test.hdf5: is not an HDF5 file, or is truncated"
+        in problems_of(folder, {"test_images": "test.hdf5"})[0]
+    )
     monkeypatch.setitem(sys.modules, "h5py", None)
     assert problems_of(folder, {"test_images": "test.hdf5"}) == [
         "test.hdf5: is HDF5, which needs h5py; install softvote[formats]"
@@ -371,7 +374,7 @@ def test_floats_without_a_word_are_refused(folder: Path) -> None:
     write_pair(folder, of_depth(np.float32, 1), ".tif")
     assert problems_of(folder)[0] == (
         "train.csv, row 2, column id: train/0.tif holds float32, from "
-        f"{IMAGES[0].min() / 255:g} to {IMAGES[0].max() / 255:g}; say what is black and white, as "
+        f"{IMAGES[0].min() / 255:g} to {IMAGES[0].max() / 255:g}; say what is black and white, such as "
         "image.value_range: [0, 1]"
     )
 
@@ -393,7 +396,7 @@ def test_no_numbers_are_refused(folder: Path) -> None:
     write_pair(folder, save, ".tif")
     problems = problems_of(folder, image=GREY | {"value_range": [0, 1]})
     assert problems[0] == (
-        "train.csv, row 2, column id: train/0.tif holds values that are no numbers (NaN); mend or drop it"
+        "train.csv, row 2, column id: train/0.tif holds values that are not numbers (NaN); fix or drop it"
     )
 
 
@@ -471,7 +474,7 @@ def test_dicom_through_windows(folder: Path) -> None:
         assert np.abs(train.pixels[0, band] - expected).max() <= 0.51
     train, _ = read(folder, image=GREY | {"channels": 1, "value_range": [0, 80]})
     assert train.pixels.shape == (1, 1, 8, 8)
-    expected_end = "say what is black and white, as image.value_range: [-1000, 1000]"
+    expected_end = "say what is black and white, such as image.value_range: [-1000, 1000]"
     assert problems_of(folder)[0].endswith(expected_end)
 
 

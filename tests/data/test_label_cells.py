@@ -84,7 +84,7 @@ def test_targets_have_a_column_each(tmp_path: Path) -> None:
     assert rows.labels.tolist() == [[2, 1], [0, 0]]
     _, problems = read(tmp_path, text.replace("y,2", "z,2"), {}, labels=None, targets=targets)
     assert problems == [
-        "train.csv, row 2, column vowel: 'z' is not a class; mend it or competition.labels: known: x, y"
+        "train.csv, row 2, column vowel: 'z' is not a class; fix it or competition.labels: known: x, y"
     ]
 
 
@@ -101,7 +101,9 @@ def test_a_row_that_stands_twice_may_say_the_same(tmp_path: Path) -> None:
         read_well(tmp_path, text + "a_haze,1\n", files, labels=None, tags=TAGS).labels, TRUTH
     )
     _, problems = read(tmp_path, text + "a_haze,0\n", files, labels=None, tags=TAGS)
-    assert problems == ["train.csv, row 11, column Label: 'a_haze' stands above with another label; drop one"]
+    assert problems == [
+        "train.csv, row 11, column Label: 'a_haze' appears above with another label; drop one"
+    ]
 
 
 def test_rows_that_lack_or_name_nothing(tmp_path: Path) -> None:
@@ -114,7 +116,7 @@ def test_rows_that_lack_or_name_nothing(tmp_path: Path) -> None:
 
 
 EMPTY: dict[str, tuple[str, dict[str, Any], dict[str, Any], str]] = {
-    "column": ("id,label\na,\n", {}, {}, "row 2, column label: is empty; mend it"),
+    "column": ("id,label\na,\n", {}, {}, "row 2, column label: is empty; fix it"),
     "columns": (
         "id,haze,primary,road\na,1,,0\n", {}, {"labels": None, "tags": TAGS},
         "row 2, column primary: is empty; write 0 or 1",
@@ -147,7 +149,7 @@ def test_what_means_that_no_tag_is_right(tmp_path: Path) -> None:
 )
 def test_a_column_of_something_else(cell: str, what: str, tmp_path: Path) -> None:
     _, problems = read(tmp_path, f"id,haze,primary,road\na,{cell},0,0\n", {}, labels=None, tags=TAGS)
-    assert problems == [f"train.csv, row 2, column haze: {what}; mend it"]
+    assert problems == [f"train.csv, row 2, column haze: {what}; fix it"]
 
 
 def test_an_unknown_tag_is_named(tmp_path: Path) -> None:
@@ -155,7 +157,7 @@ def test_an_unknown_tag_is_named(tmp_path: Path) -> None:
     _, problems = read(tmp_path, "id,tags\na,haze fog\n", files, labels=None, tags=TAGS)
     assert problems == [
         "train.csv, row 2, column tags: 'fog' is not one of competition.tags; "
-        "mend it, the tags or files.separator"
+        "fix it, the tags or files.separator"
     ]
 
 
@@ -167,7 +169,7 @@ def test_groups_are_the_other_columns_and_what_ids_tell(tmp_path: Path) -> None:
     }  # fmt: skip
     _, problems = read(tmp_path, text, {"groups": {"eyes": "(10)_"}})
     assert problems == [
-        "train.csv, row 4, column id: '12_left' does not fit files.groups.eyes ((10)_); mend one"
+        "train.csv, row 4, column id: '12_left' does not fit files.groups.eyes ((10)_); fix one"
     ]
 
 

@@ -39,7 +39,7 @@ CASES: dict[str, tuple[list[list[object]], dict[str, list[str]], dict[str, Any],
         [["Image", "Id"], ["x", "w b c d e"]], {"Id": ["w", "v", "v", "new_whale"]},
         {"label": "Id"}, {"labels": ["new_whale", "v", "w"]},
     ),
-    "a column a class in the sample": (
+    "a column per class in the sample": (
         [["id", "pug", "beagle", "corgi"], ["x", 1, 0, 0]], {"breed": ["beagle", "pug", "pug", "beagle"]},
         {"label": "breed"}, {"labels": ["pug", "beagle", "corgi"]},
     ),
@@ -69,7 +69,7 @@ CASES: dict[str, tuple[list[list[object]], dict[str, list[str]], dict[str, Any],
         [["Id", "tags"], ["x", 0]], {"tags": ["a|b", "b|c", "c", "a"]},
         {"label": "tags", "label_cells": "list", "separator": "|"}, {"tags": ["a", "b", "c"]},
     ),
-    "names of two words are no list": (
+    "names of two words are not list": (
         [["file", "species"], ["x", "Sugar beet"]],
         {"species": ["Common Chickweed", "Common wheat", "Fat Hen", "Sugar beet"]},
         {"label": "species"}, {"labels": ["Common Chickweed", "Common wheat", "Fat Hen", "Sugar beet"]},
@@ -120,8 +120,9 @@ def test_empty_labels_are_no_class(tmp_path: Path) -> None:
 def test_two_spellings_of_a_class_are_told() -> None:
     labels = ["Cat", "cat", "cat", "Fat Hen", "fat_hen", "dog"]
     assert spelling_notes(labels, "train") == [
-        "train: 'Cat' (1) and 'cat' (2) are taken for different classes; if they are one, write files.rename",
-        "train: 'Fat Hen' (1) and 'fat_hen' (1) are taken for different classes; if they are one, write "
+        "train: 'Cat' (1) and 'cat' (2) are treated as different classes; if they are one, write "
+        "files.rename",
+        "train: 'Fat Hen' (1) and 'fat_hen' (1) are treated as different classes; if they are one, write "
         "files.rename",
     ]
     assert spelling_notes(["a", "b"], "train") == []
@@ -134,7 +135,7 @@ def test_labels_that_are_all_one() -> None:
 
 def test_what_may_stand_for_no_label_is_told() -> None:
     [note] = spelling_notes(["a", "NaN", "NaN", "b"], "train")
-    assert note.startswith("train: 'NaN' (2) is taken for a class; ")
+    assert note.startswith("train: 'NaN' (2) is read as a class; ")
 
 
 def test_a_nul_character_is_damage(tmp_path: Path) -> None:

@@ -337,9 +337,7 @@ def test_names_that_say_the_class_where_the_sample_has_numbers(workspace: Worksp
     competition, dataset = read_detected(workspace)
     assert competition.labels == LabelRange(first=0, last=1)
     assert dataset.train_labels.tolist() == [0] * 6 + [1] * 6
-    said = (
-        "labels: the sample has numbers, so cat = 0, dog = 1 by the alphabet; no file says so: see that it is"
-    )
+    said = "labels: the sample has numbers, so cat = 0, dog = 1 by the alphabet; no file says so: check it"
     assert said in lines_of(workspace)
 
 
@@ -383,26 +381,25 @@ def test_pixels_beside_columns_that_are_none(workspace: Workspace, digits: Digit
     check_pixels(workspace, digits)
     pipeline = pipeline_of(workspace)
     assert pipeline.folds.group == "user"
-    assert "columns that are no pixels: 'Unnamed: 0', 'user', 'Usage'" in lines_of(workspace)
+    assert "columns that are not pixels: 'Unnamed: 0', 'user', 'Usage'" in lines_of(workspace)
     # and by hand, where nobody says which columns these are
     files = {"format": "pixel_csv"}
     train_only = read_dataset(data.competition_of(files), workspace)
     assert np.array_equal(train_only.train_pixels[:, 0], digits[0][:30])
-    assert train_only.notes[0] == "train.csv: columns that are no pixels were left out: Unnamed: 0, user"
+    assert train_only.notes[0] == "train.csv: columns that are not pixels were left out: Unnamed: 0, user"
 
 
 def test_pixels_without_a_header(workspace: Workspace, digits: Digits) -> None:
     train, test = pixel_rows(workspace, digits)
     write_pixel_rows(workspace, train[1:], test[1:])
     check_pixels(workspace, digits)
-    assert "train.csv has no header: the first column was taken for the label, not the last" in lines_of(
+    assert "train.csv has no header: the first column was read as the label, not the last" in lines_of(
         workspace
     )
     with pytest.raises(UserError) as error:
         read_dataset(data.competition_of({"format": "pixel_csv"}), workspace)
     assert [line.partition(": ")[2] for line in str(error.value).splitlines()[:1]] == [
-        "holds numbers alone where the names of columns should be; "
-        "add a header, or write files.has_header: false"
+        "holds only numbers where the column names should be; add a header, or write files.has_header: false"
     ]
 
 
@@ -455,7 +452,7 @@ def test_what_no_file_says_is_listed(workspace: Workspace, digits: Digits) -> No
     data.write_competition(workspace.input("digits"), "image_folder", digits)
     found = scaffold_pipeline(workspace.input("digits"), "digits")
     assert found.unknown[0] == "which metric counts (competition.metric)"
-    assert "the competition's address at Kaggle (competition.kaggle)" in found.unknown
+    assert "the competition's address on Kaggle (competition.kaggle)" in found.unknown
     for line in [*found.took, *found.unknown]:
         assert line in found.text.partition("competition:\n")[0], "the file says it too"
 

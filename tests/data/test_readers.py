@@ -113,8 +113,8 @@ def test_images_of_another_size(file_format: str, folder: Path, digits: Digits) 
         "npy": "data0.npy: has images of 8 x 8 x 1 (H x W x C), competition.image says 7 x 8 x 1",
         "class_folders": "train/0/digit_00.png is 8 x 8, competition.image says 7 x 8",
         "file_names": "train/0.00.png is 8 x 8, competition.image says 7 x 8",
-        "parquet": "train.parquet: has 64 pixels an image, competition.image is 7 x 8 x 1 = 56",
-        "json": "train.json: has 64 pixels an image, competition.image is 7 x 8 x 1 = 56; write files.size",
+        "parquet": "train.parquet: has 64 pixels per image, competition.image is 7 x 8 x 1 = 56",
+        "json": "train.json: has 64 pixels per image, competition.image is 7 x 8 x 1 = 56; write files.size",
     }
     assert expected[file_format] in text
     of_test = {"pixel_csv": "test.csv", "npy": "test.npy", "parquet": "test.parquet", "json": "test.json"}
@@ -158,28 +158,28 @@ BAD_ROWS: dict[str, tuple[Edit, str]] = {
     ),
     "too few cells": (
         without_cells(7, 3),
-        "train.csv, row 7: has 62 cells, the header has 65; mend or drop the row",
+        "train.csv, row 7: has 62 cells, the header has 65; fix or drop the row",
     ),
     "too many cells": (
         lambda lines: [*lines[:6], lines[6] + ",0", *lines[7:]],
-        "train.csv, row 7: has 66 cells, the header has 65; mend or drop the row",
+        "train.csv, row 7: has 66 cells, the header has 65; fix or drop the row",
     ),
     "cut off": (
         without_cells(31, 40),
-        "train.csv, row 31: has 25 cells, the header has 65; the file looks cut off",
+        "train.csv, row 31: has 25 cells, the header has 65; the file looks truncated",
     ),
     "empty pixel": (with_cell(5, 3, ""), f"train.csv, row 5, column pixel2: is empty; {NOT_A_PIXEL}"),
     "empty label": (with_cell(5, 0, ""), "train.csv, row 5, column label: is empty"),
     "label with a fraction": (with_cell(5, 0, "3.0"), "train.csv, row 5, column label: '3.0' is not a class"),
-    "a gap called NA": (with_cell(5, 3, "NA"), "train.csv, row 5, column pixel2: 'NA' is no whole number"),
-    "float": (with_cell(5, 3, "3.0"), "train.csv, row 5, column pixel2: '3.0' is no whole number"),
-    "above 255": (with_cell(5, 3, "256"), "train.csv, row 5, column pixel2: '256' is no whole number"),
-    "below 0": (with_cell(5, 3, "-1"), "train.csv, row 5, column pixel2: '-1' is no whole number"),
+    "a gap called NA": (with_cell(5, 3, "NA"), "train.csv, row 5, column pixel2: 'NA' is not a whole number"),
+    "float": (with_cell(5, 3, "3.0"), "train.csv, row 5, column pixel2: '3.0' is not a whole number"),
+    "above 255": (with_cell(5, 3, "256"), "train.csv, row 5, column pixel2: '256' is not a whole number"),
+    "below 0": (with_cell(5, 3, "-1"), "train.csv, row 5, column pixel2: '-1' is not a whole number"),
     "huge": (with_cell(5, 3, "9" * 40), "train.csv, row 5, column pixel2: '999"),
-    "true": (with_cell(5, 3, "True"), "train.csv, row 5, column pixel2: 'True' is no whole number"),
+    "true": (with_cell(5, 3, "True"), "train.csv, row 5, column pixel2: 'True' is not a whole number"),
     "foreign digits": (
         with_cell(5, 3, "\u0663"),
-        "train.csv, row 5, column pixel2: '\u0663' is no whole number",
+        "train.csv, row 5, column pixel2: '\u0663' is not a whole number",
     ),
     "name given twice": (
         with_cell(1, 9, "pixel3"),
@@ -323,7 +323,7 @@ def test_pixel_csv_duplicate_and_empty_ids(folder: Path, digits: Digits) -> None
     edit_file(folder / "test.csv", with_cell(7, 0, "k0"))
     edit_file(folder / "test.csv", with_cell(8, 0, ""))
     assert problems_of(competition, folder) == [
-        "test.csv, row 7, column key: id 'k0' stands already at test.csv, row 2, column key; drop one",
+        "test.csv, row 7, column key: id 'k0' is already at test.csv, row 2, column key; drop one",
         "test.csv, row 8, column key: is empty; write the id",
     ]
 
@@ -348,7 +348,7 @@ def test_image_folder_duplicate_id(folder: Path, digits: Digits) -> None:
     competition = data.write_competition(folder, "image_folder", digits)
     edit_file(folder / "train.csv", with_cell(9, 0, "digit_0"))
     (line,) = problems_of(competition, folder)
-    assert line.startswith("train.csv, row 9, column id: id 'digit_0' stands already at train.csv, row 2")
+    assert line.startswith("train.csv, row 9, column id: id 'digit_0' is already at train.csv, row 2")
 
 
 def test_image_folder_finds_the_suffix_itself(folder: Path, digits: Digits) -> None:
@@ -418,8 +418,8 @@ BAD_ARRAYS: dict[str, tuple[Callable[[Path], None], str]] = {
         lambda f: void((f / "lab0.npy").write_bytes(pickle.dumps([0] * 15))),
         "lab0.npy: is not an .npy file",
     ),
-    "cut off": (lambda f: cut(f / "data0.npy", 200), "data0.npy: is cut off or damaged"),
-    "header cut off": (lambda f: cut(f / "data0.npy", 20), "data0.npy: is cut off or damaged"),
+    "cut off": (lambda f: cut(f / "data0.npy", 200), "data0.npy: is truncated or damaged"),
+    "header cut off": (lambda f: cut(f / "data0.npy", 20), "data0.npy: is truncated or damaged"),
     "empty": (lambda f: cut(f / "data0.npy", 0), "data0.npy: is not an .npy file"),
 }
 
@@ -510,15 +510,15 @@ BAD_ADDENDS: dict[str, tuple[str, Edit, str]] = {
     "empty": ("train.csv", with_cell(4, 65, ""), "train.csv, row 4, column plus: the addend is empty"),
     "ten": (
         "train.csv", with_cell(4, TRAIN_COLUMN, "10"),
-        "train.csv, row 4, column plus: addend '10' is no integer 0..9; mend it",
+        "train.csv, row 4, column plus: addend '10' is not an integer 0..9; fix it",
     ),
     "negative": (
         "test.csv", with_cell(13, TEST_COLUMN, "-1"),
-        "test.csv, row 13, column plus: addend '-1' is no integer 0..9; mend it",
+        "test.csv, row 13, column plus: addend '-1' is not an integer 0..9; fix it",
     ),
     "fraction": (
         "test.csv", with_cell(2, TEST_COLUMN, "3.0"),
-        "test.csv, row 2, column plus: addend '3.0' is no integer 0..9; mend it",
+        "test.csv, row 2, column plus: addend '3.0' is not an integer 0..9; fix it",
     ),
 }  # fmt: skip
 
@@ -543,7 +543,7 @@ def test_pixel_csv_a_label_that_the_addend_rules_out(
     edit_file(folder / "train.csv", with_cell(6, TRAIN_COLUMN, addend))
     assert problems_of(competition, folder) == [
         f"train.csv, row 6, column label: label {label} less addend {addend} is {shows}, "
-        "and hidden digits give 0..9; mend one of them"
+        "and hidden digits give 0..9; fix one of them"
     ]
 
 
@@ -582,9 +582,9 @@ BAD_ADDEND_ARRAYS: dict[str, tuple[Callable[[Path], None], str]] = {
     ),
     "ten": (
         lambda f: save(f / "add1.npy", 10 * (np.arange(15) == 6)),
-        "add1.npy, index 6: addend '10' is no integer 0..9; mend it",
+        "add1.npy, index 6: addend '10' is not an integer 0..9; fix it",
     ),
-    "damaged": (lambda f: cut(f / "add0.npy", 60), "add0.npy: is cut off or damaged"),
+    "damaged": (lambda f: cut(f / "add0.npy", 60), "add0.npy: is truncated or damaged"),
 }
 
 

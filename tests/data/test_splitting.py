@@ -58,7 +58,7 @@ def test_fewer_different_images_than_folds() -> None:
 
 
 def test_no_class_with_enough_images() -> None:
-    with pytest.raises(UserError, match=r"no class has 4 different images, one a fold; take fewer folds$"):
+    with pytest.raises(UserError, match=r"no class has 4 different images, one per fold; use fewer folds$"):
         split(np.arange(5), np.arange(5), FoldsConfig(count=4), 0)
 
 
@@ -133,7 +133,7 @@ def test_given_folds_are_taken_in_the_order_of_their_values(column: list[str], f
 
 def test_given_folds_are_as_many_as_the_pipeline_says() -> None:
     columns = {"fold": np.array(list("0123"))}
-    with pytest.raises(UserError, match=r"has 4 values \(0, 1, 2, 3\), and folds.count is 5; say count: 4"):
+    with pytest.raises(UserError, match=r"has 4 values \(0, 1, 2, 3\), and folds.count is 5; set count: 4"):
         split(np.zeros(4, np.int64), np.arange(4), FoldsConfig(column="fold"), 0, columns=columns)
 
 

@@ -76,7 +76,7 @@ def test_a_row_without_an_image_gets_the_safe_prediction_and_is_told(voter: Ense
     expected[[7, 98]] = SAFE
     np.testing.assert_array_equal(found, expected)
     told = [line for line in said if "damaged" in line]
-    assert told[0] == "row 8, image7: is damaged; predicted as images are on the average" and len(told) == 2
+    assert told[0] == "row 8, image7: is damaged; the average prediction is used" and len(told) == 2
 
 
 def test_of_many_bad_rows_some_are_named(voter: Ensemble) -> None:
@@ -84,7 +84,7 @@ def test_of_many_bad_rows_some_are_named(voter: Ensemble) -> None:
     found = predict_rows(voter, lazy(images(100), bad=range(90)), SAFE, say=said.append)
     np.testing.assert_array_equal(found[:90], np.tile(SAFE, (90, 1)))
     assert sum("is damaged" in line for line in said) == 20
-    assert said[-1] == "90 rows in all had no image that could be had"
+    assert said[-1] == "90 rows in all had no readable image"
 
 
 class Clock:
@@ -145,7 +145,7 @@ def test_when_time_is_over_the_rest_gets_the_safe_prediction(
     found = predict_rows(voter, clock.slowed(lazy(images(100))), SAFE, 70, said.append, clock)
     assert not (found[:16] == SAFE).all(axis=1).any()
     np.testing.assert_array_equal(found[-50:], np.tile(SAFE, (50, 1)))
-    assert said[-1].endswith("there is time for no network; predicted as images are on the average")
+    assert said[-1].endswith("there is time for no network; the average prediction is used")
 
 
 # ---------------------------------------------------------------- what is read

@@ -1,4 +1,4 @@
-"""Miniatures of competitions whose images are no image files: pixel CSV, parquet, JSON."""
+"""Miniatures of competitions whose images are not image files: pixel CSV, parquet, JSON."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ def bengaliai_cv19(box: Download) -> Rows:
 
 
 def _grapheme(box: Download, labels: list[int]) -> np.ndarray:
-    """Dark strokes on white, one a target, the longer the larger its label; uint8 (34, 59)."""
+    """Dark strokes on white, one per target, the longer the larger its label; uint8 (34, 59)."""
     image = np.full((34, 59), 235.0)
     for column, (label, count) in enumerate(zip(labels, GRAPHEMES.values(), strict=True)):
         length = 6 + round(22 * label / (count - 1))

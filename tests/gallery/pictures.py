@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from sklearn.datasets import load_digits
 
 NOISE = 14
-"""Grey levels of the noise: two images of a class are no near-identical ones."""
+"""Grey levels of the noise: two images of a class are not near-identical ones."""
 
 
 def photograph(rng: np.random.Generator, label: int, of: int, height: int = 24, width: int = 32) -> Pixels:

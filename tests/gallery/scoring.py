@@ -23,7 +23,7 @@ def accuracy(submitted: Rows, truth: Rows) -> float:
 
 
 def log_loss(submitted: Rows, truth: Rows) -> float:
-    """Of P(1), or of a column a class, whose rows are made to sum to 1."""
+    """Of P(1), or of a column per class, whose rows are made to sum to 1."""
     given, right = numbers(submitted), numbers(truth)
     if given.shape[1] == 1:
         given, right = np.hstack([1 - given, given]), np.hstack([1 - right, right])

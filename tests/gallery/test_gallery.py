@@ -47,7 +47,7 @@ TINY = [
     "engine.workers=1",
 ]
 
-# Height and width of images that the files have otherwise; left out, as the gallery says.
+# Height and width of images that the files have otherwise; if omitted, as the gallery says.
 SMALL = {
     "Kannada-MNIST": None,
     "aerial-cactus-identification": None,

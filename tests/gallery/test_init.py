@@ -38,7 +38,7 @@ OTHERWISE = {
     "siim-isic-melanoma-classification": ("form", "a sample of nothing but 0 may ask for a probability too"),
 }
 
-# Pixels in a row that are no square: nobody but the competition's page says how high and wide they are.
+# Pixels in a row that are not square: nobody but the competition's page says how high and wide they are.
 SIZES = {"bengaliai-cv19": "34x59"}
 
 

@@ -110,7 +110,7 @@ def test_quota_used_up(server: Server, client: Client, tmp_path: Path) -> None:
 def test_refused_submission_with_quota_left(server: Server, client: Client, tmp_path: Path) -> None:
     server.fail("CreateSubmission", Failure(400, "The deadline has passed"))
     line = failure_of(lambda: ACTS["submit"](client, tmp_path))
-    assert "400, The deadline has passed; mend that and run the same command again" in line
+    assert "400, The deadline has passed; fix that and run the same command again" in line
 
 
 @pytest.mark.parametrize(

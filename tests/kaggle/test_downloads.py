@@ -193,5 +193,5 @@ def test_a_pasted_address_is_understood(text: str, slug: str) -> None:
     ["", "../elsewhere", "a/b/c", "https://www.kaggle.com/code/tester/kernel", "https://other.org/c/a"],
 )
 def test_what_is_no_place_at_kaggle(text: str) -> None:
-    with pytest.raises(UserError, match="is no competition or data set of Kaggle; write its name"):
+    with pytest.raises(UserError, match="is not a Kaggle competition or data set; write its name"):
         parse_source(text)

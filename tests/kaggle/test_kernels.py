@@ -59,9 +59,9 @@ def test_dataset_refused_under_the_status_of_success(
     line = failure_of(lambda: client.push_dataset(folder))
     assert line == (
         "Kaggle, pushing the dataset tester/softvote-weights: refused, The title is in use; "
-        "mend that and run the same command again"
+        "fix that and run the same command again"
     )
-    assert "refused, no valid tags: x, y; mend" in failure_of(lambda: client.push_dataset(folder))
+    assert "refused, no valid tags: x, y; fix" in failure_of(lambda: client.push_dataset(folder))
 
 
 def test_dataset_that_kaggle_cannot_make(server: Server, client: Client) -> None:
@@ -74,7 +74,7 @@ def test_dataset_that_kaggle_cannot_make(server: Server, client: Client) -> None
 @pytest.mark.parametrize("name", [None, "weights"])
 def test_dataset_without_a_name(client: Client, tmp_path: Path, name: str | None) -> None:
     line = failure_of(lambda: client.push_dataset(dataset_folder(tmp_path, id=name)))
-    assert line.endswith("dataset-metadata.json: names no id, such as tester/weights; add it")
+    assert line.endswith("dataset-metadata.json: has no id, such as tester/weights; add it")
 
 
 # ---------------------------------------------------------------- kernels
@@ -100,7 +100,7 @@ def test_kernel_refused_under_the_status_of_success(server: Server, client: Clie
     server.push_error = ""
     folder = kernel_folder(tmp_path, dataset_sources=["tester/gone"], competition_sources=["gone"])
     line = failure_of(lambda: client.push_kernel(folder))
-    assert "no valid dataset sources: tester/gone; no valid competition sources: gone; mend" in line
+    assert "no valid dataset sources: tester/gone; no valid competition sources: gone; fix" in line
 
 
 def test_kernel_that_the_package_itself_refuses(server: Server, client: Client, tmp_path: Path) -> None:
@@ -131,7 +131,7 @@ def test_kernel_that_failed(filled: Server, client: Client) -> None:
 
 def test_kernel_that_is_not_there(server: Server, client: Client) -> None:
     line = failure_of(lambda: client.kernel_state("tester/gone"))
-    assert line.endswith("; see whether it is there and yours: https://www.kaggle.com/code/tester/gone")
+    assert line.endswith("; check that it exists and is yours: https://www.kaggle.com/code/tester/gone")
 
 
 def test_kernel_output_of_every_page(filled: Server, client: Client, tmp_path: Path) -> None:

@@ -513,12 +513,12 @@ def refusal_of(root: Path, mode: Mode = "train", owner: str = "me", settings: tu
 
 @pytest.mark.parametrize("owner", ["", "me/it", "me me", "-me", "mé"])
 def test_an_owner_that_is_none(project: Path, owner: str) -> None:
-    assert f"owner {owner!r}: is not a user of Kaggle; write" in refusal_of(project, owner=owner)
+    assert f"owner {owner!r}: is not a Kaggle user; write" in refusal_of(project, owner=owner)
 
 
 def test_a_competition_that_is_not_kaggles(project: Path) -> None:
     settings = ("competition.kaggle=null",)
-    assert "competition.kaggle: is not given; say what Kaggle calls" in refusal_of(project, settings=settings)
+    assert "competition.kaggle: is not given; set it to the end of" in refusal_of(project, settings=settings)
 
 
 @pytest.mark.parametrize(

@@ -133,7 +133,7 @@ def test_signing_in_without_a_network(
 ) -> None:
     set_environment(monkeypatch, {"KAGGLE_API_TOKEN": KEY, "http_proxy": "http://127.0.0.1:1"}, tmp_path)
     line = failure_of(Client, NoAnswerError)
-    expected = "signing in: no connection, or it broke off; see to the network and run the same command again"
+    expected = "signing in: no connection, or it broke off; check the network and run the same command again"
     assert line == f"Kaggle, {expected}"
 
 
@@ -215,8 +215,8 @@ def test_answer_is_nonsense(
     [
         ("submit", "CreateSubmission", "the answer has no number for it; it may have arrived: look with"),
         ("push_kernel", "SaveKernel", "the answer has no version of it; try again later"),
-        ("push_dataset", "CreateDataset", "refused, its status is not told; mend that"),
-        ("quota", "GetSubmissionLimits", "none was sent and none may be; join the competition"),
+        ("push_dataset", "CreateDataset", "refused, its status is not told; fix that"),
+        ("quota", "GetSubmissionLimits", "nothing was sent and nothing may be; join the competition"),
         ("submit", "StartSubmissionUpload", "the answer cannot be understood (MissingSchema)"),
         ("push_dataset", "StartBlobUpload", "the answer cannot be understood (MissingSchema)"),
     ],

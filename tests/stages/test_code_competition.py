@@ -137,7 +137,7 @@ def test_a_gpu_may_round_otherwise(place: Place) -> None:
 def test_submission_is_of_a_kernel_that_has_run(place: Place) -> None:
     line = place.refused("kernel", "tiny", "--submit")
     assert (
-        line == "SUBMIT=1 (--submit): is of a kernel that has run; add --push (PUSH=1) or FETCH=1 (--fetch)"
+        line == "SUBMIT=1 (--submit): is for a kernel that has run; add --push (PUSH=1) or FETCH=1 (--fetch)"
     )
 
 
@@ -198,7 +198,7 @@ def test_the_kernel_meets_rows_that_nobody_has_seen(
     rows = rerun.output["submission.csv"].decode().splitlines()
     assert len(rows) == 1 + (1 if change is one_row else HIDDEN)
     log = "".join(event["data"] for event in json.loads(rerun.log))
-    bad = [line for line in log.splitlines() if "predicted as images are on the average" in line]
+    bad = [line for line in log.splitlines() if "the average prediction is used" in line]
     assert len(bad) == (3 if change is damage else 0)
     if change is None:
         assert float(submission["publicScore"]) > 0.5  # guessing gives 0.1

@@ -121,7 +121,7 @@ def _zip() -> bytes:
 
 
 NO_ZIP = f"not a whole zip file; run the same command again, or download it by hand from {HOME}/data"
-BROKEN = "no connection, or it broke off; see to the network and run the same command again"
+BROKEN = "no connection, or it broke off; check the network and run the same command again"
 SIGNING_IN = "make a token at https://www.kaggle.com/settings/api and put it into KAGGLE_API_TOKEN or"
 FAILURES: dict[str, tuple[str, Any, str]] = {
     "truncated": ("Download", Failure(body=_zip()[:200]), f"the 200 bytes that came are {NO_ZIP}"),
@@ -190,7 +190,7 @@ def test_a_competition_that_is_not_held_at_kaggle(place: Place) -> None:
     write_pipeline(place.root, projects.pipeline(competition=projects.competition(name="mine")), "demo")
     line = place.refused("data", "demo")
     assert line == (
-        f"{place.root}/input/mine: is not there, and the competition has no address at Kaggle "
+        f"{place.root}/input/mine: is not there, and the competition has no address on Kaggle "
         "(competition.kaggle); unpack its files with: make data ZIP=path/to/it.zip, or see docs/results.md "
         "for making them"
     )
@@ -217,7 +217,7 @@ def test_a_file_in_the_way(place: Place) -> None:
     file = place.root / "input" / "digits"
     file.write_text("mine")
     line = place.refused("data", "tiny")
-    assert line == f"{file}: is a file where a folder is to be; move it away, or pass another --name"
+    assert line == f"{file}: is a file where a folder should be; move it away, or pass another --name"
     assert place.asked() == []
 
 
@@ -288,7 +288,7 @@ def test_an_archive_among_them_is_unpacked(place: Place) -> None:
             "trian.csv",
             "digits: has no file 'trian.csv'; did you mean 'train.csv'? known: sample_submission.csv",
         ),
-        ("../train.csv", "../train.csv: would leave the folder; write it as Kaggle lists it"),
+        ("../train.csv", "../train.csv: points outside the folder; write it as Kaggle lists it"),
     ],
 )
 def test_a_file_that_is_not_there(place: Place, name: str, line: str) -> None:

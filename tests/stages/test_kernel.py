@@ -176,7 +176,7 @@ def test_a_dataset_that_the_kernel_cannot_have(place: Place) -> None:
     line = place.refused(*PUSH, told=[READY], changes=["kernels"])
     assert line == (
         f"Kaggle, pushing the kernel: refused, no valid dataset sources: {WEIGHTS}; "
-        "mend that and run the same command again"
+        "fix that and run the same command again"
     )
 
 
@@ -186,7 +186,7 @@ def test_a_dataset_that_is_refused_under_the_status_of_success(place: Place) -> 
     line = place.refused(*PUSH, changes=["kernels"])
     assert line == (
         f"Kaggle, pushing the dataset {WEIGHTS}: refused, The requested title is already in use; "
-        "mend that and run the same command again"
+        "fix that and run the same command again"
     )
     assert place.server.kernels == {}
 
@@ -204,7 +204,7 @@ FAILURES = {
     "400": (Failure(400, LEAK), ": 400, No key ***"),
     "401": (Failure(401, LEAK), ": 401, wrong or expired credentials in KAGGLE_KEY; make a token"),
     "429": (Failure(429, LEAK, {"Retry-After": "7200"}), ": 429, too many requests; try again in 120 min"),
-    "drop": (Failure(drop=True), ": no connection, or it broke off; see to the network"),
+    "drop": (Failure(drop=True), ": no connection, or it broke off; check the network"),
 }
 
 

@@ -151,7 +151,7 @@ def test_no_ledger_at_all(place: Place, words: list[str]) -> None:
     (place.root / "submissions" / "ledger.csv").unlink()
     before = contents(place.root)
     told = place.done("leaderboard", *words)
-    nothing = "no competition of the ledger is held at Kaggle; nothing to fetch\n" if words else ""
+    nothing = "no competition of the ledger is hosted on Kaggle; nothing to fetch\n" if words else ""
     show = "nothing to show: the ledger has no submission yet; build one with make submit\n"
     assert told == (0, nothing + show, [])
     assert place.asked() == []
@@ -170,7 +170,7 @@ def test_a_damaged_leaderboard(place: Place, words: list[str]) -> None:
     line = place.refused("leaderboard", *words)
     assert line == (
         f"{file}, row 2, column status: 'perhaps' cannot be read; "
-        "mend it, or take it away and fetch it again: make leaderboard"
+        "fix it, or take it away and fetch it again: make leaderboard"
     )
 
 
@@ -197,8 +197,8 @@ def test_a_broken_pipeline_hides_no_other(place: Place) -> None:
     [
         ([Failure(401, LEAK)], "401, wrong or expired credentials in KAGGLE_KEY; make a token at"),
         ([Failure(), Failure(401, LEAK)], "401, wrong or expired credentials in KAGGLE_KEY; make a token at"),
-        ([Failure(drop=True)], "no connection, or it broke off; see to the network and run the same command"),
-        ([Failure(), Failure(), Failure(drop=True)], "no connection, or it broke off; see to the network"),
+        ([Failure(drop=True)], "no connection, or it broke off; check the network and run the same command"),
+        ([Failure(), Failure(), Failure(drop=True)], "no connection, or it broke off; check the network"),
         ([Failure(403, "No")], "403, No; join the competition and accept its rules at https://"),
         ([Failure(404, "No")], "404, No; its name is the last part of its address: is there https://"),
         ([Failure(body=b"<html>")], "the answer cannot be understood"),

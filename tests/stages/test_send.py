@@ -161,7 +161,7 @@ def test_a_demo_is_never_sent(place: Place, facts: dict[str, Any]) -> None:
     write_pipeline(place.root, projects.pipeline(competition=projects.competition(**facts)), "demo")
     line = place.refused("submit", "demo", "--send")
     assert line == (
-        "demo: digits is not held at Kaggle (competition.kaggle names no address); nothing was sent"
+        "demo: digits is not hosted on Kaggle (competition.kaggle names no address); nothing was sent"
     )
     assert place.asked() == []
 

@@ -256,7 +256,7 @@ def test_without_a_ref_it_is_found_by_its_sha256(entries: list[Entry]) -> None:
 
 
 def test_a_ref_says_more_than_a_description(entries: list[Entry]) -> None:
-    """Somebody mended the description of 101 with the sha256 of another file."""
+    """Somebody fixed the description of 101 with the sha256 of another file."""
     submission = submission_of(101, 0.9, description=submission_message(entries[1]))
     [comparison] = join_ledger(with_refs(entries[:2]), board_of(submission), {})
     assert [row.submission for row in comparison.rows] == [None, submission]

@@ -85,7 +85,7 @@ def test_labels_must_be_one_an_id() -> None:
         ("ImageId,Label\n1,7\n2\n3,9\n", ["row 3: 1 columns, not 2"]),
         ("ImageId,Label\n1,7\n2,0,1\n3,9\n", ["row 3: 3 columns, not 2"]),
         ("ImageId,Label\n1,7\n2,0\n3,9\n\n", ["row 5: 0 columns, not 2"]),
-        ('ImageId,Label\n1,7\n2,"0\n3,9\n', ["is no CSV"]),
+        ('ImageId,Label\n1,7\n2,"0\n3,9\n', ["is not CSV"]),
     ],
 )
 def test_each_mistake_is_named_with_its_place(text: str, expected: list[str]) -> None:
@@ -119,7 +119,7 @@ def test_a_file_is_read_from_disk(tmp_path: Path) -> None:
     path.write_bytes(b"ImageId,Label\r\n1,7\r\n2,0\r\n3,9\r\n")
     check(path)
     path.write_bytes(b"ImageId,Label\n1,\xff\n")
-    with pytest.raises(UserError, match="is no CSV in UTF-8"):
+    with pytest.raises(UserError, match="is not CSV in UTF-8"):
         check(path)
 
 

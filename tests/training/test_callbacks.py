@@ -153,7 +153,7 @@ def test_the_end_is_told_to_those_who_heard_of_the_start(digits: Digits) -> None
 
 
 def test_no_step_fetches_figures(digits: Digits, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Figures are fetched once an epoch, when it ends."""
+    """Figures are fetched once per epoch, when it ends."""
     figures, fetched = TrainingState.figures, list[int]()
 
     def note(this: TrainingState) -> tuple[float, float]:

@@ -915,13 +915,13 @@ def test_weights_that_do_not_fit_name_the_first_layers_in_one_line(
         start(data, fresh(model=source), model=model)
     text = str(caught.value)
     assert text.startswith(f"tiny fold 0: init_from: its weights do not fit: {first} is not there; ")
-    assert text.endswith("; take a like network")
+    assert text.endswith("; use a similar network")
     assert "\n" not in text and text.count("is not there") == 3
 
 
 def test_weights_of_another_size_name_both_sizes(data: Split) -> None:
     source = fresh()
     source["features.0.weight"] = torch.zeros(16, 1, 3, 3)
-    says = r"features\.0\.weight is \(16, 1, 3, 3\), needed is \(32, 1, 3, 3\); take a like network$"
+    says = r"features\.0\.weight is \(16, 1, 3, 3\), expected \(32, 1, 3, 3\); use a similar network$"
     with pytest.raises(UserError, match=says):
         start(data, source)

@@ -110,12 +110,12 @@ def fit(
     Args:
         member: the recipe, such as `pipeline.members["cnn"]`.
         data: the images.
-        rows: to train on, bool (N,) or row numbers; left out, all. A regression's width is measured on the
+        rows: to train on, bool (N,) or row numbers; if omitted, all. A regression's width is measured on the
             others, where there are any.
         seed: of everything random; on a CPU, equal seeds, threads and precision give equal weights.
         callbacks: told of every step and epoch; nothing is shown without `ShowProgress` among them.
         init_from: whose weights it starts from, where the member's recipe says `init_from`.
-        name: what the progress display calls it; left out, its model.
+        name: what the progress display calls it; if omitted, its model.
 
     Raises:
         UserError: rows that do not exist, fewer than two, or a recipe that needs more than these images.
@@ -154,7 +154,7 @@ def cross_val_predict(
         folds: integers (N,), as `make_folds` gives them.
         seed: from which each training's is derived.
         callbacks: told of every step and epoch of every training.
-        name: of the member; left out, its model's.
+        name: of the member; if omitted, its model's.
 
     Returns:
         float32 (N, K), rows that sum to 1.

@@ -182,7 +182,7 @@ def make_folds(
         UserError: too few different images or groups, or not one group per image.
     """
     if n_folds < 2:
-        raise UserError.at("n_folds", str(n_folds), "take 2 or more")
+        raise UserError.at("n_folds", str(n_folds), "use 2 or more")
     assert data.train.labels is not None, "ImageData has labels"
     named = None if groups is None else np.asarray(groups).astype(str)
     if named is not None and named.shape != (len(data.train),):

@@ -95,7 +95,7 @@ class SoftVoting(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # sciki
                 on; rows sum to 1 within 1e-3, unless labels are tags.
             labels: (N,), integers 0..K-1, or what `classes` names; of tags (N, K) of 0 and 1.
             folds: integers (N,), the fold that each row was left out with; needed by rules that fit weights.
-            classes: (K,), the label or tag of each column; left out, labels that are text are sorted, as
+            classes: (K,), the label or tag of each column; if omitted, labels that are text are sorted, as
                 scikit-learn sorts them, and integers are column numbers.
             names: of the members, for the table.
 
@@ -154,7 +154,7 @@ class SoftVoting(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # sciki
             float32 (n, K), rows that sum to 1, unless they are of tags.
 
         Raises:
-            UserError: other members than those of `fit`, or what are no probabilities.
+            UserError: other members than those of `fit`, or what are not probabilities.
             sklearn.exceptions.NotFittedError: before `fit`.
         """
         check_is_fitted(self)
@@ -251,7 +251,7 @@ def _scorer(metric: MetricLike, classes: NDArray[Any], truth: NDArray[np.int64])
         raise UserError.at("metric", what, f"known: {', '.join(METRICS[name].model_fields)}") from None
     if kind not in found.kinds:
         fitting = ", ".join(other for other, each in METRICS.items() if kind in each.kinds)
-        raise UserError.at("metric", f"{name} is not for {kind}", f"take {fitting}")
+        raise UserError.at("metric", f"{name} is not for {kind}", f"use {fitting}")
     return Scorer.create(found, space)
 
 
@@ -319,7 +319,7 @@ def _class_indices(
     if len(unknown):
         what = f"0..{columns - 1}" if classes is None else "one of classes"
         raise UserError.at(
-            "labels", f"row {unknown[0]} (from 0) is {found[unknown[0]]!s}, not {what}", "mend it"
+            "labels", f"row {unknown[0]} (from 0) is {found[unknown[0]]!s}, not {what}", "fix it"
         )
     return known, order[place].astype(np.int64)
 

@@ -35,7 +35,7 @@ def add_pipeline_command(commands: Commands, name: str, run: object, text: str) 
 
 
 def add_member(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--member", metavar="NAME", help="a member instead of the ensemble")
+    command.add_argument("--member", metavar="NAME", help="take this member instead of the ensemble")
     add_old_name(command, "--of", "member")
 
 

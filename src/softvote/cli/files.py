@@ -16,7 +16,11 @@ def add_files(commands: Commands) -> None:
     """Add what brings files in: demo, data, init."""
     demo = add_command(commands, "demo", _demo, "go the whole way on digits that come with scikit-learn")
     demo.add_argument(
-        "folder", type=Path, nargs="?", default=Path("demo"), help="of all it writes; demo/ if left out"
+        "folder",
+        type=Path,
+        nargs="?",
+        default=Path("demo"),
+        help="where everything is written; demo/ if omitted",
     )
     data = add_command(commands, "data", _data, "fetch a competition's files into input/")
     data.add_argument(
@@ -24,17 +28,26 @@ def add_files(commands: Commands) -> None:
         help="a zip file; or, to download it, a pipeline, what Kaggle calls a competition, owner/name of a "
         "data set, or the address of either's page",
     )  # fmt: skip
-    data.add_argument("--name", help="of the folder in input/; SOURCE's if left out")
+    data.add_argument("--name", help="name of the folder in input/; SOURCE's if omitted")
     data.add_argument(
-        "--file", action="append", default=[], metavar="NAME", help="only this one of Kaggle's (repeatable)"
+        "--file",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="fetch only this file from Kaggle (repeatable)",
     )
     init = add_command(
         commands, "init", _init, "look at a folder of competition files and write a pipeline for them"
     )
-    init.add_argument("folder", type=Path, help="of the competition's files, such as input/my-contest")
-    init.add_argument("--name", help="the pipeline; the folder's name if left out")
     init.add_argument(
-        "--image", type=_image_size, metavar="HxW", help="image size, where pixels are not a square"
+        "folder", type=Path, help="the folder of the competition's files, such as input/my-contest"
+    )
+    init.add_argument("--name", help="name of the pipeline; the folder's if omitted")
+    init.add_argument(
+        "--image",
+        type=_image_size,
+        metavar="HxW",
+        help="image size, where the number of pixels is not a square",
     )
 
 

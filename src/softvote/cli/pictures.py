@@ -16,15 +16,19 @@ def add_pictures(commands: Commands) -> None:
     augmentation = add_pipeline_command(
         commands, "augmentation", _augmentation, "draw what augmentation does to sixteen training images"
     )
-    augmentation.add_argument("--member", metavar="NAME", help="whose; the first that has any if left out")
+    augmentation.add_argument(
+        "--member", metavar="NAME", help="which member; the first that is augmented if omitted"
+    )
     mistakes = add_pipeline_command(
-        commands, "mistakes", _mistakes, "draw the out-of-fold images that are named wrong"
+        commands, "mistakes", _mistakes, "draw the out-of-fold images that are classified wrong"
     )
     add_member(mistakes)
     digits = add_pipeline_command(
         commands, "digits", _digits, "draw the hidden digits that a member found in images"
     )
-    digits.add_argument("--member", metavar="NAME", help="whose; the first with head: digits if left out")
+    digits.add_argument(
+        "--member", metavar="NAME", help="which member; the first with head: digits if omitted"
+    )
 
 
 def _augmentation(parsed: argparse.Namespace) -> None:

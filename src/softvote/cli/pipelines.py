@@ -17,7 +17,7 @@ def add_pipelines(commands: Commands) -> None:
         commands, "check", _check, "say what a pipeline would run and how long it would take"
     )
     models = add_command(commands, "models", _models, "list the networks that a member can name")
-    models.add_argument("--all", action="store_true", help="the names of all of timm's backbones too")
+    models.add_argument("--all", action="store_true", help="list the names of all backbones of timm too")
     clean = add_command(commands, "clean", _clean, "remove old machine code, and say what caches take")
     clean.add_argument("--all", action="store_true", help="remove caches and unfinished downloads too")
     add_command(commands, "schema", _schema, "print the JSON Schema of pipeline files, for editors")

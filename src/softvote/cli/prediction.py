@@ -26,7 +26,9 @@ def add_prediction(commands: Commands) -> None:
         commands, "export", _export, "write the vote as one program that runs without softvote"
     )
     add_member(export)
-    export.add_argument("--output", type=Path, metavar="FOLDER", help="the voter's own folder if left out")
+    export.add_argument(
+        "--output", type=Path, metavar="FOLDER", help="where to write; the voter's own folder if omitted"
+    )
     add_old_name(export, "--to", "output", type=Path)
     _add_kernel(commands)
     _add_predict(commands)
@@ -47,20 +49,25 @@ def _add_kernel(commands: Commands) -> None:
         help="infer: predict and vote with the networks trained here; train: do all the stages there",
     )  # fmt: skip
     add_member(kernel)
-    kernel.add_argument("--owner", metavar="USER", help="of Kaggle; whose credentials are here if left out")
     kernel.add_argument(
-        "--gpu", action=argparse.BooleanOptionalAction, help="ask Kaggle for one; left out, only to train"
+        "--owner", metavar="USER", help="Kaggle user who will own it; whose credentials are here if omitted"
     )
     kernel.add_argument(
-        "--wheels", type=Path, metavar="FOLDER", help="of .whl files that Kaggle's image lacks, to go along"
+        "--gpu", action=argparse.BooleanOptionalAction, help="ask Kaggle for one; if omitted, only to train"
+    )
+    kernel.add_argument(
+        "--wheels",
+        type=Path,
+        metavar="FOLDER",
+        help="folder of .whl files that Kaggle's image lacks, to be uploaded too",
     )
     started = kernel.add_mutually_exclusive_group()
     started.add_argument("--push", action="store_true", help="push it, wait, and bring back what it wrote")
     started.add_argument(
-        "--fetch", action="store_true", help="wait for the one that was pushed last, and bring that back"
+        "--fetch", action="store_true", help="wait for the last pushed kernel and bring back what it wrote"
     )
     kernel.add_argument(
-        "--submit", action="store_true", help="submit what it wrote, where a competition takes notebooks"
+        "--submit", action="store_true", help="submit what it wrote, for competitions that take notebooks"
     )
     add_sending(kernel)
 
@@ -85,7 +92,7 @@ def _kernel(parsed: argparse.Namespace) -> None:
 
 def _add_predict(commands: Commands) -> None:
     predict = add_command(
-        commands, "predict", _predict, "name images, with a program or a folder of networks"
+        commands, "predict", _predict, "predict images, with an exported program or a folder of networks"
     )
     predict.add_argument(
         "--model", type=Path, required=True, metavar="PATH",
@@ -97,10 +104,14 @@ def _add_predict(commands: Commands) -> None:
         nargs="+",
         help="image files or folders of them, .npy arrays uint8 (N, H, W[, C]), pixel CSVs",
     )
-    predict.add_argument("--addend", metavar="N", help="of every image, 0..9, where a CSV has none")
-    predict.add_argument("--resize", action="store_true", help="bring other sizes to the model's")
-    predict.add_argument("--probabilities", action="store_true", help="one more column a class")
-    predict.add_argument("--output", type=Path, metavar="FILE", help="a CSV; standard output if left out")
+    predict.add_argument("--addend", metavar="N", help="addend of every image, 0..9, where a CSV has none")
+    predict.add_argument("--resize", action="store_true", help="resize images of other sizes to the model's")
+    predict.add_argument(
+        "--probabilities", action="store_true", help="add a column of probabilities per class"
+    )
+    predict.add_argument(
+        "--output", type=Path, metavar="FILE", help="the CSV to write; standard output if omitted"
+    )
     add_old_name(predict, "--to", "output", type=Path)
 
 

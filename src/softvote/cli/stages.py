@@ -33,10 +33,10 @@ def add_stages(commands: Commands) -> None:
     )
     train.add_argument(
         "--checkpoint", type=_seconds, metavar="SECONDS",
-        help="between two checkpoints of a training, which is repeated at most; 60 if left out",
+        help="time between two checkpoints of a training, the most that is ever repeated; 60 if omitted",
     )  # fmt: skip
     train.add_argument(
-        "--wait", action="store_true", help="for what another run is busy with, and go on with what it leaves"
+        "--wait", action="store_true", help="wait for what another run is busy with, then do what it leaves"
     )
     add_pipeline_command(
         commands, "ensemble", _ensemble, "compare the rules of the vote and let the members vote"
@@ -96,7 +96,7 @@ def _submit(parsed: argparse.Namespace) -> None:
 
     if not parsed.send and (parsed.force or parsed.no_wait):
         word = "`force`" if parsed.force else "WAIT=0 (--no-wait)"
-        raise UserError.at(word, "is about what is sent, and nothing is", "add `send`, or leave it out")
+        raise UserError.at(word, "is about sending, and nothing is sent", "add `send`, or leave it out")
     sending = SendOptions(force=parsed.force, wait=not parsed.no_wait) if parsed.send else None
     opened = open_pipeline(parsed)
     try:

@@ -50,7 +50,7 @@ def choose_compute_config(
         precision: fp32, bf16 or auto.
         memory_format: contiguous, channels_last or auto.
         network: says which network it is.
-        cache: keeps choices; left out, this process does.
+        cache: keeps choices; if omitted, this process does.
 
     Raises:
         UserError: the choice cannot be kept.

@@ -65,7 +65,7 @@ class Image(Strict):
     value_range: ValueRange | None = None
     """Values that become black and white, as `[low, high]`, where images do not have 8 bits (16-bit PNG and
     TIFF, floats, DICOM); values beyond them are cut off. Several such pairs are one for each channel: a DICOM
-    window of center c and width w is `[c - w/2, c + w/2]`. Left out, 16 bits are `[0, 65535]`."""
+    window of center c and width w is `[c - w/2, c + w/2]`. If omitted, 16 bits are `[0, 65535]`."""
     background: Literal["white", "black"] = "white"
     """What transparent images are laid on where `channels` is 1 or 3."""
 
@@ -149,21 +149,21 @@ class Competition(Strict):
     """One of these is right for an image: a range of integers (`first`, `last`), a list of at least two class
     names, or, where they are many, the column of a table that has them (`file`, `column`)."""
     ordered: bool = False
-    """The order of `labels` means something, as that of grades does."""
+    """The order of `labels` means something, as with grades."""
     tags: Annotated[list[str], Field(min_length=1)] | None = None
     """In place of `labels`: names of which any number may be right for an image."""
     targets: Annotated[dict[str, LabelsConfig], Field(min_length=1)] | None = None
     """In place of `labels`: several targets by their names, each with labels of its own."""
     hidden_digits: Annotated[int, Field(ge=1, le=10)] | None = None
-    """Number of digits 0..9 hidden in an image, whose sum is the label; left out, labels are plain
+    """Number of digits 0..9 hidden in an image, whose sum is the label; if omitted, labels are plain
     classes."""
     addend: bool = False
     """A known integer 0..9 comes with each image and is part of the sum."""
     metric: Metric = _METRICS["accuracy"]()
-    """What is scored, by its name (`accuracy`) or with what it takes beyond (`{name: f_beta, beta: 2}`)."""
+    """What is scored, by its name (`accuracy`) or with its parameters (`{name: f_beta, beta: 2}`)."""
     form: Form | None = None
     """How a submission is written, by its name (`label`) or with what it takes beyond
-    (`{name: list, separator: " "}`); left out, `label`, of tags `columns`, of targets `rows`."""
+    (`{name: list, separator: " "}`); if omitted, `label`, of tags `columns`, of targets `rows`."""
     sample_submission: str = "sample_submission.csv"
     """CSV whose header, ids and order of rows a submission must have."""
     solution: str | None = None
@@ -172,7 +172,7 @@ class Competition(Strict):
     """CSV in the competition's folder of training labels that are wrong as given, with columns `row` (from
     0), `label` (as given) and `corrected`; training and scores take the corrected ones."""
     kaggle: str | None = None
-    """Slug of the competition on Kaggle, the last part of its address; left out, nothing is ever sent
+    """Slug of the competition on Kaggle, the last part of its address; if omitted, nothing is ever sent
     there."""
     public_share: Annotated[float, Field(gt=0, le=1)] = 1.0
     """Proportion of the test rows behind Kaggle's public score; the private score is of the others."""
@@ -246,14 +246,14 @@ class Competition(Strict):
         if self.hidden_digits is None:
             if self.addend:
                 raise ConfigError.at(
-                    "", "addend: is added to hidden digits", "say how many: hidden_digits: 1"
+                    "", "addend: is added to hidden digits", "say how many, such as hidden_digits: 1"
                 )
             return self
         last = LARGEST_DIGIT * self.hidden_digits + (LARGEST_ADDEND if self.addend else 0)
         if not self.task.is_single_label or self.classes != [str(label) for label in range(last + 1)]:
             what = f"{self.hidden_digits} hidden digits{' and an addend' if self.addend else ''}"
             raise ConfigError.at(
-                "", f"sums of {what} are labels: {{first: 0, last: {last}}}", "mend labels or hidden_digits"
+                "", f"sums of {what} are labels: {{first: 0, last: {last}}}", "fix labels or hidden_digits"
             )
         return self
 
@@ -264,10 +264,10 @@ class Competition(Strict):
         space, form = self.label_space, self.submission_form
         if self._kind not in self.metric.kinds:
             fitting = ", ".join(name for name, metric in _METRICS.items() if self._kind in metric.kinds)
-            raise ConfigError.at("metric", f"{self.metric.name} is not for {self._kind}", f"take {fitting}")
+            raise ConfigError.at("metric", f"{self.metric.name} is not for {self._kind}", f"use {fitting}")
         if self._kind not in form.takes:
             fitting = ", ".join(name for name, other in _FORMS.items() if self._kind in other.takes)
-            raise ConfigError.at("form", f"{form.name} does not write {self._kind}", f"take {fitting}")
+            raise ConfigError.at("form", f"{form.name} does not write {self._kind}", f"use {fitting}")
         for key, part in (("metric", self.metric), ("form", form)):
             try:
                 part.check(space)
@@ -278,7 +278,7 @@ class Competition(Strict):
     @model_validator(mode="after")
     def _corrections_are_of_one_label(self) -> Competition:
         if self.corrections is not None and self.labels is None:
-            raise ConfigError.at("", "corrections: are of labels, not of tags or targets", "leave it out")
+            raise ConfigError.at("", "corrections: are for labels, not for tags or targets", "leave it out")
         return self
 
     @model_validator(mode="after")
@@ -298,8 +298,8 @@ class Competition(Strict):
         if slug is not None and not re.fullmatch(r"[A-Za-z0-9]+(-[A-Za-z0-9]+)*", slug):
             raise ConfigError.at(
                 "",
-                f"{slug!r} is not a competition of Kaggle",
-                "write the end of its address, as digit-recognizer",
+                f"{slug!r} is not a Kaggle competition",
+                "write the end of its address, such as digit-recognizer",
             )
         return slug
 

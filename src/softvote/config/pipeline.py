@@ -46,7 +46,7 @@ class FoldsConfig(Strict):
     count: Annotated[int, Field(ge=2)] = 5
     """Number of folds; with `column`, how many values that has."""
     train: Annotated[int, Field(ge=1)] | None = None
-    """Number of folds, counted from the first, that are trained and scored; left out, all are."""
+    """Number of folds, counted from the first, that are trained and scored; if omitted, all are."""
     near_identical: NonNegative = 4.0
     """Images whose pixels differ by at most this root mean square, in grey levels of 0..255, share a fold; 0
     keeps exact copies together only."""
@@ -74,7 +74,7 @@ class EnsembleConfig(Strict):
     name: str = "vote"
     """Name of the ensemble, and of its folder under `models/<pipeline>/`: letters, digits, `-` and `_`."""
     members: Annotated[list[str], Field(min_length=1)] | None = None
-    """Names of the members that vote; left out, every member does."""
+    """Names of the members that vote; if omitted, every member does."""
     rule: RuleName = "auto"
     """How the weights of the vote come about; `auto` is `shares` where there are any, else it keeps the mean
     unless another rule is better by more than two standard errors of the paired difference."""
@@ -109,7 +109,7 @@ class LocalEngine(Strict):
     name: Literal["local"] = "local"
     """`local`: trainings run in processes of this machine."""
     workers: Annotated[int, Field(ge=1)] | None = None
-    """Number of trainings at once; 1 for one after the other in the command itself; left out, as many as
+    """Number of trainings at once; 1 for one after the other in the command itself; if omitted, as many as
     there are cores and memory for."""
 
 
@@ -119,7 +119,7 @@ class RayEngine(Strict):
     name: Literal["ray"]
     """`ray`: trainings run on a Ray cluster."""
     address: str | None = None
-    """Address of the cluster's head, as host:port; left out, the variable RAY_ADDRESS says it, else Ray
+    """Address of the cluster's head, as host:port; if omitted, the variable RAY_ADDRESS says it, else Ray
     starts on this machine."""
     cpus: Annotated[float, Field(gt=0)] = 1.0
     """CPU cores per training."""
@@ -158,9 +158,10 @@ class Pipeline(Strict):
     ensemble: EnsembleConfig = EnsembleConfig()
     """Which members vote, and by which rule."""
     decision: Decision | None = None
-    """How probabilities become what is submitted, by its name (`argmax`) or with what it takes beyond
-    (`{name: top_k, k: 5}`); `auto`, or left out, is what the metric asks for, and where numbers would have to
-    be fitted, these only if they make it better by more than two standard errors of the paired difference."""
+    """How probabilities become what is submitted, by its name (`argmax`) or with its parameters
+    (`{name: top_k, k: 5}`); `auto`, also if omitted, is what the metric asks for, and where numbers would
+    have to be fitted, these only if they make it better by more than two standard errors of the paired
+    difference."""
     twin: str | None = None
     """Another pipeline, by its name, that does the same on a competition whose solution is known: what its
     submission scored beyond its cross-validation is expected of this one's too."""
@@ -181,7 +182,7 @@ class Pipeline(Strict):
         made = metric.predicted if decision is None else decision.makes
         if decision is not None and kind not in decision.kinds:
             fitting = ", ".join(name for name, other in _DECISIONS.items() if kind in other.kinds)
-            raise ConfigError.at("decision", f"{decision.name} is not for {kind}", f"take auto, or {fitting}")
+            raise ConfigError.at("decision", f"{decision.name} is not for {kind}", f"use auto, or {fitting}")
         try:
             if decision is not None:
                 decision.check(competition.label_space)
@@ -193,7 +194,7 @@ class Pipeline(Strict):
             raise ConfigError.at("decision", f"{what}, and {needed}", "leave it out")
         if made not in form.takes[kind]:
             what = f"{form.name} writes {_words(form.takes[kind][0])}"
-            hint = f"take another form or, as the competition is scored, another metric than {metric.name}"
+            hint = f"use another form or, as the competition is scored, another metric than {metric.name}"
             raise ConfigError.at("competition.form", f"{what}, and {metric.name} needs {_words(made)}", hint)
         return self
 
@@ -234,8 +235,8 @@ class Pipeline(Strict):
                 what = f"starts from {source}, which has none"
                 problems.append(Problem(f"members.{name}.refit", what, "set it there too"))
             elif circle := self._circle_from(name):
-                what = f"goes in a circle: {' <- '.join(circle)}"
-                problems.append(Problem(f"members.{name}.{key}", what, "break it"))
+                what = f"is circular: {' <- '.join(circle)}"
+                problems.append(Problem(f"members.{name}.{key}", what, "break the circle"))
         if problems:
             raise ConfigError(*problems)
         return self
@@ -324,10 +325,10 @@ def _misfits(member: Member, competition: Competition) -> Iterator[Problem]:
     if head.needs_numbers and isinstance(competition.labels, list) and not competition.ordered:
         yield Problem("head", f"{member.head} needs labels that are numbers, not names", "use softmax")
     if member.curves and competition.labels is None:
-        yield Problem("curves", "are of accuracy, for one label per image", "leave it out")
+        yield Problem("curves", "show accuracy, which is for one label per image", "leave it out")
     if head.needs_hidden_digits and hidden is None:
         yield Problem(
-            "head", f"{member.head} needs to know how many digits hide", "say competition.hidden_digits"
+            "head", f"{member.head} needs to know how many digits hide", "set competition.hidden_digits"
         )
     elif head.needs_known_digits and hidden != 1 and not (extra and extra.digits):
         yield Problem(
@@ -335,19 +336,21 @@ def _misfits(member: Member, competition: Competition) -> Iterator[Problem]:
         )
     if member.glyphs_from and ((hidden or 0) < 2 or competition.addend or competition.image.channels != 1):
         yield Problem(
-            "glyphs_from", "composes grey images of several hidden digits, and here are none", "leave it out"
+            "glyphs_from",
+            "composes grey images of several hidden digits, and there are none here",
+            "leave it out",
         )
     if extra and extra.digits and hidden is None:
         yield Problem(
-            "extra_train.digits", "mean nothing here", "say competition.hidden_digits, or leave them out"
+            "extra_train.digits", "mean nothing here", "set competition.hidden_digits, or leave them out"
         )
 
 
 def _views_that_do_not_fit(member: Member, competition: Competition) -> Iterator[Problem]:
     image, view = competition.image, member.view
     if isinstance(view, Crop) and view.size > (side := min(image.height, image.width)):
-        yield Problem("view.size", f"{view.size} is more than the {side} pixels of the images", "take fewer")
+        yield Problem("view.size", f"{view.size} is more than the {side} pixels of the images", "use fewer")
     if isinstance(view, Box) and view.width > image.width:
         yield Problem(
-            "view.width", f"{view.width} is more than the {image.width} pixels of the images", "take fewer"
+            "view.width", f"{view.width} is more than the {image.width} pixels of the images", "use fewer"
         )

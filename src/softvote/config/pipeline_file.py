@@ -85,7 +85,7 @@ def _read_extended(path: Path, above: tuple[Path, ...]) -> tuple[dict[str, Any],
     """The file's content merged over that of the file it extends, and where each key stands."""
     if path.resolve() in above:
         chain = " -> ".join(str(step.name) for step in (*above, path))
-        raise UserError.at(path, f"extends itself ({chain})", "take one `extends` out")
+        raise UserError.at(path, f"extends itself ({chain})", "remove one `extends`")
     values, places = _read_yaml(path)
     parent = values.get("extends")
     if not isinstance(parent, str):
@@ -126,7 +126,7 @@ def _construct(node: yaml.Node, key: Key, path: Path, places: Places, problems: 
     """The node's value; notes in `places` the line of every key, and in `problems` each key given twice."""
     places[key] = f"{path}, line {node.start_mark.line + 1}"
     if len(key) > _DEEPEST:
-        raise UserError.at(places[key], "is nested too deep", "has an alias got itself inside?")
+        raise UserError.at(places[key], "is nested too deep", "does an alias contain itself?")
     if isinstance(node, yaml.SequenceNode):
         return [_construct(item, (*key, i), path, places, problems) for i, item in enumerate(node.value)]
     if not isinstance(node, yaml.MappingNode):
@@ -134,7 +134,9 @@ def _construct(node: yaml.Node, key: Key, path: Path, places: Places, problems: 
             return yaml.SafeLoader("").construct_object(node)
         except (yaml.YAMLError, ValueError):
             problems.add(
-                places[key], f"{node.value!r} is no {node.tag.rsplit(':', 1)[-1]}", "put it in quotes"
+                places[key],
+                f"{node.value!r} is not a valid {node.tag.rsplit(':', 1)[-1]}",
+                "put it in quotes",
             )
             return None
     values: dict[str, Any] = {}
@@ -186,7 +188,7 @@ def _apply_setting(values: dict[str, Any], places: Places, setting: str) -> None
     except (yaml.YAMLError, ValueError):
         raise UserError.at(f"`set` {setting}", "the value is not YAML") from None
     if keys[0] == "extends":
-        raise UserError.at(f"`set` {setting}", "write it into the pipeline file")
+        raise UserError.at(f"`set` {setting}", "put it in the pipeline file")
     members = values.get("members")
     known = list(members) if isinstance(members, dict) else []
     if keys[0] == "members" and keys[1:2] and keys[1] not in known:
@@ -213,7 +215,7 @@ def _problems_of(
         cause = problem.get("ctx", {}).get("error")
         found = cause.problems if isinstance(cause, ConfigError) else [_in_words(problem, known, key)]
         for each in found:
-            # Where several keys are at odds with each other, each problem names the key to mend.
+            # Where several keys are at odds with each other, each problem names the key to fix.
             written = _key_as_written((*key, *(each.where.split(".") if each.where else ())), places)
             if written not in seen:  # the defaults' mistakes come back with every member
                 where = f"{_place(written, places, path)}: {'.'.join(map(str, written))}"

@@ -108,8 +108,9 @@ class Recipe(Strict):
     """How a member is trained; the last epoch counts."""
 
     head: HeadName = "softmax"
-    """What the network's output means: classes, a number, hidden digits, tags, ...; left out, it is `softmax`
-    of classes, `ordinal` of ordered classes, `tags` of tags and `targets` of several targets."""
+    """What the network's output means: classes, a number, hidden digits, tags, ...; if omitted, it is
+    `softmax` for classes, `ordinal` for ordered classes, `tags` for tags and `targets` for several
+    targets."""
     epochs: Annotated[int, Field(ge=1)] = 12
     """Number of epochs, passes over the training rows; the last one counts."""
     batch_size: Annotated[int, Field(ge=2)] = 128
@@ -140,7 +141,7 @@ class Recipe(Strict):
     """Decay per optimiser step of the exponential moving average of weights that predicts; 0 predicts with
     the plain weights."""
     augment: Augment | None = None
-    """Random changes to training images; left out, images are trained on as they are."""
+    """Random changes to training images; if omitted, images are trained on as they are."""
     no_aug_epochs: int = Field(
         default=0,
         ge=0,
@@ -149,7 +150,7 @@ class Recipe(Strict):
     )
     """Number of last epochs that see images as prediction does: no augmentation, no mixup, no random view."""
     view: View | None = None
-    """How the network sees an image, in training and prediction alike; left out, as it is."""
+    """How the network sees an image, in training and prediction alike; if omitted, as it is."""
     normalise: Literal["dataset", "image"] = "dataset"
     """Whose mean and standard deviation become 0 and 1: those of all training rows, or each image's own."""
     tta: TestTime = TestTime()
@@ -180,9 +181,8 @@ class Recipe(Strict):
         """Why its head is none for a task of this kind, or has no use for other keys, the places."""
         head, of_kind = _HEADS[self.head], [name for name, each in _HEADS.items() if kind in each.kinds]
         if kind not in head.kinds:
-            what = (
-                f"{self.head} is for {_kinds_in_words(head.kinds)}, and here are {_kinds_in_words((kind,))}"
-            )
+            asked = _kinds_in_words((kind,))
+            what = f"{self.head} is for {_kinds_in_words(head.kinds)}, but this competition has {asked}"
             known = f"{', '.join(of_kind[:-1])} or {of_kind[-1]}" if of_kind[1:] else of_kind[0]
             return [Problem("head", what, f"use {known}, or leave it out")]
         needs = {
@@ -198,7 +198,9 @@ class Recipe(Strict):
         if head.takes_loss and kind not in self.loss.kinds:
             what = f"{self.loss.name} is for {_kinds_in_words(self.loss.kinds)}"
             problems.append(
-                Problem("loss", f"{what}, and here are {_kinds_in_words((kind,))}", "choose another")
+                Problem(
+                    "loss", f"{what}, but this competition has {_kinds_in_words((kind,))}", "choose another"
+                )
             )
         return problems
 
@@ -256,7 +258,7 @@ class Member(Recipe):
         if not self.glyphs_from:
             return self
         if self.head != "digits":
-            raise ConfigError.at("", "glyphs_from teaches single digits", "say head: digits")
+            raise ConfigError.at("", "glyphs_from teaches single digits", "set head: digits")
         if self.init_from or self.extra_train or self.mixup or self.view or self.sampling == "balanced":
             raise ConfigError.at(
                 "",

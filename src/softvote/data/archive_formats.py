@@ -42,7 +42,7 @@ ARCHIVES: Registry[Extract] = Registry()
 
 
 def archive_suffix(path: Path) -> str | None:
-    """Which of the known ends the name has, the longest; None where it is no archive."""
+    """Which of the known ends the name has, the longest; None where it is not an archive."""
     fits = [suffix for suffix in ARCHIVES if path.name.lower().endswith(suffix)]
     return max(fits, key=len, default=None)
 
@@ -60,7 +60,7 @@ def open_zip(path: Path) -> zipfile.ZipFile:
             path, f"cannot be read ({error.strerror})", "give the path of the zip file"
         ) from None
     except DAMAGED:
-        raise UserError.at(path, "is no zip file, or is cut off", "download it again") from None
+        raise UserError.at(path, "is not a zip file, or is truncated", "download it again") from None
 
 
 def zip_members(archive: zipfile.ZipFile, path: Path) -> ArchiveMembers:
@@ -109,14 +109,14 @@ def check_room(path: Path, size: int, folder: Path) -> None:
     """
     free = shutil.disk_usage(folder).free
     if size > free:
-        raise UserError.at(path, f"needs {size:,} bytes, {free:,} are free", "make room")
+        raise UserError.at(path, f"needs {size:,} bytes, {free:,} are free", "free some disk space")
 
 
 def _place(name: str, path: Path, is_link: bool) -> PurePosixPath:
     """Where a member goes, as a path below the folder."""
     place = PurePosixPath(name.replace("\\", "/"))
     if place.is_absolute() or ".." in place.parts or ":" in "".join(place.parts[:1]) or is_link:
-        raise UserError.at(path, f"'{name}' would leave the folder", "nothing was unpacked")
+        raise UserError.at(path, f"'{name}' points outside the folder", "nothing was unpacked")
     return place
 
 
@@ -158,7 +158,7 @@ def _extract_tar(path: Path, folder: Path) -> None:
                 if info.isdir() or _is_of_macos(place):
                     continue
                 if not info.isfile():
-                    raise UserError.at(path, f"'{info.name}' is no file", "nothing was unpacked")
+                    raise UserError.at(path, f"'{info.name}' is not a file", "nothing was unpacked")
                 _refuse_twice(place, written, path)
                 source = archive.extractfile(info)
                 assert source, "a file has content"
@@ -168,7 +168,7 @@ def _extract_tar(path: Path, folder: Path) -> None:
     except (tarfile.TarError, *DAMAGED, gzip.BadGzipFile) as error:
         raise _damaged_error(path, error) from None
     if path.name.lower().endswith(".tar") and _bytes_at(path, end) != bytes(_TAR_BLOCK):
-        raise UserError.at(path, "is cut off", "download it again")  # which tarfile takes for its end
+        raise UserError.at(path, "is truncated", "download it again")  # which tarfile takes for its end
 
 
 def _bytes_at(path: Path, offset: int) -> bytes:
@@ -216,7 +216,7 @@ def _extract_7z(path: Path, folder: Path) -> None:
     except py7zr.exceptions.PasswordRequired:
         raise _locked_error(path) from None
     except py7zr.exceptions.AbsolutePathError as error:
-        raise UserError.at(path, f"would leave the folder ({error})", "nothing was unpacked") from None
+        raise UserError.at(path, f"points outside the folder ({error})", "nothing was unpacked") from None
     except errors as error:
         raise _damaged_error(path, error) from None
     for place in filter(_is_of_macos, written):

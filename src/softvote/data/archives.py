@@ -43,7 +43,7 @@ def unpack(path: Path, workspace: Workspace, name: str | None = None) -> Path:
 
     Args:
         path: a zip, tar or 7z.
-        name: the competition's; left out, the file's without its suffix.
+        name: the competition's; if omitted, the file's without its suffix.
 
     Returns:
         The folder.
@@ -119,7 +119,7 @@ def _compare(folder: Path, members: ArchiveMembers, zip_path: Path) -> None:
 
 def _differs(folder: Path, place: PurePosixPath, download: Path) -> UserError:
     what = f"already there and differs from {download.name} in {place}"
-    return UserError.at(folder, what, "remove the folder to unpack anew, or pass another `name`")
+    return UserError.at(folder, what, "remove the folder to unpack it again, or pass another `name`")
 
 
 def _same(path: Path, info: ZipInfo) -> bool:
@@ -173,7 +173,7 @@ def unpack_inner(folder: Path, path: Path, root: Path) -> None:
                 problem = error.problems[0]
                 where = problem.where.replace(str(folder), path.name)
                 raise UserError.at(where, problem.what, problem.hint) from None
-    raise UserError.at(path, f"holds archives in archives, {_DEEPEST} deep", "nothing was unpacked")
+    raise UserError.at(path, f"holds archives within archives, {_DEEPEST} deep", "nothing was unpacked")
 
 
 def _can_unpack(archive: Path) -> bool:
@@ -253,11 +253,13 @@ def _merge(source: Path, target: Path, archive: Path) -> None:
     """Move a file or a folder's files; what is there already must be the same."""
     if source.is_dir():
         if target.is_file():
-            raise UserError.at(archive, f"'{target.name}' is a file already", "unpack it by hand")
+            raise UserError.at(archive, f"'{target.name}' is already a file", "unpack it by hand")
         target.mkdir(exist_ok=True)
         for found in sorted(source.iterdir()):
             _merge(found, target / found.name, archive)
     elif not target.exists():
         source.rename(target)
     elif target.is_dir() or not filecmp.cmp(source, target, shallow=False):
-        raise UserError.at(archive, f"'{target.name}' is there with other content", "unpack it by hand")
+        raise UserError.at(
+            archive, f"'{target.name}' is already there with other content", "unpack it by hand"
+        )

@@ -69,9 +69,9 @@ def _read_rows(table: Table, count: int, problems: ErrorCollector) -> NDArray[np
         row = int(text) if text.isascii() and text.isdecimal() else -1
         where = table.where(position, "row")
         if not 0 <= row < count:
-            problems.add(where, f"{quote(text)} is no row 0..{count - 1}", "count training rows from 0")
+            problems.add(where, f"{quote(text)} is not a row in 0..{count - 1}", "count training rows from 0")
         elif row in seen:
-            problems.add(where, f"row {row} stands already in line {seen[row]}", "drop one")
+            problems.add(where, f"row {row} is already in line {seen[row]}", "drop one")
         seen[row] = table.records[position].row
         rows.append(row)
     return np.array(rows, np.int64).reshape(-1)

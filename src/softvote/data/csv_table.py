@@ -67,7 +67,7 @@ def open_table(path: Path, problems: ErrorCollector, has_header: bool = True) ->
             first = CsvLine(1, len(header), ",".join(header))
             header, records = [str(index) for index in range(len(header))], [first, *records]
     except csv.Error as error:
-        problems.add(path, f"is not CSV ({error})", "mend its quotes")
+        problems.add(path, f"is not CSV ({error})", "fix its quotes")
         return None
     if not records:
         problems.add(path, f"has {('a header but no rows' if header else 'no content')}", "download it again")
@@ -153,7 +153,7 @@ def _drop_ragged(path: Path, width: int, records: list[CsvLine], problems: Error
         if record.width == width:
             continue
         cut_off = record is last and record.width < width
-        fix = "the file looks cut off: download it again" if cut_off else "mend or drop the row"
+        fix = "the file looks truncated: download it again" if cut_off else "fix or drop the row"
         problems.add(f"{path}, row {record.row}", f"has {record.width} cells, the header has {width}", fix)
         if len(problems) > 1000:
             break
@@ -163,7 +163,7 @@ def _drop_ragged(path: Path, width: int, records: list[CsvLine], problems: Error
 def _report_repeated_names(path: Path, header: list[str], problems: ErrorCollector) -> None:
     first: dict[str, int] = {}
     if len(set(header)) < len(header) and all(name.replace(".", "", 1).isdecimal() for name in header):
-        what = "holds numbers alone where the names of columns should be"
+        what = "holds only numbers where the column names should be"
         problems.add(f"{path}, row 1", what, "add a header, or write files.has_header: false")
         return
     for number, name in enumerate(header, 1):
@@ -183,4 +183,4 @@ def _columns(header: list[str], wanted: str) -> str:
     """The columns there are, the likeliest first; hundreds of pixels are not spelled out."""
     hint = one_of(header, wanted).partition("known: ")[0]
     more = f", ... ({len(header)} in all)" if len(header) > 8 else ""
-    return f"{hint}the file has {', '.join(header[:8])}{more}; mend the pipeline's competition.files"
+    return f"{hint}the file has {', '.join(header[:8])}{more}; fix the pipeline's competition.files"

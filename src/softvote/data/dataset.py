@@ -61,7 +61,7 @@ class Dataset:
     train_labels: int64 (N,), indices into `Competition.classes`; (N, K) of 0 and 1 of tags; (N, T), the
         index of each target's class, where there are several targets.
     test_pixels: uint8 (T, C, H, W), in the sample submission's order.
-    test_ids: T ids as the sample submission writes them, in its order; one an image.
+    test_ids: T ids as the sample submission writes them, in its order; one per image.
     sample_header: the sample submission's column names.
     train_fingerprint: sha256 of train pixels, labels and addends.
     test_fingerprint: sha256 of test pixels, ids and addends.
@@ -170,7 +170,7 @@ def _input_folder(competition: Competition, workspace: Workspace) -> Path:
 def _existing(path: Path) -> Path:
     if not path.is_file():
         raise UserError.at(
-            path, "is missing", "add it, or mend its name under competition in the pipeline file"
+            path, "is missing", "add it, or fix its name under competition in the pipeline file"
         )
     return path
 
@@ -182,7 +182,7 @@ def _cache_key(competition: Competition, folder: Path) -> str:
         digests = {path.relative_to(folder).as_posix(): sha256_of(path) for path in sources}
     except OSError as error:
         raise UserError.at(
-            error.filename, f"cannot be read ({error.strerror})", "mend it or its rights"
+            error.filename, f"cannot be read ({error.strerror})", "fix it or its permissions"
         ) from None
     config = competition.model_dump(
         include={"files", "image", "labels", "hidden_digits", "addend", "sample_submission"}
@@ -223,7 +223,7 @@ def _in_order_of(sample: SampleTable, test: Images, competition: Competition) ->
         return Images(test.pixels[order], ids=ids, addends=addends, notes=test.notes)
     if len(ids) != len(test.pixels):
         what = f"has {len(ids)} rows for the {len(test.pixels)} test images of {source}"
-        raise UserError.at(sample.table.path, what, "take both from one download")
+        raise UserError.at(sample.table.path, what, "take both from the same download")
     return test
 
 
@@ -240,12 +240,12 @@ def _order(
     wanted = sample.template.ids
     order = np.array([position_of.get(name, -1) for name in wanted], np.int64)
     for row in np.flatnonzero(order < 0)[:MOST].tolist():
-        problems.add(sample.where(row), f"id {quote(wanted[row])} is not in {source}", "mend one of them")
+        problems.add(sample.where(row), f"id {quote(wanted[row])} is not in {source}", "fix one of them")
     known = set(wanted)
     unknown = (position for position, name in enumerate(ids) if name not in known)
     for position in islice(unknown, MOST):
         what = f"id {quote(ids[position])} is not in {sample.table.path.name}"
-        problems.add(where(position), what, "mend one of them")
+        problems.add(where(position), what, "fix one of them")
     return order
 
 
@@ -313,7 +313,9 @@ def _save_cached(dataset: Dataset, cache: Path) -> None:
             names = list(others.pop("train_groups"))
             DatasetRecord(**others, group_names=names).write(DatasetRecord.path(temporary))
     except OSError as error:
-        raise UserError.at(cache, f"cannot be written ({error.strerror})", "free it or pass `root`") from None
+        raise UserError.at(
+            cache, f"cannot be written ({error.strerror})", "make it writable or pass `root`"
+        ) from None
     except UserError:
         if _load_cached(cache) is None:
             raise

@@ -152,20 +152,20 @@ class Decoder:
                 low, high = likely_range(float(np.nanmin(values)), float(np.nanmax(values)))
                 raise ImageError(
                     f"holds {values.dtype}, from {np.nanmin(values):g} to {np.nanmax(values):g}",
-                    f"say what is black and white, as image.value_range: [{low:g}, {high:g}]",
+                    f"say what is black and white, such as image.value_range: [{low:g}, {high:g}]",
                 )
             return (values.astype(np.float32) / (_SIXTEEN_BITS // _EIGHT_BITS)).round().astype(np.uint8)
         black, white = (np.array(ends, np.float32) for ends in zip(*ranges, strict=True))
         with np.errstate(invalid="ignore"):
             scaled = (values.astype(np.float32) - black) / (white - black)
         if np.isnan(scaled).any():
-            raise ImageError("holds values that are no numbers (NaN)", "mend or drop it")
+            raise ImageError("holds values that are not numbers (NaN)", "fix or drop it")
         outside = float(np.mean((scaled < -1e-6) | (scaled > 1 + 1e-6)))
         if check and outside > _MOST_OUTSIDE:
             raise ImageError(
                 f"holds {np.min(values):g}..{np.max(values):g}, and {outside:.0%} of it lies outside "
                 "image.value_range",
-                "mend that",
+                "fix that",
             )
         return (scaled.clip(0, 1) * _EIGHT_BITS).round().astype(np.uint8)
 
@@ -240,7 +240,7 @@ def resize_pixels(pixels: NDArray[np.uint8], height: int, width: int) -> NDArray
 
 
 def _channels_differ(found: int, channels: int) -> ImageError:
-    return ImageError(f"has {found} channels, competition.image says {channels}", "mend image.channels")
+    return ImageError(f"has {found} channels, competition.image says {channels}", "fix image.channels")
 
 
 def _reason(error: BaseException) -> str:

@@ -45,7 +45,7 @@ def fingerprint_of(spec: ExtraTrain, workspace: Workspace) -> str:
     paths = _paths(spec, workspace)
     for key, path in paths.items():
         if not path.is_file():
-            problems.add(path, "is missing", f"add it, or mend extra_train.{key} in the pipeline file")
+            problems.add(path, "is missing", f"add it, or fix extra_train.{key} in the pipeline file")
     problems.raise_any()
     return fingerprint({key: sha256_of(path) for key, path in paths.items()})
 
@@ -111,7 +111,7 @@ def _integers(
     for found in np.argwhere((array < first) | (array > last))[:MOST].tolist():
         place, where = tuple(found), ", ".join(map(str, found))
         allowed = f"{first[place]}..{last[place]}"
-        problems.add(f"{path}, index {where}", f"{array[place]} is not in {allowed}", "mend it")
+        problems.add(f"{path}, index {where}", f"{array[place]} is not in {allowed}", "fix it")
     return array.astype(np.int64)
 
 
@@ -121,7 +121,7 @@ def _report_other_sums(
     sums = digits.sum(axis=1)
     for row in np.flatnonzero(sums != values)[:MOST].tolist():
         problems.add(
-            f"{path}, index {row}", f"digits sum to {sums[row]}, the label is {values[row]}", "mend one"
+            f"{path}, index {row}", f"digits sum to {sums[row]}, the label is {values[row]}", "fix one"
         )
 
 
@@ -132,7 +132,7 @@ def _refuse_known_images(pixels: NDArray[np.uint8], path: Path, dataset: Dataset
     problems = ErrorCollector()
     for row, digest in enumerate(_digests(pixels)):
         if digest in known:
-            problems.add(f"{path}, index {row}", f"is the image of {known[digest]}", "take it out")
+            problems.add(f"{path}, index {row}", f"is the image of {known[digest]}", "remove it")
     problems.raise_any()
 
 

@@ -36,7 +36,7 @@ class FlatPixels(LabelledFiles):
         """Refuse addends."""
         if addend:
             raise ConfigError.at(
-                "", f"files of format {self.format} have no place for addends", "use pixel_csv or npy"
+                "", f"files of format {self.format} cannot hold addends", "use pixel_csv or npy"
             )
 
 
@@ -51,8 +51,8 @@ def shape_pixels(
     expected = height * width * image.channels
     if values.shape[1] != expected:
         size = f"{height} x {width} x {image.channels} = {expected}"
-        fix = "write files.size" if files.size is None else "mend files.size"
-        problems.add(path, f"has {values.shape[1]} pixels an image, competition.image is {size}", fix)
+        fix = "write files.size" if files.size is None else "fix files.size"
+        problems.add(path, f"has {values.shape[1]} pixels per image, competition.image is {size}", fix)
         return nothing
     levels = to_levels(values.reshape(-1, height, width, image.channels), path, competition, problems)
     if levels is None:
@@ -71,7 +71,7 @@ def to_levels(
     if values.dtype == np.uint8:
         return values
     if values.dtype.kind not in "iuf":
-        problems.add(where, f"holds {values.dtype}, which is no number", "mend files")
+        problems.add(where, f"holds {values.dtype}, which is not a number", "fix files")
         return None
     if not competition.image.value_ranges and _are_levels(values):
         return values.astype(np.uint8)

@@ -116,7 +116,7 @@ def up_to_date(folder: PipelineFolder, inputs: FoldInputs) -> bool:
     """Whether the finished table on disk is the one that would be made now.
 
     Raises:
-        UserError: it belongs to other data, or to another recipe while trainings rest on it.
+        UserError: it belongs to other data, or to another recipe while trainings depend on it.
     """
     written = FoldsRecord.read(folder.folds_record)
     if written is None:
@@ -169,9 +169,9 @@ def _refuse_orphans(folder: PipelineFolder) -> None:
     if trained:
         raise UserError.at(
             folder.folds,
-            f"is not what would be made now, and {trained} trainings rest on it",
+            f"is not what would be made now, and {trained} trainings depend on it",
             "put the pipeline's folds and seed back, name another pipeline, "
-            f"or delete {folder.path} to start anew",
+            f"or delete {folder.path} to start over",
         )
 
 
@@ -182,5 +182,5 @@ def _refuse_other_data(path: Path, written: FoldsRecord, inputs: FoldInputs) -> 
         path,
         f"belongs to other data: it was made from {written.rows} rows, "
         f"here are {inputs.rows} with other content",
-        f"put that data back, or delete {path.parent} to start anew",
+        f"put that data back, or delete {path.parent} to start over",
     )

@@ -30,7 +30,7 @@ class Hdf5Images:
             self._file = h5py.File(path)
         except OSError as error:
             raise UserError.at(
-                path, f"is no HDF5 file, or is cut off ({error})", "download it again"
+                path, f"is not an HDF5 file, or is truncated ({error})", "download it again"
             ) from None
 
     def names(self) -> list[str]:

@@ -104,11 +104,11 @@ class ImageLoader:
         if found:
             names = f"{found[0].name} or {found[1].name}"
             self._problems.add(
-                place, f"{wanted} may be {names}", "write more of the name, or mend files.suffix"
+                place, f"{wanted} may be {names}", "write more of the name, or fix files.suffix"
             )
             return None
         tried = "" if self._channel_suffixes else f" (nor with {suffix or ', '.join(SUFFIXES)})"
-        self._problems.add(place, f"no image {shown}/{wanted}{tried}", "add it or mend files.suffix")
+        self._problems.add(place, f"no image {shown}/{wanted}{tried}", "add it or fix files.suffix")
         return None
 
     def report_depth(self, where: object) -> None:

@@ -1,6 +1,6 @@
 """What is in an image file, as the file has it.
 
-Pillow opens most of them; DICOM needs pydicom, and files of more than 8 bits a channel need OpenCV, because
+Pillow opens most of them; DICOM needs pydicom, and files of more than 8 bits per channel need OpenCV, because
 Pillow would keep their upper byte alone.
 """
 
@@ -162,7 +162,7 @@ def _pages(opened: Image.Image, count: int) -> NDArray[Any]:
         opened.seek(page)
         values = np.asarray(opened)
         if values.ndim != 2 or (pages and values.shape != pages[0].shape):
-            raise ImageError(f"has {count} pages that are no bands of one image", "save one page a file")
+            raise ImageError(f"has {count} pages that are not bands of one image", "save one page per file")
         pages.append(values)
     return np.stack(pages, axis=-1)
 
@@ -197,7 +197,7 @@ def _dicom(encoded: EncodedImage) -> RawValues:
         except pydicom.errors.InvalidDicomError:
             raise ValueError("not an image") from None
         if int(getattr(dataset, "NumberOfFrames", None) or 1) > 1:
-            raise ImageError(f"has {dataset.NumberOfFrames} frames", "save one frame a file")
+            raise ImageError(f"has {dataset.NumberOfFrames} frames", "save one frame per file")
         values: NDArray[Any] = pixel_array(dataset)
         rescale = (dataset.get("RescaleSlope") or 1, dataset.get("RescaleIntercept") or 0)
         if "ModalityLUTSequence" in dataset or rescale != (1, 0):

@@ -25,7 +25,7 @@ ADDEND = str(PixelCsv.model_fields["addend"].default)
 
 
 NO_PIXELS = ("label", "id", "imageid", "image_id", ADDEND)
-"""Names of CSV columns, in small letters, that are no pixels."""
+"""Names of CSV columns, in small letters, that are not pixels."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ def _list_files(path: Path, problems: ErrorCollector) -> list[Path]:
 def _read(path: Path, image: Image, needs_addend: bool, problems: ErrorCollector) -> InputImages | None:
     suffix = path.suffix.lower()
     if not path.is_file():
-        problems.add(path, "no such file", "mend the path")
+        problems.add(path, "no such file", "fix the path")
     elif suffix == ".npy":
         return _array(path, image, problems)
     elif suffix == ".csv":
@@ -159,7 +159,7 @@ def _pixel_csv(path: Path, image: Image, needs_addend: bool, problems: ErrorColl
         problems.add(
             f"{path}, row 1",
             f"{len(columns)} columns beside {others} and {ADDEND}, but the model takes {size} pixels",
-            "give such images",
+            "give images of that size",
         )
         return None
     flat = pixel_values(table, columns, problems).reshape(-1, image.height, image.width, image.channels)

@@ -58,7 +58,7 @@ class NamedImages(FilesConfig):
                 count = re.compile(expression).groups
             except re.error as error:
                 raise ConfigError.at(
-                    "", f"{name}: {expression!r} is no regular expression ({error})"
+                    "", f"{name}: {expression!r} is not a regular expression ({error})"
                 ) from None
             if count != 1:
                 raise ConfigError.at("", f"{name}: {expression!r} needs one group in parentheses")
@@ -74,12 +74,12 @@ class LabelledFiles(NamedImages):
     """How labels are written. `column`: a label in the column `label`. `columns`: a column of 0 and 1 for
     each class or tag, by its name; of several targets a column each. `list`: tags in the column `label`,
     with `separator` between them. `rows`: a row for each tag or target, whose id is the image's, `_` and its
-    name, with 0 or 1, or the target's label, in the column `label`. Left out, `column` of labels, else
+    name, with 0 or 1, or the target's label, in the column `label`. If omitted, `column` of labels, else
     `columns`."""
     separator: str = " "
     """What stands between the tags of a list."""
     no_tags: str | None = None
-    """The list that means that no tag is right, perhaps empty; left out, an empty list is an error."""
+    """The list that means that no tag is right, perhaps empty; if omitted, an empty list is an error."""
 
 
 @dataclass(frozen=True)
@@ -239,7 +239,7 @@ def _list(cells: _Cells) -> NDArray[np.int64] | None:
             cells.problems.add(where(position), "is empty", "if no tag is right, write files.no_tags: ''")
         if unknown:
             what = f"{quote(unknown[0])} is not one of competition.tags"
-            cells.problems.add(where(position), what, "mend it, the tags or files.separator")
+            cells.problems.add(where(position), what, "fix it, the tags or files.separator")
         values[position, [index_of[tag] for tag in tags if tag in index_of]] = 1
         if len(cells.problems) - before > MOST:
             break
@@ -263,7 +263,7 @@ def yes_or_no(
     """0 or 1, int64 (N,), of cells that say no or yes."""
 
     def wrong(text: str) -> str:
-        return f"{quote(text)} is neither 0 nor 1; mend it" if text else "is empty; write 0 or 1"
+        return f"{quote(text)} is neither 0 nor 1; fix it" if text else "is empty; write 0 or 1"
 
     return look_up([text.lower() for text in texts], _YES_OR_NO, wrong, where, problems)
 
@@ -291,7 +291,7 @@ def _read_rows(cells: _Cells) -> LabelledRows | None:
         parts = split_row_id(text, names)
         if parts is None:
             what = f"{quote(text)} does not end in _ and one of {', '.join(list(names)[:8])}"
-            cells.problems.add(cells.table.where(position, cells.id), what, "mend it")
+            cells.problems.add(cells.table.where(position, cells.id), what, "fix it")
             if len(cells.problems) > MOST:
                 return None
             continue
@@ -303,7 +303,7 @@ def _read_rows(cells: _Cells) -> LabelledRows | None:
             found = np.concatenate([found, np.full_like(found, -1)])
         if found[row, column] not in (-1, values[position]):
             where = cells.table.where(position, label)
-            cells.problems.add(where, f"{quote(text)} stands above with another label", "drop one")
+            cells.problems.add(where, f"{quote(text)} appears above with another label", "drop one")
         found[row, column] = values[position]
     found = found[: len(ids)]
     _report_gaps(cells, list(ids), list(names), found, positions)
@@ -366,6 +366,6 @@ def groups_of_ids(
         found = [re.search(expression, text) for text in ids]
         for position in islice((place for place, match in enumerate(found) if not match), MOST):
             what = f"{quote(ids[position])} does not fit files.groups.{name} ({expression})"
-            problems.add(where(position), what, "mend one")
+            problems.add(where(position), what, "fix one")
         groups[name] = np.array([(match[1] or "") if match else "" for match in found], np.str_)
     return groups

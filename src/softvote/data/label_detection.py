@@ -64,7 +64,7 @@ def detect_labels(
     Args:
         id_name: the column of ids.
         is_rows: whether an image has several rows, whose ids end in a tag.
-        among: the columns that can hold labels; left out, all but the id.
+        among: the columns that can hold labels; if omitted, all but the id.
 
     Raises:
         UserError: nothing looks like labels, or a label is empty.
@@ -86,7 +86,7 @@ def detect_labels(
 
 
 def _targets(columns: Sequence[str], candidate: Candidate) -> list[str]:
-    """Columns that are the ends of the sample's ids: a row a target."""
+    """Columns that are the ends of the sample's ids: a row per target."""
     ids = candidate.sample_ids
     names = {name: 0 for name in columns if ids and any(text.endswith(f"_{name}") for text in ids[:100])}
     every = all(split_row_id(text, names) for text in ids[:100])
@@ -184,7 +184,7 @@ def _labels_in_column(table: Table, name: str, order: Sequence[str]) -> Detected
     files: dict[str, Any] = {"label": name}
     if not order and all(re.fullmatch("-?[0-9]+[.]0", text) for text in texts):
         files["rename"] = {text: text[:-2] for text in sorted(set(texts))}
-        notes.append(f"labels such as {texts[0]} are taken for whole numbers (files.rename)")
+        notes.append(f"labels such as {texts[0]} are read as whole numbers (files.rename)")
         texts = [text[:-2] for text in texts]
     if order:
         without = [label for label in order if label not in set(texts)]
@@ -246,7 +246,7 @@ def labels_of(labels: Iterable[str], where: str) -> dict[str, int] | list[str]:
     names = sorted({label.strip() for label in labels}, key=natural_order)
     if len(names) < 2:
         what = f"the train labels are all '{''.join(names)}'"
-        raise UserError.at(where, what, "two at least are to be told apart; mend the labels")
+        raise UserError.at(where, what, "at least two are needed; fix the labels")
     if all(re.fullmatch("0|-?[1-9][0-9]{0,8}", name) for name in names):
         numbers = sorted(map(int, names))
         if len(numbers) >= 0.9 * (numbers[-1] - numbers[0] + 1):
@@ -275,7 +275,7 @@ def spelling_notes(labels: Iterable[str], where: str) -> list[str]:
         if len(names) > 1
     ]
     return notes + [
-        f"{where}: {name!r} ({counts[name]:,}) is taken for a class; where it stands for none, mend the row"
+        f"{where}: {name!r} ({counts[name]:,}) is read as a class; where it stands for none, fix the row"
         for name in counts
         if name.casefold() in _MISSING
     ]
@@ -294,9 +294,7 @@ def detect_groups(
     for name in columns:
         values = set(table.column(name)) if name.lower() in _FOLD_NAMES else set()
         if 2 <= len(values) <= 20 and all(value.isdecimal() for value in values):
-            note = (
-                f"folds: column {name} of {table.path.name} has {len(values)} values and is taken for folds"
-            )
+            note = f"folds: column {name} of {table.path.name} has {len(values)} values and is read as folds"
             return {"count": len(values), "column": name}, {}, [note]
     for word in _GROUP_WORDS:
         for name in columns:
@@ -305,7 +303,7 @@ def detect_groups(
                 count = f"{len(values):,} values in {len(table.records):,} rows"
                 return {"group": name}, {}, [f"folds: rows of one {name} stay together ({count})"]
     if ids and all(re.search(_EYES, text) for text in ids):
-        note = f"folds: left and right of one id, as {ids[0]}, are taken for one patient's and stay together"
+        note = f"folds: left and right of one id, as {ids[0]}, are treated as one patient's and stay together"
         return {"group": "patient"}, {"patient": _EYES}, [note]
     return {}, {}, []
 

@@ -49,7 +49,7 @@ class PathsConfig(NamedImages):
         """Refuse addends."""
         if addend:
             raise ConfigError.at(
-                "", f"files of format {self.format} have no place for addends", "use pixel_csv or npy"
+                "", f"files of format {self.format} cannot hold addends", "use pixel_csv or npy"
             )
 
 
@@ -118,7 +118,7 @@ def _labels(
     assert isinstance(files, PathsConfig)
     source = ", ".join(folders_of(files.train_images))
     if not names:
-        problems.add(source, "holds no images", "mend files.train_images")
+        problems.add(source, "holds no images", "fix files.train_images")
     index_of = {name: index for index, name in enumerate(competition.classes)}
     labels, silent, unknown = np.zeros(len(names), np.int64), [], Counter[str]()
     for row, name in enumerate(names):
@@ -132,10 +132,8 @@ def _labels(
             unknown[label] += 1
     if silent:
         what = f"{len(silent):,} images do not say their class, as {silent[0]}"
-        problems.add(source, what, "move them away, or mend files")
+        problems.add(source, what, "move them away, or fix files")
     for label, count in unknown.items():
         what = f"{quote(label)} of {count:,} images is not a class"
-        problems.add(
-            source, what, f"mend files.rename or competition.labels: {one_of(list(index_of), label)}"
-        )
+        problems.add(source, what, f"fix files.rename or competition.labels: {one_of(list(index_of), label)}")
     return labels

@@ -139,7 +139,7 @@ def _scaffold(candidate: Candidate, found: DetectedLayout, sample: str) -> Scaff
     }
     took = [*map(_on_a_line, [*found.notes, labels_note, *_sample_notes(sample, candidate), *form.words])]
     unknown = _unknown(found)
-    opening = f"# Written from the files in input/{name}; see that it is what the competition says.\n"
+    opening = f"# Written from the files in input/{name}; check that it is what the competition says.\n"
     comments = "".join(f"# {line}\n" for line in [*took, *(f"Not known: {line}" for line in unknown)])
     text = yaml.safe_dump(pipeline, sort_keys=False, default_flow_style=None, allow_unicode=True, width=110)
     return ScaffoldedPipeline(f"{opening}{comments}{text}", took, unknown)
@@ -169,7 +169,9 @@ def _recognise_form(candidate: Candidate, competition: Mapping[str, Any]) -> Rec
         if table is None or len(table.header) != 2 or not read.task.is_single_label:
             raise
         name, text = table.header[1], table.column(table.header[1])[0]
-        note = f"form: the sample's column {name} holds {text!r}, which is no label; labels will stand there"
+        note = (
+            f"form: the sample's column {name} holds {text!r}, which is not a label; labels will stand there"
+        )
         return RecognisedForm("label", "accuracy", [note])
 
 
@@ -209,7 +211,7 @@ def _unknown(found: DetectedLayout) -> list[str]:
         unknown.append("whether the order of the labels means something (competition.ordered: true)")
     if not found.folds:
         unknown.append("whether images belong together, as those of a patient (folds.group)")
-    return [*unknown, "the competition's address at Kaggle (competition.kaggle)"]
+    return [*unknown, "the competition's address on Kaggle (competition.kaggle)"]
 
 
 def _defaults(side: int) -> dict[str, Any]:

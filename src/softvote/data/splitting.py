@@ -33,7 +33,7 @@ def split(
         twins: int64 (N,), as `near_identical_groups` numbers images that stay together.
         spec: how many folds, and which column groups rows or says their fold.
         seed: of the shuffle.
-        task: what labels mean; left out, one class a row.
+        task: what labels mean; if omitted, one class per row.
         columns: of the training table, (N,) each.
 
     Returns:
@@ -59,7 +59,7 @@ def split(
     else:
         folds = _stratify(labels, units, spec, seed)
     if empty := np.setdiff1d(np.arange(spec.count), folds).tolist():
-        raise UserError.at("folds.count", f"leaves fold {empty[0]} without rows", "take fewer folds")
+        raise UserError.at("folds.count", f"leaves fold {empty[0]} without rows", "use fewer folds")
     return folds
 
 
@@ -90,7 +90,7 @@ def _given_folds(column: NDArray[np.str_], spec: FoldsConfig) -> NDArray[np.int6
     if len(texts) != spec.count:
         named = ", ".join(map(str, texts[:6])) + (", ..." if len(texts) > 6 else "")
         what = f"column '{spec.column}' has {len(texts)} values ({named}), and folds.count is {spec.count}"
-        hint = f"say count: {len(texts)}" if len(texts) > 1 else "name a column of folds"
+        hint = f"set count: {len(texts)}" if len(texts) > 1 else "name a column of folds"
         raise UserError.at("folds.column", what, hint)
     fold_of_value = np.empty(len(texts), np.int64)
     fold_of_value[order] = np.arange(len(texts))
@@ -128,7 +128,7 @@ def _stratify(
                 fold_of_unit[held_out] = fold
     except ValueError:
         raise UserError.at(
-            "folds.count", f"no class has {spec.count} different images, one a fold", "take fewer folds"
+            "folds.count", f"no class has {spec.count} different images, one per fold", "use fewer folds"
         ) from None
     return fold_of_unit[units]
 
@@ -148,7 +148,7 @@ def _stratify_groups(
                 folds[held_out] = fold
     except ValueError:
         raise UserError.at(
-            "folds.count", f"no class has {spec.count} images, one a fold", "take fewer folds"
+            "folds.count", f"no class has {spec.count} images, one per fold", "use fewer folds"
         ) from None
     return folds
 

@@ -1,6 +1,6 @@
 """The test rows of a competition alone, in the sample submission's order, loaded a part at a time.
 
-For predictions where nobody can mend a file: other rows than were seen before, perhaps many more, or one,
+For predictions where nobody can fix a file: other rows than were seen before, perhaps many more, or one,
 and images that are damaged or missing.
 """
 
@@ -81,11 +81,11 @@ def _positions(ids: Sequence[str], images: LazyImages, competition: Competition)
     if images.ids is None:
         if len(ids) != images.count:
             what = f"has {len(ids)} rows for the {images.count} test images"
-            raise UserError.at(competition.sample_submission, what, "take both from one download")
+            raise UserError.at(competition.sample_submission, what, "take both from the same download")
         return np.arange(len(ids))
     place_of = {name: place for place, name in enumerate(images.ids)}
     found = np.array([place_of.get(name, -1) for name in ids], np.int64)
     if len(found) and not (found >= 0).any():
         what = f"names no image of {competition.files.test_source}"
-        raise UserError.at(competition.sample_submission, what, "take both from one download")
+        raise UserError.at(competition.sample_submission, what, "take both from the same download")
     return found

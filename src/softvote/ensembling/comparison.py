@@ -133,7 +133,7 @@ def compare_members(
         ValueError: lengths that do not fit, labels that do not exist, or no rows.
     """
     if len(members) != len(names) or len(labels) != len(folds):
-        raise ValueError("one name a member, one label and one fold a row")
+        raise ValueError("one name per member, one label and one fold per row")
     blocks = scorer.space.task.blocks
     check_members(members, names, blocks)
     evaluated = [_VoteScores.of(member, labels, scorer) for member in members]

@@ -85,14 +85,14 @@ class _Progress:
         """A row gets the safe prediction."""
         self.bad += 1
         if self.bad <= _MOST_TOLD:
-            self.say(f"row {row + 1}, {name}: {problem}; predicted as images are on the average")
+            self.say(f"row {row + 1}, {name}: {problem}; the average prediction is used")
 
     def note_used(self, count: int, row: int) -> None:
         """So many networks see the rows from here on."""
         if count != self.used:
             self.used = count
             who = f"{count} of {self.networks} networks" if count else "no network"
-            end = "" if count else "; predicted as images are on the average"
+            end = "" if count else "; the average prediction is used"
             self.say(f"from row {row + 1} there is time for {who}{end}")
 
     def note_done(self, done: int) -> None:
@@ -104,7 +104,7 @@ class _Progress:
     def close(self) -> None:
         """Say how many rows had no image, where not all were named."""
         if self.bad > _MOST_TOLD:
-            self.say(f"{self.bad:,} rows in all had no image that could be had")
+            self.say(f"{self.bad:,} rows in all had no readable image")
 
 
 def predict_rows(

@@ -60,7 +60,7 @@ def soft_vote(
         members: M arrays float32 (N, K), rows summing to 1 within 1e-3 in each block.
         weights: (M,), not negative, summing to 1.
         names: what the members are called in messages.
-        blocks: the columns that sum to 1; left out, all together.
+        blocks: the columns that sum to 1; if omitted, all together.
 
     Returns:
         float32 (N, K), rows summing to 1 in each block. Beyond the inputs and this, a few thousand rows are
@@ -68,7 +68,7 @@ def soft_vote(
 
     Raises:
         UserError: a member holds no probabilities.
-        ValueError: weights off the simplex, or not one a member.
+        ValueError: weights off the simplex, or not one per member.
     """
     check_members(members, names, blocks)
     return weighted_mean(members, weights, space, blocks)
@@ -124,7 +124,7 @@ def check_members(members: Members, names: Sequence[str] | None = None, blocks: 
 
     Args:
         names: what the members are called in messages.
-        blocks: the columns that sum to 1; left out, all together.
+        blocks: the columns that sum to 1; if omitted, all together.
 
     Raises:
         UserError: no members, shapes that differ, fewer than two classes, or a row that is not finite, not

@@ -42,7 +42,7 @@ class SignatureRecord(JsonRecord):
 
     @property
     def task(self) -> Task:
-        """What is named. Hidden digits are no part of it: probabilities of their sums are given alone."""
+        """What is named. Hidden digits are not part of it: probabilities of their sums are given alone."""
         return Task(len(self.classes), None, self.addend, self.kind, tuple(self.target_sizes))
 
 

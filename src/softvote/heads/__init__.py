@@ -1,7 +1,7 @@
 """Heads: what a network's raw output means, how it is trained, and how it becomes probabilities.
 
 A head speaks of what the image shows: K values, numbered from 0. Where the value is the sum of S
-hidden digits, K is 9 S + 1. What comes along with an image (an addend) is no business of a head; see
+hidden digits, K is 9 S + 1. What comes along with an image (an addend) is not the business of a head; see
 `softvote.inference.network`.
 
 Adding a head is adding one module with one class under `@register_head`. It imports torch where it computes:

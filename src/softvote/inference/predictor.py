@@ -78,7 +78,7 @@ class Predictor:
         """
         looks, outputs = self.attention(images), torch.from_numpy(self.outputs(images))
         if looks is None:
-            raise UserError(Problem("", "its network does not say where it looks", "take a network of slots"))
+            raise UserError(Problem("", "its network does not say where it looks", "use a network of slots"))
         columns = (np.arange(looks.shape[2], dtype=np.float32) + 0.5) * (
             images.shape[3] / looks.shape[2]
         ) - 0.5

@@ -29,7 +29,7 @@ ViewFunction = Callable[[Any, Tensor, Tensor], Tensor]
 _INK = 25.5  # a tenth of white: what is darker is background
 
 
-_STEEPEST = 1.0  # columns a row that deskewing moves at most; beyond 45 degrees it is no slant
+_STEEPEST = 1.0  # columns a row that deskewing moves at most; beyond 45 degrees it is not a slant
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ def apply_view(spec: View | None, images: Tensor, drawn: Tensor | None = None) -
 
     Args:
         images: float (B, C, H, W) in 0..255.
-        drawn: float (B, 2) in 0..1, what is random in training; left out, the middle is taken, as in
+        drawn: float (B, 2) in 0..1, what is random in training; if omitted, the middle is taken, as in
             prediction.
 
     Returns:

@@ -83,7 +83,7 @@ class Competitions(Client):
         limits = self._ask(doing, remedies, lambda: ask(competition))
         if not (limits.num_total or limits.num_today or limits.num_allowed_now):
             # What Kaggle says to those who are on no team.
-            raise UserError.at(f"Kaggle, {doing}", "none was sent and none may be", remedies.forbidden)
+            raise UserError.at(f"Kaggle, {doing}", "nothing was sent and nothing may be", remedies.forbidden)
         return Quota(limits.num_today, limits.num_allowed_now, limits.limited_by_total)
 
     def submissions(self, competition: str) -> list[Submission]:

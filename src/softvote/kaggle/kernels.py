@@ -69,7 +69,7 @@ class Kernels(Client):
         """
         metadata = read_json(folder / _DATASET)
         if not re.fullmatch(r"[^/]+/[^/]+", str(metadata.get("id"))):
-            raise UserError.at(folder / _DATASET, f"names no id, such as {self.username}/weights", "add it")
+            raise UserError.at(folder / _DATASET, f"has no id, such as {self.username}/weights", "add it")
         name, exists = str(metadata["id"]), self._has_dataset(metadata["id"])
         files = [
             build_message("datasets", "ApiDatasetNewFile", token=self._upload_blob(path))
@@ -117,7 +117,7 @@ class Kernels(Client):
 
     def push_kernel(self, folder: Path) -> PushedVersion:
         """Upload the kernel that `folder`/kernel-metadata.json describes; Kaggle then runs it."""
-        doing, remedies = "pushing the kernel", always(f"see that its id begins with {self.username}/")
+        doing, remedies = "pushing the kernel", always(f"check that its id begins with {self.username}/")
 
         def push() -> Any:
             try:
@@ -173,7 +173,7 @@ class Kernels(Client):
 
     def _call_kernel(self, verb: str, kernel: str, method: str, **fields: Any) -> Any:
         owner, slug = kernel.split("/")
-        remedies = always(f"see whether it is there and yours: https://www.kaggle.com/code/{kernel}")
+        remedies = always(f"check that it exists and is yours: https://www.kaggle.com/code/{kernel}")
         fields = {"user_name": owner, "kernel_slug": slug} | fields
         return self._call(f"{verb} the kernel {kernel}", remedies, "kernels", method, **fields)
 
@@ -188,7 +188,7 @@ class Kernels(Client):
 
 
 def _dataset(dataset: str) -> Remedies:
-    remedy = f"see whether it is there and yours: https://www.kaggle.com/datasets/{dataset}"
+    remedy = f"check that it exists and is yours: https://www.kaggle.com/datasets/{dataset}"
     return Remedies(remedy, remedy, MEND)
 
 

@@ -156,7 +156,7 @@ def _slug(pipeline: str, role: str) -> str:
     slug = f"softvote-{slugify(pipeline)}-{role}"
     if "--" in slug:
         raise UserError.at(
-            f"pipeline '{pipeline}'", "has no letter that an address can hold", "name its file otherwise"
+            f"pipeline '{pipeline}'", "has no letter that an address can hold", "rename its file"
         )
     if len(slug) > _LONGEST_SLUG:
         raise UserError.at(
@@ -170,12 +170,10 @@ def _slug(pipeline: str, role: str) -> str:
 def _refuse(name: str, pipeline: Pipeline, mode: Mode, owner: str) -> None:
     problems = ErrorCollector()
     if pipeline.competition.kaggle is None:
-        hint = "say what Kaggle calls the competition, as digit-recognizer"
+        hint = "set it to the end of the competition's address, such as digit-recognizer"
         problems.add(f"{name}: competition.kaggle", "is not given", hint)
     if not NAME.fullmatch(owner):
-        problems.add(
-            f"owner {owner!r}", "is not a user of Kaggle", "write the name in your profile's address"
-        )
+        problems.add(f"owner {owner!r}", "is not a Kaggle user", "write the name in your profile's address")
     remedy = "which is not on Kaggle; train here and use mode infer"
     if mode == "train" and (corrections := pipeline.competition.corrections):
         problems.add(f"{name}: competition.corrections", f"reads {corrections}, {remedy}")

@@ -53,13 +53,13 @@ def parse_source(text: str) -> Source:
     elif re.fullmatch(rf"{_SLUG}(?:/{_SLUG})?", text):
         return Source(text)
     hint = "write its name, owner/name of a data set, or paste the address of its page"
-    raise UserError.at(text, "is no competition or data set of Kaggle", hint)
+    raise UserError.at(text, "is not a Kaggle competition or data set", hint)
 
 
 def remedies_of(source: Source) -> Remedies:
     """What to do where Kaggle refuses something about a competition or a data set."""
     if source.is_dataset:
-        remedy = f"see whether it is there and open to you: {source.page}"
+        remedy = f"check that it exists and is open to you: {source.page}"
         return Remedies(remedy, remedy, MEND)
     return Remedies(
         forbidden=f"join the competition and accept its rules at {source.page}/rules",

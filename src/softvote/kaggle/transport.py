@@ -38,7 +38,7 @@ PAGE_SIZE = 20
 AGAIN = "run the same command again"
 
 
-MEND = f"mend that and {AGAIN}"
+MEND = f"fix that and {AGAIN}"
 
 
 LATER = "try again later; if it stays so, pip install --upgrade kaggle"
@@ -144,7 +144,7 @@ class Client:
             shown: let the package show its progress, on standard error.
 
         Raises:
-            UserError: whatever goes wrong at Kaggle or on the way there. It has no cause or context, which
+            UserError: whatever goes wrong on Kaggle or on the way there. It has no cause or context, which
                 might hold what nobody should see.
             OSError: what goes wrong with our own files.
         """
@@ -174,9 +174,7 @@ class Client:
         if isinstance(error, requests.Timeout):
             return NoAnswerError.at(where, f"no answer within {self._timeout:g} s", AGAIN)
         if isinstance(error, broken):
-            return NoAnswerError.at(
-                where, "no connection, or it broke off", f"see to the network and {AGAIN}"
-            )
+            return NoAnswerError.at(where, "no connection, or it broke off", f"check the network and {AGAIN}")
         if isinstance(error, OSError) and not isinstance(error, requests.RequestException):
             return error
         kind = type(error).__name__

@@ -15,7 +15,7 @@ MOST_RESAMPLES = 200
 FEWEST_RESAMPLES = 50
 _WORK = 60_000_000  # weights drawn times columns looked at, about a second
 _BLOCK = 2_000_000  # weights that are held at once
-_ROUNDING = 1e-6  # of a value: what float32 probabilities cannot tell apart is no difference
+_ROUNDING = 1e-6  # of a value: what float32 probabilities cannot tell apart is not a difference
 
 
 @dataclass(frozen=True, eq=False)

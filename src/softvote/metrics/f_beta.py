@@ -27,7 +27,7 @@ class _FMeasure(CountMetric):
     """What is counted together: `binary` looks for one of two classes, `micro` counts over all labels,
     `macro` is the mean over labels, `samples` the mean over images (of tags)."""
     positive: str | None = None
-    """Name of the class that `binary` looks for; left out, the second."""
+    """Name of the class that `binary` looks for; if omitted, the second."""
 
     kinds: ClassVar[tuple[TaskKind, ...]] = ("classes", "ordered", "tags")
 
@@ -48,9 +48,9 @@ class _FMeasure(CountMetric):
         """Refuse an average that does not go with the labels."""
         check_names("positive", self.positive, space.names, "class")
         if self.average == "binary" and (space.task.kind == "tags" or len(space.names) != 2):
-            raise ConfigError.at("average", "binary is of two classes", "take micro, macro or samples")
+            raise ConfigError.at("average", "binary is for two classes", "use micro, macro or samples")
         if self.average == "samples" and space.task.kind != "tags":
-            raise ConfigError.at("average", "samples is of tags", "take micro or macro")
+            raise ConfigError.at("average", "samples is for tags", "use micro or macro")
 
     def value(
         self,

@@ -63,7 +63,9 @@ class PartialRocAuc(RankingMetric):
         if not 0 <= self.above_tpr < 1:
             raise ConfigError.at("above_tpr", f"{self.above_tpr:g} is not a rate", "write 0.8, say")
         if len(space.names) != 2:
-            raise ConfigError.at("", f"is of two classes, and here are {len(space.names)}", "take roc_auc")
+            raise ConfigError.at(
+                "", f"is for two classes, but this competition has {len(space.names)}", "use roc_auc"
+            )
 
     def of_column(
         self, scores: NDArray[np.floating], truth: NDArray[np.bool_], weights: NDArray[np.floating] | None

@@ -74,7 +74,7 @@ def correct(probabilities: NDArray[np.float32], labels: NDArray[np.integer]) -> 
         bool (N,).
 
     Raises:
-        ValueError: no rows, labels that are not one a row, or a label outside 0..K-1.
+        ValueError: no rows, labels that are not one per row, or a label outside 0..K-1.
     """
     _check_rows(probabilities, labels)
     right: NDArray[np.bool_] = probabilities.argmax(axis=1) == labels

@@ -151,7 +151,7 @@ def load_backbone(model: nn.Module, weights: dict[str, Tensor]) -> None:
     problems = [text for text in differ if text]
     if problems:
         raise UserError.at(
-            "init_from", f"its weights do not fit: {'; '.join(problems[:3])}", "take a like network"
+            "init_from", f"its weights do not fit: {'; '.join(problems[:3])}", "use a similar network"
         )
     rest = state.keys() - backbone.keys()
     whole = all(_difference(name, state[name], source) is None for name in rest)
@@ -179,7 +179,7 @@ def _difference(name: str, value: Tensor, source: dict[str, Tensor]) -> str | No
     if name not in source:
         return f"{name} is not there"
     if source[name].shape != value.shape:
-        return f"{name} is {tuple(source[name].shape)}, needed is {tuple(value.shape)}"
+        return f"{name} is {tuple(source[name].shape)}, expected {tuple(value.shape)}"
     return None
 
 

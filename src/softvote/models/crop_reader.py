@@ -36,12 +36,12 @@ class CropReader(nn.Module):
     Args:
         classifier: the name of a network of single digits.
         classifier_args: its further arguments.
-        num_classes: width of the output, 10 a digit.
+        num_classes: width of the output, 10 per digit.
         in_chans: channels of the image.
         img_size: height and width of the image in pixels.
 
     Raises:
-        UserError: outputs that are no multiple of ten, or images that are too small.
+        UserError: outputs that are not a multiple of ten, or images that are too small.
     """
 
     def __init__(
@@ -57,7 +57,7 @@ class CropReader(nn.Module):
         self.digits = num_classes // DIGITS
         if num_classes % DIGITS:
             raise UserError(
-                Problem("", f"{num_classes} outputs are not {DIGITS} a digit", "use head: digits")
+                Problem("", f"{num_classes} outputs are not {DIGITS} per digit", "use head: digits")
             )
         if height < SIDE or width < least_width(self.digits):
             needed = f"{SIDE} x {least_width(self.digits)}"
@@ -78,7 +78,7 @@ class CropReader(nn.Module):
         )
 
     def forward(self, images: Tensor) -> Tensor:
-        """float (B, in_chans, H, W) -> float (B, num_classes), ten a digit, from left to right."""
+        """float (B, in_chans, H, W) -> float (B, num_classes), ten per digit, from left to right."""
         return self._read(images, self.find(images))
 
     def find(self, images: Tensor) -> Tensor:

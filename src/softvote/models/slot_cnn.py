@@ -33,7 +33,7 @@ class SlotNetwork(nn.Module):
         drop_rate: dropout of what a slot sees; half of it, by channel, before the columns.
 
     Raises:
-        UserError: outputs that are no multiple of ten, or images that are too small.
+        UserError: outputs that are not a multiple of ten, or images that are too small.
     """
 
     def __init__(
@@ -48,7 +48,9 @@ class SlotNetwork(nn.Module):
     ) -> None:
         super().__init__()
         if num_classes % DIGITS:
-            raise UserError(Problem("", f"{num_classes} outputs are not {DIGITS} a slot", "use head: digits"))
+            raise UserError(
+                Problem("", f"{num_classes} outputs are not {DIGITS} per slot", "use head: digits")
+            )
         channels, height, width = output_shape(trunk, in_chans, img_size)
         kernel, padding = (height, reach), (0, reach // 2)
         self.features = FusedSequential(

@@ -57,5 +57,5 @@ def sum_decoder(
     height, width = img_size
     if (in_chans, width) != (1, DIGITS):
         shape = f"{height} x {width} x {in_chans}"
-        raise UserError(f"images of {shape} (H x W x C) are not rows of ten logits, one row a digit")
+        raise UserError(f"images of {shape} (H x W x C) are not rows of ten logits, one row per digit")
     return SumDecoder(digits=height, **reject_pretrained(pretrained, kwargs))

@@ -1,9 +1,9 @@
 """Loops over the features of a batch that Numba compiles: batch norm with what may follow it.
 
-Features lie in channels_last. Where a pixel's neighbours do not matter they are given as (B, lines, P * C), P
-pixels a line, so few that the numbers a line needs stay in a core's first cache; for pooling a line is a row
-of the image, (B, H, W * C). NumPy has no bfloat16: the loops see its bits as uint16, compute in float32 and
-round to even, as PyTorch does.
+Features lie in channels_last. Where a pixel's neighbours do not matter they are given as (B, lines, P * C),
+P pixels per line, so few that the numbers a line needs stay in a core's first cache; for pooling a line is
+a row of the image, (B, H, W * C). NumPy has no bfloat16: the loops see its bits as uint16, compute in float32
+and round to even, as PyTorch does.
 
 A table is float32 and has a line for each of: scale, shift (the norm is x * scale + shift), mean, and on the
 way back the linear and the constant part of what a centred feature adds to its own gradient.
@@ -244,7 +244,7 @@ def _pool_forward(channels: int) -> Compiled:
                         b = _read(upper[right + c]) * scale[c] + shift[c]
                         d = _read(lower[left + c]) * scale[c] + shift[c]
                         e = _read(lower[right + c]) * scale[c] + shift[c]
-                        # What is no number stays so; the first of equals counts.
+                        # What is not a number stays so; the first of equals counts.
                         above = a if (a >= b) | (a != a) else b
                         below = d if (d >= e) | (d != d) else e
                         value = above if (above >= below) | (above != above) else below

@@ -134,7 +134,7 @@ def _float32(numbers: _Array) -> Tensor:
 
 
 def _lines(features: Tensor, rows: bool = False) -> _Array:
-    """(B, C, H, W) in channels_last -> a view (B, lines, pixels * C), a row a line where asked for."""
+    """(B, C, H, W) in channels_last -> a view (B, lines, pixels * C), a row per line where asked for."""
     batch, channels, height, width = features.shape
     line = width if rows else _pixels_per_line(height * width, channels)
     last = features.detach().permute(0, 2, 3, 1).view(batch, -1, line * channels)

@@ -17,7 +17,7 @@ _LONGEST = 60  # letters of a name beside its point; settings can be many
 
 
 def render_board(comparisons: Sequence[LeaderboardComparison]) -> str:
-    """A table a competition, and under it what its ranks have in common; ends in a line end."""
+    """A table per competition, and under it what its ranks have in common; ends in a line end."""
     if not comparisons:
         return "nothing to show: the ledger has no submission yet; build one with `submit`\n"
     legend = "± is one standard error; up to two of them from 0 is what chance explains\n"
@@ -94,7 +94,7 @@ def _count(number: int, what: str) -> str:
 
 
 def draw_board(path: Path, comparisons: Sequence[LeaderboardComparison]) -> bool:
-    """Draw the scored rows, a panel a competition, as PNG.
+    """Draw the scored rows, a panel per competition, as PNG.
 
     Returns:
         Whether there were any.

@@ -64,7 +64,7 @@ class Reading:
 def plot_digit_readings(path: Path, readings: Sequence[Reading], columns: int, heading: str) -> None:
     """Write images with what was read from them, green where right and red where wrong, as PNG.
 
-    Under each image a coloured line a digit shows where the network looked.
+    Under each image a coloured line per digit shows where the network looked.
     """
     from matplotlib.figure import Figure
 

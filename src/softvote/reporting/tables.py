@@ -9,7 +9,7 @@ def render(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """Columns under a header and a rule, two spaces apart; columns of numbers are flush right.
 
     Args:
-        header: one name a column.
+        header: one name per column.
         rows: one text a column; an empty one says nothing about its column.
 
     Returns:

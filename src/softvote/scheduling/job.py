@@ -23,7 +23,7 @@ class Job:
     """One training of a member, without the rows of one fold.
 
     Attributes:
-        member: its recipe, for this one training: how many others there are is no part of that.
+        member: its recipe, for this one training: how many others there are is not part of that.
         fold: the one that validates; `REFIT` where none does.
         inputs: everything that decides the weights; what the recipe leaves as it is stays out, so
             that a recipe learns new words without being trained again.

@@ -55,7 +55,7 @@ def run_job(
     Args:
         seconds: between two checkpoints of a training.
         keep: given the content of each.
-        cache: keeps what was found fastest on this machine; left out, this process does.
+        cache: keeps what was found fastest on this machine; if omitted, this process does.
         due: what is, where that is known; None to read it from the job's files.
     """
     remove_temp_files(job.folder.path)
@@ -205,7 +205,7 @@ def _predict(job: Job, dataset: Dataset, folds: NDArray[np.int64]) -> None:
     from softvote.inference.loading import load_predictor, read_training
 
     record, member = read_training(job.folder), job.member.model_dump(mode="json")
-    if record.member != member:  # test-time shifts are no part of the training, but of what predicts
+    if record.member != member:  # test-time shifts are not part of the training, but of what predicts
         remove_if_exists(job.folder.scores)  # first, so that what is stored is never of another recipe
         record.model_copy(update={"member": member}).write(job.folder.recipe)
     rows = np.flatnonzero(folds == job.fold)

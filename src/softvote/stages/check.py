@@ -167,7 +167,7 @@ def _dues(trainings: dict[str, int], due: list[Job], foretold: Forecast | None) 
     """How many trainings of each member are due of all, and where it is known, how long one takes."""
     count = Counter(job.member_name for job in due)
     lines = [[name, str(count[name]), str(of), *_times(name, foretold)] for name, of in trainings.items()]
-    return render(["member", "due", "of", "images/s", "an epoch", "a training"][: len(lines[0])], lines)
+    return render(["member", "due", "of", "images/s", "per epoch", "per training"][: len(lines[0])], lines)
 
 
 def _times(name: str, foretold: Forecast | None) -> list[str]:

@@ -47,7 +47,7 @@ def run(root: Path, source: str, name: str | None, files: Sequence[str] = ()) ->
     Args:
         source: a pipeline, whose competition is fetched from Kaggle; or the path of a zip, tar or 7z; or
             else what Kaggle calls a competition, owner/name of a data set, or the address of either.
-        name: of the folder; left out, the pipeline says it, or it is the archive's or Kaggle's name.
+        name: of the folder; if omitted, the pipeline says it, or it is the archive's or Kaggle's name.
         files: only these of a competition or data set, by the names they have there; all when empty.
 
     Raises:
@@ -100,14 +100,14 @@ def _fetch(workspace: Workspace, slug: str | None, name: str, files: Sequence[st
         raise UserError.at(name, f"{error}, or pass `name`") from None
     if folder.is_file():
         raise UserError.at(
-            folder, "is a file where a folder is to be", "move it away, or pass another `name`"
+            folder, "is a file where a folder should be", "move it away, or pass another `name`"
         )
     if _has_files(folder) and not files:
         return folder, "already there; remove the folder to get it again"
     if slug is None:
         raise UserError.at(
             folder,
-            "is not there, and the competition has no address at Kaggle (competition.kaggle)",
+            "is not there, and the competition has no address on Kaggle (competition.kaggle)",
             "unpack its files with: `data path/to/it.zip`, or see docs/results.md for making them",
         )
     source = parse_source(slug)

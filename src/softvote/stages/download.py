@@ -50,7 +50,7 @@ def download_files(workspace: Workspace, source: Source, folder: Path, names: Se
     problems = ErrorCollector()
     for name in names:
         if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
-            problems.add(name, "would leave the folder", "write it as Kaggle lists it")
+            problems.add(name, "points outside the folder", "write it as Kaggle lists it")
     problems.raise_any()
     missing = [name for name in dict.fromkeys(names) if not (folder / name).exists()]
     if missing:

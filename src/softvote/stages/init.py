@@ -33,7 +33,7 @@ class InitResult:
         took = "".join(f"  {line}\n" for line in self.took)
         unknown = "".join(f"  {line}\n" for line in self.unknown)
         return (
-            f"{config}took:\n{took}not known, so see what the competition says:\n{unknown}"
+            f"{config}took:\n{took}not known, so check what the competition says:\n{unknown}"
             f"wrote {self.path}; next: `check {self.path.stem}`"
         )
 

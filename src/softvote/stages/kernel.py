@@ -25,8 +25,8 @@ class KernelOptions:
     Attributes:
         mode: infer predicts and votes with the networks trained here; train does all the stages there.
         voter: a member instead of the ensemble.
-        owner: the user of Kaggle whose kernel it becomes; left out, whose credentials are here.
-        gpu: whether it runs on one; left out, it does to train, and predicts as the networks did here.
+        owner: the user of Kaggle whose kernel it becomes; if omitted, whose credentials are here.
+        gpu: whether it runs on one; if omitted, it does to train, and predicts as the networks did here.
         wheels: a folder of packages that Kaggle's image lacks, which go along as a data set.
         push: whether it is pushed.
         fetch: instead of building one, wait for the one that was pushed last, and fetch what it wrote.
@@ -82,7 +82,7 @@ def run(
     options = options or KernelOptions()
     slug = kaggle_slug(run)
     if options.submit and not (options.push or options.fetch):
-        raise UserError.at("`submission`", "is of a kernel that has run", "add `push` or `fetch`")
+        raise UserError.at("`submission`", "is for a kernel that has run", "add `push` or `fetch`")
     if options.fetch:
         return _finish(run, Kernels(), _read_last_push(run, options.mode), options, report)
     client, owner = _client_and_owner(options)

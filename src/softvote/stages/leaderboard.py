@@ -45,7 +45,7 @@ def run(root: Path, fetch: bool, report: Report = ignore) -> LeaderboardResult:
 
     Raises:
         UserError: a damaged ledger or leaderboard; or, after all others were asked for and shown, what Kaggle
-            refuses, one line a competition.
+            refuses, one line per competition.
     """
     workspace = Workspace(root)
     entries = read_ledger(workspace.ledger)
@@ -79,7 +79,7 @@ def _fetch(workspace: Workspace, competitions: Iterable[Competition]) -> tuple[l
     """Ask for each competition's submissions; what is to be said of those that came, and what went wrong."""
     held = [competition for competition in competitions if competition.kaggle is not None]
     if not held:
-        return ["no competition of the ledger is held at Kaggle; nothing to fetch"], []
+        return ["no competition of the ledger is hosted on Kaggle; nothing to fetch"], []
     client, told, problems = Competitions(), list[str](), list[Problem]()
     for competition in held:
         try:

@@ -49,7 +49,7 @@ def run(run: Run, voter: str | None = None) -> Picture:
 
 
 def _name_predictions(plan: Plan, voter: str, probabilities: NDArray[np.float32]) -> NDArray[np.integer]:
-    """Name what would be submitted, as labels have it; where that is no label, the most probable."""
+    """Name what would be submitted, as labels have it; where that is not a label, the most probable."""
     decision = read_decision(plan.run, voter)
     if decision.decision.makes != "labels":
         return plan.task.name(probabilities)

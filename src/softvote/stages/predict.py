@@ -48,7 +48,7 @@ class PredictResult:
     """Labels of images.
 
     Attributes:
-        table: CSV, one line an image: file, row in it (from 0), label or labels, and their probabilities.
+        table: CSV, one line per image: file, row in it (from 0), label or labels, and their probabilities.
         rows: how many images.
         path: the file it was written to; None where it was not.
     """

@@ -46,7 +46,7 @@ def kaggle_slug(run: Run) -> str:
     if competition.kaggle is None:
         raise UserError.at(
             run.name,
-            f"{competition.name} is not held at Kaggle (competition.kaggle names no address)",
+            f"{competition.name} is not hosted on Kaggle (competition.kaggle names no address)",
             "nothing was sent",
         )
     if run.settings:

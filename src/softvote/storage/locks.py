@@ -39,7 +39,9 @@ def file_lock(path: Path) -> Iterator[None]:
         # The file itself cannot be the lock: it is replaced by each writer.
         file = path.with_name(f".{path.stem}.lock").open("w")
     except OSError as error:
-        raise UserError.at(path, f"cannot be written ({error.strerror})", "free it or pass `root`") from None
+        raise UserError.at(
+            path, f"cannot be written ({error.strerror})", "make it writable or pass `root`"
+        ) from None
     with file as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield

@@ -21,7 +21,7 @@ class Workspace:
 
     @property
     def gallery(self) -> Path:
-        """Pipelines of well-known competitions, by their names at Kaggle."""
+        """Pipelines of well-known competitions, by their names on Kaggle."""
         return self.pipelines / "gallery"
 
     def pipeline_file(self, name: str) -> Path:
@@ -223,7 +223,7 @@ class FoldFolder(PredictionsFolder):
 
     @property
     def log(self) -> Path:
-        """One row an epoch."""
+        """One row per epoch."""
         return self.path / "log.csv"
 
     @property

@@ -49,6 +49,6 @@ def key(name: str, default: Any = ...) -> Any:
 
     Args:
         name: the key.
-        default: where the file has none; left out, a file without it is incomplete.
+        default: where the file has none; if omitted, a file without it is incomplete.
     """
     return Field(default, alias=name)

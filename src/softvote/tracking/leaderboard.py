@@ -32,7 +32,7 @@ _READERS: dict[str, CellParser] = {
 
 _FORM = CsvSchema(
     {column: _READERS.get(column, str) for column in LEADERBOARD_COLUMNS},
-    remedy="mend it, or take it away and fetch it again: `leaderboard`",
+    remedy="fix it, or take it away and fetch it again: `leaderboard`",
 )
 
 

@@ -104,7 +104,7 @@ class Entry:
         """What somebody scored on so many test rows.
 
         Args:
-            error: where it is known; left out, that of a proportion, and of another metric the one of
+            error: where it is known; if omitted, that of a proportion, and of another metric the one of
                 cross-validation, less as the square root of rows grows.
         """
         if self.is_accuracy and 0 <= value <= 1:
@@ -154,7 +154,7 @@ _READERS: dict[str, CellParser] = {
 
 _FORM = CsvSchema(
     {column: _READERS.get(column, str) for column in LEDGER_COLUMNS},
-    remedy="mend it by hand or from git, nothing was written",
+    remedy="fix it by hand or from git, nothing was written",
     newer=NEWER_COLUMNS,
 )
 

@@ -93,7 +93,7 @@ def write_submission_file(workspace: Workspace, pipeline: str, text: str, wanted
         `submissions/<pipeline>-<first 8 digits of the sha256>.csv`.
 
     Raises:
-        UserError: the text is no submission (then nothing is written), or the file cannot be written.
+        UserError: the text is not a submission (then nothing is written), or the file cannot be written.
     """
     path = workspace.submission(pipeline, hashlib.sha256(text.encode()).hexdigest())
     check_submission(text, wanted, path.name)
@@ -108,7 +108,7 @@ def _records(path_or_text: Path | str, name: str) -> Records:
     except OSError as error:
         raise UserError.at(name, f"cannot be read ({error.strerror})") from None
     except (UnicodeDecodeError, csv.Error) as error:
-        raise UserError.at(name, f"is no CSV in UTF-8 ({error})", "build it again") from None
+        raise UserError.at(name, f"is not CSV in UTF-8 ({error})", "build it again") from None
     if not records:
         raise UserError.at(name, "is empty", "build it again")
     return records

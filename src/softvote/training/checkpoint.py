@@ -114,6 +114,6 @@ def _state_in(content: bytes) -> dict[str, Any] | None:
         return None
     try:
         loaded: dict[str, Any] = torch.load(io.BytesIO(state), map_location="cpu", weights_only=True)
-    except Exception:  # whatever was written there, it is no state
+    except Exception:  # whatever was written there, it is not a state
         return None
     return loaded

@@ -42,7 +42,7 @@ from softvote.training.trainer import Trainer
 
 @dataclass(frozen=True)
 class TrainedNetwork:
-    """What a training leaves: the network that predicts, how it ran, and a log row an epoch."""
+    """What a training leaves: the network that predicts, how it ran, and a log row per epoch."""
 
     images_an_epoch: int
     network: Network
@@ -86,7 +86,7 @@ def train(
         data: the rows of the training folds.
         callbacks: told of every step and epoch, in their order; nothing is shown or written without them.
         resume: what `TrainingState.state_dict` gave in a training that was stopped; it goes on from there.
-        cache: keeps what was found fastest on this machine; left out, this process does.
+        cache: keeps what was found fastest on this machine; if omitted, this process does.
 
     Raises:
         UserError: no such network, weights that do not fit, a loss that is not a number, or a finding that

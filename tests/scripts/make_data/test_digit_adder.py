@@ -113,7 +113,7 @@ def test_same_arguments_give_the_same_bytes(digits_csv: Path, tmp_path: Path) ->
 def test_a_mistake_is_one_line_without_a_traceback(tmp_path: Path) -> None:
     done = run("make_data/digit_adder", tmp_path / "absent.csv", tmp_path / "out")
     assert done.returncode == 1
-    assert done.stderr == f"digit_adder: {tmp_path / 'absent.csv'}: no such file; mend the path\n"
+    assert done.stderr == f"digit_adder: {tmp_path / 'absent.csv'}: no such file; fix the path\n"
     assert done.stdout == "" and not (tmp_path / "out").exists()
 
 
@@ -151,7 +151,7 @@ def test_a_wrong_label_is_named(
     path = write_digits(tmp_path / "sums.csv", large_digits[0], labels)
     said = fails(capsys, path, tmp_path / "out")
     assert said == (
-        f"{path}, row 6, column label: '17' is no digit; write the label as 0..9, or drop the image"
+        f"{path}, row 6, column label: '17' is not a digit; write the label as 0..9, or drop the image"
     )
 
 

@@ -171,7 +171,7 @@ def test_statistics_are_those_of_all_pixels() -> None:
 def test_a_mistake_is_one_line_without_a_traceback(tmp_path: Path) -> None:
     done = run("make_data/four_digits", tmp_path / "absent.csv", tmp_path / "out")
     assert done.returncode == 1
-    assert done.stderr == f"four_digits: {tmp_path / 'absent.csv'}: no such file; mend the path\n"
+    assert done.stderr == f"four_digits: {tmp_path / 'absent.csv'}: no such file; fix the path\n"
     assert done.stdout == "" and not (tmp_path / "out").exists()
 
 
@@ -187,9 +187,9 @@ def fails(capsys: pytest.CaptureFixture[str], *words: object) -> str:
 @pytest.mark.parametrize(
     ("label", "pixel", "says"),
     [
-        ("12", "0", ", row 2, column label: '12' is no digit; write the label as 0..9, or drop the image"),
+        ("12", "0", ", row 2, column label: '12' is not a digit; write the label as 0..9, or drop the image"),
         ("", "0", ", row 2, column label: is empty; write the label as 0..9, or drop the image"),
-        ("1", "256", ", row 2, column pixel0: '256' is no whole number from 0 to 255; write the pixel "),
+        ("1", "256", ", row 2, column pixel0: '256' is not a whole number from 0 to 255; write the pixel "),
     ],
 )
 def test_bad_cells_are_named(
@@ -248,7 +248,7 @@ ARRAYS: dict[str, tuple[Callable[[Digits], Digits], str]] = {
     ),
     "sums": (
         lambda both: (both[0], np.where(np.arange(600) == 5, 14, both[1])),
-        "labels.npy, index 5: '14' is no digit; write the label as 0..9",
+        "labels.npy, index 5: '14' is not a digit; write the label as 0..9",
     ),
 }
 
@@ -263,7 +263,7 @@ def test_other_arrays_are_refused(
     words = (tmp_path / "images.npy", tmp_path / "out", "--labels", tmp_path / "labels.npy")
     assert fails(capsys, *words).startswith(f"{tmp_path}/{says}")
     (tmp_path / "labels.npy").unlink()
-    assert fails(capsys, *words) == f"{tmp_path}/labels.npy: no such file; mend the path"
+    assert fails(capsys, *words) == f"{tmp_path}/labels.npy: no such file; fix the path"
 
 
 def test_the_source_is_never_written_over(

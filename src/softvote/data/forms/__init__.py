@@ -71,8 +71,7 @@ def recognise_form(path: Path, space: LabelSpace) -> RecognisedForm:
     found = recognise_table(table, space)
     if found is None:
         columns = ", ".join(table.header[:8])
-        what = (
-            f"columns {columns} are no form of a submission for labels such as {', '.join(space.names[:3])}"
-        )
+        labels = ", ".join(space.names[:3])
+        what = f"columns {columns} are not a form of a submission for labels such as {labels}"
         raise UserError.at(path, what, f"known forms: {', '.join(FORMS)}; write the pipeline by hand")
     return found

@@ -22,7 +22,7 @@ Line = list[str]
 """The cells of a line."""
 
 
-METRIC_IS_UNKNOWN = "which metric counts no file tells: see that competition.metric is right"
+METRIC_IS_UNKNOWN = "no file tells which metric counts: check that competition.metric is right"
 """What is said of a form that is asked for by several metrics."""
 
 
@@ -101,7 +101,7 @@ class Form(FormConfig):
 
     def _other_forms(self, table: Table, space: LabelSpace) -> str:
         found = recognise_table(table, space)
-        return f"; or say competition.form: {found.config}" if found else ""
+        return f"; or set competition.form: {found.config}" if found else ""
 
     def lines(
         self, template: SubmissionTemplate, predictions: NDArray[Any], space: LabelSpace
@@ -185,7 +185,7 @@ def check_names_of_columns(table: Table, wanted: Sequence[str], what: str, probl
     for name in [name for name in wanted if name not in there][:MOST]:
         problems.add(place, f"no column '{name}' for the {what} of that name", one_of(there, name))
     for name in [name for name in there if name not in wanted][:MOST]:
-        problems.add(place, f"column '{name}' is no {what}", one_of(list(wanted), name))
+        problems.add(place, f"column '{name}' is not a {what}", one_of(list(wanted), name))
 
 
 def read_marks(table: Table, columns: Sequence[str], problems: ErrorCollector) -> NDArray[np.int64]:
@@ -197,7 +197,7 @@ def read_marks(table: Table, columns: Sequence[str], problems: ErrorCollector) -
             if value in (0, 1):
                 marks[row, place] = int(value)
             else:
-                problems.add(table.where(row, name), f"{quote(text)} is neither 0 nor 1", "mend it")
+                problems.add(table.where(row, name), f"{quote(text)} is neither 0 nor 1", "fix it")
     return marks
 
 
@@ -223,5 +223,5 @@ def faults_of_numbers(columns: Sequence[Sequence[str]]) -> Faults:
         except ValueError:
             values = np.array([np.nan if (value := as_number(text)) is None else value for text in texts])
         for row in np.flatnonzero(~((values >= 0) & (values <= 1))).tolist():
-            what = "is not a number" if np.isnan(values[row]) else "is no probability 0..1"
+            what = "is not a number" if np.isnan(values[row]) else "is not a probability between 0 and 1"
             yield Fault(row, place, f"{texts[row]!r} {what}" if texts[row] else "the cell is empty")

@@ -86,7 +86,7 @@ class ColumnsForm(Form):
     def check_cells(
         self, columns: Sequence[Sequence[str]], header: Sequence[str], space: LabelSpace
     ) -> Faults:
-        """What is no probability, or probabilities of classes that do not sum to 1; of targets no label."""
+        """What is not a probability, or does not sum to 1 over classes; of targets what is not a label."""
         if space.task.kind == "targets":
             yield from _faults_of_labels(columns, header, dict(space.targets))
             return
@@ -129,7 +129,7 @@ def read_labels_of_target(
     """Indices int64 (N,) of a target's labels; unknown ones are noted and become 0."""
 
     def wrong(text: str) -> str:
-        return f"{quote(text)} is no label of {target}; {one_of(list(names), text)}"
+        return f"{quote(text)} is not a label of {target}; {one_of(list(names), text)}"
 
     return look_up(cells, {name: index for index, name in enumerate(names)}, wrong, where, problems)
 

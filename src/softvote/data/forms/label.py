@@ -84,7 +84,7 @@ def _label_problem(label: str, classes: list[str], whole_numbers: bool) -> tuple
     if not label:
         return "the label is empty", ""
     if not whole_numbers:
-        return f"label {label!r} is no class", one_of(classes, label)
+        return f"label {label!r} is not a class", one_of(classes, label)
     if not _is_integer(label):
         how = f"write {classes[0]} to {classes[-1]} without point or sign"
         return f"label {label!r} is not an integer", how

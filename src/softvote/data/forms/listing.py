@@ -55,7 +55,7 @@ class ListForm(Form):
         for name in space.names:
             if self.separator in name:
                 what = f"{self.separator!r} is within the name {name!r}"
-                raise ConfigError.at("separator", what, "take another, such as ';'")
+                raise ConfigError.at("separator", what, "use another, such as ';'")
 
     def lines(
         self, template: SubmissionTemplate, predictions: NDArray[Any], space: LabelSpace
@@ -80,7 +80,7 @@ class ListForm(Form):
                 if name in index_of:
                     labels[row, index_of[name]] = 1
                 else:
-                    what = f"{quote(name)} is no tag; {one_of(list(space.names), name)}"
+                    what = f"{quote(name)} is not a tag; {one_of(list(space.names), name)}"
                     problems.add(table.where(row, column), what)
         return Answers(ids, labels)
 
@@ -95,7 +95,7 @@ class ListForm(Form):
                 yield Fault(row, 0, "no class is named")
             for name, count in Counter(names).items():
                 if name not in known:
-                    yield Fault(row, 0, f"{name!r} is no {_what(space)}", one_of(list(space.names), name))
+                    yield Fault(row, 0, f"{name!r} is not a {_what(space)}", one_of(list(space.names), name))
                 elif count > 1:
                     yield Fault(row, 0, f"{name!r} stands there {count} times")
 

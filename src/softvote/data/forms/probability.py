@@ -38,7 +38,7 @@ class ProbabilityForm(Form):
     name: Literal["probability"] = "probability"
     """`probability`: two columns, the id and the probability of one of two classes."""
     of: str | None = None
-    """Name of the class whose probability is written; left out, the second."""
+    """Name of the class whose probability is written; if omitted, the second."""
 
     takes: ClassVar[Mapping[TaskKind, tuple[Predicted, ...]]] = {
         "classes": ("probabilities",),
@@ -49,7 +49,9 @@ class ProbabilityForm(Form):
     def check(self, space: LabelSpace) -> None:
         """Refuse other than two classes, and a class that there is not."""
         if len(space.names) != 2:
-            raise ConfigError.at("", f"is of two classes, and here are {len(space.names)}", "take columns")
+            raise ConfigError.at(
+                "", f"is for two classes, but this competition has {len(space.names)}", "use columns"
+            )
         if self.of is not None and self.of not in space.names:
             raise ConfigError.at("of", f"no class '{self.of}'", one_of(list(space.names), self.of))
 
@@ -71,7 +73,7 @@ class ProbabilityForm(Form):
     def check_cells(
         self, columns: Sequence[Sequence[str]], header: Sequence[str], space: LabelSpace
     ) -> Faults:
-        """What is no probability."""
+        """What is not a probability."""
         return faults_of_numbers(columns)
 
     @classmethod
@@ -88,7 +90,7 @@ class ProbabilityForm(Form):
         of = named[0] if named else space.names[1]
         words = [
             f"the submission gives each image a number, as {cells[0]} in the sample: "
-            f"taken for the probability of class '{of}'",
+            f"read as the probability of class '{of}'",
             METRIC_IS_UNKNOWN,
         ]
         return RecognisedForm({"name": "probability", "of": of}, "log_loss", words)

@@ -89,7 +89,9 @@ class RowsForm(Form):
             elif (wrong := wrong + 1) <= MOST:
                 ends = ", ".join(f"{self.separator}{name}" for name in names[:8])
                 problems.add(
-                    table.where(line, table.header[0]), f"{quote(text)} ends with no name", f"known: {ends}"
+                    table.where(line, table.header[0]),
+                    f"{quote(text)} does not end with a name",
+                    f"known: {ends}",
                 )
 
     def lines(
@@ -132,14 +134,14 @@ class RowsForm(Form):
     def check_cells(
         self, columns: Sequence[Sequence[str]], header: Sequence[str], space: LabelSpace
     ) -> Faults:
-        """What is no probability; of targets what is a label of none of them."""
+        """What is not a probability; of targets what is a label of none of them."""
         if space.task.kind == "tags":
             yield from faults_of_numbers(columns)
             return
         known = {label for _, labels in space.targets for label in labels}
         for row, text in enumerate(columns[0]):
             if text not in known:
-                yield Fault(row, 0, f"{text!r} is a label of no target")
+                yield Fault(row, 0, f"{text!r} is not a label of any target")
 
     @classmethod
     def recognise(cls, table: Table, space: LabelSpace) -> RecognisedForm | None:

@@ -96,9 +96,7 @@ def existing(competition: Competition, folder: Path, names: Iterable[str]) -> li
     paths = [folder / name for name in dict.fromkeys([*names, competition.sample_submission])]
     for path in paths:
         if not path.exists():
-            problems.add(
-                path, "is missing", "add it, or mend its name under competition in the pipeline file"
-            )
+            problems.add(path, "is missing", "add it, or fix its name under competition in the pipeline file")
     problems.raise_any()
     return paths
 
@@ -119,7 +117,7 @@ def class_indices(
 
     def wrong(label: str) -> str:
         found = f"{quote(label)} is not a class" if label else "is empty"
-        return f"{found}; mend it or competition.labels: {_format_known(competition, label, of)}"
+        return f"{found}; fix it or competition.labels: {_format_known(competition, label, of)}"
 
     index_of = {name: index for index, name in enumerate(of or competition.classes)}
     return look_up(labels, index_of, wrong, where, problems)
@@ -166,8 +164,10 @@ def addends_of(
     """
 
     def wrong(text: str) -> str:
-        found = f"addend {quote(text)} is no integer 0..{LARGEST_ADDEND}" if text else "the addend is empty"
-        return f"{found}; mend it"
+        found = (
+            f"addend {quote(text)} is not an integer 0..{LARGEST_ADDEND}" if text else "the addend is empty"
+        )
+        return f"{found}; fix it"
 
     known = {str(addend): addend for addend in range(LARGEST_ADDEND + 1)}
     return look_up(cells, known, wrong, where, problems)
@@ -189,7 +189,7 @@ def report_impossible_sums(
     shows = labels - addends
     for position in np.flatnonzero((shows < 0) | (shows > most))[:MOST].tolist():
         what = f"label {labels[position]} less addend {addends[position]} is {shows[position]}"
-        problems.add(where(position), f"{what}, and hidden digits give 0..{most}", "mend one of them")
+        problems.add(where(position), f"{what}, and hidden digits give 0..{most}", "fix one of them")
 
 
 def report_duplicates(ids: Sequence[str], where: Callable[[int], str], problems: ErrorCollector) -> None:
@@ -203,9 +203,7 @@ def report_duplicates(ids: Sequence[str], where: Callable[[int], str], problems:
     for position in islice(bad, MOST):
         name = ids[position]
         if name:
-            problems.add(
-                where(position), f"id {quote(name)} stands already at {where(first[name])}", "drop one"
-            )
+            problems.add(where(position), f"id {quote(name)} is already at {where(first[name])}", "drop one")
         else:
             problems.add(where(position), "is empty", "write the id")
 
@@ -225,5 +223,5 @@ def read_bytes(path: Path) -> bytes:
         return path.read_bytes()
     except OSError as error:
         raise UserError.at(
-            path, f"cannot be read ({error.strerror or error})", "mend it or its rights"
+            path, f"cannot be read ({error.strerror or error})", "fix it or its permissions"
         ) from None

@@ -115,7 +115,7 @@ def detect(candidate: Candidate) -> DetectedLayout | None:
 
 
 def _holds_classes(top: Path, paths: Sequence[Path], test_places: Sequence[str]) -> bool:
-    """Whether all images below a folder are in at least two folders of it, which are no splits."""
+    """Whether all images below a folder are in at least two folders of it, which are not splits."""
     parts = [path.relative_to(top).parts for path in paths]
     is_test = any(place == top.name or place.startswith(f"{top.name}/") for place in test_places)
     folders = {part[0] for part in parts if len(part) > 1}

@@ -93,15 +93,15 @@ def _require(*paths: Path) -> None:
     problems = ErrorCollector()
     for path in paths:
         if not path.is_file():
-            problems.add(path, "no such file", "mend the path")
+            problems.add(path, "no such file", "fix the path")
     problems.raise_any()
 
 
 def _labels(cells: Sequence[str], where: Callable[[int], str], problems: ErrorCollector) -> NDArray[np.int64]:
-    """int64 (N,) of labels as written; what is no digit is noted and becomes 0."""
+    """int64 (N,) of labels as written; what is not a digit is noted and becomes 0."""
 
     def wrong(text: str) -> str:
-        found = f"{quote(text)} is no digit" if text else "is empty"
+        found = f"{quote(text)} is not a digit" if text else "is empty"
         return f"{found}; write the label as 0..9, or drop the image"
 
     return look_up(cells, _DIGIT_OF, wrong, where, problems)

@@ -33,7 +33,7 @@ class FileNames(PathsConfig):
     """`file_names`: image files whose names say their classes."""
     pattern: str = _USUAL[0]
     """Regular expression of a training image's path within its folder; what its group `label` matches is the
-    label. Left out, what stands before the first dot of the file's name: `cat` of `cat.0.jpg`."""
+    label. If omitted, what stands before the first dot of the file's name: `cat` of `cat.0.jpg`."""
 
     @field_validator("pattern")
     @classmethod
@@ -41,7 +41,7 @@ class FileNames(PathsConfig):
         try:
             names = re.compile(pattern).groupindex
         except re.error as error:
-            raise ConfigError.at("", f"{pattern!r} is no regular expression ({error})") from None
+            raise ConfigError.at("", f"{pattern!r} is not a regular expression ({error})") from None
         if "label" not in names:
             raise ConfigError.at("", f"{pattern!r} has no group of that name", "write (?P<label>...)")
         return pattern
@@ -96,9 +96,7 @@ def _build_layout(
         files["rename"] = {name: str(number) for number, name in enumerate(names)}
         labels = {"first": 0, "last": len(names) - 1}
         said = ", ".join(f"{name} = {number}" for number, name in enumerate(names))
-        notes.append(
-            f"labels: the sample has numbers, so {said} by the alphabet; no file says so: see that it is"
-        )
+        notes.append(f"labels: the sample has numbers, so {said} by the alphabet; no file says so: check it")
     notes += [*spelling_notes(words, f"files in {top}"), *kind.notes]
     notes.append(f"test images: those of the sample submission, in {', '.join(test.places)}")
     return DetectedLayout(

@@ -58,14 +58,14 @@ class ImageFolder(LabelledFiles):
         """Refuse addends."""
         if addend:
             raise ConfigError.at(
-                "", "files of format image_folder have no place for addends", "use pixel_csv or npy"
+                "", "files of format image_folder cannot hold addends", "use pixel_csv or npy"
             )
 
     def check_channels(self, channels: int) -> None:
         """Refuse another number of channel files."""
         count = len(self.channel_suffixes)
         if count not in (0, channels):
-            raise ConfigError.at("", f"files: {count} channel_suffixes for {channels} channels", "mend one")
+            raise ConfigError.at("", f"files: {count} channel_suffixes for {channels} channels", "fix one")
 
 
 def sources(competition: Competition, folder: Path) -> list[Path]:
@@ -170,7 +170,7 @@ def _notes(table: Table, column: IdColumn, train: FoundImages, test: FoundImages
     for found, source in ((train, name), (test, "the sample submission")):
         if found.missing:
             count, first = len(found.missing), found.missing[0]
-            notes.append(f"{count:,} images of {source} or more are not found, as {first}")
+            notes.append(f"{count:,} images of {source} or more are not found, such as {first}")
         if found.others:
             taken, others = ", ".join(found.places), ", ".join(found.others)
             notes.append(f"images of the same names are in {others} too: those in {taken} were taken")

@@ -54,7 +54,7 @@ class JsonBands(FlatPixels):
     def check_channels(self, channels: int) -> None:
         """Refuse another number of bands."""
         if len(self.bands) != channels:
-            raise ConfigError.at("", f"files: {len(self.bands)} bands for {channels} channels", "mend one")
+            raise ConfigError.at("", f"files: {len(self.bands)} bands for {channels} channels", "fix one")
 
 
 def sources(competition: Competition, folder: Path) -> list[Path]:
@@ -100,8 +100,8 @@ def _load(
             problems.add(f"{path}, record {number}", f"has other fields than record 1: {', '.join(others)}")
         elif any(band is None for band in bands):
             lacks = files.bands[bands.index(None)]
-            what = f"{lacks} is no list of numbers" if lacks in record else f"no field '{lacks}'"
-            problems.add(f"{path}, record {number}", what, "mend files.bands, or the record")
+            what = f"{lacks} is not a list of numbers" if lacks in record else f"no field '{lacks}'"
+            problems.add(f"{path}, record {number}", what, "fix files.bands, or the record")
         elif len({len(band) for band in bands if band is not None}) > 1 or (
             rows and len(rows[0]) != sum(len(band) for band in bands if band is not None)
         ):
@@ -140,7 +140,7 @@ def _text(value: Any) -> str:
 def iterate_records(path: Path, problems: ErrorCollector) -> Iterator[dict[str, Any]]:
     """The records of a JSON list, or of a file with a record a line, one after another.
 
-    One at a time, because lists of numbers take many times the room that arrays take. What is no record is
+    One at a time, because lists of numbers take many times the room that arrays take. What is not a record is
     noted, and ends it.
     """
     try:
@@ -155,15 +155,15 @@ def iterate_records(path: Path, problems: ErrorCollector) -> Iterator[dict[str, 
         try:
             record, place = decoder.raw_decode(text, place)
         except ValueError as error:
-            problems.add(path, f"is no JSON, or is cut off ({error})", "download it again")
+            problems.add(path, f"is not JSON, or is truncated ({error})", "download it again")
             return
         if not isinstance(record, dict):
-            problems.add(path, "holds something else than records of fields", "mend files")
+            problems.add(path, "holds something else than records of fields", "fix files")
             return
         yield record
         place = _skip(text, place)
     if in_list and text[place : place + 1] != "]":
-        problems.add(path, "is cut off", "download it again")
+        problems.add(path, "is truncated", "download it again")
 
 
 def _skip(text: str, place: int) -> int:
@@ -189,7 +189,7 @@ def detect(candidate: Candidate) -> DetectedLayout | None:
     side = math.isqrt(count)
     if candidate.image is None and side * side != count:
         fix = f"pass `image` HxW, or write pipelines/{candidate.name}.yaml by hand"
-        raise UserError.at(train, f"{count} numbers of {bands[0]} are no square", fix)
+        raise UserError.at(train, f"{count} numbers of {bands[0]} are not a square", fix)
     fields = {
         name: [_text(record.get(name)) for record in records] for name in records[0] if name not in bands
     }
@@ -208,7 +208,7 @@ def detect(candidate: Candidate) -> DetectedLayout | None:
 
 
 def _value_range(arrays: list[NDArray[np.float32]], bands: list[str]) -> tuple[dict[str, Any], list[str]]:
-    """`image.value_range` where bands are no whole numbers 0..255, and why."""
+    """`image.value_range` where bands are not whole numbers 0..255, and why."""
     low, high = min(float(band.min()) for band in arrays), max(float(band.max()) for band in arrays)
     held = f"images: {' and '.join(bands)} of each record"
     if low >= 0 and 1 < high <= 255 and all(bool((band == band.round()).all()) for band in arrays):

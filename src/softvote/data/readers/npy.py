@@ -144,7 +144,7 @@ def _report_damage(path: Path, error: Exception, problems: ErrorCollector) -> No
     if "Object arrays" in str(error):
         problems.add(path, "holds pickled objects, which can run code", "save it as an array of numbers")
     else:
-        problems.add(path, f"is cut off or damaged ({str(error).splitlines()[0]})", "download it again")
+        problems.add(path, f"is truncated or damaged ({str(error).splitlines()[0]})", "download it again")
 
 
 def _load_packed(path: Path, name: str, problems: ErrorCollector) -> NDArray[Any] | None:
@@ -182,7 +182,7 @@ def load_images(path: Path, image: ImageConfig, problems: ErrorCollector) -> NDA
     size = array.shape[1:] if array.ndim == 4 else (*array.shape[1:], 1)
     if size != expected:
         found, named = (" x ".join(map(str, sides)) for sides in (size, expected))
-        problems.add(path, f"has images of {found} (H x W x C), competition.image says {named}", "mend one")
+        problems.add(path, f"has images of {found} (H x W x C), competition.image says {named}", "fix one")
     if not len(array):
         problems.add(path, "holds no images", "download it again")
     if problems:

@@ -77,7 +77,7 @@ def read(competition: Competition, folder: Path) -> tuple[Images, Images]:
         source = ", ".join(folders_of(files.train_images))
         for place in [place for place, row in enumerate(order) if row < 0][:MOST]:
             where = table.where(int(rows.positions[place]), files.id)
-            problems.add(where, f"id {quote(rows.ids[place])} is not in {source}", "mend one of them")
+            problems.add(where, f"id {quote(rows.ids[place])} is not in {source}", "fix one of them")
         if unlabelled := len(row_of) - len(rows.ids):
             notes.append(
                 f"{unlabelled:,} of the {len(row_of):,} images of {source} are in no row of {files.train}"
@@ -121,7 +121,7 @@ def _load_file(
         return [], []
     columns = [name for name in table.schema_arrow.names if name != files.id]
     if len(columns) == len(table.schema_arrow.names):
-        problems.add(path, f"no column '{files.id}'", f"it has {', '.join(columns[:8])}; mend files.id")
+        problems.add(path, f"no column '{files.id}'", f"it has {', '.join(columns[:8])}; fix files.id")
         return [], []
     ids: list[str] = []
     parts: list[NDArray[np.uint8]] = []
@@ -152,7 +152,9 @@ def open_parquet(path: Path, problems: ErrorCollector) -> Any:
         return pyarrow.parquet.ParquetFile(path)
     except (pyarrow.ArrowInvalid, OSError) as error:
         problems.add(
-            path, f"is no Parquet file, or is cut off ({str(error).splitlines()[0]})", "download it again"
+            path,
+            f"is not a Parquet file, or is truncated ({str(error).splitlines()[0]})",
+            "download it again",
         )
         return None
 
@@ -204,7 +206,7 @@ def _size_of(count: int, candidate: Candidate, path: Path) -> Size:
     side = math.isqrt(count)
     if side * side != count:
         fix = f"pass `image` HxW, or write pipelines/{candidate.name}.yaml by hand"
-        raise UserError.at(path, f"{count} pixel columns are no square", fix)
+        raise UserError.at(path, f"{count} pixel columns are not a square", fix)
     return side, side
 
 

@@ -1,4 +1,4 @@
-"""`pixel_csv`: one line an image, pixels row by row (of colour images red, green and blue each time)."""
+"""`pixel_csv`: one line per image, pixels row by row (of colour images red, green and blue each time)."""
 
 from __future__ import annotations
 
@@ -63,10 +63,10 @@ class PixelCsv(LabelledFiles):
     test: str = "test.csv"
     """CSV of the test rows, by its path in the competition's folder."""
     id: str | None = None
-    """Name of the id's column in both files, or in the test file alone; left out, test rows are in
+    """Name of the id's column in both files, or in the test file alone; if omitted, test rows are in
     sample_submission's order."""
     ignore: list[str] = []
-    """Names of columns that are no pixels; where left out, such columns are told by their names."""
+    """Names of columns that are not pixels; if omitted, such columns are told by their names."""
     has_header: bool = True
     """Whether the first row of both files names the columns; else their names are '0', '1', ..."""
     addend: str = "addend"
@@ -227,7 +227,7 @@ def _notes(table: Table, others: Sequence[str], files: PixelCsv) -> list[str]:
     unnamed = [name or "without a name" for name in others if name not in files.ignore]
     if not unnamed:
         return []
-    return [f"{table.path.name}: columns that are no pixels were left out: {', '.join(unnamed[:8])}"]
+    return [f"{table.path.name}: columns that are not pixels were left out: {', '.join(unnamed[:8])}"]
 
 
 def _fits(table: Table, count: int, image: ImageConfig, problems: ErrorCollector) -> bool:
@@ -238,7 +238,7 @@ def _fits(table: Table, count: int, image: ImageConfig, problems: ErrorCollector
     size = f"{image.height} x {image.width} x {image.channels}"
     side, rest = math.isqrt(count // image.channels), count % image.channels
     fits = side**2 * image.channels == count and not rest
-    fix = f"set image height and width to {side}" if fits else "mend image, or the label and id columns"
+    fix = f"set image height and width to {side}" if fits else "fix image, or the label and id columns"
     problems.add(
         f"{table.path}, row 1", f"{count} pixel columns, but competition.image is {size} = {expected}", fix
     )
@@ -290,7 +290,7 @@ def _check_cells(table: Table, index: int, problems: ErrorCollector) -> list[int
     whole = [bool(WHOLE.fullmatch(text)) and int(text) <= 255 for text in cells]
     for position in islice((place for place, good in enumerate(whole) if not good), MOST):
         text = cells[position]
-        found = f"{quote(text)} is no whole number from 0 to 255" if text else "is empty"
+        found = f"{quote(text)} is not a whole number from 0 to 255" if text else "is empty"
         problems.add(table.where(position, name), found, "write the pixel as an integer 0..255")
     return [int(text) if good else 0 for text, good in zip(cells, whole, strict=True)]
 
@@ -308,7 +308,7 @@ def detect(candidate: Candidate) -> DetectedLayout | None:
     ids = [name for name in test.header if name.lower() in ID_NAMES and _fits_sample(test, name, candidate)]
     id_name = ids[0] if ids else None
     numbered = {train.header[place] for place in find_numbered_alike(train.header)}
-    # Columns of the test file are no labels; where pixels are not numbered, only the label is missing there.
+    # Columns of the test file are not labels; where pixels are not numbered, only the label is missing there.
     missing = [name for name in train.header if name not in test.header]
     among = [name for name in missing if name not in numbered] or missing
     labels = detect_labels(train, id_name or "", candidate, among=among)
@@ -326,7 +326,7 @@ def detect(candidate: Candidate) -> DetectedLayout | None:
     order = f"by column {id_name}" if id_name else "in the sample submission's order"
     notes = [*labels.notes, f"test rows of {test_csv}: {order}", *fold_notes]
     if "ignore" in files:
-        notes.append(f"columns that are no pixels: {', '.join(map(repr, files['ignore']))}")
+        notes.append(f"columns that are not pixels: {', '.join(map(repr, files['ignore']))}")
     return DetectedLayout(files, *size, competition=labels.competition, folds=folds, notes=notes)
 
 
@@ -361,7 +361,7 @@ def _detect_without_header(candidate: Candidate, train_csv: str, test_csv: str) 
     label, word, other = (last, "last", "first") if is_last else (first, "first", "last")
     files = {"format": "pixel_csv", "train": train_csv, "test": test_csv, "label": label, "has_header": False}
     notes = [
-        f"{train_csv} has no header: the {word} column was taken for the label, not the {other}",
+        f"{train_csv} has no header: the {word} column was read as the label, not the {other}",
         f"test rows of {test_csv}: in the sample submission's order",
     ]
     return DetectedLayout(files, *size, labels=train.column(label), notes=notes)

@@ -20,8 +20,8 @@ class AsProbabilities(Decision):
     name: Literal["probabilities"] = "probabilities"
     """`probabilities`: as they are."""
     clip: Annotated[float, Field(ge=0, lt=0.5)] | None = None
-    """Probability that none falls below, and 1 less it that none exceeds; left out, what the metric asks for:
-    of log loss 1.2e-7, else 0."""
+    """Probability that none falls below, and 1 less it that none exceeds; if omitted, what the metric asks
+    for: of log loss 1.2e-7, else 0."""
 
     makes: ClassVar[Predicted] = "probabilities"
 

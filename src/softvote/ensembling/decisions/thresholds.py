@@ -35,7 +35,7 @@ class _Cuts(Decision):
     def check(self, space: LabelSpace) -> None:
         """Refuse more than two classes."""
         if space.task.kind != "tags" and len(space.names) != 2:
-            what = f"{self.name} is of tags or two classes, and here are {len(space.names)}"
+            what = f"{self.name} is for tags or two classes, but this competition has {len(space.names)}"
             raise ConfigError.at("", what, "leave it out")
 
     def _mark(

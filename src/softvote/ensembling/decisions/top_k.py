@@ -20,7 +20,7 @@ class TopK(Decision):
     name: Literal["top_k"] = "top_k"
     """`top_k`: the most probable classes, the first first."""
     k: Annotated[int, Field(ge=1)] | None = None
-    """Number of classes; left out, the metric's."""
+    """Number of classes; if omitted, the metric's."""
 
     makes: ClassVar[Predicted] = "top_k"
     kinds: ClassVar[tuple[TaskKind, ...]] = ("classes", "ordered")

@@ -3,7 +3,7 @@
     python -m softvote.kaggle.testing demo/input
     python -m softvote.kaggle.testing demo/input --run-kernels --fail CreateSubmission=429:2
 
-FOLDER holds one folder a competition, named by its slug. Its files are what the competition hands out, but
+FOLDER holds one folder per competition, named by its slug. Its files are what the competition hands out, but
 for solution.csv, which scores what is sent: accuracy, as the public score. Printed are the lines that point a
 shell at the server, then one line a request; Ctrl-C ends it.
 
@@ -71,7 +71,7 @@ def serve(parsed: argparse.Namespace) -> None:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("folder", type=Path, help="one folder a competition")
+    parser.add_argument("folder", type=Path, help="one folder per competition")
     parser.add_argument("--port", type=_number(65535), default=0, help="any that is free unless given")
     parser.add_argument(
         "--polls", type=_number(), default=2, help="questions that find something unfinished (2)"

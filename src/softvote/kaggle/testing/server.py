@@ -80,7 +80,7 @@ class KaggleServer(Kaggle):
         }
 
     def fail(self, call: str, *failures: Failure) -> None:
-        """Let the next answers of a call go wrong, one a failure; after them it works again.
+        """Let the next answers of a call go wrong, one per failure; after them it works again.
 
         Raises:
             UserError: no call has that name.
@@ -120,7 +120,7 @@ class _Http(ThreadingHTTPServer):
     kaggle: KaggleServer
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        if not isinstance(sys.exception(), ConnectionError):  # a client that has gone is no fault of ours
+        if not isinstance(sys.exception(), ConnectionError):  # a client that has gone is not our fault
             super().handle_error(request, client_address)
 
 

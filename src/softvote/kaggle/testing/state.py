@@ -76,7 +76,7 @@ class Kaggle:
     """What the stand-in knows, and the bytes that came and go.
 
     Args:
-        folder: one folder a competition, named by its slug.
+        folder: one folder per competition, named by its slug.
         username: the one account.
         key: its API key; an access token and a refresh token as well.
         daily_limit: submissions a competition takes a day (UTC), failed ones among them.

@@ -190,7 +190,9 @@ def section(name: str, title: str, question: str, *needs: Need, rank: int) -> Ca
 def needs_one_label(data: ReportData) -> str:
     """For sections that compare one answer with one label."""
     return (
-        "" if data.task.is_single_label else f"it is for one label per image, and here are {data.task.kind}"
+        ""
+        if data.task.is_single_label
+        else f"it is for one label per image, but this competition has {data.task.kind}"
     )
 
 

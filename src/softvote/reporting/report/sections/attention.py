@@ -67,7 +67,7 @@ def _choose_member(data: ReportData) -> str:
     weights = data.vote_record.weights if data.vote_record else {}
     softmax = [name for name in data.members if data.pipeline.members[name].head == "softmax"]
     if not softmax:
-        raise LeftOutError("it is for members with head: softmax, and here are none")
+        raise LeftOutError("it is for members with head: softmax, and there are none")
     return max(softmax, key=lambda name: weights.get(name, 0.0))
 
 
