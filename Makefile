@@ -118,7 +118,7 @@ test: install ## Run the tests but for the slow ones
 	$(PYTEST) -n 2 --dist loadfile --no-loadscope-reorder -m 'not slow'
 
 test-slow: install ## Run the slow tests; MINUTES=30 leaves out what they are too short for
-	$(PYTEST) -n 2 -m slow $(if $(MINUTES),--budget-minutes $(MINUTES))
+	$(PYTEST) -n 2 --dist loadfile -m slow $(if $(MINUTES),--budget-minutes $(MINUTES))
 
 lint: install ## ruff and mypy
 	$(BIN)/ruff check .

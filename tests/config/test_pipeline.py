@@ -241,9 +241,12 @@ UNITS = (
 )  # fmt: skip
 
 
-@pytest.mark.parametrize("key", keys_of_the_schema())
+KEYS = keys_of_the_schema()
+
+
+@pytest.mark.parametrize("key", KEYS)
 def test_every_key_has_a_sentence_and_every_number_a_unit(key: str) -> None:
-    entry = keys_of_the_schema()[key]
+    entry = KEYS[key]
     sentence = entry.get("description", "")
     assert sentence.endswith(".") and len(sentence.split()) >= 3, "write a docstring under the attribute"
     assert "\n" not in sentence, "one paragraph"

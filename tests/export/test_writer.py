@@ -189,6 +189,7 @@ def test_batches_do_not_matter(finished: Path, monkeypatch: pytest.MonkeyPatch) 
     np.testing.assert_allclose(found, load_stored(finished), atol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_member_trained_in_bfloat16_in_another_folder(project: Path, tmp_path: Path) -> None:
     words = ["export", "tiny", "--member", "rounded", "--output", str(tmp_path / "here")]
     assert softvote(project, *words) == 0

@@ -212,8 +212,18 @@ WITHOUT_LOOPS = {
 """Nothing goes in one there, or too few channels are pooled."""
 
 
-@own
-@pytest.mark.parametrize("precision", ["fp32", pytest.param("bf16", marks=pytest.mark.slow)])
+# Millions of parameters, and no loop that others have not.
+LARGE = {"adder_net", "digit_encoder", "encoder_decoder", "resnet50_regressor"}
+
+
+@pytest.mark.parametrize(
+    ("name", "precision"),
+    [
+        pytest.param(name, precision, marks=pytest.mark.slow if name in LARGE or precision == "bf16" else ())
+        for name in NETWORKS
+        for precision in ("fp32", "bf16")
+    ],
+)
 def test_one_thread_learns_what_pytorchs_layers_learn(
     name: str, precision: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -61,6 +61,7 @@ def test_machine_code_is_kept(tmp_path: Path) -> None:
     assert call(tmp_path) == [*EXPECTED, 1]
 
 
+@pytest.mark.slow
 def test_a_full_disk_keeps_no_machine_code_and_stops_nothing(tmp_path: Path) -> None:
     assert call(tmp_path, largest_file=100) == [*EXPECTED, 0]
     assert call(tmp_path) == [*EXPECTED, 0]
@@ -74,10 +75,8 @@ def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.mark.parametrize(
-    "damage",
-    ["cut", *(pytest.param(damage, marks=pytest.mark.slow) for damage in ("nothing", "of another loop"))],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("damage", ["cut", "nothing", "of another loop"])
 def test_damaged_machine_code_is_compiled_again(kept: Path, damage: str) -> None:
     files = list(kept.rglob("*.nbc"))
     assert len(files) == 2

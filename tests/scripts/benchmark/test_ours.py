@@ -64,6 +64,7 @@ def test_ours_is_a_training_of_softvote_by_the_members_recipe(
     assert end["execution"]["probe"]
 
 
+@pytest.mark.slow
 def test_a_lap_tells_where_the_time_of_a_training_goes(root: Path) -> None:
     before = [getattr(owner, name) for _, owner, name in parts.FUNCTIONS]
     (found, _), _ = one_lap(bodies.run_ours_in_parts, cases.load_case("stn_cnn"), root)
