@@ -171,6 +171,10 @@ def _count_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-@functools.cache
 def _threads() -> ThreadPoolExecutor:
+    return _threads_of(os.getpid())  # a process that is forked has none of its parent's threads
+
+
+@functools.cache
+def _threads_of(process: int) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(_count_cores(), "decoding")
