@@ -5,8 +5,8 @@
 
 Some hundred different JPEG files of 320 x 240 are made and linked under as many names as are asked for. They
 are decoded by a loop of Pillow in one process and by softvote, by turns; then read whole into the cache; then
-two processes train at once for some steps on different folds. All is measured where it happens: private memory is
-what /proc/self/smaps_rollup calls Private_Clean and Private_Dirty, looked at twice a second; a page that two
+two processes train at once for some steps on different folds. All is measured where it happens: private memory
+is what /proc/self/smaps_rollup calls Private_Clean and Private_Dirty, looked at twice a second; a page that two
 processes map counts half in each one's Pss. Nothing of the images is left.
 """
 
@@ -211,7 +211,7 @@ def train_some(root: Path, fold: int, steps: int) -> dict[str, Any]:
     data = read_dataset(competition(), Workspace(root)).train
     rows = np.flatnonzero(np.arange(len(data)) % 5 != fold)
     recipe = {
-        "model": "resnet18", "epochs": 1, "batch_size": 32,
+        "model": "resnet18", "epochs": 1, "batch_size": 16,
         "augment": {"rotate": 10}, "precision": "fp32", "memory_format": "channels_last",
     }  # fmt: skip
     spec = TrainingSpec(Member.model_validate(recipe), Task(CLASSES), 0, f"fold {fold}")

@@ -134,7 +134,7 @@ class Decoder:
         if channels in (1, 3):
             mode = "L" if channels == 1 else "RGB"
             if not _is_transparent(upright):
-                return [upright.convert(mode)]
+                return [upright if upright.mode == mode else upright.convert(mode)]
             self.laid += 1
             return [_on_ground(upright, self.image.background).convert(mode)]
         if channels == 4 and upright.mode in ("P", "LA", "PA"):

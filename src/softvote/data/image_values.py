@@ -71,9 +71,13 @@ class EncodedImage:
 
     def open(self) -> BinaryIO:
         """Its bytes from the start."""
+        return self.content.open("rb") if isinstance(self.content, Path) else io.BytesIO(self.read())
+
+    def read(self) -> bytes:
+        """All its bytes."""
         if isinstance(self.content, bytes):
-            return io.BytesIO(self.content)
-        return self.content.open("rb") if isinstance(self.content, Path) else io.BytesIO(self.content())
+            return self.content
+        return self.content.read_bytes() if isinstance(self.content, Path) else self.content()
 
 
 def open_values(encoded: EncodedImage, draft: tuple[int, int] | None = None) -> Image.Image | RawValues:
@@ -91,7 +95,7 @@ def open_values(encoded: EncodedImage, draft: tuple[int, int] | None = None) -> 
     if encoded.suffix in DICOM_SUFFIXES:
         return _dicom(encoded)
     _refuse_bombs()
-    with encoded.open() as file:
+    with io.BytesIO(encoded.read()) as file:  # Pillow reads little at a time, and each time waits for Python
         try:
             opened = Image.open(file)
             depth = _depth(opened, file)
