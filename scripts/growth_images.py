@@ -5,9 +5,9 @@
 
 Some hundred different JPEG files of 320 x 240 are made and linked under as many names as are asked for. They
 are decoded by a loop of Pillow in one process and by softvote, by turns; then read whole into the cache; then
-two processes train at once for some steps on different folds. All is measured where it happens: private memory
-is what /proc/self/smaps_rollup calls Private_Clean and Private_Dirty, looked at twice a second; a page that two
-processes map counts half in each one's Pss. Nothing of the images is left.
+two processes train at once for some steps on different folds. All is measured where it happens: private
+memory is what /proc/self/smaps_rollup calls Private_Clean and Private_Dirty, looked at twice a second; a page
+that two processes map counts half in each one's Pss. Nothing of the images is left.
 """
 
 # Annotations are not deferred: see growth.py.
