@@ -85,6 +85,11 @@ class ErrorCollector:
         """The first of them in words; empty where there are none."""
         return str(next(iter(self._problems), ""))
 
+    @property
+    def problems(self) -> list[Problem]:
+        """What was collected, in the order in which it was noted first."""
+        return list(self._problems)
+
     def raise_any(self) -> None:
         """Raise what was collected, if anything.
 

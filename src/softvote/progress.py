@@ -179,3 +179,38 @@ def _clock(seconds: float) -> str:
     """Minutes and seconds, 1:05; with hours where there are any, 3:00:00."""
     minutes, rest = divmod(int(seconds), 60)
     return f"{minutes // 60}:{minutes % 60:02d}:{rest:02d}" if minutes >= 60 else f"{minutes}:{rest:02d}"
+
+
+class CountProgress:
+    """Shows work of many equal parts: a bar at a terminal, else a line now and then where it takes long.
+
+    Args:
+        label: what is done, such as "decoding train images".
+        total: how many parts there are.
+        done: of them before.
+    """
+
+    def __init__(self, label: str, total: int, done: int = 0) -> None:
+        self.label, self.total, self.done = label, total, done
+        self._began, self._first, self._told = time.perf_counter(), done, time.perf_counter()
+        if done:
+            note(f"{label}: goes on after {done:,} of {total:,}")
+        self._bar: Any = tqdm(
+            total=total, initial=done, desc=label, position=_place, unit_scale=True, leave=False,
+            disable=not sys.stderr.isatty(), dynamic_ncols=True,
+        )  # fmt: skip
+
+    def add(self, count: int) -> None:
+        """So many more are done."""
+        self.done += count
+        self._bar.update(count)
+        now = time.perf_counter()
+        if self._bar.disable and now - self._told >= _SECONDS_A_LINE:
+            self._told = now
+            rate = (self.done - self._first) / (now - self._began)
+            left = _clock((self.total - self.done) / rate)
+            note(f"{self.label}: {self.done:,} of {self.total:,}  {rate:,.0f} per second  {left} left")
+
+    def close(self) -> None:
+        """Take the bar away."""
+        self._bar.close()

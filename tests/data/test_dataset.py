@@ -14,6 +14,7 @@ from conftest import Digits
 import softvote.data.dataset
 from softvote.config.competition import Competition
 from softvote.data.dataset import Dataset, read_dataset, read_solution
+from softvote.data.image_cache import ImageCache
 from softvote.data.readers.registry import READERS
 from softvote.errors import UserError
 from softvote.storage.paths import Workspace
@@ -47,7 +48,7 @@ def error_of(competition: Competition, workspace: Workspace) -> str:
 
 
 def forbid_parsing(monkeypatch: pytest.MonkeyPatch) -> None:
-    def parse(competition: Competition, folder: Path) -> Dataset:
+    def parse(competition: Competition, folder: Path, images: ImageCache) -> Dataset:
         raise AssertionError("parsed again")
 
     monkeypatch.setattr(softvote.data.dataset, "_parse", parse)
@@ -220,10 +221,10 @@ def test_two_that_parse_at_once_both_succeed(
 ) -> None:
     parse = softvote.data.dataset._parse
 
-    def while_another_finishes(competition: Competition, folder: Path) -> Dataset:
+    def while_another_finishes(competition: Competition, folder: Path, images: ImageCache) -> Dataset:
         monkeypatch.setattr(softvote.data.dataset, "_parse", parse)
         read_dataset(competition, workspace)
-        return parse(competition, folder)
+        return parse(competition, folder, images)
 
     monkeypatch.setattr(softvote.data.dataset, "_parse", while_another_finishes)
     first = read_dataset(competition, workspace)

@@ -62,6 +62,9 @@ class Image(Strict):
     """Number of channels: 1 for grey, 3 for RGB, 4 for RGB with alpha as it stands, others for bands."""
     resize: bool = False
     """Resize image files of other sizes to this one, instead of refusing them."""
+    draft: bool = False
+    """With `resize`: JPEG files of at least twice this size are shrunk by powers of two while they are
+    decoded, which is faster, and gives slightly other pixels."""
     value_range: ValueRange | None = None
     """Values that become black and white, as `[low, high]`, where images do not have 8 bits (16-bit PNG and
     TIFF, floats, DICOM); values beyond them are cut off. Several such pairs are one for each channel: a DICOM
@@ -71,6 +74,8 @@ class Image(Strict):
 
     @model_validator(mode="after")
     def _ranges_fit(self) -> Image:
+        if self.draft and not self.resize:
+            raise ConfigError.at("", "draft: goes with resize", "set resize: true, or leave it out")
         ranges = self.value_ranges
         if len(ranges) > 1 and len(ranges) != self.channels:
             raise ConfigError.at(
@@ -83,7 +88,8 @@ class Image(Strict):
     @property
     def decoding(self) -> dict[str, Any]:
         """The keys that say how values of image files become 0..255, as JSON; empty where none is given."""
-        return self.model_dump(mode="json", include={"value_range", "background"}, exclude_defaults=True)
+        keys = {"value_range", "background", "draft"}
+        return self.model_dump(mode="json", include=keys, exclude_defaults=True)
 
     @property
     def value_ranges(self) -> list[tuple[float, float]]:

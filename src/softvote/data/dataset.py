@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import os
 import shutil
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
@@ -14,23 +17,32 @@ import numpy as np
 from numpy.typing import NDArray
 
 from softvote.config.competition import Competition
+from softvote.data.checksums import Stamps, look_at_files, read_stamps, write_stamps
 from softvote.data.corrections import correct_labels
 from softvote.data.csv_table import read_table
 from softvote.data.forms import SampleTable, SubmissionTemplate, as_form, read_sample
+from softvote.data.image_cache import SPLITS, ImageCache, PixelDigest
+from softvote.data.label_cells import DecodedFiles
+from softvote.data.pixels import Pixels, open_pixels
 from softvote.data.readers.base import MOST, Images, quote
 from softvote.data.readers.registry import READERS
 from softvote.data.split import ImageSplit
 from softvote.errors import ErrorCollector, UserError
+from softvote.storage.cache import disk_cache
 from softvote.storage.files import atomic_directory
-from softvote.storage.fingerprints import fingerprint, sha256_of
+from softvote.storage.fingerprints import fingerprint
+from softvote.storage.locks import file_lock, try_lock
 from softvote.storage.paths import Workspace
 from softvote.storage.records import JsonRecord
 
-CACHE_VERSION = 2
+CACHE_VERSION = 3
 """Raised whenever the readers give other arrays for the same files."""
 
 
 _ARRAYS = ("train_pixels", "train_labels", "test_pixels")
+
+
+_LONG_AGO = 10_000_000_000  # nanoseconds, longer than the tick of any file system's clock
 
 
 _ADDENDS = ("train_addends", "test_addends")
@@ -46,6 +58,12 @@ class DatasetRecord(JsonRecord):
     line_ids: list[str] | None = None
     group_names: list[str] = []
     notes: list[str] = []
+    arrays: dict[str, tuple[int, int]] = {}
+    """Bytes of each array's file, and when it was written, in nanoseconds."""
+    lazy: bool = False
+    """Whether images stay in their files, and labels with them."""
+    digest: str = ""
+    """Of all the others, by which damage is noticed."""
 
     @classmethod
     def path(cls, cache: Path) -> Path:
@@ -57,7 +75,7 @@ class DatasetRecord(JsonRecord):
 class Dataset:
     """A competition's images, labels and ids.
 
-    train_pixels: uint8 (N, C, H, W), 0..255.
+    train_pixels: uint8 (N, C, H, W), 0..255; an array, or what gives its rows when asked.
     train_labels: int64 (N,), indices into `Competition.classes`; (N, K) of 0 and 1 of tags; (N, T), the
         index of each target's class, where there are several targets.
     test_pixels: uint8 (T, C, H, W), in the sample submission's order.
@@ -73,9 +91,9 @@ class Dataset:
     notes: what is to be said of how the files were read.
     """
 
-    train_pixels: NDArray[np.uint8]
+    train_pixels: Pixels
     train_labels: NDArray[np.int64]
-    test_pixels: NDArray[np.uint8]
+    test_pixels: Pixels
     test_ids: list[str]
     sample_header: tuple[str, ...]
     train_fingerprint: str
@@ -109,22 +127,70 @@ def read_dataset(competition: Competition, workspace: Workspace) -> Dataset:
         UserError: every problem of the files, one line each, with file, row and column.
     """
     folder = _input_folder(competition, workspace)
-    cache = workspace.cache / _cache_key(competition, folder)
-    dataset = _load_cached(cache)
-    if dataset is None:
-        dataset = _parse(competition, folder)
-        _save_cached(dataset, cache)
-    return _with_corrections(dataset, competition, folder)
+    name = f"sources-{competition.name}.json"
+    looks = sorted(workspace.cache.glob(f"[!.]*/{name}"), key=lambda path: path.stat().st_mtime_ns)
+    known = {path: read_stamps(path) for path in looks}
+    sources = READERS[competition.files.format].sources(competition, folder)
+    stamps = look_at_files(sources, folder, {key: of for look in known.values() for key, of in look.items()})
+    cache = workspace.cache / _cache_key(competition, stamps)
+    dataset = _load_cached(cache) or _read_anew(competition, folder, cache)
+    if known.get(cache / name) != stamps:
+        with contextlib.suppress(UserError):  # which only makes the next start slower
+            write_stamps(cache / name, stamps)
+    return _with_corrections(dataset, competition, folder, cache)
 
 
-def _with_corrections(dataset: Dataset, competition: Competition, folder: Path) -> Dataset:
+def _read_anew(competition: Competition, folder: Path, cache: Path) -> Dataset:
+    """Parse the files and keep what they hold; image files by one process, while others wait."""
+    decoded = isinstance(competition.files, DecodedFiles)
+    with file_lock(cache) if decoded else contextlib.nullcontext():
+        if decoded and (dataset := _load_cached(cache)) is not None:
+            return dataset
+        record = _read_record(cache)
+        known = record if record and record.lazy else None
+        _remove_unfinished(cache)
+        lazy = isinstance(competition.files, DecodedFiles) and competition.files.images == "lazy"
+        images = ImageCache(_unfinished(cache), lazy, known is not None)
+        dataset = _parse(competition, folder, images)
+        if images.stays_in_files and known is not None:
+            return replace(
+                dataset,
+                train_fingerprint=known.train_fingerprint,
+                test_fingerprint=known.test_fingerprint,
+                notes=known.notes,
+            )
+        _save_cached(dataset, cache, images)
+        return dataset
+
+
+def _unfinished(cache: Path) -> Path:
+    """Where images are decoded to until all are."""
+    return cache.with_name(f".{cache.name}.partial")
+
+
+def _remove_unfinished(cache: Path) -> None:
+    """Remove what readings of other files left that were killed: nobody will go on with it."""
+    for other in cache.parent.glob(_unfinished(cache.with_name("*")).name):
+        key = other.name.removeprefix(".").removesuffix(".partial")
+        if key != cache.name:
+            with try_lock(other.with_name(f".{key}.lock")) as is_free:
+                if is_free:
+                    shutil.rmtree(other, ignore_errors=True)
+
+
+def _with_corrections(dataset: Dataset, competition: Competition, folder: Path, cache: Path) -> Dataset:
     """The dataset with the labels that its pipeline corrects, which makes it another one."""
     if competition.corrections is None:
         return dataset
     pixels, addends = dataset.train_pixels, dataset.train_addends
     path = _existing(folder / competition.corrections)
     labels = correct_labels(dataset.train_labels, addends, competition, path)
-    return replace(dataset, train_labels=labels, train_fingerprint=_digest(pixels, labels, addends))
+    depends_on = {"given": dataset.train_fingerprint, "labels": hashlib.sha256(labels.data).hexdigest()}
+    # All pixels are gone through for it, so it is kept.
+    found = disk_cache(cache)(
+        depends_on, lambda: {"digest": PixelDigest.of(pixels).with_rest(labels, addends)}
+    )
+    return replace(dataset, train_labels=labels, train_fingerprint=found["digest"])
 
 
 def read_solution(competition: Competition, workspace: Workspace) -> NDArray[np.int64] | None:
@@ -175,35 +241,34 @@ def _existing(path: Path) -> Path:
     return path
 
 
-def _cache_key(competition: Competition, folder: Path) -> str:
+def _cache_key(competition: Competition, stamps: Stamps) -> str:
     """A key of everything the arrays depend on."""
-    sources = READERS[competition.files.format].sources(competition, folder)
-    try:
-        digests = {path.relative_to(folder).as_posix(): sha256_of(path) for path in sources}
-    except OSError as error:
-        raise UserError.at(
-            error.filename, f"cannot be read ({error.strerror})", "fix it or its permissions"
-        ) from None
     config = competition.model_dump(
         include={"files", "image", "labels", "hidden_digits", "addend", "sample_submission"}
     ) | competition.model_dump(include={"tags", "targets", "ordered", "form"}, exclude_defaults=True)
-    return fingerprint([CACHE_VERSION, config, digests])
+    return fingerprint([CACHE_VERSION, config, {name: stamp.sha256 for name, stamp in stamps.items()}])
 
 
-def _parse(competition: Competition, folder: Path) -> Dataset:
-    train, test = READERS[competition.files.format].read(competition, folder)
+def _parse(competition: Competition, folder: Path, images: ImageCache) -> Dataset:
+    train, test = READERS[competition.files.format].read(competition, folder, images.keep)
     assert train.labels is not None, "readers give labels with train images"
     sample = read_sample(folder / competition.sample_submission, competition)
     template = sample.template
     test = _in_order_of(sample, test, competition)
+    digests = ("", "")  # of files that were gone through before
+    if images.digests or not images.stays_in_files:
+        digests = (
+            images.digest(SPLITS[0], train.pixels).with_rest(train.labels, train.addends),
+            images.digest(SPLITS[1], test.pixels).with_rest(template.ids, test.addends),
+        )
     return Dataset(
         train.pixels,
         train.labels,
         test.pixels,
         template.ids,
         template.header,
-        _digest(train.pixels, train.labels, train.addends),
-        _digest(test.pixels, template.ids, test.addends),
+        digests[0],
+        digests[1],
         train.addends,
         test.addends,
         None if template.line_ids == template.ids else template.line_ids,
@@ -219,6 +284,8 @@ def _in_order_of(sample: SampleTable, test: Images, competition: Competition) ->
         problems = ErrorCollector()
         order = _order(sample, test.ids, source, lambda row: f"{source}, image {row + 1}", problems)
         problems.raise_any()
+        if np.array_equal(order, np.arange(len(test.pixels))):  # so that none is read for it
+            return test
         addends = None if test.addends is None else test.addends[order]
         return Images(test.pixels[order], ids=ids, addends=addends, notes=test.notes)
     if len(ids) != len(test.pixels):
@@ -249,69 +316,84 @@ def _order(
     return order
 
 
-def _digest(
-    pixels: NDArray[np.uint8], rest: NDArray[np.int64] | list[str], addends: NDArray[np.int64] | None
-) -> str:
-    digest = hashlib.sha256(repr(pixels.shape).encode())
-    digest.update(np.ascontiguousarray(pixels).data)
-    digest.update("\n".join(rest).encode() if isinstance(rest, list) else rest.data)
-    if addends is not None:
-        digest.update(addends.data)
-    return digest.hexdigest()
+def _read_record(cache: Path) -> DatasetRecord | None:
+    """The record of a reading; None where there is none, or it is not what was written."""
+    record = DatasetRecord.read(DatasetRecord.path(cache))
+    return record if record is not None and record.digest == _record_digest(record) else None
+
+
+def _record_digest(record: DatasetRecord) -> str:
+    return fingerprint(record.to_json() | {"digest": ""})
 
 
 def _load_cached(cache: Path) -> Dataset | None:
-    """What an earlier reading kept; None where it is missing or no longer what was written."""
+    """What an earlier reading kept; None where it is missing, left to files, or not what was written."""
+    record = _read_record(cache)
+    if record is None or record.lazy:
+        return None
     try:
-        # Checked in a mapping of its own: pages that were read for the check alone go with it.
-        return _open_cached(cache) if _fingerprints_match(_open_cached(cache)) else None
+        # Files that nobody wrote to since are not gone through; all others are, in a mapping of their own:
+        # pages that were read for the check alone go with it.
+        if (found := _stamp_arrays(cache)) != record.arrays:
+            if not _fingerprints_match(_open_cached(cache, record)):
+                return None
+            _write_record(cache, record.model_copy(update={"arrays": found}))
+        return _open_cached(cache, record)
     except (OSError, ValueError, TypeError, KeyError, EOFError):
         return None
 
 
-def _open_cached(cache: Path) -> Dataset:
+def _stamp_arrays(cache: Path) -> dict[str, tuple[int, int]]:
+    """Bytes of each array's file, and when it was written, in nanoseconds."""
+    found = {path.name: path.stat() for path in sorted(cache.glob("*.npy"))}
+    return {name: (status.st_size, status.st_mtime_ns) for name, status in found.items()}
+
+
+def _write_record(folder: Path, record: DatasetRecord) -> None:
+    record.model_copy(update={"digest": _record_digest(record)}).write(DatasetRecord.path(folder))
+
+
+def _open_cached(cache: Path, record: DatasetRecord) -> Dataset:
     """What lies there, with memory-mapped arrays: a stage holds only the pixels it looks at."""
-    record = DatasetRecord.read(DatasetRecord.path(cache))
-    if record is None:
-        raise ValueError("no record")
     with_addends = _ADDENDS if (cache / f"{_ADDENDS[0]}.npy").exists() else ()
     # Pages are copied when written to, because torch warns of arrays that cannot be.
     arrays: dict[str, Any] = {
-        name: np.asarray(np.load(cache / f"{name}.npy", mmap_mode="c", allow_pickle=False))
+        name: open_pixels(cache / f"{name}.npy")
+        if name in SPLITS
+        else np.asarray(np.load(cache / f"{name}.npy", mmap_mode="c", allow_pickle=False))
         for name in (*_ARRAYS, *with_addends)
     }
-    facts = dict(record)
     groups = {
         name: np.load(cache / f"group{number}.npy", mmap_mode="r", allow_pickle=False)
-        for number, name in enumerate(facts.pop("group_names"))
+        for number, name in enumerate(record.group_names)
     }
+    facts = {name: value for name, value in record if name in Dataset.__dataclass_fields__}
     return Dataset(**arrays, **facts, train_groups=groups)
 
 
 def _fingerprints_match(dataset: Dataset) -> bool:
     """Whether the arrays are those whose digests were kept with them."""
     return (dataset.train_fingerprint, dataset.test_fingerprint) == (
-        _digest(dataset.train_pixels, dataset.train_labels, dataset.train_addends),
-        _digest(dataset.test_pixels, dataset.test_ids, dataset.test_addends),
+        PixelDigest.of(dataset.train_pixels).with_rest(dataset.train_labels, dataset.train_addends),
+        PixelDigest.of(dataset.test_pixels).with_rest(dataset.test_ids, dataset.test_addends),
     )
 
 
-def _save_cached(dataset: Dataset, cache: Path) -> None:
+def _save_cached(dataset: Dataset, cache: Path, images: ImageCache) -> None:
     """Keep the arrays whole or not at all; another process may have done so meanwhile."""
     if _load_cached(cache) is not None:
         return
-    shutil.rmtree(cache, ignore_errors=True)
     try:
+        shutil.rmtree(cache, ignore_errors=True)
+        if images.folder.exists() and not images.stays_in_files:
+            _write_arrays(images.folder, dataset, images)
+            for journal in images.folder.glob("*_pixels.json"):
+                journal.unlink()
+            images.folder.replace(cache)
+            return
+        shutil.rmtree(images.folder, ignore_errors=True)
         with atomic_directory(cache) as temporary:
-            arrays = {name: getattr(dataset, name) for name in (*_ARRAYS, *_ADDENDS)}
-            for name, array in arrays.items():
-                if array is not None:
-                    np.save(temporary / f"{name}.npy", array, allow_pickle=False)
-            for number, column in enumerate(dataset.train_groups.values()):
-                np.save(temporary / f"group{number}.npy", column, allow_pickle=False)
-            others = {name: value for name, value in vars(dataset).items() if name not in arrays}
-            names = list(others.pop("train_groups"))
-            DatasetRecord(**others, group_names=names).write(DatasetRecord.path(temporary))
+            _write_arrays(temporary, dataset, images)
     except OSError as error:
         raise UserError.at(
             cache, f"cannot be written ({error.strerror})", "make it writable or pass `root`"
@@ -319,3 +401,22 @@ def _save_cached(dataset: Dataset, cache: Path) -> None:
     except UserError:
         if _load_cached(cache) is None:
             raise
+
+
+def _write_arrays(folder: Path, dataset: Dataset, images: ImageCache) -> None:
+    """Write what is not there yet, and the record."""
+    arrays = {name: getattr(dataset, name) for name in (*_ARRAYS, *_ADDENDS)}
+    for name, array in arrays.items() if not images.stays_in_files else ():
+        if array is not None and name not in images.digests:
+            np.save(folder / f"{name}.npy", array, allow_pickle=False)
+    for number, column in enumerate(dataset.train_groups.values()):
+        np.save(folder / f"group{number}.npy", column, allow_pickle=False)
+    past = time.time_ns() - _LONG_AGO
+    for path in folder.glob("*.npy"):  # so that whoever writes to one sets it to another time for certain
+        os.utime(path, ns=(past, past))
+    others = {name: value for name, value in vars(dataset).items() if name not in arrays}
+    names = list(others.pop("train_groups"))
+    record = DatasetRecord(
+        **others, group_names=names, arrays=_stamp_arrays(folder), lazy=images.stays_in_files, digest=""
+    )
+    _write_record(folder, record)

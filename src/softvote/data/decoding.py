@@ -48,6 +48,11 @@ class Decoder:
     largest: float = 0
     deep: int = 0
 
+    def add(self, other: Decoder) -> None:
+        """Count what another did to images as well."""
+        self.turned, self.laid = self.turned + other.turned, self.laid + other.laid
+        self.deep, self.largest = self.deep + other.deep, max(self.largest, other.largest)
+
     def load(self, encoded: EncodedImage, place: str, problems: ErrorCollector) -> NDArray[np.uint8] | None:
         """One image, uint8 (C, H, W); what is wrong is noted at the place that names it, and gives None."""
         try:
@@ -101,7 +106,8 @@ class Decoder:
         from PIL import Image
 
         channels = self.image.channels
-        found = open_values(encoded)
+        draft = (self.image.height, self.image.width) if self.image.draft else None
+        found = open_values(encoded, draft)
         if isinstance(found, Image.Image):
             return self._eight_bit_bands(found)
         values = found.values
@@ -128,7 +134,7 @@ class Decoder:
         if channels in (1, 3):
             mode = "L" if channels == 1 else "RGB"
             if not _is_transparent(upright):
-                return [upright.convert(mode)]
+                return [upright if upright.mode == mode else upright.convert(mode)]
             self.laid += 1
             return [_on_ground(upright, self.image.background).convert(mode)]
         if channels == 4 and upright.mode in ("P", "LA", "PA"):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -44,6 +46,17 @@ class Hdf5Images:
         wanted = next((each for each in (name + suffix, name) if each and each in self._file), None)
         if wanted is None or not isinstance(self._file[wanted], h5py.Dataset):
             return []
-        value = self._file[wanted][()]
-        content = value.tobytes() if isinstance(value, np.ndarray | np.void) else bytes(value)
-        return [EncodedImage(f"{self._path}:{wanted}", "", content)]
+        return [EncodedImage(f"{self._path}:{wanted}", "", functools.partial(_read, self._path, wanted))]
+
+
+def _read(path: Path, name: str) -> bytes:
+    """The bytes of a data set, in whichever process asks for them."""
+    value = _open(path)[name][()]
+    return value.tobytes() if isinstance(value, np.ndarray | np.void) else bytes(value)
+
+
+@functools.lru_cache(4)
+def _open(path: Path) -> Any:
+    import h5py
+
+    return h5py.File(path)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
@@ -56,12 +57,12 @@ class EncodedImage:
     Attributes:
         name: of the file, for messages.
         suffix: of its name, in small letters.
-        content: where it lies, or its bytes.
+        content: where it lies, its bytes, or what reads them.
     """
 
     name: str
     suffix: str
-    content: Path | bytes
+    content: Path | bytes | Callable[[], bytes]
 
     @classmethod
     def of(cls, path: Path) -> EncodedImage:
@@ -70,13 +71,20 @@ class EncodedImage:
 
     def open(self) -> BinaryIO:
         """Its bytes from the start."""
+        return self.content.open("rb") if isinstance(self.content, Path) else io.BytesIO(self.read())
+
+    def read(self) -> bytes:
+        """All its bytes."""
         if isinstance(self.content, bytes):
-            return io.BytesIO(self.content)
-        return self.content.open("rb")
+            return self.content
+        return self.content.read_bytes() if isinstance(self.content, Path) else self.content()
 
 
-def open_values(encoded: EncodedImage) -> Image.Image | RawValues:
+def open_values(encoded: EncodedImage, draft: tuple[int, int] | None = None) -> Image.Image | RawValues:
     """What is in an image file: Pillow's image where that holds 8 bits, else an array.
+
+    Args:
+        draft: height and width that will do: of larger JPEG files no more is decoded than that takes.
 
     Raises:
         OSError, ValueError, ...: any of `Damage`; it is none, or is damaged.
@@ -86,8 +94,8 @@ def open_values(encoded: EncodedImage) -> Image.Image | RawValues:
 
     if encoded.suffix in DICOM_SUFFIXES:
         return _dicom(encoded)
-    with warnings.catch_warnings(), encoded.open() as file:
-        warnings.simplefilter("error", Image.DecompressionBombWarning)
+    _refuse_bombs()
+    with io.BytesIO(encoded.read()) as file:  # Pillow reads little at a time, and each time waits for Python
         try:
             opened = Image.open(file)
             depth = _depth(opened, file)
@@ -96,6 +104,9 @@ def open_values(encoded: EncodedImage) -> Image.Image | RawValues:
                 return RawValues(_pages(opened, pages))
             if depth > 8 and len(opened.getbands()) > 1:
                 return RawValues(_by_opencv(file))
+            if draft is not None and opened.format == "JPEG":
+                side = max(draft)  # whichever way it is turned later
+                opened.draft(None, (side, side))
             opened.load()
         except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
             raise ValueError(str(error)) from None
@@ -105,6 +116,15 @@ def open_values(encoded: EncodedImage) -> Image.Image | RawValues:
         inside = values.min(initial=0) >= 0 and values.max(initial=0) <= _SIXTEEN_BITS
         return RawValues((values.astype(np.uint16) if inside else values)[..., None])
     return RawValues(np.asarray(opened)[..., None]) if opened.mode == "F" else opened
+
+
+def _refuse_bombs() -> None:
+    """Let Pillow refuse images of far too many pixels, where it would warn of them."""
+    from PIL import Image
+
+    # For good: what catch_warnings restores at its end would be another thread's.
+    if ("error", None, Image.DecompressionBombWarning, None, 0) not in warnings.filters:
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
 
 
 class Shape(NamedTuple):

@@ -65,6 +65,15 @@ class NamedImages(FilesConfig):
         return groups
 
 
+class DecodedFiles(FilesConfig):
+    """What readers of image files have in common."""
+
+    images: Literal["cached", "lazy"] = "cached"
+    """`cached`: image files are decoded once, into a file that all trainings share. `lazy`: they are decoded
+    each time they are used, which takes longer, and no room on the disk; also done, with a note, where the
+    file would find none."""
+
+
 class LabelledFiles(NamedImages):
     """What readers of a table of ids and labels have in common."""
 

@@ -14,9 +14,9 @@ from softvote.data.forms import read_sample
 from softvote.data.image_files import ImageLoader, Stores, folders_of, image_sources, packages_to_open
 from softvote.data.image_index import image_files
 from softvote.data.image_values import EncodedImage
-from softvote.data.label_cells import Groups, NamedImages, groups_of_ids
+from softvote.data.label_cells import DecodedFiles, Groups, NamedImages, groups_of_ids
 from softvote.data.listed_images import open_listed_images
-from softvote.data.readers.base import Images, LazyImages, existing, quote
+from softvote.data.readers.base import Images, KeepImages, LazyImages, existing, quote
 from softvote.errors import ErrorCollector, one_of
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ LabelOf = Callable[[str], str | None]
 """The label in an image's path from the folder of training images; None where it says none."""
 
 
-class PathsConfig(NamedImages):
+class PathsConfig(NamedImages, DecodedFiles):
     """Images whose paths say their labels."""
 
     train_images: OneOrSeveral = "train"
@@ -65,11 +65,13 @@ def read_paths(
     competition: Competition,
     folder: Path,
     label_of: LabelOf,
+    keep: KeepImages,
     groups_of: Callable[[Sequence[str], ErrorCollector], Groups] | None = None,
 ) -> tuple[Images, Images]:
     """Train images by path, and the test images that the sample submission lists.
 
     Args:
+        keep: where the images go.
         groups_of: what else is known of images by their paths.
 
     Raises:
@@ -77,14 +79,14 @@ def read_paths(
     """
     files, problems = competition.files, ErrorCollector()
     assert isinstance(files, PathsConfig)
-    loader = ImageLoader(competition.image, files.suffix, (), problems)
+    loader = ImageLoader(competition.image, files.suffix)
     found = [
         (path, path.relative_to(top).as_posix())
         for top in (folder / name for name in folders_of(files.train_images))
         for path in sorted(image_files(top, [files.suffix]))
     ]
     labels = _labels([name for _, name in found], label_of, competition, problems)
-    train = loader.load_files([EncodedImage.of(path) for path, _ in found])
+    train_files = loader.take_files([EncodedImage.of(path) for path, _ in found])
     names = [name for _, name in found]
     groups = groups_of_ids(names, files, lambda row: str(found[row][0]), problems)
     if groups_of:
@@ -93,8 +95,8 @@ def read_paths(
     ids = sample.template.ids
     places = [sample.where(image) for image in range(len(ids))]
     store, where = Stores(folder, [files.suffix]).open(files.test_images)
-    test = loader.load(ids, places, store, where)
-    loader.report_depth(where)
+    train, test = keep(train_files, loader.find(ids, places, store, where), problems)
+    loader.report_depth(where, problems)
     problems.raise_any()
     notes = [
         *loader.notes(),

@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
-
-import numpy as np
-from numpy.typing import NDArray
 
 from softvote.data.forms import read_sample
 from softvote.data.image_files import ImageLoader, Stores
 from softvote.data.readers.base import Images, LazyImages
-from softvote.errors import ErrorCollector
 
 if TYPE_CHECKING:
     from softvote.config.competition import Competition
@@ -40,16 +35,11 @@ def open_listed_images(
     ids = sample.template.ids
     store, shown = Stores(folder, channel_suffixes or [suffix]).open(test_images)
 
-    def load_one(position: int) -> tuple[NDArray[np.uint8], str]:
-        problems = ErrorCollector()
-        loader = ImageLoader(competition.image, suffix, channel_suffixes, problems)
-        pixels = loader.load([ids[position]], [sample.where(position)], store, shown)
-        return pixels, problems.first()
+    loader = ImageLoader(competition.image, suffix, channel_suffixes)
+    images = loader.find(ids, [sample.where(position) for position in range(len(ids))], store, shown)
 
     def load(positions: Sequence[int]) -> tuple[Images, dict[int, str]]:
-        with ThreadPoolExecutor() as pool:  # decoding leaves Python alone
-            loaded = list(pool.map(load_one, positions))
-        bad = {place: problem for place, (_, problem) in enumerate(loaded) if problem}
-        return Images(np.concatenate([pixels for pixels, _ in loaded])), bad
+        pixels, bad = images.try_rows(positions)
+        return Images(pixels), bad
 
     return LazyImages(len(ids), ids, load)

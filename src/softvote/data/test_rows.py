@@ -54,7 +54,7 @@ def open_test_rows(competition: Competition, folder: Path) -> LazyRows:
         UserError: no sample submission or no test images, or, where images have no ids, not one for each row.
     """
     template = read_sample(folder / competition.sample_submission, competition).template
-    images = _open(competition, folder)
+    images = READERS[competition.files.format].open_test(competition, folder)
     positions = _positions(template.ids, images, competition)
     image = competition.image
     shape = (image.channels, image.height, image.width)
@@ -62,19 +62,6 @@ def open_test_rows(competition: Competition, folder: Path) -> LazyRows:
     lines = None if template.line_ids == template.ids else template.line_ids
     form = Dataset(no_images, no_rows, no_images, template.ids, template.header, "", "", line_ids=lines)
     return LazyRows(form, positions, images, shape)
-
-
-def _open(competition: Competition, folder: Path) -> LazyImages:
-    reader = READERS[competition.files.format]
-    if reader.open_test is not None:
-        return reader.open_test(competition, folder)
-    _, test = reader.read(competition, folder)
-
-    def load(positions: Sequence[int]) -> tuple[Images, dict[int, str]]:
-        rows = np.asarray(positions, np.int64)
-        return Images(test.pixels[rows], addends=None if test.addends is None else test.addends[rows]), {}
-
-    return LazyImages(len(test.pixels), test.ids, load)
 
 
 def _positions(ids: Sequence[str], images: LazyImages, competition: Competition) -> NDArray[np.int64]:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from softvote.data.pixels import Pixels
 from softvote.data.test_rows import LazyRows
 from softvote.ensembling.ensemble import Ensemble, EnsembleMember
 from softvote.ensembling.predict import mean_of_folds, vote_of
@@ -171,7 +172,7 @@ def _predict(
     voter: Ensemble,
     voting: Sequence[EnsembleMember],
     networks: Sequence[VotingNetwork],
-    images: NDArray[np.uint8],
+    images: Pixels,
     addends: NDArray[np.int64] | None,
     clock: Callable[[], float],
 ) -> NDArray[np.float32]:

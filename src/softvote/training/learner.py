@@ -24,6 +24,7 @@ from softvote.seeds import derive_seed
 from softvote.task import LARGEST_ADDEND
 from softvote.training.augment import create_augmenter, stays_on_device
 from softvote.training.balance import draw_balanced, row_weights
+from softvote.training.batches import SeededTransform
 from softvote.training.cuda_graphs import StepGraphs, create_recorder
 from softvote.training.optim import LearningRate, create_optimizer
 from softvote.training.rows import Split
@@ -69,6 +70,10 @@ class Learner:
     def prepare(self, data: Split) -> Split:
         """Bring rows to the device, as `step` and `mean_loss` take them."""
         return replace(data.to(self.compute_config.device), resampled=self.member.sampling == "balanced")
+
+    def transform(self, epoch: int) -> SeededTransform | None:
+        """What happens to images on the processor in an epoch, from 0, before a step is given them."""
+        return None
 
     def order(self, epoch: int, data: Split) -> NDArray[np.int64]:
         """What an epoch, from 0, feeds, in its order: int64 (n,), positions in the data for `step`."""

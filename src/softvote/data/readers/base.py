@@ -12,11 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from softvote.config.registry import FilesConfig, Registry
+from softvote.data.pixels import Pixels
 from softvote.errors import ErrorCollector, UserError, one_of
 from softvote.task import LARGEST_ADDEND
 
 if TYPE_CHECKING:
     from softvote.config.competition import Competition
+    from softvote.data.file_images import FileImages
     from softvote.data.readers.detection import Candidate, DetectedLayout
 
 MOST = 100
@@ -36,12 +38,17 @@ class Images:
     notes: what is to be said of how they were read.
     """
 
-    pixels: NDArray[np.uint8]
+    pixels: Pixels
     labels: NDArray[np.int64] | None = None
     ids: list[str] | None = None
     addends: NDArray[np.int64] | None = None
     groups: Mapping[str, NDArray[np.str_]] = field(default_factory=dict)
     notes: Sequence[str] = ()
+
+
+KeepImages = Callable[["FileImages", "FileImages", ErrorCollector], tuple[Pixels, Pixels]]
+"""(train images, test images, where problems are noted) -> both, where they are kept. All were gone through,
+so that what is wrong with any of them is noted and what was done to them is known."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +67,17 @@ class LazyImages:
     load: Callable[[Sequence[int]], tuple[Images, dict[int, str]]]
 
 
+def lazy_images(images: Images) -> LazyImages:
+    """Test images that lie in memory, none of which is damaged."""
+
+    def load(positions: Sequence[int]) -> tuple[Images, dict[int, str]]:
+        rows = np.asarray(positions, np.int64)
+        addends = None if images.addends is None else images.addends[rows]
+        return Images(images.pixels[rows], addends=addends), {}
+
+    return LazyImages(len(images.pixels), images.ids, load)
+
+
 @dataclass(frozen=True)
 class Reader:
     """Reads one layout of files, and recognises it.
@@ -69,17 +87,18 @@ class Reader:
         sources: gives every file whose content the images depend on, sample_submission among them, of a
             competition in a folder; raises a UserError with a line for each that is missing.
         read: gives the train images with labels, and the test images; raises a UserError with every problem
-            of the files, one line each, with file, row and column.
+            of the files, one line each, with file, row and column. Images that are files of their own it
+            hands to the function it is given, all others it has read.
         detect: says how a folder that looks like it is laid out; None where it does not.
         open_test: opens the test images alone, for predictions that must come whatever single images are
-            like; raises a UserError where there are none at all. None, and `read` has to do.
+            like; reads nothing of the training files, and raises a UserError where there are none at all.
     """
 
     files: type[FilesConfig]
     sources: Callable[[Competition, Path], list[Path]]
-    read: Callable[[Competition, Path], tuple[Images, Images]]
+    read: Callable[[Competition, Path, KeepImages], tuple[Images, Images]]
     detect: Callable[[Candidate], DetectedLayout | None]
-    open_test: Callable[[Competition, Path], LazyImages] | None = None
+    open_test: Callable[[Competition, Path], LazyImages]
 
 
 READERS: Registry[Reader] = Registry()

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from softvote.data.csv_table import open_table, read_table
+from softvote.data.image_cache import keep_in_memory
 from softvote.data.image_detection import LOOKED_AT, ImageSurvey, look_at, spread
 from softvote.data.image_values import EncodedImage
 from softvote.data.label_cells import Groups
 from softvote.data.label_detection import detect_groups, labels_of, spelling_notes
 from softvote.data.labelled_paths import PathsConfig, open_listed_paths, path_sources, read_paths
-from softvote.data.readers.base import MOST, READERS, Images, Reader, report_duplicates
+from softvote.data.readers.base import MOST, READERS, Images, KeepImages, Reader, report_duplicates
 from softvote.data.readers.detection import Candidate, DetectedLayout, train_csv_names
 from softvote.errors import ErrorCollector
 
@@ -39,14 +40,14 @@ def sources(competition: Competition, folder: Path) -> list[Path]:
     return path_sources(competition, folder, [table] if table else [])
 
 
-def read(competition: Competition, folder: Path) -> tuple[Images, Images]:
+def read(competition: Competition, folder: Path, keep: KeepImages = keep_in_memory) -> tuple[Images, Images]:
     """Train images in the order of their paths, and the test images that the sample submission lists."""
     table = _files(competition).table
 
     def groups_of(names: Sequence[str], problems: ErrorCollector) -> Groups:
         return _read_groups(folder / table, competition, names, problems) if table else {}
 
-    return read_paths(competition, folder, _first_folder, groups_of)
+    return read_paths(competition, folder, _first_folder, keep, groups_of)
 
 
 def _files(competition: Competition) -> ClassFolders:

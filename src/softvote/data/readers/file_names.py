@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import field_validator
 
 from softvote.config.schema import ConfigError
+from softvote.data.image_cache import keep_in_memory
 from softvote.data.image_detection import LOOKED_AT, FoundImages, ImageSurvey, look_at, spread
 from softvote.data.image_values import EncodedImage
 from softvote.data.label_detection import labels_of, spelling_notes
 from softvote.data.labelled_paths import PathsConfig, open_listed_paths, path_sources, read_paths
-from softvote.data.readers.base import READERS, Images, Reader
+from softvote.data.readers.base import READERS, Images, KeepImages, Reader
 from softvote.data.readers.detection import Candidate, DetectedLayout
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ def sources(competition: Competition, folder: Path) -> list[Path]:
     return path_sources(competition, folder)
 
 
-def read(competition: Competition, folder: Path) -> tuple[Images, Images]:
+def read(competition: Competition, folder: Path, keep: KeepImages = keep_in_memory) -> tuple[Images, Images]:
     """Train images in the order of their paths, and the test images that the sample submission lists."""
     assert isinstance(competition.files, FileNames)
     pattern = re.compile(rf"(?:.*/)?{competition.files.pattern}")
@@ -61,7 +62,7 @@ def read(competition: Competition, folder: Path) -> tuple[Images, Images]:
         match = pattern.fullmatch(name)
         return match["label"] if match else None
 
-    return read_paths(competition, folder, label_of)
+    return read_paths(competition, folder, label_of, keep)
 
 
 def detect(candidate: Candidate) -> DetectedLayout | None:

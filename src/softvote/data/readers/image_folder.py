@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from softvote.config.schema import ConfigError, OneOrSeveral
 from softvote.data.csv_table import Table, open_table, read_table
 from softvote.data.forms import read_sample
+from softvote.data.image_cache import keep_in_memory
 from softvote.data.image_detection import (
     FoundImages,
     IdColumn,
@@ -16,10 +17,10 @@ from softvote.data.image_detection import (
     sample_images,
 )
 from softvote.data.image_files import ImageLoader, Stores, folders_of, image_sources, packages_to_open
-from softvote.data.label_cells import LabelledFiles, read_labels
+from softvote.data.label_cells import DecodedFiles, LabelledFiles, read_labels
 from softvote.data.label_detection import detect_groups, detect_labels, row_image
 from softvote.data.listed_images import open_listed_images
-from softvote.data.readers.base import READERS, Images, LazyImages, Reader, existing
+from softvote.data.readers.base import READERS, Images, KeepImages, LazyImages, Reader, existing
 from softvote.data.readers.detection import Candidate, DetectedLayout, train_csv_names
 from softvote.errors import ErrorCollector
 
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from softvote.config.competition import Competition
 
 
-class ImageFolder(LabelledFiles):
+class ImageFolder(LabelledFiles, DecodedFiles):
     """A CSV of ids and labels beside folders of image files."""
 
     format: Literal["image_folder"]
@@ -76,26 +77,26 @@ def sources(competition: Competition, folder: Path) -> list[Path]:
     return sorted(image_sources(paths, files.channel_suffixes or [files.suffix]))
 
 
-def read(competition: Competition, folder: Path) -> tuple[Images, Images]:
+def read(competition: Competition, folder: Path, keep: KeepImages = keep_in_memory) -> tuple[Images, Images]:
     """Train images with labels and ids, and the test images that the sample submission lists."""
     files, problems = _files(competition), ErrorCollector()
-    loader = ImageLoader(competition.image, files.suffix, files.channel_suffixes, problems)
+    loader = ImageLoader(competition.image, files.suffix, files.channel_suffixes)
     stores = Stores(folder, files.channel_suffixes or [files.suffix])
     table = open_table(folder / files.train, problems)
     rows = read_labels(table, files.id, competition, problems) if table else None
-    train = None
+    ids, places = list[str](), list[str]()
     if table and rows:
-        places = [table.where(position, files.id) for position in rows.positions.tolist()]
-        store, shown = stores.open(files.train_images)
-        train = loader.load(rows.ids, places, store, shown)
+        ids, places = rows.ids, [table.where(position, files.id) for position in rows.positions.tolist()]
+    store, shown = stores.open(files.train_images)
+    train_files = loader.find(ids, places, store, shown)
     sample = read_sample(folder / competition.sample_submission, competition)
     ids = sample.template.ids
     places = [sample.where(image) for image in range(len(ids))]
     store, shown = stores.open(files.test_images)
-    test = loader.load(ids, places, store, shown)
-    loader.report_depth(shown)
+    train, test = keep(train_files, loader.find(ids, places, store, shown), problems)
+    loader.report_depth(shown, problems)
     problems.raise_any()
-    assert rows and train is not None, "a table without images has a problem"
+    assert rows, "a table without images has a problem"
     notes = [
         *loader.notes(),
         *loader.describe_unused(store, files.test_source, competition.sample_submission),

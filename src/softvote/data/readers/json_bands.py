@@ -19,7 +19,17 @@ from softvote.data.decoding import likely_range
 from softvote.data.flat_pixels import FlatPixels, shape_pixels
 from softvote.data.label_cells import read_labels
 from softvote.data.label_detection import detect_groups, detect_labels
-from softvote.data.readers.base import READERS, Images, Reader, existing, read_bytes, report_duplicates
+from softvote.data.readers.base import (
+    READERS,
+    Images,
+    KeepImages,
+    LazyImages,
+    Reader,
+    existing,
+    lazy_images,
+    read_bytes,
+    report_duplicates,
+)
 from softvote.data.readers.detection import Candidate, DetectedLayout
 from softvote.errors import ErrorCollector, UserError
 
@@ -63,7 +73,7 @@ def sources(competition: Competition, folder: Path) -> list[Path]:
     return existing(competition, folder, [files.train, files.test])
 
 
-def read(competition: Competition, folder: Path) -> tuple[Images, Images]:
+def read(competition: Competition, folder: Path, keep: KeepImages | None = None) -> tuple[Images, Images]:
     """Train images with labels, and test images with their ids."""
     files, problems = _files(competition), ErrorCollector()
     table, pixels = _load(folder / files.train, competition, problems)
@@ -77,6 +87,15 @@ def read(competition: Competition, folder: Path) -> tuple[Images, Images]:
     assert rows, "a file without labels has a problem"
     train = pixels[rows.positions]
     return Images(train, rows.labels, rows.ids, groups=rows.groups), Images(test_pixels, ids=test_ids)
+
+
+def open_test(competition: Competition, folder: Path) -> LazyImages:
+    """The test records, which hold no single image that could be damaged without the file."""
+    files, problems = _files(competition), ErrorCollector()
+    table, pixels = _load(folder / files.test, competition, problems)
+    ids = table.column(files.id) if table and table.has(files.id, problems) else None
+    problems.raise_any()
+    return lazy_images(Images(pixels, ids=ids))
 
 
 def _files(competition: Competition) -> JsonBands:
@@ -218,4 +237,4 @@ def _value_range(arrays: list[NDArray[np.float32]], bands: list[str]) -> tuple[d
     return {"value_range": [first, last]}, [note]
 
 
-READERS.add("json", Reader(JsonBands, sources, read, detect), rank=6)
+READERS.add("json", Reader(JsonBands, sources, read, detect, open_test), rank=6)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import zipfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -18,11 +18,13 @@ from softvote.data.image_values import ImageError
 from softvote.data.readers.base import (
     READERS,
     Images,
+    KeepImages,
     LazyImages,
     Reader,
     addends_of,
     class_indices,
     existing,
+    lazy_images,
     report_impossible_sums,
 )
 from softvote.data.readers.detection import Candidate, DetectedLayout
@@ -68,7 +70,7 @@ def sources(competition: Competition, folder: Path) -> list[Path]:
     return existing(competition, folder, [file_of(name) for name in names])
 
 
-def read(competition: Competition, folder: Path) -> tuple[Images, Images]:
+def read(competition: Competition, folder: Path, keep: KeepImages | None = None) -> tuple[Images, Images]:
     """Train images with labels, and test images; several files are joined in the pipeline's order."""
     files, problems = _files(competition), ErrorCollector()
     train = [load_images(folder / name, competition.image, problems) for name in files.train]
@@ -96,13 +98,7 @@ def open_test(competition: Competition, folder: Path) -> LazyImages:
     test = [load_images(folder / name, competition.image, problems) for name in files.test]
     addends = _load_addends(folder, files.test_addends, files.test, test, problems)
     problems.raise_any()
-    pixels = _join(test)
-
-    def load(positions: Sequence[int]) -> tuple[Images, dict[int, str]]:
-        rows = np.asarray(positions, np.int64)
-        return Images(pixels[rows], addends=None if addends is None else addends[rows]), {}
-
-    return LazyImages(len(pixels), None, load)
+    return lazy_images(Images(_join(test), addends=addends))
 
 
 def _files(competition: Competition) -> NpyArrays:

@@ -16,7 +16,18 @@ from softvote.data.flat_pixels import FlatPixels, shape_pixels
 from softvote.data.image_files import folders_of
 from softvote.data.label_cells import read_labels
 from softvote.data.label_detection import detect_groups, detect_labels
-from softvote.data.readers.base import MOST, READERS, Images, Reader, existing, quote, report_duplicates
+from softvote.data.readers.base import (
+    MOST,
+    READERS,
+    Images,
+    KeepImages,
+    LazyImages,
+    Reader,
+    existing,
+    lazy_images,
+    report_duplicates,
+    quote,
+)
 from softvote.data.readers.detection import (
     Candidate,
     DetectedLayout,
@@ -62,7 +73,7 @@ def sources(competition: Competition, folder: Path) -> list[Path]:
     return existing(competition, folder, [files.train, *images])
 
 
-def read(competition: Competition, folder: Path) -> tuple[Images, Images]:
+def read(competition: Competition, folder: Path, keep: KeepImages | None = None) -> tuple[Images, Images]:
     """Train images in the order of the table, and test images with their ids."""
     files, problems = _files(competition), ErrorCollector()
     table = open_table(folder / files.train, problems)
@@ -88,6 +99,14 @@ def read(competition: Competition, folder: Path) -> tuple[Images, Images]:
         Images(train[order], rows.labels, rows.ids, groups=rows.groups, notes=notes),
         Images(test, ids=test_ids),
     )
+
+
+def open_test(competition: Competition, folder: Path) -> LazyImages:
+    """The rows of the test files, which hold no single image that could be damaged without the file."""
+    problems = ErrorCollector()
+    ids, pixels = _load(folder, _files(competition).test_images, competition, problems)
+    problems.raise_any()
+    return lazy_images(Images(pixels, ids=ids))
 
 
 def _files(competition: Competition) -> ParquetPixels:
@@ -210,4 +229,4 @@ def _size_of(count: int, candidate: Candidate, path: Path) -> Size:
     return side, side
 
 
-READERS.add("parquet", Reader(ParquetPixels, sources, read, detect), rank=5)
+READERS.add("parquet", Reader(ParquetPixels, sources, read, detect, open_test), rank=5)

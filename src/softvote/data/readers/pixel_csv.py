@@ -22,6 +22,7 @@ from softvote.data.readers.base import (
     MOST,
     READERS,
     Images,
+    KeepImages,
     LazyImages,
     Reader,
     addends_of,
@@ -87,7 +88,7 @@ def sources(competition: Competition, folder: Path) -> list[Path]:
     return existing(competition, folder, [files.train, files.test])
 
 
-def read(competition: Competition, folder: Path) -> tuple[Images, Images]:
+def read(competition: Competition, folder: Path, keep: KeepImages | None = None) -> tuple[Images, Images]:
     """Train images with labels, and test images; with ids where the pipeline names their column."""
     files, problems = _files(competition), ErrorCollector()
     tables = [open_table(folder / name, problems, files.has_header) for name in (files.train, files.test)]
