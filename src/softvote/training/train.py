@@ -134,7 +134,8 @@ def compute_config_for(member: Member, network: Network, images: Tensor, cache: 
         images: uint8 (n, C, H, W), of all training rows.
         cache: keeps what was found fastest on this machine.
     """
-    shape = (min(member.batch_size, len(images)), images.shape[1], images.shape[2], images.shape[3])
+    at_once = min(member.images_at_once, len(images))
+    shape = (at_once, images.shape[1], images.shape[2], images.shape[3])
     named = member.model_dump(mode="json", include={"model", "model_args"})
     return choose_compute_config(network.model, shape, member.precision, member.memory_format, named, cache)
 
