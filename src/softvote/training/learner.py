@@ -27,6 +27,7 @@ from softvote.task import LARGEST_ADDEND
 from softvote.training.augment import create_augmenter, stays_on_device
 from softvote.training.balance import draw_balanced, row_weights
 from softvote.training.cuda_graphs import StepGraphs, create_recorder
+from softvote.training.data_parallel import Alone
 from softvote.training.loss_scaling import LossScaler
 from softvote.training.optim import LearningRate, create_optimizer
 from softvote.training.parts import micro_batches
@@ -67,6 +68,11 @@ class Learner:
         self.identity = with_view(create_augmenter(None), member.view, at_random=False)
         self.graphs: StepGraphs | None = None
         self.steps = 0
+        self.join(Alone())
+
+    def join(self, group: Alone) -> None:
+        """Be one of the processes of a group, before the first step."""
+        self.group, self.forward = group, group.forward_of(self.network)
 
     @property
     def predictor(self) -> nn.Module:
@@ -92,17 +98,20 @@ class Learner:
 
     def finish(self) -> None:
         """Call when the training ended, before its network predicts."""
-        if skipped := self.scaler.skipped:
+        if (skipped := self.scaler.skipped) and self.group.rank == 0:
             what = f"{skipped} of {self.steps} steps were skipped, because gradients overflowed in fp16"
             note(f"{self.label}: {what}; a few are usual while the scale of the loss is found")
 
     def create_graphs(self, label: str) -> StepGraphs | None:
         """What takes the steps on a device that computes apart from the processor; None elsewhere.
 
-        Nor are steps recorded that compute activations twice: that asks the device for its random state.
+        Nor are steps recorded that compute activations twice, which asks the device for its random state, or
+        that several processes take together.
         """
         device, member = self.compute_config.device, self.member
-        if device != "cuda" or not stays_on_device(member.augment) or member.grad_checkpointing:
+        if device != "cuda" or not stays_on_device(member.augment):
+            return None
+        if member.grad_checkpointing or self.group.size > 1:
             return None
         return StepGraphs(torch.device(device), self.optimizer, create_recorder(device), label)
 
@@ -141,7 +150,7 @@ class Learner:
         if self.member.freeze:  # statistics of batch norm are weights too, and dropout would waver
             models.freeze_backbone(self.network.model)
 
-    def step(self, epoch: int, number: int, data: Split, which: Rows) -> Tensor:
+    def step(self, epoch: int, number: int, data: Split, which: Rows, batch: int | None = None) -> Tensor:
         """Take one optimiser step.
 
         Args:
@@ -149,14 +158,17 @@ class Learner:
             number: of the step in its epoch, from 0.
             data: as `prepare` gave it.
             which: int64 (B,), positions in the data, as `order` gives them.
+            batch: rows in the shares of all processes; left out, these are all.
 
         Returns:
             float32 (2,) on the device: loss and right answers, as `Network.count_right` counts them, summed
             over the batch.
         """
         share = self._mixing_share(epoch, number)
+        if self.group.rank:  # dropout is drawn for other rows than those of the first process
+            torch.manual_seed(derive_seed(self.seed, f"process {self.group.rank}", epoch, number))
         if self.graphs is None:
-            totals = self._gradients(epoch, data, which, share if share < 1 else None)
+            totals = self._gradients(epoch, data, which, share if share < 1 else None, batch)
             self._update()
         else:
             totals = self._graph_step(self.graphs, epoch, data, which, share)
@@ -186,7 +198,9 @@ class Learner:
             self._update()
         return totals
 
-    def _gradients(self, epoch: int, data: Split, which: Rows, share: float | Tensor | None) -> Tensor:
+    def _gradients(
+        self, epoch: int, data: Split, which: Rows, share: float | Tensor | None, batch: int | None = None
+    ) -> Tensor:
         """The gradients of a batch, and its totals as `step` gives them.
 
         Args:
@@ -194,17 +208,20 @@ class Learner:
         """
         self.optimizer.zero_grad(set_to_none=True)
         totals = list[Tensor]()
-        for part in micro_batches(which, self.member.micro_batch):
-            loss, outputs, targets = self._forward(epoch, data.take(part), share)
-            self._backward(loss, len(part) / len(which))
+        parts = micro_batches(which, self.member.micro_batch)
+        for number, part in enumerate(parts, 1):
+            with self.group.collecting(last=number == len(parts)):
+                loss, outputs, targets = self._forward(epoch, data.take(part), share)
+                self._backward(loss, len(part) / (batch or len(which)))
             right = self.network.count_right(outputs.detach(), targets)
             totals.append(torch.stack([loss.detach() * len(part), right]))
-        return sum(totals[1:], totals[0])
+        return self.group.total(sum(totals[1:], totals[0]))
 
     def _backward(self, loss: Tensor, proportion: float) -> None:
         """Add the gradients of the mean loss of some rows, this proportion of their batch."""
-        if proportion < 1:
-            loss = loss * proportion
+        weight = proportion * self.group.size  # whose gradients are averaged over processes
+        if weight != 1:
+            loss = loss * weight
         with keep_statistics(self.network.model, self.member.grad_checkpointing):
             self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
 
@@ -236,7 +253,7 @@ class Learner:
 
     def _outputs(self, images: Tensor, addends: Tensor | None) -> Tensor:
         with self.compute_config.autocast():
-            return self.network.outputs(self.compute_config.to_memory_format(images), addends)
+            return self.forward(self.compute_config.to_memory_format(images), addends)
 
     def _loss(
         self, outputs: Tensor, addends: Tensor | None, image_labels: Tensor, digits: Tensor | None
@@ -275,7 +292,7 @@ class Learner:
             outputs = self._outputs(self._identity(batch.images), addends)
             total += float(self._loss(outputs, addends, batch.image_labels, batch.digits)) * len(which)
         self.to_training_mode()
-        return total / len(data.rows)
+        return self.group.agree(total / len(data.rows))
 
     def _identity(self, images: Tensor) -> Tensor:
         """uint8 (B, C, H, W) -> float32 as prediction sees it, normalised."""

@@ -33,6 +33,7 @@ from softvote.storage.cache import Cache, memory_cache
 from softvote.task import Task
 from softvote.training.balance import class_weights
 from softvote.training.callbacks import Callback
+from softvote.training.data_parallel import Alone
 from softvote.training.frozen import FrozenBackboneLearner
 from softvote.training.glyphs import Glyphs
 from softvote.training.learner import Learner
@@ -78,6 +79,7 @@ def train(
     callbacks: Sequence[Callback] = (),
     resume: dict[str, Any] | None = None,
     cache: Cache = memory_cache,
+    group: Alone | None = None,
 ) -> Trained:
     """Train a member's network.
 
@@ -87,6 +89,8 @@ def train(
         callbacks: told of every step and epoch, in their order; nothing is shown or written without them.
         resume: what `TrainingState.state_dict` gave in a training that was stopped; it goes on from there.
         cache: keeps what was found fastest on this machine; left out, this process does.
+        group: the processes that train it together, each calling this; callbacks, `resume` and the choice of
+            precision are those of the first. Left out, this one trains alone.
 
     Raises:
         UserError: no such network, weights that do not fit, a loss that is not a number, or a finding that
@@ -94,22 +98,40 @@ def train(
     """
     torch.set_flush_denormal(True)
     machine.keep_freed_memory()
-    member, seed = spec.member, spec.seed
+    member, seed, group = spec.member, spec.seed, group or Alone()
+    if group.size > 1 and data.glyphs is not None:
+        what = "glyphs_from composes images for one device alone"
+        raise UserError.at(spec.label, what, "set engine.devices_per_training=1 for it")
+    resume = group.agree(resume)
     fed, watched = _hold_out(member, data, seed)
     network = _create_network(spec, fed)
-    compute_config = (
-        ComputeConfig(**resume["execution"])
-        if resume
-        else compute_config_for(member, network, data.images, cache)
-    )
+    compute_config = _choose(member, network, data, resume, cache, group)
+    network = replace(network, model=group.prepare(network.model))
     compute_config.to_device(network.model)
     normalisation = Normalisation.of(fed.images, member.normalise)
     create = _create_learner if data.glyphs is None else _composing(data.glyphs, data.images)
     learner = create(member, network, compute_config, normalisation, seed)
+    if group.size > 1:
+        learner.join(group)
     with for_training(compute_config.device):
         state = Trainer(learner, spec.label, callbacks).run(fed, watched, resume)
     trained = replace(network, model=learner.predictor)
     return Trained(len(fed.rows), trained, normalisation, compute_config, state.log)
+
+
+def _choose(
+    member: Member,
+    network: Network,
+    data: Split,
+    resume: dict[str, Any] | None,
+    cache: Cache,
+    group: Alone,
+) -> ComputeConfig:
+    """How the network runs: as it did, or as the first process finds best."""
+    if resume:
+        return ComputeConfig(**resume["execution"])
+    own = ComputeConfig("", "", "")  # of a process that is not asked
+    return group.agree(own if group.rank else compute_config_for(member, network, data.images, cache))
 
 
 def _create_network(spec: TrainingSpec, fed: Split) -> Network:

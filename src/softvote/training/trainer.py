@@ -104,7 +104,8 @@ class Trainer:
         order = self.learner.order(epoch.number, data)
         started = time.perf_counter() - epoch.seconds
         for number, which in list(enumerate(self._in_batches(order, state.batches)))[epoch.batches :]:
-            epoch.totals += self.learner.step(epoch.number, number, data, which)
+            share = self.learner.group.share(which)
+            epoch.totals += self.learner.step(epoch.number, number, data, share, len(which))
             state.batch_rows = len(which)
             epoch.batches, epoch.rows = number + 1, epoch.rows + len(which)
             epoch.seconds = time.perf_counter() - started
