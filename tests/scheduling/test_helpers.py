@@ -100,6 +100,7 @@ def test_two_processes_train_what_one_trains(prepare: Prepare, settings: tuple[s
     for name, value in expected.items():
         torch.testing.assert_close(found[name], value, rtol=within, atol=within)
     for row, other in zip(log(together), log(alone), strict=True):
+        assert row.pop(2) == pytest.approx(other.pop(2), abs=0.06)  # 3 of 60 rows, of which some are ties
         assert row == pytest.approx(other, rel=0.01)
     assert alone.training_fingerprint == together.training_fingerprint
     assert TrainingRecord.read(together.folder.recipe) is not None

@@ -24,7 +24,7 @@ from softvote.errors import UserError
 from softvote.inference.network import Network
 from softvote.training.parts import split_batch
 
-T = TypeVar("T")
+Said = TypeVar("Said")
 
 Forward = Callable[[Tensor, Tensor | None], Tensor]
 """As `Network.outputs`."""
@@ -60,7 +60,7 @@ class Alone:
         """The sum of what all processes counted, float (n,)."""
         return totals
 
-    def agree(self, value: T) -> T:
+    def agree(self, value: Said) -> Said:
         """What the first process says."""
         return value
 
@@ -133,7 +133,7 @@ class ProcessGroup(Alone):
         distributed.all_reduce(totals)
         return totals
 
-    def agree(self, value: T) -> T:
+    def agree(self, value: Said) -> Said:
         """What the first process says."""
         said = [value if self.rank == 0 else None]
         distributed.broadcast_object_list(said, device=torch.device("cpu"))
