@@ -20,6 +20,7 @@ import numpy as np
 import pytest
 from conftest import Digits
 from projects import RECIPE, pipeline, process, softvote, write_digits, write_pipeline
+from safetensors.numpy import load_file
 from untrained import write_fold
 
 from softvote.config.pipeline import RayEngine
@@ -125,6 +126,24 @@ def test_trainings_on_all_nodes_choose_alike(cluster: Any, tmp_path: Path, digit
     folder = Workspace(root).pipeline("tiny").predictions("cnn")
     taken = [read_json(fold.recipe)["execution"] for fold in folder.folds()]
     assert taken == [read_json(choice)["found"]] * 2 and taken[0]["probe"]
+
+
+@pytest.mark.slow
+def test_two_processes_of_a_node_train_one_network(tmp_path: Path, digits: Digits) -> None:
+    """On a cluster that Ray starts here; weights are those of one process but for the rounding of sums."""
+    plain = {"model": "test_vit", "model_args": {"img_size": 8, "patch_size": 2}, "epochs": 1}
+    facts: dict[str, Any] = {"members": {"plain": plain}, "defaults": RECIPE}
+    here = project(tmp_path / "here", digits, {"workers": 1}, **facts)
+    there = project(
+        tmp_path / "there", digits, {"name": "ray", "cpus": 2, "devices_per_training": 2}, **facts
+    )
+    for root in (here, there):
+        training = process(root, "train", "tiny", "--fold", "0")
+        said = training.communicate(timeout=240)
+        assert training.returncode == 0, said
+    one, other = (load_file(next(root.rglob("weights.safetensors"))) for root in (here, there))
+    for name, value in one.items():
+        np.testing.assert_allclose(other[name], value, rtol=1e-4, atol=1e-4, err_msg=name)
 
 
 ADDED: dict[str, Any] = {"images": "more/i.npy", "labels": "more/l.npy"}

@@ -52,8 +52,12 @@ def _add_kernel(commands: Commands) -> None:
     kernel.add_argument(
         "--owner", metavar="USER", help="Kaggle user who will own it; whose credentials are here if omitted"
     )
-    kernel.add_argument(
+    computing = kernel.add_mutually_exclusive_group()
+    computing.add_argument(
         "--gpu", action=argparse.BooleanOptionalAction, help="ask Kaggle for one; if omitted, only to train"
+    )
+    computing.add_argument(
+        "--accelerator", metavar="NAME", help="GPU to ask for, such as NvidiaTeslaT4 (two T4), the usual one"
     )
     kernel.add_argument(
         "--wheels",
@@ -82,6 +86,7 @@ def _kernel(parsed: argparse.Namespace) -> None:
         parsed.member,
         parsed.owner,
         parsed.gpu,
+        parsed.accelerator,
         parsed.wheels,
         parsed.push,
         parsed.fetch,

@@ -111,6 +111,9 @@ class LocalEngine(Strict):
     workers: Annotated[int, Field(ge=1)] | None = None
     """Number of trainings at once; 1 for one after the other in the command itself; if omitted, as many as
     there are cores and memory for."""
+    devices_per_training: Annotated[int, Field(ge=1)] = 1
+    """Number of processes that train one network together, each on its share of every batch: GPUs, or where
+    there are none, shares of the cores. The same network within noise, and nothing is trained anew for it."""
 
 
 class RayEngine(Strict):
@@ -125,6 +128,17 @@ class RayEngine(Strict):
     """CPU cores per training."""
     gpus: Annotated[float, Field(ge=0)] = 0.0
     """GPUs per training; 0.25 lets four trainings share one."""
+    devices_per_training: Annotated[int, Field(ge=1)] = 1
+    """Number of processes on a node that train one network together, each on its share of every batch; they
+    share the `cpus`, and each takes one of the `gpus`, of which there must be as many or none."""
+
+    @model_validator(mode="after")
+    def _each_device_is_asked_for(self) -> RayEngine:
+        n = self.devices_per_training
+        if n > 1 and (self.cpus < n or self.gpus not in (0, n)):
+            what = f"{n} do not fit cpus: {self.cpus:g} and gpus: {self.gpus:g}"
+            raise ConfigError.at("devices_per_training", what, f"set cpus: {n} or more, and gpus: {n} or 0")
+        return self
 
 
 def _expand_engine_name(engine: Any) -> Any:

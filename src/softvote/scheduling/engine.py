@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import faulthandler
+import functools
 import math
 import time
 import traceback
@@ -18,6 +19,7 @@ from softvote.config.competition import Competition
 from softvote.data.dataset import Dataset, read_dataset
 from softvote.data.readers.npy import load_array
 from softvote.errors import ErrorCollector, UserError
+from softvote.scheduling.helpers import start_helpers
 from softvote.scheduling.job import Job
 from softvote.scheduling.status import JobStatus, read_status
 from softvote.scheduling.worker import run_job
@@ -40,6 +42,7 @@ class JobBatch:
         folds: int64 (N,), the fold of each training row.
         checkpoint_seconds: between two checkpoints of a training.
         deadline: of time.monotonic(); a job that cannot end before it is not begun.
+        devices_per_training: processes that train one network together.
     """
 
     workspace: Workspace
@@ -49,6 +52,7 @@ class JobBatch:
     folds: NDArray[np.int64]
     checkpoint_seconds: float
     deadline: float = math.inf
+    devices_per_training: int = 1
 
     def dataset(self) -> Dataset:
         """The competition's data, from the cache that reading it left."""
@@ -178,12 +182,6 @@ def as_blocked(job: Job) -> Unfinished:
 
 
 def _run(status: JobStatus, dataset: Dataset, work: JobBatch) -> None:
-    import torch
-
     job, cache = status.job, disk_cache(work.workspace.autotune)
-    try:
-        run_job(job, dataset, work.folds, work.checkpoint_seconds, cache=cache, due=status.due)
-    except torch.OutOfMemoryError:
-        raise UserError.at(
-            job.label, "the device's memory is too small", f"lower members.{job.member_name}.batch_size"
-        ) from None
+    team = functools.partial(start_helpers, work.devices_per_training, work.dataset, job, work.folds)
+    run_job(job, dataset, work.folds, work.checkpoint_seconds, cache=cache, due=status.due, team=team)

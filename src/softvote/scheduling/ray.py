@@ -118,7 +118,8 @@ class _Driver:
         self.extra = dict[str, Any]()  # the same, for each set of extra rows
         self.keeper = ray.remote(FileKeeper).options(num_cpus=0, scheduling_strategy=_this_node()).remote()
         self.do = ray.remote(do_job).options(num_cpus=spec.cpus, num_gpus=spec.gpus, max_retries=_RETRIES)
-        self.threads = max(1, int(spec.cpus))
+        devices = spec.devices_per_training
+        self.share = (max(1, int(spec.cpus) // devices), devices)
 
     def run(self) -> list[Unfinished]:
         """Until nothing is left that could be done."""
@@ -162,7 +163,7 @@ class _Driver:
         source = read_files(job.source.folder, LEFT_BY_TRAINING) if job.source else {}
         sent = self.do.remote(
             replace(job, extra=None), self.data, extra, own, source, self.work.checkpoint_seconds,
-            self.threads, self.keeper, job.folder.checkpoint.resolve(),
+            self.share, self.keeper, job.folder.checkpoint.resolve(),
             self.work.workspace.autotune.resolve(),
         )  # fmt: skip
         self.running[sent] = job

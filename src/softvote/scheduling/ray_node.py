@@ -6,12 +6,13 @@ The driver of `softvote.scheduling.ray` hands jobs out and takes back what they 
 from __future__ import annotations
 
 import contextlib
+import functools
 import tempfile
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,11 +20,14 @@ from numpy.typing import NDArray
 from softvote.data.dataset import Dataset
 from softvote.data.extra_rows import ExtraRows
 from softvote.errors import UserError
+from softvote.scheduling.helpers import start_helpers
 from softvote.scheduling.job import Job
 from softvote.scheduling.worker import run_job
 from softvote.storage.cache import Cache, Compute, JsonObject, disk_cache, get_cached
 from softvote.storage.files import atomic_write
 from softvote.storage.paths import FoldFolder
+
+Given = TypeVar("Given")
 
 FileContents = dict[str, bytes]
 """Files of one folder, by name."""
@@ -65,7 +69,7 @@ def do_job(
     own: FileContents,
     source: FileContents,
     seconds: float,
-    threads: int,
+    share: tuple[int, int],
     keeper: Any,
     kept: Path,
     cache: Path,
@@ -75,12 +79,14 @@ def do_job(
     Args:
         own: files of the job that are there already.
         source: files of the job whose weights it starts from.
+        share: threads of each process, and processes that train together.
         kept: the keeper's path of the checkpoint.
         cache: the keeper's folder of them.
     """
     import ray
     import torch
 
+    threads, devices = share
     torch.set_num_threads(threads)
     # What all jobs of a node share is read-only, and nobody writes to it.
     warnings.filterwarnings("ignore", "The given NumPy array is not writable")
@@ -91,10 +97,17 @@ def do_job(
             here.folder.checkpoint.write_bytes(checkpoint)
         try:
             with _checkpoints_to(keeper, kept) as keep:
-                run_job(here, *data, seconds, keep, _cache_of(keeper, cache))
+                begin = functools.partial(_give, data[0])
+                team = functools.partial(start_helpers, devices, begin, here, data[1])
+                run_job(here, *data, seconds, keep, _cache_of(keeper, cache), team=team)
         except UserError as error:
             return error
         return read_files(here.folder, (*LEFT_BY_TRAINING, *LEFT_BY_PREDICTION))
+
+
+def _give(value: Given, *asked: object) -> Given:
+    """What was read here already, for those that would read it, also in the processes that help."""
+    return value
 
 
 @contextlib.contextmanager
@@ -148,5 +161,5 @@ def _relocate(job: Job, extra: ExtraRows | None, place: Path, own: FileContents,
         for name, content in files.items():
             (folder.path / name).write_bytes(content)
     started_from = replace(job.source, folder=folders[1]) if job.source else None
-    given = None if extra is None else lambda dataset: extra
+    given = None if extra is None else functools.partial(_give, extra)
     return replace(job, folder=folders[0], source=started_from, extra=given)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 from softvote.compute import machine
+from softvote.errors import UserError
 from softvote.scheduling.engine import JobBatch
 
 _MEMORY_A_JOB = 9 << 28  # bytes, beside its rows; our largest, a ResNet50, takes 1.9 GiB
@@ -33,11 +34,29 @@ def assign_devices(work: JobBatch, workers: int | None = None) -> tuple[list[int
     """
     from softvote.scheduling import gpus
 
+    if work.devices_per_training > 1:
+        return _assign_groups(work.devices_per_training, work.trainings, workers)
     at_once, threads = split_cores(work.trainings, workers, _memory_of_largest(work))
     free = gpus.free_gpu_memory()
     if free and workers is None:
         return gpus.assign_gpus(free, gpus.largest_training_bytes(work), at_once), threads
     return [place % max(1, len(free)) for place in range(at_once)], threads
+
+
+def _assign_groups(size: int, trainings: int, workers: int | None) -> tuple[list[int], int]:
+    """The first GPU of each training that several devices do, and the threads of each of their processes.
+
+    Raises:
+        UserError: there are not so many.
+    """
+    from softvote.scheduling import gpus
+
+    there, cores = len(gpus.free_gpu_memory()), machine.cores()
+    if size > (there or cores):
+        what = f"{size}, and this machine has {there or cores} {'GPUs' if there else 'cores'}"
+        raise UserError.at("engine.devices_per_training", what, "name no more")
+    at_once = max(1, min((there or cores) // size, trainings, workers or trainings))
+    return [place * size for place in range(at_once)], max(1, cores // (at_once * size))
 
 
 def _memory_of_largest(work: JobBatch) -> int:

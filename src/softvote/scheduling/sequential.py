@@ -9,7 +9,7 @@ from collections.abc import Callable
 from softvote.data.dataset import Dataset
 from softvote.scheduling.engine import JobBatch, TimeLeft, Unfinished, as_blocked, as_late, run_locked
 from softvote.scheduling.job import Job
-from softvote.scheduling.resources import split_cores
+from softvote.scheduling.resources import assign_devices, set_worker_device, split_cores
 
 
 def run_sequential(work: JobBatch) -> list[Unfinished]:
@@ -53,6 +53,9 @@ def _heed_quota(work: JobBatch) -> None:
     """Compute with no more threads than there are cores; torch knows nothing of a container's quota."""
     import torch
 
+    if work.devices_per_training > 1:
+        set_worker_device(assign_devices(work, workers=1)[1], gpu=0)
+        return
     threads = split_cores(work.trainings, workers=1)[1]
     if threads < torch.get_num_threads():
         torch.set_num_threads(threads)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import resource
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,7 @@ from softvote import __version__
 from softvote.data.dataset import Dataset
 from softvote.data.pixels import JoinedPixels
 from softvote.ensembling.predictions import Predictions, write_predictions
+from softvote.errors import UserError
 from softvote.inference.record import ExecutionRecord, TrainingRecord
 from softvote.scheduling.job import Job
 from softvote.scheduling.status import Due, read_status, source_weights
@@ -30,8 +32,11 @@ from softvote.training.glyphs import glyphs_of
 
 if TYPE_CHECKING:
     from softvote.training.checkpoint import Checkpoints
+    from softvote.training.data_parallel import Alone
     from softvote.training.rows import Split
-    from softvote.training.train import TrainedNetwork
+    from softvote.training.train import TrainedNetwork, TrainingSpec
+
+    Team = Callable[[], contextlib.AbstractContextManager[Alone]]
 
 
 CHECKPOINT_SECONDS = 60.0
@@ -50,6 +55,7 @@ def run_job(
     keep: Callable[[bytes], None] | None = None,
     cache: Cache = memory_cache,
     due: Due | None = None,
+    team: Team | None = None,
 ) -> None:
     """Train the job if that is due, then predict; each leaves its files whole before the next begins.
 
@@ -58,11 +64,34 @@ def run_job(
         keep: given the content of each.
         cache: keeps what was found fastest on this machine; if omitted, this process does.
         due: what is, where that is known; None to read it from the job's files.
+        team: gives the processes that train together; None leaves it to this one.
+
+    Raises:
+        UserError: what training and predicting raise; the device's memory is too small.
     """
     remove_temp_files(job.folder.path)
-    if (due or read_status(job).due) == "train":
-        _train(job, dataset, folds, seconds, keep, cache)
-    _predict(job, dataset, folds)
+    with _memory_that_suffices(job):
+        if (due or read_status(job).due) == "train":
+            _train(job, dataset, folds, seconds, keep, cache, team)
+        _predict(job, dataset, folds)
+
+
+@contextlib.contextmanager
+def _memory_that_suffices(job: Job) -> Iterator[None]:
+    import torch
+
+    try:
+        yield
+    except torch.OutOfMemoryError:
+        what = "the device's memory is too small"
+        raise UserError.at(job.label, what, _remedy_for_memory(job)) from None
+
+
+def _remedy_for_memory(job: Job) -> str:
+    """What makes a training take less of it."""
+    half = job.member.images_at_once // 2
+    key = f"members.{job.member_name}"
+    return f"set {key}.micro_batch: {half}" if half > 1 else f"set {key}.grad_checkpointing: true"
 
 
 def _train(
@@ -72,25 +101,22 @@ def _train(
     seconds: float,
     keep: Callable[[bytes], None] | None,
     cache: Cache,
+    team: Team | None,
 ) -> None:
-    from softvote.inference.loading import load_weights, save_weights
+    from softvote.inference.loading import save_weights
     from softvote.inference.predictor import Predictor
     from softvote.training.callbacks import LogLeftOut, ShowProgress
-    from softvote.training.train import TrainingSpec, train
+    from softvote.training.train import train
 
-    data = training_rows(job, dataset, folds)
-    if job.source and job.member.glyphs_from:
-        data = replace(data, glyphs=glyphs_of(job.source.folder, dataset, folds == job.fold))
-    seed = training_seed(job.inputs["pipeline_seed"], job.member_name, job.fold, job.repeat)
     source = source_weights(job)  # before they are read: if others come meanwhile, this one is due again
-    start = load_weights(job.source.folder) if job.source and job.member.init_from else None
+    spec, data = _prepare(job, dataset, folds)
     checkpoints = _checkpoints(job, source, seconds, keep)
     started = time.perf_counter()
-    spec = TrainingSpec(job.member, job.task, seed, job.label, start, job.inputs["classes"])
     left_out = dataset.train.take(np.flatnonzero(folds == job.fold))
     curves = [LogLeftOut(left_out)] if job.member.curves and len(left_out) else []
     callbacks = [*curves, ShowProgress(), checkpoints]
-    trained = train(spec, data, callbacks, checkpoints.read(), cache)
+    with team() if team else contextlib.nullcontext() as group:
+        trained = train(spec, data, callbacks, checkpoints.read(), cache, group)
     # Epochs that a process which is gone has fed are in the log, not in this one's time.
     spent = max(time.perf_counter() - started, sum(epoch["seconds"] for epoch in trained.log))
     predictor = Predictor(
@@ -102,8 +128,31 @@ def _train(
         remove_if_exists(stale)
     save_weights(job.folder, trained.network.model)
     write_text(job.folder.log, _log_csv(trained.log))
-    _record(job, trained, predictor.network.head.calibration(), seed, spent, source).write(job.folder.recipe)
+    calibration = predictor.network.head.calibration()
+    _record(job, trained, calibration, spec.seed, spent, source).write(job.folder.recipe)
     checkpoints.remove()
+
+
+def _prepare(job: Job, dataset: Dataset, folds: NDArray[np.int64]) -> tuple[TrainingSpec, Split]:
+    """Which training a job is, and its rows."""
+    from softvote.inference.loading import load_weights
+    from softvote.training.train import TrainingSpec
+
+    data = training_rows(job, dataset, folds)
+    if job.source and job.member.glyphs_from:
+        data = replace(data, glyphs=glyphs_of(job.source.folder, dataset, folds == job.fold))
+    seed = training_seed(job.inputs["pipeline_seed"], job.member_name, job.fold, job.repeat)
+    start = load_weights(job.source.folder) if job.source and job.member.init_from else None
+    return TrainingSpec(job.member, job.task, seed, job.label, start, job.inputs["classes"]), data
+
+
+def assist(job: Job, dataset: Dataset, folds: NDArray[np.int64], group: Alone) -> None:
+    """Train with the others of a group; what comes of it is left to the first."""
+    from softvote.training.train import train
+
+    with _memory_that_suffices(job):
+        spec, data = _prepare(job, dataset, folds)
+        train(spec, data, group=group)
 
 
 def _checkpoints(

@@ -187,7 +187,7 @@ def _time(plan: Plan | None, due: list[Job], foretold: Forecast | None) -> str:
     if not due:
         return "time: nothing is due"
     if foretold is None:
-        return "time: not known; the nodes of a cluster are not tried from here"
+        return "time: not known; the nodes of a cluster and devices that train together are not tried"
     if foretold.seconds is None:
         return "time: not known, because not every member can be trained"
     return f"time: about {format_duration(foretold.seconds)} for what is due, {foretold.at_once} at once"
@@ -195,7 +195,7 @@ def _time(plan: Plan | None, due: list[Job], foretold: Forecast | None) -> str:
 
 def _forecast(plan: Plan, due: list[Job], networks: dict[str, Network]) -> Forecast | None:
     run, spec = plan.run, plan.run.pipeline.engine
-    if not isinstance(spec, LocalEngine):
+    if not isinstance(spec, LocalEngine) or spec.devices_per_training > 1:
         return None
     competition, trainings = run.pipeline.competition, len(plan.jobs)
     work = JobBatch(run.workspace, competition, due, trainings, plan.folds, CHECKPOINT_SECONDS)

@@ -159,7 +159,10 @@ def _run_jobs(plan: Plan, due: list[Job], checkpoint_seconds: float, deadline: f
     engine = create_engine(run.pipeline.engine)
     preflight(plan, due)
     competition, trainings = run.pipeline.competition, len(plan.jobs)
-    work = JobBatch(run.workspace, competition, due, trainings, plan.folds, checkpoint_seconds, deadline)
+    work = JobBatch(
+        run.workspace, competition, due, trainings, plan.folds, checkpoint_seconds, deadline,
+        run.pipeline.engine.devices_per_training,
+    )  # fmt: skip
     return engine(work)
 
 

@@ -20,13 +20,18 @@ from softvote.config.recipe import Member
 from softvote.data.normalisation import Normalisation
 from softvote.inference.network import Network
 from softvote.inference.views import apply_view, with_view
+from softvote.models.grad_checkpointing import keep_statistics
+from softvote.progress import note
 from softvote.seeds import derive_seed
 from softvote.task import LARGEST_ADDEND
 from softvote.training.augment import create_augmenter, stays_on_device
 from softvote.training.balance import draw_balanced, row_weights
 from softvote.training.batches import SeededTransform
 from softvote.training.cuda_graphs import StepGraphs, create_recorder
+from softvote.training.data_parallel import Alone
+from softvote.training.loss_scaling import LossScaler
 from softvote.training.optim import LearningRate, create_optimizer
+from softvote.training.parts import micro_batches
 from softvote.training.rows import Split
 
 
@@ -34,7 +39,8 @@ class Learner:
     """A network, and all that changes with it from step to step.
 
     Attributes:
-        rate: moves the learning rate; there from `start` on.
+        label: what messages call the training; there from `start` on, as the next.
+        rate: moves the learning rate.
         graphs: take the steps where the device has them; None elsewhere.
         steps: how many were taken.
     """
@@ -42,6 +48,7 @@ class Learner:
     drawn = ("augment", "addends")
     """Purposes for which numbers are drawn in a step, each by a seed of its own in every epoch."""
 
+    label: str
     rate: LearningRate
 
     def __init__(
@@ -56,11 +63,17 @@ class Learner:
         self.compute_config, self.normalisation, self.seed = compute_config, normalisation, seed
         self.to_training_mode()
         self.optimizer = create_optimizer(member.optimizer, network.model, compute_config.device)
+        self.scaler = LossScaler(compute_config.device, enabled=compute_config.precision == "fp16")
         self.average = ModelEmaV3(network.model, decay=member.ema, use_warmup=True) if member.ema else None
         self.augment = with_view(create_augmenter(member.augment), member.view, at_random=True)
         self.identity = with_view(create_augmenter(None), member.view, at_random=False)
         self.graphs: StepGraphs | None = None
         self.steps = 0
+        self.join(Alone())
+
+    def join(self, group: Alone) -> None:
+        """Be one of the processes of a group, before the first step."""
+        self.group, self.forward = group, group.forward_of(self.network)
 
     @property
     def predictor(self) -> nn.Module:
@@ -84,16 +97,26 @@ class Learner:
 
     def start(self, steps: int, label: str) -> None:
         """Begin a training of so many steps; messages call it by its label."""
+        self.label = label
         self.rate = LearningRate(self.member.schedule, self.optimizer, steps)
         self.graphs = self.create_graphs(label)
 
     def finish(self) -> None:
         """Call when the training ended, before its network predicts."""
+        if (skipped := self.scaler.skipped) and self.group.rank == 0:
+            what = f"{skipped} of {self.steps} steps were skipped, because gradients overflowed in fp16"
+            note(f"{self.label}: {what}; a few are usual while the scale of the loss is found")
 
     def create_graphs(self, label: str) -> StepGraphs | None:
-        """What takes the steps on a device that computes apart from the processor; None elsewhere."""
-        device = self.compute_config.device
-        if device != "cuda" or not stays_on_device(self.member.augment):
+        """What takes the steps on a device that computes apart from the processor; None elsewhere.
+
+        Nor are steps recorded that compute activations twice, which asks the device for its random state, or
+        that several processes take together.
+        """
+        device, member = self.compute_config.device, self.member
+        if device != "cuda" or not stays_on_device(member.augment):
+            return None
+        if member.grad_checkpointing or self.group.size > 1:
             return None
         return StepGraphs(torch.device(device), self.optimizer, create_recorder(device), label)
 
@@ -110,6 +133,7 @@ class Learner:
             "optimizer": self.optimizer.state_dict(),
             "rate": self.rate.state(),
             "average": None if self.average is None else self.average.state_dict(),
+            "scaler": self.scaler.state_dict(),
             "random": random_state(self.compute_config.device),
         }
 
@@ -120,6 +144,8 @@ class Learner:
         self.rate.restore(state["rate"])
         if self.average is not None:
             self.average.load_state_dict(state["average"])
+        if state.get("scaler"):  # which an older state lacks, as all do that need none
+            self.scaler.load_state_dict(state["scaler"])
         self.steps = state["steps"]
         set_random_state(state["random"])
 
@@ -129,7 +155,7 @@ class Learner:
         if self.member.freeze:  # statistics of batch norm are weights too, and dropout would waver
             models.freeze_backbone(self.network.model)
 
-    def step(self, epoch: int, number: int, data: Split, which: Rows) -> Tensor:
+    def step(self, epoch: int, number: int, data: Split, which: Rows, batch: int | None = None) -> Tensor:
         """Take one optimiser step.
 
         Args:
@@ -137,15 +163,18 @@ class Learner:
             number: of the step in its epoch, from 0.
             data: as `prepare` gave it.
             which: int64 (B,), positions in the data, as `order` gives them.
+            batch: rows in the shares of all processes; left out, these are all.
 
         Returns:
             float32 (2,) on the device: loss and right answers, as `Network.count_right` counts them, summed
             over the batch.
         """
         share = self._mixing_share(epoch, number)
+        if self.group.rank:  # dropout is drawn for other rows than those of the first process
+            torch.manual_seed(derive_seed(self.seed, f"process {self.group.rank}", epoch, number))
         if self.graphs is None:
-            totals = self._gradients(epoch, data, which, share if share < 1 else None)
-            self.optimizer.step()
+            totals = self._gradients(epoch, data, which, share if share < 1 else None, batch)
+            self._update()
         else:
             totals = self._graph_step(self.graphs, epoch, data, which, share)
         self.rate.end_step()
@@ -156,13 +185,14 @@ class Learner:
 
     def _graph_step(self, graphs: StepGraphs, epoch: int, data: Split, which: Rows, share: float) -> Tensor:
         """The same, of which as much is recorded as reads all that changes from memory."""
-        whole = not self.rate.moves_momentum  # which optimisers take for a number that stays
+        # Optimisers take a momentum for a number that stays, and a skipped step is none that was recorded.
+        whole = not (self.rate.moves_momentum or self.scaler.is_enabled())
 
         def step(which: Tensor, share_in_memory: Tensor) -> Tensor:
             totals = self._gradients(epoch, data, which, share_in_memory if share < 1 else None)
             if whole:
                 with graphs.rates_in_memory():
-                    self.optimizer.step()
+                    self._update()
             return totals
 
         for what in self.drawn:
@@ -170,20 +200,40 @@ class Learner:
         assert isinstance(which, Tensor)
         totals = graphs.take((self.is_augmented(epoch), share < 1), which, share, step)
         if not whole:
-            self.optimizer.step()
+            self._update()
         return totals
 
-    def _gradients(self, epoch: int, data: Split, which: Rows, share: float | Tensor | None) -> Tensor:
+    def _gradients(
+        self, epoch: int, data: Split, which: Rows, share: float | Tensor | None, batch: int | None = None
+    ) -> Tensor:
         """The gradients of a batch, and its totals as `step` gives them.
 
         Args:
             share: of mixup; None mixes nothing.
         """
-        loss, outputs, targets = self._forward(epoch, data.take(which), share)
         self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        right = self.network.count_right(outputs.detach(), targets)
-        return torch.stack([loss.detach() * len(which), right])
+        totals = list[Tensor]()
+        parts = micro_batches(which, self.member.micro_batch)
+        for number, part in enumerate(parts, 1):
+            with self.group.collecting(last=number == len(parts)):
+                loss, outputs, targets = self._forward(epoch, data.take(part), share)
+                self._backward(loss, len(part) / (batch or len(which)))
+            right = self.network.count_right(outputs.detach(), targets)
+            totals.append(torch.stack([loss.detach() * len(part), right]))
+        return self.group.total(sum(totals[1:], totals[0]))
+
+    def _backward(self, loss: Tensor, proportion: float) -> None:
+        """Add the gradients of the mean loss of some rows, this proportion of their batch."""
+        weight = proportion * self.group.size  # whose gradients are averaged over processes
+        if weight != 1:
+            loss = loss * weight
+        with keep_statistics(self.network.model, self.member.grad_checkpointing):
+            self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
+
+    def _update(self) -> None:
+        """Take the optimiser's step with the gradients that are there."""
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
 
     def _forward(
         self, epoch: int, batch: Split, share: float | Tensor | None
@@ -208,7 +258,7 @@ class Learner:
 
     def _outputs(self, images: Tensor, addends: Tensor | None) -> Tensor:
         with self.compute_config.autocast():
-            return self.network.outputs(self.compute_config.to_memory_format(images), addends)
+            return self.forward(self.compute_config.to_memory_format(images), addends)
 
     def _loss(
         self, outputs: Tensor, addends: Tensor | None, image_labels: Tensor, digits: Tensor | None
@@ -247,7 +297,7 @@ class Learner:
             outputs = self._outputs(self._identity(batch.images), addends)
             total += float(self._loss(outputs, addends, batch.image_labels, batch.digits)) * len(which)
         self.to_training_mode()
-        return total / len(data.rows)
+        return self.group.agree(total / len(data.rows))
 
     def _identity(self, images: Tensor) -> Tensor:
         """uint8 (B, C, H, W) -> float32 as prediction sees it, normalised."""

@@ -34,6 +34,7 @@ from softvote.storage.cache import Cache, memory_cache
 from softvote.task import Task
 from softvote.training.balance import class_weights
 from softvote.training.callbacks import Callback
+from softvote.training.data_parallel import Alone
 from softvote.training.frozen import FrozenBackboneLearner
 from softvote.training.glyphs import Glyphs
 from softvote.training.learner import Learner
@@ -79,6 +80,7 @@ def train(
     callbacks: Sequence[Callback] = (),
     resume: dict[str, Any] | None = None,
     cache: Cache = memory_cache,
+    group: Alone | None = None,
 ) -> TrainedNetwork:
     """Train a member's network.
 
@@ -88,6 +90,8 @@ def train(
         callbacks: told of every step and epoch, in their order; nothing is shown or written without them.
         resume: what `TrainingState.state_dict` gave in a training that was stopped; it goes on from there.
         cache: keeps what was found fastest on this machine; if omitted, this process does.
+        group: the processes that train it together, each calling this; callbacks, `resume` and the choice of
+            precision are those of the first. Left out, this one trains alone.
 
     Raises:
         UserError: no such network, weights that do not fit, a loss that is not a number, or a finding that
@@ -95,22 +99,40 @@ def train(
     """
     torch.set_flush_denormal(True)
     machine.keep_freed_memory()
-    member, seed = spec.member, spec.seed
+    member, seed, group = spec.member, spec.seed, group or Alone()
+    if group.size > 1 and data.glyphs is not None:
+        what = "glyphs_from composes images for one device alone"
+        raise UserError.at(spec.label, what, "set engine.devices_per_training=1 for it")
+    resume = group.agree(resume)
     fed, watched = _hold_out(member, data, seed)
     network = _create_network(spec, fed)
-    compute_config = (
-        ComputeConfig(**resume["execution"])
-        if resume
-        else compute_config_for(member, network, data.shape, cache)
-    )
+    compute_config = _choose(member, network, data.shape, resume, cache, group)
+    network = replace(network, model=group.prepare(network.model))
     compute_config.to_device(network.model)
     normalisation = Normalisation.of(fed.selected, member.normalise)
     create = _create_learner if data.glyphs is None else _composing(data.glyphs, data.size)
     learner = create(member, network, compute_config, normalisation, seed)
+    if group.size > 1:
+        learner.join(group)
     with for_training(compute_config.device):
         state = Trainer(learner, spec.label, callbacks).run(fed, watched, resume)
     trained = replace(network, model=learner.predictor)
     return TrainedNetwork(len(fed.rows), trained, normalisation, compute_config, state.log)
+
+
+def _choose(
+    member: Member,
+    network: Network,
+    images: tuple[int, ...],
+    resume: dict[str, Any] | None,
+    cache: Cache,
+    group: Alone,
+) -> ComputeConfig:
+    """How the network runs: as it did, or as the first process finds best."""
+    if resume:
+        return ComputeConfig(**resume["execution"])
+    own = ComputeConfig("", "", "")  # of a process that is not asked
+    return group.agree(own if group.rank else compute_config_for(member, network, images, cache))
 
 
 def _create_network(spec: TrainingSpec, fed: Split) -> Network:
@@ -138,7 +160,7 @@ def compute_config_for(
         cache: keeps what was found fastest on this machine.
     """
     count, channels, height, width = images
-    shape = (min(member.batch_size, count), channels, height, width)
+    shape = (min(member.images_at_once, count), channels, height, width)
     named = member.model_dump(mode="json", include={"model", "model_args"})
     return choose_compute_config(network.model, shape, member.precision, member.memory_format, named, cache)
 

@@ -106,12 +106,13 @@ class Trainer:
             torch.manual_seed(derive_seed(learner.seed, "epoch", epoch.number))
         order = learner.order(epoch.number, loader.data)
         left = self._in_batches(order, state.batches)[epoch.batches :]
+        shares = [learner.group.share(which) for which in left]
         started, waited = time.perf_counter() - epoch.seconds, loader.waited - epoch.waited
-        with contextlib.closing(loader.load(left, learner.transform(epoch.number))) as batches:
-            for number, (data, which) in enumerate(batches, epoch.batches):
-                epoch.totals += learner.step(epoch.number, number, data, which)
-                state.batch_rows = len(which)
-                epoch.batches, epoch.rows = number + 1, epoch.rows + len(which)
+        with contextlib.closing(loader.load(shares, learner.transform(epoch.number))) as batches:
+            for number, ((data, share), whole) in enumerate(zip(batches, left, strict=True), epoch.batches):
+                epoch.totals += learner.step(epoch.number, number, data, share, len(whole))
+                state.batch_rows = len(whole)
+                epoch.batches, epoch.rows = number + 1, epoch.rows + len(whole)
                 epoch.seconds, epoch.waited = time.perf_counter() - started, loader.waited - waited
                 for callback in self.callbacks:
                     callback.on_step(state)
