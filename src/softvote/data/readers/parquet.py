@@ -25,8 +25,8 @@ from softvote.data.readers.base import (
     Reader,
     existing,
     lazy_images,
-    report_duplicates,
     quote,
+    report_duplicates,
 )
 from softvote.data.readers.detection import (
     Candidate,
