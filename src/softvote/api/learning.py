@@ -128,7 +128,7 @@ def fit(
     spec = TrainingSpec(member, data.task, seed, name or member.model, start, data.classes)
     trained = train(spec, split, callbacks)
     predictor = Predictor(
-        trained.network, trained.normalisation, trained.compute_config, member.tta.shift, member.view
+        trained.network, trained.normalisation, trained.compute_config, member.tta, member.view
     )
     others = np.setdiff1d(np.arange(len(data.train)), chosen)
     if trained.network.head.needs_calibration and len(others):

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, create_model, model_validator
 
-from softvote.config.schema import BelowOne, Fraction, NonNegative, Strict
+from softvote.config.registry import AUGMENTATIONS_PLACE, AugmentationConfig, load_registry
+from softvote.config.schema import BelowOne, ConfigError, Fraction, NonNegative, Strict
+from softvote.errors import Problem
+
+_FAMILIES: dict[str, type[AugmentationConfig]] = dict(load_registry(AUGMENTATIONS_PLACE))
 
 
-class Augment(Strict):
+_MOVEMENTS = frozenset({"rotate", "scale", "scale_apart", "shear", "shift", "elastic", "horizontal_flip"})
+
+
+class _Augment(Strict):
     """Random changes to training images; every amount is the most in either direction."""
 
     engine: Literal["batched", "albumentations"] = "batched"
@@ -30,8 +38,67 @@ class Augment(Strict):
     horizontal_flip: Fraction = 0.0
     """Probability that an image is mirrored left to right."""
 
+    @model_validator(mode="after")
+    def _engine_knows_its_keys(self) -> _Augment:
+        others = [
+            key
+            for family in self.families().values()
+            if family.columns  # else it is the processor's
+            for key in family.model_dump(exclude_defaults=True)
+        ]
+        if self.engine != "batched" and others:
+            what = f"are for engine: batched, and here is engine: {self.engine}"
+            hint = "leave engine out; transforms of albumentations are named under albumentations:"
+            raise ConfigError(*(Problem(key, what, hint) for key in others))
+        return self
+
+    def families(self) -> dict[str, AugmentationConfig]:
+        """What is asked for beyond movements, by the names of the families, in the order of the registry."""
+        found = {}
+        for name, kind in _FAMILIES.items():
+            family = kind.model_construct(**{key: getattr(self, key) for key in kind.model_fields})
+            if family.model_dump(exclude_defaults=True):
+                found[name] = family
+        return found
+
+    @property
+    def moves(self) -> bool:
+        """Whether images are moved; where nothing else is asked for, they pass the same way unmoved."""
+        moved = self.model_dump(include=set(_MOVEMENTS), exclude_defaults=True)
+        return bool(moved) or not self.families()
+
+    def find_misfits(self, channels: int, height: int, width: int) -> Iterator[Problem]:
+        """Why it is not for images of this shape; the place is a key."""
+        for family in self.families().values():
+            yield from family.find_misfits(channels, height, width)
+
     def amounts(self) -> str:
         """The amounts that are not zero, for people."""
         given = self.model_dump(exclude={"engine"}, exclude_defaults=True)
-        words = [name if amount is True else f"{name} {amount:g}" for name, amount in given.items()]
-        return " ".join(words) or "none"
+        return " ".join(_in_words(name, amount) for name, amount in given.items()) or "none"
+
+
+def _in_words(name: str, amount: Any) -> str:
+    if isinstance(amount, list):  # of names, each alone or with arguments
+        return f"{name} {', '.join(each if isinstance(each, str) else next(iter(each)) for each in amount)}"
+    if isinstance(amount, dict):
+        return " ".join([name, *(_in_words(key, value) for key, value in amount.items())])
+    if isinstance(amount, tuple):
+        return f"{name} {amount[0]:g}..{amount[1]:g}"
+    return name if amount is True else f"{name} {amount:g}"
+
+
+if TYPE_CHECKING:
+    Augment = _Augment
+else:
+    Augment = create_model(
+        "Augment",
+        __base__=_Augment,
+        __doc__=_Augment.__doc__,
+        __module__=__name__,
+        **{
+            key: (field.annotation, field)
+            for kind in _FAMILIES.values()
+            for key, field in kind.model_fields.items()
+        },
+    )

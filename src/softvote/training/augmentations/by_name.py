@@ -1,0 +1,219 @@
+"""Any transform of albumentations, by its name and arguments."""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+import os
+import warnings
+from collections.abc import Iterator
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+from pydantic import Field, ValidationError
+
+from softvote.config.registry import AugmentationConfig, ImageTransform
+from softvote.errors import Problem, UserError, one_of
+from softvote.seeds import derive_seed
+from softvote.training.augmentations.base import register_augmentation
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+_TRIALS = 16  # pictures on which shapes are tried, because what is drawn may decide on them
+
+
+_KEY = "albumentations"
+
+
+_DROPPED = {"strict", "seed"}  # arguments that would say otherwise what is settled here
+
+
+@register_augmentation("by_name", rank=10)
+class ByName(AugmentationConfig):
+    """Transforms of albumentations, image by image on the processor, before all else."""
+
+    before_movement: ClassVar[bool] = True
+
+    albumentations: list[str | dict[str, Any]] = Field(default=[])
+    """Transforms of albumentations 2.0.8 in their order, by name (`HorizontalFlip`) or with arguments
+    (`{ColorJitter: {brightness: 0.2, p: 0.5}}`), also such as hold others (`{OneOf: {transforms: [...]}}`).
+    They take and give images of 8 bits of one shape."""
+
+    def find_misfits(self, channels: int, height: int, width: int) -> Iterator[Problem]:
+        """Unknown names and arguments, values that are none, and what gives images of another shape."""
+        if find_spec(_KEY) is None:  # as where one only predicts; what would train says that it is missing
+            return
+        problems = list[Problem]()
+        transforms = _build_all(self.albumentations, _KEY, problems)
+        yield from problems or _find_other_shapes(transforms, (height, width, channels))
+
+    def create_transform(self) -> ImageTransform | None:
+        """What changes a batch, image by image.
+
+        Raises:
+            UserError: an unknown name or argument.
+        """
+        if not self.albumentations:
+            return None
+        problems = list[Problem]()
+        pipeline = _library().Compose(_build_all(self.albumentations, _KEY, problems))
+        if problems:
+            raise UserError(*(problem.within("augment") for problem in problems))
+
+        def transform(images: NDArray[np.uint8], rows: NDArray[np.int64], seed: int) -> NDArray[np.uint8]:
+            outputs = np.empty_like(images)
+            for output, image, row in zip(outputs, images, rows.tolist(), strict=True):
+                pipeline.set_random_seed(derive_seed(seed, _KEY, row) % 2**32)
+                changed = _apply(pipeline, image.transpose(1, 2, 0)).transpose(2, 0, 1)
+                if changed.shape != image.shape or changed.dtype != np.uint8:
+                    what = f"give {_shape(changed)} of {_shape(image)}"
+                    raise UserError.at(f"augment.{_KEY}", what, "let each keep the shape")
+                output[...] = changed
+            return outputs
+
+        return transform
+
+
+def _library() -> Any:
+    """The library itself, which is slow to import and would ask the network for its newest version."""
+    os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
+    import albumentations
+
+    return albumentations
+
+
+def _apply(pipeline: Any, image: NDArray[np.uint8]) -> NDArray[Any]:
+    """The image, (H, W, C), changed; grey images keep their one channel."""
+    changed: NDArray[Any] = pipeline(image=np.ascontiguousarray(image))["image"]
+    return changed if changed.ndim == 3 else changed[..., None]
+
+
+def _build_all(written: Any, place: str, problems: list[Problem]) -> list[Any]:
+    """Transforms as they are written in a list; what is wrong with them goes to the problems."""
+    if not isinstance(written, list) or not written:
+        problems.append(Problem(place, "holds no transforms", "write a list, such as [HorizontalFlip]"))
+        return []
+    built = [_build(each, f"{place}.{number}", problems) for number, each in enumerate(written)]
+    return [transform for transform in built if transform is not None]
+
+
+def _build(written: Any, place: str, problems: list[Problem]) -> Any:
+    """One transform as it is written; None where something is wrong with it."""
+    named = {written: {}} if isinstance(written, str) else written
+    if not isinstance(named, dict) or len(named) != 1:
+        hint = "write a name, or {Name: {argument: value}}"
+        problems.append(Problem(place, f"{written!r} is no single transform", hint))
+        return None
+    [(name, arguments)] = named.items()
+    arguments, place = arguments or {}, place if isinstance(written, str) else f"{place}.{name}"
+    kinds = _find_kinds()
+    if name not in kinds:
+        hint = _likeliest(str(name), list(kinds))
+        problems.append(Problem(place, f"albumentations has no transform '{name}'", hint))
+        return None
+    if not isinstance(arguments, dict):
+        problems.append(Problem(place, f"needs arguments by their names, not {arguments!r}"))
+        return None
+    known = [key for key in inspect.signature(kinds[name]).parameters if key not in _DROPPED]
+    before = len(problems)
+    for key in arguments:
+        if key not in known:
+            problems.append(Problem(f"{place}.{key}", "unknown argument", one_of(known, str(key))))
+    given = {key: _value(key, value, f"{place}.{key}", problems) for key, value in arguments.items()}
+    return _instantiate(kinds[name], given, place, problems) if len(problems) == before else None
+
+
+def _value(key: str, value: Any, place: str, problems: list[Problem]) -> Any:
+    """An argument, with the transforms that it holds."""
+    if key == "transforms":
+        return _build_all(value, place, problems)
+    if key in ("first", "second"):
+        return _build(value, place, problems)
+    return value
+
+
+def _instantiate(kind: Any, arguments: dict[str, Any], place: str, problems: list[Problem]) -> Any:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")  # of values that it does not take, it goes on with its defaults
+            return kind(**arguments)
+    except Exception as error:  # whatever a library of 150 classes raises
+        problems.extend(_in_lines(error, place))
+        return None
+
+
+def _in_lines(error: Exception, place: str) -> Iterator[Problem]:
+    """What a transform says of its arguments: a line for each."""
+    if not isinstance(error.__cause__, ValidationError):
+        yield Problem(place, " ".join(str(error).split()) or type(error).__name__)
+        return
+    for key, each in {each["loc"][:1]: each for each in reversed(error.__cause__.errors())}.items():
+        message = each["msg"].removeprefix("Value error, ")
+        if each["type"] == "missing":
+            yield Problem(place, f"needs {key[0]}", "add it")
+        else:
+            where = ".".join([place, *map(str, key)])
+            yield Problem(where, f"{message[0].lower()}{message[1:]}, not {each['input']!r}")
+
+
+def _find_kinds() -> dict[str, Any]:
+    """Every transform of the library that is one, and what holds others, by name."""
+    library = _library()
+    return {
+        name: kind
+        for name, kind in vars(library).items()
+        if inspect.isclass(kind)
+        and issubclass(kind, (library.BasicTransform, library.BaseCompose))
+        and (kind is library.NoOp or not kind.__module__.endswith("interface"))  # those to inherit from
+        and kind is not library.BaseCompose
+    }
+
+
+def _likeliest(name: str, known: list[str]) -> str:
+    """The name that was meant, for there are too many to list."""
+    folded = {each.lower(): each for each in known}
+    close = difflib.get_close_matches(name.lower(), list(folded), n=3)
+    if not close:
+        return "its documentation lists them"
+    return f"did you mean {' or '.join(repr(folded[each]) for each in close)}?"
+
+
+def _find_other_shapes(transforms: list[Any], shape: tuple[int, int, int]) -> Iterator[Problem]:
+    """What fails on an image (H, W, C), or gives one of another shape or of other values."""
+    image = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
+    for trial in range(_TRIALS):
+        found, last = image, image
+        for number, transform in enumerate(transforms):
+            place = f"{_KEY}.{number}.{type(transform).__name__}"
+            transform.set_random_seed(trial)
+            try:
+                with warnings.catch_warnings():
+                    warnings.simplefilter("ignore")
+                    last, found = found, _forced(transform, found)
+            except Exception as error:
+                what = f"fails on {_shape(found)}: {' '.join(str(error).split()) or type(error).__name__}"
+                yield Problem(place, what)
+                return
+            if found.dtype != np.uint8:
+                what = f"gives {found.dtype}, and images have 8 bits"
+                yield Problem(place, what, "leave it out; the recipe's normalise does it")
+                return
+            if found.shape != last.shape:
+                culprit = place
+        if found.shape != shape:
+            wanted = f"end with {{Resize: {{height: {shape[0]}, width: {shape[1]}}}}}, or name that size"
+            yield Problem(culprit, f"gives {_shape(found)} of {_shape(image)}", wanted)
+            return
+
+
+def _forced(transform: Any, image: NDArray[np.uint8]) -> NDArray[Any]:
+    """The image changed for certain, whatever the probability of the outermost transform."""
+    changed: NDArray[Any] = transform(image=np.ascontiguousarray(image), force_apply=True)["image"]
+    return changed if changed.ndim == 3 else changed[..., None]
+
+
+def _shape(image: NDArray[Any]) -> str:
+    """The shape of an image (H, W, C), in words."""
+    return f"{' x '.join(map(str, image.shape))} {image.dtype}"
