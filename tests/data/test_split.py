@@ -16,7 +16,7 @@ WHOLE = ImageSplit(IMAGES, LABELS, list("abcde"), ADDENDS)
 @pytest.mark.parametrize("rows", [np.array([3, 1]), np.array([], np.int64), slice(1, None, 2)], ids=str)
 def test_all_that_belongs_to_an_image_is_taken_with_it(rows: NDArray[np.int64] | slice) -> None:
     some, numbers = WHOLE.take(rows), np.arange(5)[rows]
-    assert len(some) == len(numbers) and some.images.ravel().tolist() == numbers.tolist()
+    assert len(some) == len(numbers) and np.ravel(np.asarray(some.images)).tolist() == numbers.tolist()
     assert some.labels is not None and some.labels.tolist() == (10 + numbers).tolist()
     assert some.addends is not None and some.addends.tolist() == ADDENDS[numbers].tolist()
     assert some.ids == [list("abcde")[number] for number in numbers]

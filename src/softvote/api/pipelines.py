@@ -82,7 +82,7 @@ class ImageData:
             what = f"{self.target_sizes} for kind {self.kind} of {len(self.classes)} classes"
             raise UserError.at("target_sizes", what, "give the number of classes of each target")
         images, labels = self.train.images, self.train.labels
-        if images.dtype != np.uint8 or images.ndim != 4:
+        if images.dtype != np.uint8 or len(images.shape) != 4:
             raise UserError.at("images", f"{images.dtype} {images.shape}", "give uint8 (N, C, H, W)")
         if labels is None or labels.shape != (len(images), *self.task.label_shape):
             found = "none" if labels is None else f"shape {labels.shape}"

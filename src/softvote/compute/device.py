@@ -52,6 +52,15 @@ def to_device(tensor: Tensor, device: torch.device) -> Tensor:
     return tensor.pin_memory().to(device, non_blocking=True)
 
 
+def free_device_memory(device: str) -> int:
+    """Bytes that an accelerator still has for tensors; none of a processor's count."""
+    if device == "cuda":
+        return int(torch.cuda.mem_get_info()[0])
+    if device == "mps":
+        return int(torch.mps.recommended_max_memory() - torch.mps.driver_allocated_memory())
+    return 0
+
+
 def synchronize(device: str) -> None:
     """Until an accelerator has done all it was told."""
     if device == "cuda":

@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import ctypes
 import math
+import multiprocessing
 import os
 import platform
 import sys
+import threading
 from collections.abc import Callable, Iterator
+from multiprocessing import connection
 from pathlib import Path, PurePosixPath
 
 Read = Callable[[str], str]
@@ -68,6 +71,18 @@ def keep_freed_memory() -> None:
     if mallopt is not None:
         mallopt(_M_MMAP_MAX, 0)
         mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)
+
+
+def end_with_parent() -> None:
+    """Let this process end with its parent: a run that was killed shall not go on where nobody sees it."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+
+    def watch() -> None:
+        connection.wait([parent.sentinel])
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def _quotas(read: Read) -> Iterator[float]:

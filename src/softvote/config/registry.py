@@ -149,8 +149,10 @@ def _spell_out(written: Any) -> Any:
 
 
 ImageTransform = Callable[["NDArray[np.uint8]", "NDArray[np.int64]", int], "NDArray[np.uint8]"]
-"""(images uint8 (B, C, H, W), their rows int64 (B,), seed) -> uint8 (B, C, H, W), of each image by the seed
-and its row alone, so that any process may do it."""
+"""(images uint8 (B, C, H, W), their rows int64 (B,), seed) -> images uint8 (B, C', H', W').
+
+What happens to an image depends on the seed and its row alone. It is sent to other processes, so it must be
+a function of a module, a `functools.partial` of one, or an object that can be pickled."""
 
 
 Predicted = Literal["labels", "top_k", "probabilities"]

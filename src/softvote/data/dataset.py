@@ -17,6 +17,7 @@ from softvote.config.competition import Competition
 from softvote.data.corrections import correct_labels
 from softvote.data.csv_table import read_table
 from softvote.data.forms import SampleTable, SubmissionTemplate, as_form, read_sample
+from softvote.data.pixels import Pixels, iterate_pixels, open_pixels
 from softvote.data.readers.base import MOST, Images, shown
 from softvote.data.readers.registry import READERS
 from softvote.data.split import ImageSplit
@@ -57,7 +58,7 @@ class DatasetRecord(JsonRecord):
 class Dataset:
     """A competition's images, labels and ids.
 
-    train_pixels: uint8 (N, C, H, W), 0..255.
+    train_pixels: uint8 (N, C, H, W), 0..255; an array, or what gives its rows when asked.
     train_labels: int64 (N,), indices into `Competition.classes`; (N, K) of 0 and 1 of tags; (N, T), the
         index of each target's class, where there are several targets.
     test_pixels: uint8 (T, C, H, W), in the sample submission's order.
@@ -73,9 +74,9 @@ class Dataset:
     notes: what is to be said of how the files were read.
     """
 
-    train_pixels: NDArray[np.uint8]
+    train_pixels: Pixels
     train_labels: NDArray[np.int64]
-    test_pixels: NDArray[np.uint8]
+    test_pixels: Pixels
     test_ids: list[str]
     sample_header: tuple[str, ...]
     train_fingerprint: str
@@ -249,11 +250,10 @@ def _order(
     return order
 
 
-def _digest(
-    pixels: NDArray[np.uint8], rest: NDArray[np.int64] | list[str], addends: NDArray[np.int64] | None
-) -> str:
+def _digest(pixels: Pixels, rest: NDArray[np.int64] | list[str], addends: NDArray[np.int64] | None) -> str:
     digest = hashlib.sha256(repr(pixels.shape).encode())
-    digest.update(np.ascontiguousarray(pixels).data)
+    for part in iterate_pixels(pixels):
+        digest.update(np.ascontiguousarray(part).data)
     digest.update("\n".join(rest).encode() if isinstance(rest, list) else rest.data)
     if addends is not None:
         digest.update(addends.data)
@@ -276,10 +276,7 @@ def _kept(cache: Path) -> Dataset:
         raise ValueError("no record")
     with_addends = _ADDENDS if (cache / f"{_ADDENDS[0]}.npy").exists() else ()
     # Pages are copied when written to, because torch warns of arrays that cannot be.
-    arrays: dict[str, Any] = {
-        name: np.asarray(np.load(cache / f"{name}.npy", mmap_mode="c", allow_pickle=False))
-        for name in (*_ARRAYS, *with_addends)
-    }
+    arrays: dict[str, Any] = {name: open_pixels(cache / f"{name}.npy") for name in (*_ARRAYS, *with_addends)}
     facts = dict(record)
     groups = {
         name: np.load(cache / f"group{number}.npy", mmap_mode="r", allow_pickle=False)

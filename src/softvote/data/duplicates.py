@@ -8,6 +8,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
+from softvote.data.pixels import Pixels, iterate_pixels
 from softvote.errors import UserError
 
 _COARSE = 16  # side of the grid that large images are averaged to before neighbours are sought
@@ -28,7 +29,7 @@ _BLOCK = 1024  # images averaged or pairs compared at once
 _SLACK = 1e-3  # rounding in the projection, as a share of the distance
 
 
-def near_identical_groups(images: NDArray[np.uint8], distance: float) -> NDArray[np.int64]:
+def near_identical_groups(images: Pixels, distance: float) -> NDArray[np.int64]:
     """Number the groups of images that are connected by near-identical pairs.
 
     Candidates come from a k-d tree over a few principal components, where images can only be closer
@@ -57,22 +58,24 @@ def near_identical_groups(images: NDArray[np.uint8], distance: float) -> NDArray
     return rank[groups]
 
 
-def _without_exact_copies(images: NDArray[np.uint8]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def _without_exact_copies(images: Pixels) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """The first row of each different image, and for every row which of those it shows."""
-    digests = [hashlib.blake2b(image.tobytes(), digest_size=16).digest() for image in images]
+    digests = [
+        hashlib.blake2b(image.tobytes(), digest_size=16).digest()
+        for part in iterate_pixels(images)
+        for image in part
+    ]
     _, first, copy_of = np.unique(np.array(digests), return_index=True, return_inverse=True)
     return first, copy_of
 
 
-def _near_identical_pairs(
-    images: NDArray[np.uint8], different: NDArray[np.int64], distance: float
-) -> NDArray[np.int64]:
+def _near_identical_pairs(images: Pixels, different: NDArray[np.int64], distance: float) -> NDArray[np.int64]:
     """Pairs int64 (n, 2) of positions in `different`, which are rows of `images`."""
     from scipy.spatial import cKDTree
 
     projected, pixels_a_value = _projected(images, different)
     # The mean of p pixels moves by at most 1/sqrt(p) of what the pixels together moved.
-    radius = distance * np.sqrt(images[0].size / pixels_a_value)
+    radius = distance * np.sqrt(math.prod(images.shape[1:]) / pixels_a_value)
     radius = radius * (1 + _SLACK) + _SLACK
     tree = cKDTree(projected)
     asked = projected[:: math.ceil(len(projected) / _ASKED)]
@@ -85,11 +88,11 @@ def _near_identical_pairs(
     pairs: NDArray[np.int64] = tree.query_pairs(radius, output_type="ndarray")
     pairs = pairs[np.lexsort((pairs[:, 1], pairs[:, 0]))]
     blocks = [different[pairs[start : start + _BLOCK]] for start in range(0, len(pairs), _BLOCK)]
-    near = [_root_mean_square(images[block]) <= distance for block in blocks]
+    near = [_root_mean_square(images[block.ravel()]) <= distance for block in blocks]
     return pairs[np.concatenate(near)] if near else pairs
 
 
-def _projected(images: NDArray[np.uint8], rows: NDArray[np.int64]) -> tuple[NDArray[np.float64], int]:
+def _projected(images: Pixels, rows: NDArray[np.int64]) -> tuple[NDArray[np.float64], int]:
     """These images in a few principal components of their block means, and the pixels in a block.
 
     They are averaged a block of rows at a time, twice: the means of all would need more than the pixels.
@@ -109,9 +112,9 @@ def _projected(images: NDArray[np.uint8], rows: NDArray[np.int64]) -> tuple[NDAr
 
 
 def _root_mean_square(pairs: NDArray[np.uint8]) -> NDArray[np.float64]:
-    """Of the difference of each pair, uint8 (n, 2, C, H, W) -> float64 (n,)."""
-    difference = pairs[:, 0].astype(np.int32) - pairs[:, 1]
-    squares = difference.reshape(len(pairs), -1).astype(np.float64) ** 2
+    """Of the difference of each pair, uint8 (2 n, C, H, W) of one pair after another -> float64 (n,)."""
+    difference = pairs[::2].astype(np.int32) - pairs[1::2]
+    squares = difference.reshape(len(difference), -1).astype(np.float64) ** 2
     return np.asarray(np.sqrt(squares.mean(axis=1)))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from softvote.config.competition import Competition, LabelRange
 from softvote.config.recipe import ExtraTrain
 from softvote.data.dataset import Dataset
+from softvote.data.pixels import Pixels, iterate_pixels
 from softvote.data.readers.base import MOST
 from softvote.data.readers.npy import load_array, load_images
 from softvote.errors import ErrorCollector
@@ -136,5 +138,6 @@ def _refuse_known_images(pixels: NDArray[np.uint8], path: Path, dataset: Dataset
     problems.raise_any()
 
 
-def _digests(pixels: NDArray[np.uint8]) -> list[bytes]:
-    return [hashlib.blake2b(image.tobytes(), digest_size=16).digest() for image in pixels]
+def _digests(pixels: Pixels) -> Iterator[bytes]:
+    for part in iterate_pixels(pixels):
+        yield from (hashlib.blake2b(image.tobytes(), digest_size=16).digest() for image in part)

@@ -8,6 +8,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from softvote.data.pixels import Pixels, iterate_pixels
+
 _LEAST_STD = 1.0  # grey levels; a blank image must not divide by nothing
 
 
@@ -27,12 +29,15 @@ class Normalisation:
     by: Literal["dataset", "image"] = "dataset"
 
     @classmethod
-    def of(cls, images: Tensor, by: Literal["dataset", "image"] = "dataset") -> Normalisation:
-        """Measure uint8 (N, C, H, W), through the 256 counts of each channel's grey levels."""
+    def of(cls, images: Tensor | Pixels, by: Literal["dataset", "image"] = "dataset") -> Normalisation:
+        """Measure uint8 (N, C, H, W), each once, through the 256 counts of each channel's grey levels."""
         levels = torch.arange(256, dtype=torch.float64)
+        counts = torch.zeros(images.shape[1], 256, dtype=torch.int64)
+        for part in iterate_pixels(images.numpy() if isinstance(images, Tensor) else images):
+            for channel, planes in enumerate(torch.from_numpy(part).unbind(1)):
+                counts[channel] += torch.bincount(planes.reshape(-1).int(), minlength=256)
         means, stds = [], []
-        for channel in range(images.shape[1]):
-            share = torch.bincount(images[:, channel].reshape(-1).int(), minlength=256).double()
+        for share in counts.double():
             share /= share.sum()
             mean = float((share * levels).sum())
             variance = float((share * (levels - mean) ** 2).sum())

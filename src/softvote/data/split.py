@@ -7,20 +7,22 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from softvote.data.pixels import Pixels, select_rows
+
 
 @dataclass(frozen=True, eq=False)
 class ImageSplit:
     """Images of one split.
 
     Attributes:
-        images: uint8 (N, C, H, W), 0..255.
+        images: uint8 (N, C, H, W), 0..255; an array, or what gives its rows when asked.
         labels: int64 (N,), indices into the classes, or (N, K) or (N, T) as the task's kind has them; None
             where nobody knows them.
         ids: N ids as the competition writes them; None for training images.
         addends: int64 (N,), 0..9, where the task has them.
     """
 
-    images: NDArray[np.uint8]
+    images: Pixels
     labels: NDArray[np.int64] | None = None
     ids: list[str] | None = None
     addends: NDArray[np.int64] | None = None
@@ -41,9 +43,9 @@ class ImageSplit:
         return self.labels
 
     def take(self, rows: NDArray[np.int64] | slice) -> ImageSplit:
-        """Some of the images, by row numbers int64 (n,) or a slice."""
+        """Some of the images, by row numbers int64 (n,) or a slice; none is copied."""
         ids = self.ids
         if ids is not None:
             ids = ids[rows] if isinstance(rows, slice) else [ids[row] for row in rows]
         labels, addends = (None if each is None else each[rows] for each in (self.labels, self.addends))
-        return ImageSplit(self.images[rows], labels, ids, addends)
+        return ImageSplit(select_rows(self.images, rows), labels, ids, addends)

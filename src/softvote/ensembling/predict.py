@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from softvote.data.pixels import Pixels
 from softvote.ensembling.ensemble import Ensemble, EnsembleMember
 from softvote.ensembling.predictions import Predictions, merge_folds
 from softvote.ensembling.vote import soft_vote
@@ -14,7 +15,7 @@ from softvote.inference.loading import load_predictor
 
 
 def predict_proba(
-    voter: Ensemble, images: NDArray[np.uint8], addends: NDArray[np.int64] | None = None
+    voter: Ensemble, images: Pixels, addends: NDArray[np.int64] | None = None
 ) -> NDArray[np.float32]:
     """What a voter says of images, by its networks in the precision they were trained in.
 

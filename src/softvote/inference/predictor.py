@@ -15,6 +15,7 @@ from torch.nn import functional
 from softvote.compute.precision import ComputeConfig
 from softvote.config.views import TestTime, View
 from softvote.data.normalisation import Normalisation
+from softvote.data.pixels import Pixels
 from softvote.data.split import ImageSplit
 from softvote.errors import Problem, UserError
 from softvote.heads.digits import DIGITS
@@ -39,13 +40,11 @@ class Predictor:
     tta: TestTime = field(default_factory=TestTime)
     view: View | None = None
 
-    def probabilities(
-        self, images: NDArray[np.uint8], addends: NDArray[np.int64] | None = None
-    ) -> NDArray[np.float32]:
+    def probabilities(self, images: Pixels, addends: NDArray[np.int64] | None = None) -> NDArray[np.float32]:
         """Predict.
 
         Args:
-            images: uint8 (N, C, H, W).
+            images: uint8 (N, C, H, W), read a part at a time.
             addends: int64 (N,), where the task has them.
 
         Returns:
@@ -53,20 +52,18 @@ class Predictor:
         """
         return self._in_batches(self.of_batch, images, addends)
 
-    def outputs(
-        self, images: NDArray[np.uint8], addends: NDArray[np.int64] | None = None
-    ) -> NDArray[np.float32]:
+    def outputs(self, images: Pixels, addends: NDArray[np.int64] | None = None) -> NDArray[np.float32]:
         """What the network gives for the images as they are, float32 (N, num_outputs)."""
         return self._in_batches(self._outputs, images, addends)
 
-    def attention(self, images: NDArray[np.uint8]) -> NDArray[np.float32] | None:
+    def attention(self, images: Pixels) -> NDArray[np.float32] | None:
         """Where the network looks for each digit, float32 (N, S, columns); None where it cannot say."""
         look = getattr(self.network.model, "attention", None)
         if look is None:
             return None
         return self._in_batches(lambda batch, _: look(self._prepared(batch)).float(), images, None)
 
-    def digits(self, images: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    def digits(self, images: Pixels) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """What a network that finds digits reads, and where.
 
         Returns:
@@ -121,7 +118,7 @@ class Predictor:
     def _in_batches(
         self,
         function: Callable[[Tensor, Tensor | None], Tensor],
-        images: NDArray[np.uint8],
+        images: Pixels,
         addends: NDArray[np.int64] | None,
     ) -> NDArray[np.float32]:
         self.network.model.eval()
@@ -162,9 +159,7 @@ class Predictor:
         return self.compute_config.to_memory_format(self.normalisation(apply_view(self.view, images.float())))
 
 
-def in_batches(
-    function: PredictFn, images: NDArray[np.uint8], addends: NDArray[np.int64] | None
-) -> NDArray[np.float32]:
+def in_batches(function: PredictFn, images: Pixels, addends: NDArray[np.int64] | None) -> NDArray[np.float32]:
     """A function of images, a part of them at a time, so that its memory is bounded."""
     if not len(images):  # only from what one image gives is it known of what shape nothing is
         blank = np.zeros((1, *images.shape[1:]), np.uint8)

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import multiprocessing
-import os
 import signal
 import tempfile
-import threading
 import time
 from dataclasses import dataclass, replace
 from multiprocessing import connection, forkserver, resource_tracker
@@ -14,6 +12,7 @@ from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
+from softvote.compute.machine import end_with_parent
 from softvote.data.dataset import Dataset
 from softvote.errors import UserError
 from softvote.progress import set_bar_position
@@ -206,15 +205,3 @@ def _do(
         return work.dataset()
 
     saying.send(run_locked(job, work, begin))
-
-
-def end_with_parent() -> None:
-    """A run that was killed shall not go on in processes nobody sees."""
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-
-    def watch() -> None:
-        connection.wait([parent.sentinel])
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()

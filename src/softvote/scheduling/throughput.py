@@ -21,6 +21,7 @@ import numpy as np
 from tqdm import tqdm
 
 from softvote.compute.device import synchronize
+from softvote.compute.machine import end_with_parent
 from softvote.data.dataset import Dataset
 from softvote.data.normalisation import Normalisation
 from softvote.errors import UserError
@@ -28,7 +29,7 @@ from softvote.inference.network import create_network
 from softvote.inference.predictor import Predictor
 from softvote.scheduling.engine import JobBatch
 from softvote.scheduling.job import Job
-from softvote.scheduling.processes import context, end_with_parent, prepare
+from softvote.scheduling.processes import context, prepare
 from softvote.scheduling.resources import set_worker_device
 from softvote.scheduling.worker import training_rows
 from softvote.storage.cache import disk_cache
@@ -197,10 +198,10 @@ class _Trial:
         self.job, self.data, self.meet = job, data, meet
         self.member = job.member.model_copy(update={"epochs": _ENDLESS, "no_aug_epochs": 0})
         self.choices = disk_cache(work.workspace.autotune)
-        _, channels, height, width = data.images.shape
+        _, channels, height, width = data.shape
         self.network = create_network(self.member, job.task, (channels, height, width), with_weights=False)
         began = time.perf_counter()
-        self.compute_config = compute_config_for(self.member, self.network, data.images, self.choices)
+        self.compute_config = compute_config_for(self.member, self.network, data.shape, self.choices)
         self.choosing = time.perf_counter() - began
 
     def run(self, seconds: float) -> tuple[float, float]:
@@ -217,7 +218,7 @@ class _Trial:
         return more + max(0.0, more - less) * (rows / _SAMPLE - 2), trained
 
     def _some(self, rows: int) -> Split:
-        return self.data.take(np.arange(rows))
+        return self.data.select(np.arange(rows))
 
     def _of(self, data: Split, seconds: float) -> tuple[float, float]:
         watch = _StopAfter(seconds, self.meet)
@@ -230,7 +231,7 @@ class _Trial:
         """Images per second."""
         some = dataset.train.take(slice(_IMAGES))
         self.compute_config.to_device(self.network.model)
-        measured = Normalisation.of(self.data.images[:_IMAGES], self.member.normalise)
+        measured = Normalisation.of(self._some(_IMAGES).selected, self.member.normalise)
         predictor = Predictor(self.network, measured, self.compute_config, self.member.tta, self.member.view)
         predictor.probabilities(some.images, some.addends)
         self.meet()

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from softvote import __version__
 from softvote.data.dataset import Dataset
+from softvote.data.pixels import JoinedPixels
 from softvote.ensembling.predictions import Predictions, write_predictions
 from softvote.inference.record import ExecutionRecord, TrainingRecord
 from softvote.scheduling.job import Job
@@ -123,7 +124,7 @@ def training_rows(job: Job, dataset: Dataset, folds: NDArray[np.int64]) -> Split
     """The rows of the training folds, and the extra ones after them."""
     import torch
 
-    from softvote.training.rows import Split
+    from softvote.training.rows import Split, StoredSplit
 
     rows = np.flatnonzero(folds != job.fold)
     extra = job.extra(dataset) if job.extra else None
@@ -134,11 +135,13 @@ def training_rows(job: Job, dataset: Dataset, folds: NDArray[np.int64]) -> Split
     more = np.arange(len(extra.values)) + len(folds)
     unknown = np.full((len(rows), job.task.hidden_digits or 0), -1)
     digits = None if extra.digits is None else np.concatenate([unknown, extra.digits])
-    return Split(
-        torch.from_numpy(np.concatenate([dataset.train_pixels[rows], extra.images])),
-        torch.from_numpy(np.concatenate([dataset.train.image_labels[rows], extra.values])),
-        np.concatenate([rows, more]),
+    rows = np.concatenate([rows, more])
+    return StoredSplit(
+        torch.from_numpy(rows),
+        torch.from_numpy(np.concatenate([dataset.train.image_labels, extra.values])[rows]),
+        rows,
         None if digits is None else torch.from_numpy(digits),
+        pixels=JoinedPixels([dataset.train_pixels, extra.images]),
     )
 
 

@@ -74,7 +74,7 @@ def _read(predictor: Predictor, dataset: Dataset, row: int, named: int) -> Readi
     """The digits that were found, each the likeliest; the likeliest sum, `named`, may be another."""
     from softvote.heads.digits import DIGITS
 
-    image = dataset.train_pixels[[row]]
+    image = dataset.train_pixels[np.array([row])]
     outputs = predictor.outputs(image, _addends(dataset, row))
     digits = outputs.reshape(-1, DIGITS).argmax(axis=1).tolist()
     if dataset.train_addends is not None:

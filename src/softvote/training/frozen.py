@@ -55,10 +55,10 @@ class FrozenBackboneLearner(Learner):
         self.whole.features.eval()
         parts = []
         for which in np.array_split(np.arange(len(data.rows)), math.ceil(len(data.rows) / 256)):
-            images = self._identity(data.images[which].to(self.compute_config.device))
+            images = self._identity(data.take(which).images.to(self.compute_config.device))
             with self.compute_config.autocast():
                 parts.append(self.whole.features(self.compute_config.to_memory_format(images)).float())
-        return replace(data, images=torch.cat(parts))
+        return Split(torch.cat(parts), data.image_labels, data.rows, data.digits)
 
     def _batch(self, epoch: int, images: Tensor, rows: Rows) -> Tensor:
         return images

@@ -128,9 +128,10 @@ def _found_by(folder: FoldFolder, dataset: Dataset, held_out: NDArray[np.bool_])
     from softvote.inference.loading import load_predictor
 
     images, predictor = dataset.train_pixels, load_predictor(folder)
-    readings, centres = predictor.digits(images[~held_out])
-    sums = dataset.train_labels[~held_out]
-    return find_glyphs(images[~held_out, 0], sums, readings, centres, images[held_out, 0])
+    learnt, others = np.flatnonzero(~held_out), np.flatnonzero(held_out)
+    seen, sums = images[learnt], dataset.train_labels[learnt]
+    readings, centres = predictor.digits(seen)
+    return find_glyphs(seen[:, 0], sums, readings, centres, images[others][:, 0])
 
 
 def find_glyphs(

@@ -22,8 +22,9 @@ from softvote.inference.network import Network
 from softvote.inference.views import apply_view, with_view
 from softvote.seeds import derive_seed
 from softvote.task import LARGEST_ADDEND
-from softvote.training.augment import create_augmenter, stays_on_device
+from softvote.training.augment import create_device_augmenter, create_transform, stays_on_device
 from softvote.training.balance import draw_balanced, row_weights
+from softvote.training.batches import SeededTransform
 from softvote.training.cuda_graphs import StepGraphs, create_recorder
 from softvote.training.mixing import Mixing, draw_mixing
 from softvote.training.optim import LearningRate, create_optimizer
@@ -57,8 +58,8 @@ class Learner:
         self.to_training_mode()
         self.optimizer = create_optimizer(member.optimizer, network.model, compute_config.device)
         self.average = ModelEmaV3(network.model, decay=member.ema, use_warmup=True) if member.ema else None
-        self.augment = with_view(create_augmenter(member.augment), member.view, at_random=True)
-        self.identity = with_view(create_augmenter(None), member.view, at_random=False)
+        self.augment = with_view(create_device_augmenter(member.augment), member.view, at_random=True)
+        self.identity = with_view(create_device_augmenter(None), member.view, at_random=False)
         self.graphs: StepGraphs | None = None
         self.steps = 0
 
@@ -70,6 +71,11 @@ class Learner:
     def prepare(self, data: Split) -> Split:
         """Bring rows to the device, as `step` and `mean_loss` take them."""
         return replace(data.to(self.compute_config.device), resampled=self.member.sampling == "balanced")
+
+    def transform(self, epoch: int) -> SeededTransform | None:
+        """What happens to images on the processor in an epoch, from 0, before a step is given them."""
+        transform = create_transform(self.member.augment) if self.is_augmented(epoch) else None
+        return transform and SeededTransform(transform, derive_seed(self.seed, "augment", epoch))
 
     def order(self, epoch: int, data: Split) -> NDArray[np.int64]:
         """What an epoch, from 0, feeds, in its order: int64 (n,), positions in the data for `step`."""

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from softvote.compute.device import to_device
+from softvote.compute.device import free_device_memory, to_device
 from softvote.compute.draws import Rows
+from softvote.data.pixels import Pixels, bytes_of, gather_rows, iterate_pixels, select_rows
 from softvote.data.split import ImageSplit
 from softvote.training.glyphs import Glyphs
+
+_MOST_OF_A_DEVICE = 0.25  # of its free memory may hold images, where several trainings share it
+
 
 _APART = 1 << 32  # between the numbers of a row and of its next time in an epoch; more than there are rows
 
@@ -39,14 +43,38 @@ class Split:
     glyphs: Glyphs | None = None
     resampled: bool = False
 
-    @classmethod
-    def of(cls, images: ImageSplit, rows: NDArray[np.int64]) -> Split:
-        """Labelled images by their row numbers, int64 (n,)."""
-        chosen = images.take(rows)
-        return cls(torch.from_numpy(chosen.images), torch.from_numpy(chosen.image_labels), rows)
+    @staticmethod
+    def of(images: ImageSplit, rows: NDArray[np.int64]) -> StoredSplit:
+        """Labelled images by their row numbers, int64 (n,); no image is copied."""
+        labels = torch.from_numpy(images.image_labels[rows])
+        return StoredSplit(torch.from_numpy(rows), labels, rows, pixels=images.images)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """n, C, H, W of the images."""
+        return tuple(self.images.shape)
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """H, W of the images."""
+        height, width = self.shape[2:]
+        return height, width
+
+    @property
+    def selected(self) -> Tensor | Pixels:
+        """The images of these rows, in their order."""
+        return self.images
+
+    def select(self, which: NDArray[np.int64]) -> Split:
+        """Some of the rows, by position, int64 (n,), to be taken from in turn."""
+        return self.take(which)
+
+    def read(self, which: Rows) -> Split:
+        """A batch, where it takes no waiting for the device to have it; see `take`."""
+        return self.take(which)
 
     def take(self, which: Rows) -> Split:
-        """Some of the rows, by position, int64 (B,) of the processor or on the device.
+        """A batch of the rows, by position, int64 (B,) of the processor or on the device.
 
         Of resampled rows, each time that one comes it has another row number, so that it is augmented anew.
         """
@@ -66,4 +94,57 @@ class Split:
         """The same rows on a device; on one that computes apart from the processor, their numbers too."""
         digits = None if self.digits is None else self.digits.to(device)
         rows = torch.as_tensor(self.rows).to(device) if device == "cuda" else self.rows
-        return Split(self.images.to(device), self.image_labels.to(device), rows, digits)
+        images, labels = (to_device(each, torch.device(device)) for each in (self.images, self.image_labels))
+        return Split(images, labels, rows, digits)
+
+
+@dataclass(frozen=True)
+class StoredSplit(Split):
+    """Rows whose images stay where they are stored, until a batch of them is taken.
+
+    Attributes:
+        images: int64 (n,), where the image of each row stands in `pixels`.
+        pixels: the images of these rows, and perhaps of others.
+        device: where batches are taken to.
+    """
+
+    pixels: Pixels = field(kw_only=True)
+    device: str = field(kw_only=True, default="cpu")
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """n, C, H, W of the images."""
+        return (len(self.images), *self.pixels.shape[1:])
+
+    @property
+    def selected(self) -> Pixels:
+        """The images of these rows, in their order."""
+        return select_rows(self.pixels, self.images.numpy())
+
+    def select(self, which: NDArray[np.int64]) -> StoredSplit:
+        """Some of the rows, by position, int64 (n,); no image is copied."""
+        some = super().take(which)
+        return StoredSplit(
+            some.images, some.image_labels, some.rows, some.digits, pixels=self.pixels, device=self.device
+        )
+
+    def read(self, which: Rows) -> Split:
+        """A batch in the memory of the processor, from which `Split.to` takes it to a device."""
+        batch = super().take(which)
+        return replace(batch, images=torch.from_numpy(gather_rows(self.pixels, batch.images.numpy())))
+
+    def take(self, which: Rows) -> Split:
+        """A batch of the rows on the device, by position, int64 (B,) of the processor."""
+        batch = self.read(which)
+        return batch if self.device == "cpu" else batch.to(self.device)
+
+    def to(self, device: str) -> Split:
+        """The same rows for a device: their images all on it where there is room, else in batches."""
+        if device == "cpu" or bytes_of(self.pixels) > free_device_memory(device) * _MOST_OF_A_DEVICE:
+            return replace(self, device=device)
+        images = torch.empty(self.shape, dtype=torch.uint8, device=device)
+        start = 0
+        for part in iterate_pixels(self.selected):
+            images[start : start + len(part)] = torch.from_numpy(part)
+            start += len(part)
+        return replace(Split(images[:0], self.image_labels, self.rows, self.digits).to(device), images=images)

@@ -25,6 +25,7 @@ class EpochState:
         batches: how many were fed.
         rows: how many were in them.
         seconds: spent on it.
+        waited: seconds of these, for batches that were not ready.
     """
 
     number: int
@@ -33,6 +34,7 @@ class EpochState:
     batches: int = 0
     rows: int = 0
     seconds: float = 0.0
+    waited: float = 0.0
 
 
 @dataclass

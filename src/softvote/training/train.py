@@ -1,6 +1,7 @@
 """Training one network on the rows of its folds: a fixed schedule, and the last epoch counts.
 
-The whole data set lies on the device as uint8; batches are gathered, augmented and normalised there.
+Images lie on the device as uint8 where it has room for all, else batches of them are brought there; they are
+augmented and normalised there.
 Every random choice of an epoch is seeded by that epoch, so any epoch can be run again alone. Between
 any two steps the whole state can be written down, and the training gone on from there to the same bits.
 A frozen backbone without augmentation sees every image once; its features are then what is fed.
@@ -100,11 +101,11 @@ def train(
     compute_config = (
         ComputeConfig(**resume["execution"])
         if resume
-        else compute_config_for(member, network, data.images, cache)
+        else compute_config_for(member, network, data.shape, cache)
     )
     compute_config.to_device(network.model)
-    normalisation = Normalisation.of(fed.images, member.normalise)
-    create = _create_learner if data.glyphs is None else _composing(data.glyphs, data.images)
+    normalisation = Normalisation.of(fed.selected, member.normalise)
+    create = _create_learner if data.glyphs is None else _composing(data.glyphs, data.size)
     learner = create(member, network, compute_config, normalisation, seed)
     with for_training(compute_config.device):
         state = Trainer(learner, spec.label, callbacks).run(fed, watched, resume)
@@ -114,7 +115,7 @@ def train(
 
 def _create_network(spec: TrainingSpec, fed: Split) -> Network:
     """The network before its first step."""
-    _, channels, height, width = fed.images.shape
+    _, channels, height, width = fed.shape
     weights = class_weights(spec.member.class_weights, spec.task, spec.classes, fed.image_labels.numpy())
     torch.manual_seed(derive_seed(spec.seed, "weights"))
     shape = (channels, height, width)
@@ -127,23 +128,26 @@ def _create_network(spec: TrainingSpec, fed: Split) -> Network:
     return network
 
 
-def compute_config_for(member: Member, network: Network, images: Tensor, cache: Cache) -> ComputeConfig:
+def compute_config_for(
+    member: Member, network: Network, images: tuple[int, ...], cache: Cache
+) -> ComputeConfig:
     """How a member's network runs in training.
 
     Args:
-        images: uint8 (n, C, H, W), of all training rows.
+        images: (n, C, H, W), the shape of all training images.
         cache: keeps what was found fastest on this machine.
     """
-    shape = (min(member.batch_size, len(images)), images.shape[1], images.shape[2], images.shape[3])
+    count, channels, height, width = images
+    shape = (min(member.batch_size, count), channels, height, width)
     named = member.model_dump(mode="json", include={"model", "model_args"})
     return choose_compute_config(network.model, shape, member.precision, member.memory_format, named, cache)
 
 
-def _composing(glyphs: Glyphs, images: Tensor) -> Callable[..., Learner]:
+def _composing(glyphs: Glyphs, size: tuple[int, int]) -> Callable[..., Learner]:
     """What creates a learner of images of the same size, composed of glyphs."""
     from softvote.training.recomposition import CompositionLearner  # which few recipes need
 
-    return functools.partial(CompositionLearner, glyphs, (images.shape[2], images.shape[3]))
+    return functools.partial(CompositionLearner, glyphs, size)
 
 
 def _create_learner(
@@ -163,4 +167,4 @@ def _hold_out(member: Member, data: Split, seed: int) -> tuple[Split, Split | No
         return data, None
     order = np.random.default_rng(derive_seed(seed, "held out")).permutation(len(data.rows))
     watched = max(1, round(proportion * len(order)))
-    return data.take(np.sort(order[watched:])), data.take(np.sort(order[:watched]))
+    return data.select(np.sort(order[watched:])), data.select(np.sort(order[:watched]))

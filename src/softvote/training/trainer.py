@@ -15,9 +15,10 @@ from numpy.typing import NDArray
 from softvote.compute.device import synchronize, to_device
 from softvote.compute.draws import Rows
 from softvote.seeds import derive_seed
+from softvote.training.batches import BatchLoader
 from softvote.training.callbacks import Callback
 from softvote.training.learner import Learner
-from softvote.training.rows import Split
+from softvote.training.rows import Split, StoredSplit
 from softvote.training.state import TrainingState
 
 
@@ -53,14 +54,16 @@ class Trainer:
         # Batch norm cannot learn from a batch of one row.
         batches = max(1, min(math.ceil(rows / learner.member.batch_size), rows // 2))
         learner.start(learner.member.epochs * batches, self.label)
+        if isinstance(data, StoredSplit):  # a step that is recorded reads its rows where they stay
+            learner.graphs = None
         state = TrainingState(learner, self.label, rows, batches)
         if resume is not None:
             state.load_state_dict(resume)
-        with self._looking_on(state):
+        with self._looking_on(state), BatchLoader(data, math.ceil(rows / batches)) as loader:
             while len(state.log) < state.epochs and not state.stopped:
                 if state.epoch.number < len(state.log):
                     state.begin_epoch(len(state.log))
-                self._run_epoch(state, data, watched)
+                self._run_epoch(state, loader, watched)
         learner.finish()
         return state
 
@@ -73,8 +76,8 @@ class Trainer:
                 stack.callback(callback.on_end, state)
             yield
 
-    def _run_epoch(self, state: TrainingState, data: Split, watched: Split | None) -> None:
-        self._feed(state, data)
+    def _run_epoch(self, state: TrainingState, loader: BatchLoader, watched: Split | None) -> None:
+        self._feed(state, loader)
         epoch, learner = state.epoch, self.learner
         loss, accuracy = state.figures()
         if epoch.batches < state.batches:  # a callback stopped it
@@ -96,23 +99,25 @@ class Trainer:
         for callback in self.callbacks:
             callback.on_epoch(state)
 
-    def _feed(self, state: TrainingState, data: Split) -> None:
+    def _feed(self, state: TrainingState, loader: BatchLoader) -> None:
         """Feed what the epoch has not fed yet, in batches of sizes that differ by one at most."""
-        epoch = state.epoch
+        epoch, learner = state.epoch, self.learner
         if not epoch.batches:
-            torch.manual_seed(derive_seed(self.learner.seed, "epoch", epoch.number))
-        order = self.learner.order(epoch.number, data)
-        started = time.perf_counter() - epoch.seconds
-        for number, which in list(enumerate(self._in_batches(order, state.batches)))[epoch.batches :]:
-            epoch.totals += self.learner.step(epoch.number, number, data, which)
-            state.batch_rows = len(which)
-            epoch.batches, epoch.rows = number + 1, epoch.rows + len(which)
-            epoch.seconds = time.perf_counter() - started
-            for callback in self.callbacks:
-                callback.on_step(state)
-            if state.stopped:
-                break
-        synchronize(self.learner.compute_config.device)  # which may be some steps behind
+            torch.manual_seed(derive_seed(learner.seed, "epoch", epoch.number))
+        order = learner.order(epoch.number, loader.data)
+        left = self._in_batches(order, state.batches)[epoch.batches :]
+        started, waited = time.perf_counter() - epoch.seconds, loader.waited - epoch.waited
+        with contextlib.closing(loader.load(left, learner.transform(epoch.number))) as batches:
+            for number, (data, which) in enumerate(batches, epoch.batches):
+                epoch.totals += learner.step(epoch.number, number, data, which)
+                state.batch_rows = len(which)
+                epoch.batches, epoch.rows = number + 1, epoch.rows + len(which)
+                epoch.seconds, epoch.waited = time.perf_counter() - started, loader.waited - waited
+                for callback in self.callbacks:
+                    callback.on_step(state)
+                if state.stopped:
+                    break
+        synchronize(learner.compute_config.device)  # which may be some steps behind
         epoch.seconds = time.perf_counter() - started
 
     def _in_batches(self, order: NDArray[np.int64], batches: int) -> Sequence[Rows]:

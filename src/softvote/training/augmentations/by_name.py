@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import difflib
+import functools
 import inspect
 import os
 import warnings
 from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -50,30 +52,48 @@ class ByName(AugmentationConfig):
         yield from problems or _find_other_shapes(transforms, (height, width, channels))
 
     def create_transform(self) -> ImageTransform | None:
-        """What changes a batch, image by image.
+        """What changes a batch, image by image."""
+        return NamedTransforms(tuple(self.albumentations)) if self.albumentations else None
+
+
+@dataclass(frozen=True)
+class NamedTransforms:
+    """Transforms of albumentations in their order, each image with a seed of its own.
+
+    Attributes:
+        written: as `ByName.albumentations` has them; each process builds the library's objects of them.
+    """
+
+    written: tuple[str | dict[str, Any], ...]
+
+    def __call__(self, images: NDArray[np.uint8], rows: NDArray[np.int64], seed: int) -> NDArray[np.uint8]:
+        """Change a batch, as `ImageTransform` says.
 
         Raises:
-            UserError: an unknown name or argument.
+            UserError: an unknown name or argument, or an image that comes out in another shape.
         """
-        if not self.albumentations:
-            return None
+        outputs = np.empty_like(images)
+        for output, image, row in zip(outputs, images, rows.tolist(), strict=True):
+            self._pipeline.set_random_seed(derive_seed(seed, _KEY, row) % 2**32)
+            before = np.ascontiguousarray(image.transpose(1, 2, 0))
+            changed = _with_channels(self._pipeline(image=before)["image"])
+            if changed.shape != before.shape or changed.dtype != np.uint8:
+                what = f"give {_describe(changed)} of {_describe(before)}"
+                raise UserError.at(f"augment.{_KEY}", what, "let each keep the shape")
+            output[...] = changed.transpose(2, 0, 1)
+        return outputs
+
+    @functools.cached_property
+    def _pipeline(self) -> Any:
         problems = list[Problem]()
-        pipeline = _library().Compose(_build_all(self.albumentations, _KEY, problems))
+        transforms = _build_all(list(self.written), _KEY, problems)
         if problems:
-            raise UserError(*(problem.within("augment") for problem in problems))
+            raise UserError(*(replace(problem, where=f"augment.{problem.where}") for problem in problems))
+        return _library().Compose(transforms)
 
-        def transform(images: NDArray[np.uint8], rows: NDArray[np.int64], seed: int) -> NDArray[np.uint8]:
-            outputs = np.empty_like(images)
-            for output, image, row in zip(outputs, images, rows.tolist(), strict=True):
-                pipeline.set_random_seed(derive_seed(seed, _KEY, row) % 2**32)
-                changed = _apply(pipeline, image.transpose(1, 2, 0)).transpose(2, 0, 1)
-                if changed.shape != image.shape or changed.dtype != np.uint8:
-                    what = f"give {_shape(changed)} of {_shape(image)}"
-                    raise UserError.at(f"augment.{_KEY}", what, "let each keep the shape")
-                output[...] = changed
-            return outputs
-
-        return transform
+    def __getstate__(self) -> dict[str, Any]:
+        """What is written alone, for another process."""
+        return {"written": self.written}
 
 
 def _library() -> Any:
@@ -84,10 +104,9 @@ def _library() -> Any:
     return albumentations
 
 
-def _apply(pipeline: Any, image: NDArray[np.uint8]) -> NDArray[Any]:
-    """The image, (H, W, C), changed; grey images keep their one channel."""
-    changed: NDArray[Any] = pipeline(image=np.ascontiguousarray(image))["image"]
-    return changed if changed.ndim == 3 else changed[..., None]
+def _with_channels(image: NDArray[Any]) -> NDArray[Any]:
+    """An image (H, W, C), also where the library left out a single channel."""
+    return image if image.ndim == 3 else image[..., None]
 
 
 def _build_all(written: Any, place: str, problems: list[Problem]) -> list[Any]:
@@ -193,27 +212,27 @@ def _find_other_shapes(transforms: list[Any], shape: tuple[int, int, int]) -> It
                     warnings.simplefilter("ignore")
                     last, found = found, _forced(transform, found)
             except Exception as error:
-                what = f"fails on {_shape(found)}: {' '.join(str(error).split()) or type(error).__name__}"
+                what = f"fails on {_describe(found)}: {' '.join(str(error).split()) or type(error).__name__}"
                 yield Problem(place, what)
                 return
             if found.dtype != np.uint8:
-                what = f"gives {found.dtype}, and images have 8 bits"
+                what = f"gives {type(found).__name__} of {found.dtype}, and images are ndarray of uint8"
                 yield Problem(place, what, "leave it out; the recipe's normalise does it")
                 return
             if found.shape != last.shape:
                 culprit = place
         if found.shape != shape:
             wanted = f"end with {{Resize: {{height: {shape[0]}, width: {shape[1]}}}}}, or name that size"
-            yield Problem(culprit, f"gives {_shape(found)} of {_shape(image)}", wanted)
+            yield Problem(culprit, f"gives {_describe(found)} of {_describe(image)}", wanted)
             return
 
 
 def _forced(transform: Any, image: NDArray[np.uint8]) -> NDArray[Any]:
     """The image changed for certain, whatever the probability of the outermost transform."""
     changed: NDArray[Any] = transform(image=np.ascontiguousarray(image), force_apply=True)["image"]
-    return changed if changed.ndim == 3 else changed[..., None]
+    return _with_channels(changed)
 
 
-def _shape(image: NDArray[Any]) -> str:
+def _describe(image: NDArray[Any]) -> str:
     """The shape of an image (H, W, C), in words."""
     return f"{' x '.join(map(str, image.shape))} {image.dtype}"

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from softvote.data.duplicates import near_identical_groups
+from softvote.data.pixels import JoinedPixels, bytes_of
 from softvote.reporting.report.blocks import Block, Cell, DataTable, Paragraph
 from softvote.reporting.report.section import LeftOutError, ReportData, section
 
@@ -26,10 +27,11 @@ _PICTURES_A_GROUP = 8
 def build_duplicates(data: ReportData) -> Sequence[Block]:
     """Build the counts of near-identical images, and the groups of them."""
     train, test = data.dataset.train_pixels, data.dataset.test_pixels
-    if train.nbytes + test.nbytes > _MOST_BYTES:
-        raise LeftOutError(f"{(train.nbytes + test.nbytes) / 1e9:.1f} GB of images are more than it compares")
+    size = bytes_of(train) + bytes_of(test)
+    if size > _MOST_BYTES:
+        raise LeftOutError(f"{size / 1e9:.1f} GB of images are more than it compares")
     distance = data.pipeline.folds.near_identical
-    groups = _list_groups(near_identical_groups(np.concatenate([train, test]), distance))
+    groups = _list_groups(near_identical_groups(JoinedPixels([train, test]), distance))
     in_train = [group[group < len(train)] for group in groups]
     across = [rows for rows in in_train if len(np.unique(data.folds[rows])) > 1]
     both = [(rows, group) for rows, group in zip(in_train, groups, strict=True) if 0 < len(rows) < len(group)]
