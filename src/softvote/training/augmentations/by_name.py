@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import difflib
-import functools
 import inspect
 import os
+import threading
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -73,27 +73,34 @@ class NamedTransforms:
             UserError: an unknown name or argument, or an image that comes out in another shape.
         """
         outputs = np.empty_like(images)
-        for output, image, row in zip(outputs, images, rows.tolist(), strict=True):
-            self._pipeline.set_random_seed(derive_seed(seed, _KEY, row) % 2**32)
-            before = np.ascontiguousarray(image.transpose(1, 2, 0))
-            changed = _with_channels(self._pipeline(image=before)["image"])
-            if changed.shape != before.shape or changed.dtype != np.uint8:
-                what = f"give {_describe(changed)} of {_describe(before)}"
-                raise UserError.at(f"augment.{_KEY}", what, "let each keep the shape")
-            output[...] = changed.transpose(2, 0, 1)
+        with _ONE_AT_A_TIME:
+            pipeline = self._pipeline()
+            for output, image, row in zip(outputs, images, rows.tolist(), strict=True):
+                pipeline.set_random_seed(derive_seed(seed, _KEY, row) % 2**32)
+                before = np.ascontiguousarray(image.transpose(1, 2, 0))
+                changed = _with_channels(pipeline(image=before)["image"])
+                if changed.shape != before.shape or changed.dtype != np.uint8:
+                    what = f"give {_describe(changed)} of {_describe(before)}"
+                    raise UserError.at(f"augment.{_KEY}", what, "let each keep the shape")
+                output[...] = changed.transpose(2, 0, 1)
         return outputs
 
-    @functools.cached_property
     def _pipeline(self) -> Any:
-        problems = list[Problem]()
-        transforms = _build_all(list(self.written), _KEY, problems)
-        if problems:
-            raise UserError(*(replace(problem, where=f"augment.{problem.where}") for problem in problems))
-        return _library().Compose(transforms)
+        """The library's object, built once a process."""
+        key = repr(self.written)
+        if key not in _BUILT:
+            problems = list[Problem]()
+            transforms = _build_all(list(self.written), _KEY, problems)
+            if problems:
+                raise UserError(*(replace(each, where=f"augment.{each.where}") for each in problems))
+            _BUILT[key] = _library().Compose(transforms)
+        return _BUILT[key]
 
-    def __getstate__(self) -> dict[str, Any]:
-        """What is written alone, for another process."""
-        return {"written": self.written}
+
+_BUILT: dict[str, Any] = {}
+
+
+_ONE_AT_A_TIME = threading.Lock()  # what a transform draws next is part of it, and threads would share that
 
 
 def _library() -> Any:
@@ -203,33 +210,40 @@ def _find_other_shapes(transforms: list[Any], shape: tuple[int, int, int]) -> It
     """What fails on an image (H, W, C), or gives one of another shape or of other values."""
     image = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
     for trial in range(_TRIALS):
-        found, last = image, image
-        for number, transform in enumerate(transforms):
-            place = f"{_KEY}.{number}.{type(transform).__name__}"
-            transform.set_random_seed(trial)
-            try:
-                with warnings.catch_warnings():
-                    warnings.simplefilter("ignore")
-                    last, found = found, _forced(transform, found)
-            except Exception as error:
-                what = f"fails on {_describe(found)}: {' '.join(str(error).split()) or type(error).__name__}"
-                yield Problem(place, what)
-                return
-            if found.dtype != np.uint8:
-                what = f"gives {type(found).__name__} of {found.dtype}, and images are ndarray of uint8"
-                yield Problem(place, what, "leave it out; the recipe's normalise does it")
-                return
-            if found.shape != last.shape:
-                culprit = place
-        if found.shape != shape:
-            wanted = f"end with {{Resize: {{height: {shape[0]}, width: {shape[1]}}}}}, or name that size"
-            yield Problem(culprit, f"gives {_describe(found)} of {_describe(image)}", wanted)
+        if problem := _try(transforms, image, trial):
+            yield problem
             return
+
+
+def _try(transforms: list[Any], image: NDArray[np.uint8], trial: int) -> Problem | None:
+    found, culprit = image, ("", "")
+    for number, transform in enumerate(transforms):
+        place, name = f"{_KEY}.{number}", type(transform).__name__
+        transform.set_random_seed(trial)
+        before = found
+        try:
+            found = _forced(transform, before)
+        except Exception as error:
+            says = " ".join(str(error).split()) or type(error).__name__
+            return Problem(place, f"{name} fails on {_describe(before)}: {says}")
+        if found.dtype != np.uint8:
+            what = f"{name} gives {found.dtype}, and images are arrays of uint8"
+            return Problem(place, what, "leave it out; the recipe's normalise does it")
+        if found.shape != before.shape:
+            culprit = place, name
+    if found.shape == image.shape:
+        return None
+    place, name = culprit
+    height, width, _ = image.shape
+    wanted = f"end with {{Resize: {{height: {height}, width: {width}}}}}, or name that size"
+    return Problem(place, f"{name} gives {_describe(found)} of {_describe(image)}", wanted)
 
 
 def _forced(transform: Any, image: NDArray[np.uint8]) -> NDArray[Any]:
     """The image changed for certain, whatever the probability of the outermost transform."""
-    changed: NDArray[Any] = transform(image=np.ascontiguousarray(image), force_apply=True)["image"]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        changed: NDArray[Any] = transform(image=np.ascontiguousarray(image), force_apply=True)["image"]
     return _with_channels(changed)
 
 

@@ -12,10 +12,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from softvote.config.registry import AugmentationConfig
-from softvote.config.schema import ConfigError, Strict
+from softvote.config.schema import Strict
 from softvote.errors import Problem
 from softvote.training.augmentations.base import blend, each, grey, mean_of_each, register_augmentation
 
@@ -77,19 +77,15 @@ class Policies(AugmentationConfig):
     """Each image takes some of 14 operations of one strength (RandAugment, Cubuk et al. 2020); `{}` takes two
     of magnitude 9."""
 
-    @model_validator(mode="after")
-    def _one_of_them(self) -> Policies:
-        if self.trivial_augment and self.rand_augment:
-            raise ConfigError.at("rand_augment", "goes without trivial_augment", "keep one")
-        return self
-
     @property
     def columns(self) -> int:
         """Operation, strength and direction, each time."""
         return 3 * (self.rand_augment.operations if self.rand_augment else 1)
 
     def find_misfits(self, channels: int, height: int, width: int) -> Iterator[Problem]:
-        """They are of grey images and of colour."""
+        """They are of grey images and of colour, and one is enough."""
+        if self.trivial_augment and self.rand_augment:
+            yield Problem("rand_augment", "goes without trivial_augment", "keep one")
         for key in ("trivial_augment", "rand_augment"):
             if getattr(self, key) and channels not in (1, 3):
                 what = f"is for 1 or 3 channels, and these images have {channels}"
