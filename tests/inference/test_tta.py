@@ -90,3 +90,25 @@ def test_crops_are_the_corners_and_the_middle_enlarged() -> None:
 def test_images_that_it_is_not_for(spec: dict[str, Any], shape: tuple[int, int], says: str) -> None:
     with pytest.raises(UserError, match=says):
         create_views(torch.zeros(1, 1, *shape), TestTime.model_validate(spec))
+
+
+KEYS = [
+    {"shift": 1}, {"five_crops": 0.75}, {"horizontal_flip": True}, {"vertical_flip": True},
+    {"quarter_turns": True},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("spec", KEYS)
+def test_views_can_be_traced_for_any_number_of_images(spec: dict[str, Any]) -> None:
+    class Seeing(torch.nn.Module):
+        def forward(self, images: Tensor) -> Tensor:
+            return torch.stack([view.float() for view in create_views(images, views)])
+
+    def images(count: int) -> Tensor:
+        return torch.randint(0, 256, (count, 3, 12, 12), dtype=torch.uint8)
+
+    views = TestTime.model_validate(spec)
+    batch = ({0: torch.export.Dim("batch")},)
+    traced = torch.export.export(Seeing(), (images(3),), dynamic_shapes=batch, strict=True)
+    five = images(5)
+    assert torch.equal(traced.module()(five), Seeing()(five))
