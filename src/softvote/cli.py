@@ -162,8 +162,12 @@ def _add_kernel(commands: Commands) -> None:
     )  # fmt: skip
     _add_voter(kernel)
     kernel.add_argument("--owner", metavar="USER", help="of Kaggle; whose credentials are here if left out")
-    kernel.add_argument(
+    computing = kernel.add_mutually_exclusive_group()
+    computing.add_argument(
         "--gpu", action=argparse.BooleanOptionalAction, help="ask Kaggle for one; left out, only to train"
+    )
+    computing.add_argument(
+        "--accelerator", metavar="NAME", help="the GPU to ask for, as NvidiaTeslaT4 (two T4), the usual one"
     )
     kernel.add_argument(
         "--wheels", type=Path, metavar="FOLDER", help="of .whl files that Kaggle's image lacks, to go along"
@@ -398,6 +402,7 @@ def _kernel(parsed: argparse.Namespace) -> None:
         parsed.member,
         parsed.owner,
         parsed.gpu,
+        parsed.accelerator,
         parsed.wheels,
         parsed.push,
         parsed.fetch,

@@ -66,6 +66,43 @@ def test_a_probe_leaves_the_network_as_it_was() -> None:
     assert probed.training
 
 
+@pytest.fixture
+def t4(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A GPU that knows bf16 from imitation only."""
+    monkeypatch.setattr(autotune, "find_device", lambda: "cuda")
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation=True: including_emulation)
+
+
+@pytest.mark.usefixtures("t4")
+@pytest.mark.parametrize(("precision", "tried"), [("bf16", "fp16"), ("fp16", "fp16"), ("fp32", "fp32")])
+def test_a_gpu_that_imitates_bf16_takes_fp16_for_it(precision: str, tried: str) -> None:
+    chosen = choose_compute_config(network(), SHAPE, precision, "channels_last", CNN)
+    assert chosen == ComputeConfig("cuda", tried, "channels_last")
+
+
+@pytest.mark.usefixtures("t4")
+def test_such_a_gpu_tries_fp16_beside_fp32() -> None:
+    candidates = autotune._candidates("cuda", "auto", "channels_last")
+    assert [candidate.precision for candidate in candidates] == ["fp32", "fp16"]
+
+
+def test_a_gpu_with_bf16_takes_fp16_where_that_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation=True: True)
+    for precision, taken in [("auto", "bf16"), ("bf16", "bf16"), ("fp16", "fp16"), ("fp32", "fp32")]:
+        (candidate,) = autotune._candidates("cuda", precision, "auto")
+        assert candidate == ComputeConfig("cuda", taken, "channels_last")
+
+
+def test_a_processor_tries_no_fp16_unless_it_is_told_to() -> None:
+    assert {candidate.precision for candidate in autotune._candidates("cpu", "auto", "auto")} == {
+        "fp32",
+        "bf16",
+    }
+    chosen = choose_compute_config(network(), SHAPE, "fp16", "contiguous", CNN)
+    assert chosen == ComputeConfig("cpu", "fp16", "contiguous")
+    assert chosen.to_predict().precision == "fp32"
+
+
 class Wavering(nn.Module):
     """Says another thing under autocast."""
 
@@ -189,7 +226,7 @@ def test_a_damaged_choice_is_made_anew(tmp_path: Path, monkeypatch: pytest.Monke
     assert choose().precision == "fp32" and len(found) == 2
 
 
-@pytest.mark.parametrize(("precision", "memory_format"), CHOICES)
+@pytest.mark.parametrize(("precision", "memory_format"), [*CHOICES, ("fp16", "channels_last")])
 def test_a_step_runs_as_chosen(precision: str, memory_format: str) -> None:
     chosen = ComputeConfig("cpu", precision, memory_format)
     model = chosen.to_device(nn.Conv2d(3, 8, 3))
@@ -199,7 +236,7 @@ def test_a_step_runs_as_chosen(precision: str, memory_format: str) -> None:
     assert model.weight.is_contiguous(memory_format=torch.channels_last) == last
     with chosen.autocast():
         outputs = model(images)
-    assert outputs.dtype == (torch.bfloat16 if precision == "bf16" else torch.float32)
+    assert outputs.dtype == {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}[precision]
     assert model.weight.dtype == torch.float32
 
 

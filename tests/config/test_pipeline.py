@@ -122,7 +122,8 @@ def test_everybody_votes_unless_some_are_named() -> None:
     "facts",
     [
         {"epochs": 0}, {"batch_size": 1}, {"label_smoothing": 1.0}, {"label_smoothing": -0.1}, {"mixup": -1},
-        {"mixup": float("inf")}, {"ema": 1.0}, {"no_aug_epochs": -1}, {"head": "hard"}, {"precision": "fp16"},
+        {"mixup": float("inf")}, {"ema": 1.0}, {"no_aug_epochs": -1}, {"head": "hard"},
+        {"precision": "fp8"}, {"micro_batch": 1},
         {"memory_format": "nhwc"}, {"tta": {"shift": -1}}, {"augment": {"rotate": 181}},
         {"augment": {"scale": 1}},
         {"augment": {"shear": 61}}, {"augment": {"shift": -1}}, {"augment": {"elastic": float("inf")}},

@@ -26,7 +26,7 @@ from softvote.config.pipeline_file import read_pipeline_file
 from softvote.config.recipe import Recipe
 from softvote.errors import UserError
 from softvote.kaggle import notebook
-from softvote.kaggle.notebook import Mode, build_kernel, flattened, unflattened
+from softvote.kaggle.notebook import DEFAULT_ACCELERATOR, Mode, build_kernel, flattened, unflattened
 from softvote.kaggle.testing import KaggleServer
 from softvote.stages import Run, open_run
 from softvote.stages.plan import make_plan
@@ -98,12 +98,14 @@ def project(finished: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(finished, tmp_path / "project"))
 
 
-def built_for(run: Run, mode: Mode, owner: str, voter: str | None = None, gpu: bool = True) -> KernelFolder:
+def built_for(
+    run: Run, mode: Mode, owner: str, voter: str | None = None, accelerator: str = DEFAULT_ACCELERATOR
+) -> KernelFolder:
     """As the stage builds it."""
     name = run.resolve_name(voter)
     if mode == "infer":
         make_plan(run).predictions(name)
-    return build_kernel(run.workspace, run.name, run.pipeline, mode, name, owner, gpu)
+    return build_kernel(run.workspace, run.name, run.pipeline, mode, name, owner, accelerator)
 
 
 def build(root: Path, mode: Mode, voter: str | None = None, *settings: str, **how: Any) -> KernelFolder:
@@ -295,9 +297,24 @@ def test_every_fact_is_written_out(project: Path) -> None:
         "licenses": [{"name": "unknown"}],
     }
     assert sorted(path.name for path in folder.code.iterdir()) == ["kernel-metadata.json", "kernel.py"]
-    train = read_json(build(project, "train", gpu=False).code_metadata)
+    train = read_json(build(project, "train", accelerator="").code_metadata)
     assert (train["id"], train["dataset_sources"]) == ("me/softvote-tiny-train", [])
     assert (train["enable_gpu"], train["machine_shape"]) == (False, "")
+
+
+@pytest.mark.parametrize(
+    ("accelerator", "problem"),
+    [
+        ("TpuV5E8", "is not a GPU's name at Kaggle; name one, such as NvidiaTeslaT4"),
+        ("NvidiaTeslaP100", "is retired, and Kaggle would run another; name NvidiaTeslaT4"),
+    ],
+)
+def test_an_accelerator_that_would_not_be_what_runs_is_refused(
+    project: Path, accelerator: str, problem: str
+) -> None:
+    with pytest.raises(UserError) as raised:
+        build(project, "train", accelerator=accelerator)
+    assert str(raised.value) == f"`accelerator` {accelerator}: {problem}"
 
 
 def test_the_dataset_is_flat_and_holds_what_votes(project: Path) -> None:

@@ -24,6 +24,7 @@ from softvote.config.pipeline import Pipeline
 from softvote.data.dataset import Dataset
 from softvote.data.folds import FoldTable, read_folds
 from softvote.ensembling.predictions import read_predictions, write_predictions
+from softvote.errors import UserError
 from softvote.scheduling import planner
 from softvote.scheduling import worker as jobs_module
 from softvote.scheduling.engine import JobBatch, Unfinished
@@ -380,6 +381,36 @@ def test_the_same_job_gives_the_same_weights(finished: tuple[stages.Run, Dataset
     weights = load_file(job.folder.weights)
     before = load_file(run.folder.predictions("cnn").fold(1).weights)
     assert all(np.array_equal(weights[name], before[name]) for name in weights)
+
+
+@pytest.mark.parametrize(
+    ("facts", "remedy"),
+    [
+        ({"batch_size": 128}, "micro_batch: 64"), ({"micro_batch": 8}, "micro_batch: 4"),
+        ({"batch_size": 3}, "grad_checkpointing: true"),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_a_device_that_is_too_small_gets_half_as_many_images_at_once(
+    finished: tuple[stages.Run, Dataset],
+    facts: dict[str, Any],
+    remedy: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    run, dataset = finished
+    table = read_folds(run.folder, inputs_of_folds(run, dataset))
+    job = plan(run.pipeline, run.workspace, replace(run.folder, path=tmp_path), dataset, table)[0]
+    job = replace(job, member=job.member.model_copy(update=facts))
+
+    def no_memory(*arguments: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr("softvote.training.train.train", no_memory)
+    with pytest.raises(UserError) as raised:
+        run_job(job, dataset, table.folds)
+    what = f"the device's memory is too small; set members.{job.member_name}.{remedy}"
+    assert str(raised.value) == f"{job.label}: {what}"
 
 
 def test_a_training_that_other_threads_began_starts_again(

@@ -71,6 +71,12 @@ def test_a_kernel_is_built_without_kaggle(place: Place, monkeypatch: pytest.Monk
     assert {name: after[name] for name in before} == before
 
 
+def test_the_gpu_is_the_one_that_is_named(place: Place) -> None:
+    place.done("kernel", "tiny", "--owner=me", "--accelerator=NvidiaL4X1")
+    metadata = json.loads((folder(place, "infer") / "code" / "kernel-metadata.json").read_text())
+    assert (metadata["enable_gpu"], metadata["machine_shape"]) == (True, "NvidiaL4X1")
+
+
 def test_the_owner_is_whose_credentials_are_here(place: Place) -> None:
     place.done("kernel", "tiny")
     metadata = json.loads((folder(place) / "code" / "kernel-metadata.json").read_text())

@@ -107,7 +107,7 @@ def test_a_member_is_decided_by_cut_points_of_its_own(root: Path) -> None:
 def test_a_kernel_that_infers_is_given_the_decision(root: Path) -> None:
     write_pipeline(root, facts("cut_points", **GRADES, solution=None, kaggle="digits"))
     run = open_run(root, "tiny")
-    folder = build_kernel(run.workspace, "tiny", run.pipeline, "infer", "vote", "tester", gpu=False)
+    folder = build_kernel(run.workspace, "tiny", run.pipeline, "infer", "vote", "tester", accelerator="")
     assert (folder.dataset / "vote.decision.json").is_file()
     write_pipeline(root, facts("cut_points", **GRADES))
 

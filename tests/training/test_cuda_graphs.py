@@ -169,10 +169,17 @@ CASES: dict[str, dict[str, Any]] = {
     "ema": {"ema": 0.9, "schedule": {"name": "cosine"}},
     "sgd": {"optimizer": {"name": "sgd", "lr": 0.02}, "schedule": {"name": "cosine"}},
     "held_out": {"schedule": {"name": "plateau", "watch": "held_out", "held_out": 0.2, "patience": 0}},
+    "fp16": {
+        "precision": "fp16",
+        "schedule": {"name": "cosine"},
+    },  # skipped steps are not recorded
+    "micro_batch": {"micro_batch": 6, "mixup": 0.5, "schedule": {"name": "cosine"}},
 }
 
 
-SOON = {"one_cycle", "cutmix", "light", "augmented", "mixup", "ema", "held_out"}
+SOON = {
+    "one_cycle", "augmented", "mixup", "cutmix", "light", "ema", "held_out", "fp16", "micro_batch",
+}  # fmt: skip
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from softvote.compute.device import accelerator_name, find_device, synchronize
 from softvote.compute.machine import processor
-from softvote.compute.precision import ComputeConfig
+from softvote.compute.precision import ComputeConfig, imitates_bf16
 from softvote.storage.cache import Cache, JsonObject, memory_cache
 
 PROBE_VERSION = 2
@@ -38,16 +38,17 @@ def choose_compute_config(
 ) -> ComputeConfig:
     """What the caller asked for; where it says auto, the fastest in a probe of a few steps.
 
-    A GPU with bf16 instructions takes bf16 and channels_last without a probe.
+    A GPU with bf16 instructions takes bf16 and channels_last without a probe; one without, such as a T4,
+    takes fp16 wherever bf16 is meant.
 
-    A choice less plain than another (bf16 less than fp32, contiguous less than channels_last) must be
+    A choice less plain than another (bf16 or fp16 less than fp32, contiguous less than channels_last) must be
     a quarter faster. Other work on the machine can sway a probe all the same, and other precision means
     other bits; so a choice is made once and stands as long as all that it depends on.
 
     Args:
         model: the network; its weights are left as they are.
         shape: of a training batch, (B, C, H, W).
-        precision: fp32, bf16 or auto.
+        precision: fp32, bf16, fp16 or auto.
         memory_format: contiguous, channels_last or auto.
         network: says which network it is.
         cache: keeps choices; left out, this process does.
@@ -67,20 +68,25 @@ def choose_compute_config(
         "precision": precision,
         "memory_format": memory_format,
     }
+    if any(candidate.precision == "fp16" for candidate in candidates):  # else as older choices were kept
+        depends_on["half"] = "fp16"
     return ComputeConfig(**cache(depends_on, lambda: _fastest(model, shape, candidates).to_json()))
 
 
 def _candidates(device: str, precision: str, memory_format: str) -> list[ComputeConfig]:
     """What a probe has to decide between, the plainest first; one where nothing is left open."""
+    bf16_for_nothing = device == "cuda" and imitates_bf16()
+    half = "fp16" if bf16_for_nothing or precision == "fp16" else "bf16"
+    wanted = half if precision == "bf16" else precision
     allowed = [
         ComputeConfig(device, p, m)
-        for p in ("fp32", "bf16")
+        for p in ("fp32", half)
         for m in ("channels_last", "contiguous")
-        if precision in (p, "auto") and memory_format in (m, "auto")
+        if wanted in (p, "auto") and memory_format in (m, "auto")
     ]
-    if device == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False):
+    if device == "cuda" and not bf16_for_nothing:
         # What its matrix units were made for; a probe would cost each training more than it could gain.
-        return [max(allowed, key=lambda c: (c.precision == "bf16", c.memory_format == "channels_last"))]
+        return [max(allowed, key=lambda c: (c.precision == half, c.memory_format == "channels_last"))]
     return allowed
 
 

@@ -10,13 +10,18 @@ import torch
 from torch import Tensor, nn
 
 
+def imitates_bf16() -> bool:
+    """Whether the CUDA device has no bf16 of its own, such as a T4, so that it would gain nothing."""
+    return not torch.cuda.is_bf16_supported(including_emulation=False)
+
+
 @dataclass(frozen=True)
 class ComputeConfig:
     """A device, a precision and a memory format.
 
     Attributes:
         device: cuda, mps or cpu.
-        precision: fp32, or for autocast with float32 weights bf16, or fp16 to predict where a GPU lacks bf16.
+        precision: fp32, or bf16 or fp16 for autocast with float32 weights.
         memory_format: contiguous or channels_last.
         probe: images per second of every choice that was tried, by "precision memory_format".
     """
@@ -46,12 +51,14 @@ class ComputeConfig:
         return torch.autocast(self.device, dtype, enabled=self.precision != "fp32")
 
     def to_predict(self) -> ComputeConfig:
-        """The same for predictions here: fp16 on a GPU that would only imitate bf16, such as a T4.
+        """The same for predictions on this device, whatever device it was trained on.
 
-        Training in fp16 would need its losses scaled; predictions are computed again where fp16 overflows.
+        A GPU that would only imitate bf16 takes fp16, where predictions that overflow are computed again; a
+        processor takes fp32 for fp16, which it would only imitate.
         """
-        imitates = self.device == "cuda" and not torch.cuda.is_bf16_supported(including_emulation=False)
-        return replace(self, precision="fp16") if self.precision == "bf16" and imitates else self
+        if self.precision == "bf16" and self.device == "cuda" and imitates_bf16():
+            return replace(self, precision="fp16")
+        return self.in_full() if self.precision == "fp16" and self.device == "cpu" else self
 
     def in_full(self) -> ComputeConfig:
         """The same in float32."""

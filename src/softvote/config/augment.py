@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import Field, create_model, model_validator
+from pydantic import Field, model_validator
 
 from softvote.config.registry import AUGMENTATIONS_PLACE, AugmentationConfig, load_registry
 from softvote.config.schema import BelowOne, ConfigError, Fraction, NonNegative, Strict
@@ -14,11 +14,8 @@ from softvote.errors import Problem
 _FAMILIES: dict[str, type[AugmentationConfig]] = dict(load_registry(AUGMENTATIONS_PLACE))
 
 
-_MOVEMENTS = frozenset({"rotate", "scale", "scale_apart", "shear", "shift", "elastic", "horizontal_flip"})
-
-
-class _Augment(Strict):
-    """Random changes to training images; every amount is the most in either direction."""
+class _Movements(Strict):
+    """What both engines know; every amount is the most in either direction."""
 
     engine: Literal["batched", "albumentations"] = "batched"
     """`batched` treats whole batches on the device; `albumentations` image by image on the CPU, with `shift`
@@ -37,6 +34,10 @@ class _Augment(Strict):
     """Largest displacement of each point of a 4 x 4 elastic grid, in pixels."""
     horizontal_flip: Fraction = 0.0
     """Probability that an image is mirrored left to right."""
+
+
+class _Augment(_Movements):
+    """What a specification can say of itself, whatever families there are."""
 
     @model_validator(mode="after")
     def _engine_knows_its_keys(self) -> _Augment:
@@ -64,7 +65,8 @@ class _Augment(Strict):
     @property
     def moves(self) -> bool:
         """Whether images are moved; where nothing else is asked for, they pass the same way unmoved."""
-        moved = self.model_dump(include=set(_MOVEMENTS), exclude_defaults=True)
+        movements = set(_Movements.model_fields) - {"engine"}
+        moved = self.model_dump(include=movements, exclude_defaults=True)
         return bool(moved) or not self.families()
 
     def find_misfits(self, channels: int, height: int, width: int) -> Iterator[Problem]:
@@ -91,14 +93,6 @@ def _in_words(name: str, amount: Any) -> str:
 if TYPE_CHECKING:
     Augment = _Augment
 else:
-    Augment = create_model(
-        "Augment",
-        __base__=_Augment,
-        __doc__=_Augment.__doc__,
-        __module__=__name__,
-        **{
-            key: (field.annotation, field)
-            for kind in _FAMILIES.values()
-            for key, field in kind.model_fields.items()
-        },
-    )
+
+    class Augment(_Augment, *reversed(_FAMILIES.values()), _Movements):  # keys in the order of the families
+        """Random changes to training images; every amount is the most in either direction."""

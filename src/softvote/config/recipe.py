@@ -158,9 +158,11 @@ class Recipe(Strict):
     """Whose mean and standard deviation become 0 and 1: those of all training rows, or each image's own."""
     tta: TestTime = TestTime()
     """Test-time augmentation of out-of-fold and test predictions alike."""
-    precision: Literal["auto", "fp32", "bf16"] = "auto"
-    """Floating-point precision of training: float32, or bfloat16 autocast with float32 weights; `auto` takes
-    what a short probe finds fastest on the machine, and records it."""
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    """Floating-point precision of training: float32, or autocast with float32 weights to bfloat16 or, with
+    the loss scaled so that small gradients are not lost, to float16; `auto` takes what a short probe finds
+    fastest on the machine, and records it. A GPU that only imitates bfloat16, as a T4 does, takes float16
+    for it."""
     memory_format: Literal["auto", "contiguous", "channels_last"] = "auto"
     """Memory layout of images and weights, as PyTorch names it; `auto` is probed together with
     `precision`."""
@@ -173,6 +175,19 @@ class Recipe(Strict):
     """Number of trainings per fold, each from a seed of its own, whose probabilities are averaged."""
     refit: bool = False
     """One network more, of all rows: it predicts test rows beside those of the folds, and has no score."""
+    micro_batch: Annotated[int, Field(ge=2)] | None = None
+    """Images per forward pass at most, for networks that are too large for `batch_size` at once: gradients
+    are added up, and the optimiser's step is still that of `batch_size`. The same up to rounding, but for
+    dropout, which draws other numbers, batch norm, which sees this many images, and the loss of
+    `head: digit_set` where only some rows' digits are known."""
+    grad_checkpointing: bool = False
+    """Compute activations again in the backward pass instead of keeping them (Chen et al. 2016): less memory,
+    about a third more time, the same weights. For backbones of timm that can."""
+
+    @property
+    def images_at_once(self) -> int:
+        """How many images a forward pass sees in training."""
+        return min(self.batch_size, self.micro_batch or self.batch_size)
 
     def with_head_of(self, kind: TaskKind) -> Self:
         """The same recipe; where it names no head, with that of tasks of this kind."""

@@ -17,6 +17,7 @@ from softvote.config.recipe import Member
 from softvote.errors import ErrorCollector, UserError
 from softvote.heads import HEADS, create_head
 from softvote.heads.base import Head, HeadSpec
+from softvote.models.grad_checkpointing import enable_grad_checkpointing
 from softvote.task import LARGEST_ADDEND, Task
 
 
@@ -113,6 +114,8 @@ def create_network(
     channels, height, width = image
     args = member.model_args if with_weights else models.without_published_weights(member.model_args)
     model = models.create_model(member.model, head.num_outputs, channels, (height, width), args)
+    if member.grad_checkpointing:
+        enable_grad_checkpointing(model, member.model)
     return Network(model, head, task)
 
 

@@ -52,6 +52,12 @@ _TO_TRAIN = {"scipy": "scipy", "sklearn": "scikit-learn"}
 _TO_AUGMENT = {"albumentations": {"albumentations": "albumentations"}}
 
 
+DEFAULT_ACCELERATOR = "NvidiaTeslaT4"
+"""What a kernel runs on where a GPU is wanted and none is named: two T4."""
+
+_RETIRED_ACCELERATORS = ("NvidiaTeslaP100",)  # Kaggle runs another in their place, and says so nowhere
+
+
 PREDICTION_SECONDS = 8.5 * 3600.0
 """Kaggle stops the kernels of most competitions after nine hours."""
 
@@ -90,7 +96,7 @@ def build_kernel(
     mode: Mode,
     voter: str,
     owner: str,
-    gpu: bool = True,
+    accelerator: str = DEFAULT_ACCELERATOR,
     wheels: Path | None = None,
 ) -> KernelFolder:
     """Write the folder of a kernel in place of an earlier one and its output; equal inputs give equal bytes.
@@ -101,19 +107,21 @@ def build_kernel(
             pipeline's; train does all the stages there.
         voter: the ensemble or a member.
         owner: the user of Kaggle whose kernel it becomes.
-        gpu: whether it runs on one.
+        accelerator: the GPU that it asks for, as `machine_shape` of Kaggle's kernel-metadata.json has it;
+            empty asks for none.
         wheels: a folder of .whl files that go along.
 
     Returns:
         `kernels/<pipeline>/<mode>/`, with a dataset in mode infer, and one of wheels where there are any.
 
     Raises:
-        UserError: a competition, an owner or a name that Kaggle would not take, networks that are not
+        UserError: a competition, an owner or a name that Kaggle would not take, an accelerator that would not
+            be what runs, networks that are not
             this pipeline's, files that would be missing on Kaggle, or too much code for Kaggle.
     """
     needed = _needed_of(pipeline, voter)
     slug = _slug(name, mode)
-    _refuse(name, needed, mode, owner)
+    _refuse(name, needed, mode, owner, accelerator)
     trained = _trained_files(workspace.pipeline(name), voter) if mode == "infer" else {}
     dataset = f"{owner}/{_slug(name, 'weights')}" if trained else ""
     checksums = {file: sha256_of(path) for file, path in trained.items()}
@@ -122,7 +130,7 @@ def build_kernel(
     safe = _mean_prediction(workspace.pipeline(name).predictions(voter)) if mode == "infer" else []
     kernel = Kernel(name, mode, voter, _packages(needed, mode), dataset, checksums, wheels_dataset, safe)
     program = _program(kernel, needed)
-    metadata = _metadata(f"{owner}/{slug}", kernel, str(pipeline.competition.kaggle), gpu)
+    metadata = _metadata(f"{owner}/{slug}", kernel, str(pipeline.competition.kaggle), accelerator)
     folder = workspace.kernel(name, mode)
     with atomic_directory(folder.path) as temporary:
         built = KernelFolder(temporary)
@@ -167,7 +175,7 @@ def _slug(pipeline: str, role: str) -> str:
     return slug
 
 
-def _refuse(name: str, pipeline: Pipeline, mode: Mode, owner: str) -> None:
+def _refuse(name: str, pipeline: Pipeline, mode: Mode, owner: str, accelerator: str) -> None:
     problems = ErrorCollector()
     if pipeline.competition.kaggle is None:
         hint = "say what Kaggle calls the competition, as digit-recognizer"
@@ -176,6 +184,12 @@ def _refuse(name: str, pipeline: Pipeline, mode: Mode, owner: str) -> None:
         problems.add(
             f"owner {owner!r}", "is not a user of Kaggle", "write the name in your profile's address"
         )
+    if accelerator and not accelerator.startswith("Nvidia"):
+        what, hint = "is not a GPU's name at Kaggle", f"name one, such as {DEFAULT_ACCELERATOR}"
+        problems.add(f"`accelerator` {accelerator}", what, hint)
+    if accelerator in _RETIRED_ACCELERATORS:
+        what = "is retired, and Kaggle would run another"
+        problems.add(f"`accelerator` {accelerator}", what, f"name {DEFAULT_ACCELERATOR}")
     remedy = "which is not on Kaggle; train here and use mode infer"
     if mode == "train" and (corrections := pipeline.competition.corrections):
         problems.add(f"{name}: competition.corrections", f"reads {corrections}, {remedy}")
@@ -340,7 +354,7 @@ def _in_quotes(text: str) -> str:
     return text.replace("\\", "\\\\").replace('"', '\\"')
 
 
-def _metadata(id_: str, kernel: Kernel, competition: str, gpu: bool) -> dict[str, Any]:
+def _metadata(id_: str, kernel: Kernel, competition: str, accelerator: str) -> dict[str, Any]:
     """kernel-metadata.json, with nothing left to what Kaggle takes for granted."""
     return {
         "id": id_,
@@ -349,10 +363,10 @@ def _metadata(id_: str, kernel: Kernel, competition: str, gpu: bool) -> dict[str
         "language": "python",
         "kernel_type": "script",
         "is_private": True,
-        "enable_gpu": gpu,
+        "enable_gpu": bool(accelerator),
         "enable_tpu": False,
         "enable_internet": False,
-        "machine_shape": "NvidiaTeslaT4" if gpu else "",
+        "machine_shape": accelerator,
         "keywords": [],
         "dataset_sources": [name for name in (kernel.dataset, kernel.wheels) if name],
         "kernel_sources": [],

@@ -178,12 +178,5 @@ def blocked(job: Job) -> Unfinished:
 
 
 def _run(status: JobStatus, dataset: Dataset, work: JobBatch) -> None:
-    import torch
-
     job, cache = status.job, disk_cache(work.workspace.autotune)
-    try:
-        run_job(job, dataset, work.folds, work.checkpoint_seconds, cache=cache, due=status.due)
-    except torch.OutOfMemoryError:
-        raise UserError.at(
-            job.label, "the device's memory is too small", f"lower members.{job.member_name}.batch_size"
-        ) from None
+    run_job(job, dataset, work.folds, work.checkpoint_seconds, cache=cache, due=status.due)

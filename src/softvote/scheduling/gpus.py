@@ -82,7 +82,7 @@ def training_bytes(member: Member, network: Network, image: tuple[int, int, int]
     a_weight = 2 + _OPTIMIZER_STATES[member.optimizer.name] + bool(member.ema)  # itself and its gradient
     pixels = math.prod(image)
     an_image = _WORKSPACE * saved_bytes(network, image) + _BATCH_COPIES * _FLOAT * pixels
-    batch = min(member.batch_size, rows)
+    batch = min(member.images_at_once, rows)
     return _CONTEXT + rows * pixels + _FLOAT * weights * a_weight + round(batch * an_image)
 
 

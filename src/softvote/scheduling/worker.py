@@ -18,6 +18,7 @@ from softvote import __version__
 from softvote.data.dataset import Dataset
 from softvote.data.pixels import JoinedPixels
 from softvote.ensembling.predictions import Predictions, write_predictions
+from softvote.errors import UserError
 from softvote.inference.record import ExecutionRecord, TrainingRecord
 from softvote.scheduling.job import Job
 from softvote.scheduling.status import Due, read_status, source_weights
@@ -58,11 +59,27 @@ def run_job(
         keep: given the content of each.
         cache: keeps what was found fastest on this machine; left out, this process does.
         due: what is, where that is known; None to read it from the job's files.
+
+    Raises:
+        UserError: what training and predicting raise; the device's memory is too small.
     """
+    import torch
+
     remove_temp_files(job.folder.path)
-    if (due or read_status(job).due) == "train":
-        _train(job, dataset, folds, seconds, keep, cache)
-    _predict(job, dataset, folds)
+    try:
+        if (due or read_status(job).due) == "train":
+            _train(job, dataset, folds, seconds, keep, cache)
+        _predict(job, dataset, folds)
+    except torch.OutOfMemoryError:
+        what = "the device's memory is too small"
+        raise UserError.at(job.label, what, _remedy_for_memory(job)) from None
+
+
+def _remedy_for_memory(job: Job) -> str:
+    """What makes a training take less of it."""
+    half = job.member.images_at_once // 2
+    key = f"members.{job.member_name}"
+    return f"set {key}.micro_batch: {half}" if half > 1 else f"set {key}.grad_checkpointing: true"
 
 
 def _train(

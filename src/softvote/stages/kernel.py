@@ -9,7 +9,7 @@ from pathlib import Path
 from softvote.data.dataset import read_dataset
 from softvote.errors import UserError
 from softvote.kaggle.kernels import Kernels
-from softvote.kaggle.notebook import Mode, build_kernel
+from softvote.kaggle.notebook import DEFAULT_ACCELERATOR, Mode, build_kernel
 from softvote.stages import Report, Run, ignore
 from softvote.stages.kernel_run import KernelRan, PushedRecord, enter_output, push
 from softvote.stages.plan import make_plan
@@ -27,6 +27,7 @@ class KernelOptions:
         voter: a member instead of the ensemble.
         owner: the user of Kaggle whose kernel it becomes; left out, whose credentials are here.
         gpu: whether it runs on one; left out, it does to train, and predicts as the networks did here.
+        accelerator: the GPU, as Kaggle's package names it; left out, the one that is usual.
         wheels: a folder of packages that Kaggle's image lacks, which go along as a data set.
         push: whether it is pushed.
         fetch: instead of building one, wait for the one that was pushed last, and fetch what it wrote.
@@ -37,6 +38,7 @@ class KernelOptions:
     voter: str | None = None
     owner: str | None = None
     gpu: bool | None = None
+    accelerator: str | None = None
     wheels: Path | None = None
     push: bool = False
     fetch: bool = False
@@ -91,9 +93,9 @@ def run(
         make_plan(run).predictions(name)  # refuses networks that are not this pipeline's
     elif options.push:
         read_dataset(run.pipeline.competition, run.workspace)  # what comes back will be held against it
-    gpu = options.mode == "train" if options.gpu is None else options.gpu
+    accelerator = _accelerator(options)
     folder = build_kernel(
-        run.workspace, run.name, run.pipeline, options.mode, name, owner, gpu, options.wheels
+        run.workspace, run.name, run.pipeline, options.mode, name, owner, accelerator, options.wheels
     )
     built = KernelBuilt(folder, tuple(_parts(folder)), slug, options.push)
     if not options.push or client is None:
@@ -103,7 +105,15 @@ def run(
         entry, _ = build_submission(run, name)  # before anything is pushed, because it may be refused
         if options.submit and not options.submit.force:
             refuse_repetition(run, entry)
-    return _finish(run, client, push(client, folder, name, gpu, report), options, report)
+    return _finish(run, client, push(client, folder, name, bool(accelerator), report), options, report)
+
+
+def _accelerator(options: KernelOptions) -> str:
+    """The GPU to ask for; empty for none."""
+    if options.accelerator:
+        return options.accelerator
+    wanted = options.mode == "train" if options.gpu is None else options.gpu
+    return DEFAULT_ACCELERATOR if wanted else ""
 
 
 def _client_and_owner(options: KernelOptions) -> tuple[Kernels | None, str]:

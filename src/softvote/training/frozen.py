@@ -48,6 +48,7 @@ class FrozenBackboneLearner(Learner):
 
     def finish(self) -> None:
         """Put the classifier that predicts into the network."""
+        super().finish()
         self.whole.classifier = super().predictor
 
     @torch.no_grad()

@@ -20,14 +20,18 @@ from softvote.config.recipe import Member
 from softvote.data.normalisation import Normalisation
 from softvote.inference.network import Network
 from softvote.inference.views import apply_view, with_view
+from softvote.models.grad_checkpointing import keep_statistics
+from softvote.progress import note
 from softvote.seeds import derive_seed
 from softvote.task import LARGEST_ADDEND
 from softvote.training.augment import create_device_augmenter, create_transform, stays_on_device
 from softvote.training.balance import draw_balanced, row_weights
 from softvote.training.batches import SeededTransform
 from softvote.training.cuda_graphs import StepGraphs, create_recorder
+from softvote.training.loss_scaling import LossScaler
 from softvote.training.mixing import Mixing, draw_mixing
 from softvote.training.optim import LearningRate, create_optimizer
+from softvote.training.parts import micro_batches
 from softvote.training.rows import Split
 
 
@@ -35,7 +39,8 @@ class Learner:
     """A network, and all that changes with it from step to step.
 
     Attributes:
-        rate: moves the learning rate; there from `start` on.
+        label: what messages call the training; there from `start` on, as the next.
+        rate: moves the learning rate.
         graphs: take the steps where the device has them; None elsewhere.
         steps: how many were taken.
     """
@@ -43,6 +48,7 @@ class Learner:
     drawn: ClassVar[tuple[str, ...]] = ("augment", "addends", "cutmix")
     """Purposes for which numbers are drawn in a step, each by a seed of its own in every epoch."""
 
+    label: str
     rate: LearningRate
 
     def __init__(
@@ -57,6 +63,7 @@ class Learner:
         self.compute_config, self.normalisation, self.seed = compute_config, normalisation, seed
         self.to_training_mode()
         self.optimizer = create_optimizer(member.optimizer, network.model, compute_config.device)
+        self.scaler = LossScaler(compute_config.device, enabled=compute_config.precision == "fp16")
         self.average = ModelEmaV3(network.model, decay=member.ema, use_warmup=True) if member.ema else None
         self.augment = with_view(create_device_augmenter(member.augment), member.view, at_random=True)
         self.identity = with_view(create_device_augmenter(None), member.view, at_random=False)
@@ -86,16 +93,23 @@ class Learner:
 
     def start(self, steps: int, label: str) -> None:
         """Begin a training of so many steps; messages call it by its label."""
+        self.label = label
         self.rate = LearningRate(self.member.schedule, self.optimizer, steps)
         self.graphs = self.create_graphs(label)
 
     def finish(self) -> None:
         """Call when the training ended, before its network predicts."""
+        if skipped := self.scaler.skipped:
+            what = f"{skipped} of {self.steps} steps were skipped, because gradients overflowed in fp16"
+            note(f"{self.label}: {what}; a few are usual while the scale of the loss is found")
 
     def create_graphs(self, label: str) -> StepGraphs | None:
-        """What takes the steps on a device that computes apart from the processor; None elsewhere."""
-        device = self.compute_config.device
-        if device != "cuda" or not stays_on_device(self.member.augment):
+        """What takes the steps on a device that computes apart from the processor; None elsewhere.
+
+        Nor are steps recorded that compute activations twice: that asks the device for its random state.
+        """
+        device, member = self.compute_config.device, self.member
+        if device != "cuda" or not stays_on_device(member.augment) or member.grad_checkpointing:
             return None
         return StepGraphs(torch.device(device), self.optimizer, create_recorder(device), label)
 
@@ -112,6 +126,7 @@ class Learner:
             "optimizer": self.optimizer.state_dict(),
             "rate": self.rate.state(),
             "average": None if self.average is None else self.average.state_dict(),
+            "scaler": self.scaler.state_dict(),
             "random": random_state(self.compute_config.device),
         }
 
@@ -122,6 +137,8 @@ class Learner:
         self.rate.restore(state["rate"])
         if self.average is not None:
             self.average.load_state_dict(state["average"])
+        if state.get("scaler"):  # which an older state lacks, as all do that need none
+            self.scaler.load_state_dict(state["scaler"])
         self.steps = state["steps"]
         set_random_state(state["random"])
 
@@ -147,7 +164,7 @@ class Learner:
         mixing = draw_mixing(self.member, self.seed, epoch, number) if self.is_augmented(epoch) else None
         if self.graphs is None:
             totals = self._gradients(epoch, data, which, mixing)
-            self.optimizer.step()
+            self._update()
         else:
             totals = self._graph_step(self.graphs, epoch, data, which, mixing)
         self.rate.step_ended()
@@ -160,14 +177,15 @@ class Learner:
         self, graphs: StepGraphs, epoch: int, data: Split, which: Rows, mixing: Mixing | None
     ) -> Tensor:
         """The same, of which as much is recorded as reads all that changes from memory."""
-        whole = not self.rate.moves_momentum  # which optimisers take for a number that stays
+        # Optimisers take a momentum for a number that stays, and a skipped step is none that was recorded.
+        whole = not (self.rate.moves_momentum or self.scaler.is_enabled())
 
         def step(which: Tensor, share_in_memory: Tensor) -> Tensor:
             in_memory = replace(mixing, share=share_in_memory) if mixing else None
             totals = self._gradients(epoch, data, which, in_memory)
             if whole:
                 with graphs.rates_in_memory():
-                    self.optimizer.step()
+                    self._update()
             return totals
 
         for what in self.drawn:
@@ -176,16 +194,31 @@ class Learner:
         kind, share = (mixing.kind, float(mixing.share)) if mixing else (None, 1.0)
         totals = graphs.take((self.is_augmented(epoch), kind), which, share, step)
         if not whole:
-            self.optimizer.step()
+            self._update()
         return totals
 
     def _gradients(self, epoch: int, data: Split, which: Rows, mixing: Mixing | None) -> Tensor:
         """The gradients of a batch, and its totals as `step` gives them."""
-        loss, outputs, targets = self._forward(epoch, data.take(which), mixing)
         self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        right = self.network.count_right(outputs.detach(), targets)
-        return torch.stack([loss.detach() * len(which), right])
+        totals = list[Tensor]()
+        for part in micro_batches(which, self.member.micro_batch):
+            loss, outputs, targets = self._forward(epoch, data.take(part), mixing)
+            self._backward(loss, len(part) / len(which))
+            right = self.network.count_right(outputs.detach(), targets)
+            totals.append(torch.stack([loss.detach() * len(part), right]))
+        return sum(totals[1:], totals[0])
+
+    def _backward(self, loss: Tensor, proportion: float) -> None:
+        """Add the gradients of the mean loss of some rows, this proportion of their batch."""
+        if proportion < 1:
+            loss = loss * proportion
+        with keep_statistics(self.network.model, self.member.grad_checkpointing):
+            self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
+
+    def _update(self) -> None:
+        """Take the optimiser's step with the gradients that are there."""
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
 
     def _forward(self, epoch: int, batch: Split, mixing: Mixing | None) -> tuple[Tensor, Tensor, Tensor]:
         """The loss of a batch, the outputs, and what is right, int64 (B, ...)."""

@@ -138,7 +138,7 @@ def compute_config_for(
         cache: keeps what was found fastest on this machine.
     """
     count, channels, height, width = images
-    shape = (min(member.batch_size, count), channels, height, width)
+    shape = (min(member.images_at_once, count), channels, height, width)
     named = member.model_dump(mode="json", include={"model", "model_args"})
     return choose_compute_config(network.model, shape, member.precision, member.memory_format, named, cache)
 
