@@ -91,7 +91,9 @@ def _in_words(name: str, amount: Any) -> str:
 
 
 if TYPE_CHECKING:
-    Augment = _Augment
+
+    class Augment(_Augment):
+        albumentations: list[str | dict[str, Any]] = []
 else:
 
     class Augment(_Augment, *reversed(_FAMILIES.values()), _Movements):  # keys in the order of the families
