@@ -151,7 +151,7 @@ def describe_value(entry: Schema) -> str:
         return f"list of {len(entry['prefixItems'])}, each: {describe_value(entry['prefixItems'][0])}"
     if kind == "array":
         least = f", at least {entry['minItems']}" if "minItems" in entry else ""
-        return f"list of {describe_value(entry['items'])}{least}"
+        return f"list of {describe_type(entry['items'], {})}{least}"
     return {"boolean": "true or false", "string": "text", "object": "keys and values"}[str(kind)]
 
 

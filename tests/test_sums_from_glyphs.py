@@ -116,7 +116,10 @@ def test_readers_wait_for_slots(pairs: tuple[Path, Made], capsys: pytest.Capture
         ({"slots": {"model": "slot_cnn", "glyphs_from": "slots"}}, "is circular: slots <- slots"),
         ({"reader": READER | {"glyphs_from": "slot"}}, "no member 'slot'; did you mean 'slots'?"),
         ({"reader": READER | {"head": "softmax"}}, "glyphs_from teaches single digits; set head: digits"),
-        ({"reader": READER | {"mixup": 0.2}}, "glyphs_from goes without init_from, extra_train, mixup"),
+        (
+            {"reader": READER | {"mixup": 0.2}},
+            "glyphs_from goes without init_from, extra_train, mixup, cutmix",
+        ),
         (
             {"reader": READER | {"schedule": {"name": "plateau", "watch": "held_out"}}},
             "glyphs_from leaves no rows to hold out",

@@ -60,7 +60,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory, digits: Digits) -> Path:
         competition=projects.competition(image={"height": SIDE, "width": SIDE}),
         defaults=projects.RECIPE | {"epochs": 4, "memory_format": "channels_last"},
         members={
-            "shifted": {"model": "basic_cnn", "tta": {"shift": 1}},
+            "shifted": {"model": "basic_cnn", "tta": {"shift": 1, "horizontal_flip": True}},
             "cropped": {"model": "basic_cnn", "view": {"name": "crop", "size": 13}, "normalise": "image"},
             "rounded": {"model": "basic_cnn", "precision": "bf16"},
         },

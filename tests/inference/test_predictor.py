@@ -19,6 +19,7 @@ from untrained import EXECUTION, write_fold
 
 from softvote.compute.precision import ComputeConfig
 from softvote.config.recipe import Member
+from softvote.config.views import TestTime
 from softvote.data.normalisation import Normalisation
 from softvote.data.split import ImageSplit
 from softvote.ensembling.ensemble import Ensemble, EnsembleMember
@@ -137,8 +138,8 @@ def test_a_part_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_shift_zero_is_the_plain_prediction(trained: FoldFolder, digits: Digits) -> None:
     images = digits[0][:50][:, None]
-    assert load_predictor(trained).shift == 1  # as the recipe says
-    plain = replace(load_predictor(trained), shift=0)
+    assert load_predictor(trained).tta == TestTime(shift=1)  # as the recipe says
+    plain = replace(load_predictor(trained), tta=TestTime())
     model = plain.network.model.eval()
     with torch.no_grad():
         expected = torch.softmax(model(plain.normalisation(torch.from_numpy(images).float())), 1).numpy()
@@ -147,7 +148,7 @@ def test_shift_zero_is_the_plain_prediction(trained: FoldFolder, digits: Digits)
 
 def test_shifted_views_are_averaged(trained: FoldFolder, digits: Digits) -> None:
     images = digits[0][:50][:, None]
-    plain, shifted = (replace(load_predictor(trained), shift=pixels) for pixels in (0, 2))
+    plain, shifted = (replace(load_predictor(trained), tta=TestTime(shift=pixels)) for pixels in (0, 2))
     views = [images]
     for axis in (2, 3):
         for step in (2, -2):
@@ -167,7 +168,7 @@ def test_the_recipe_says_how_to_predict(trained: FoldFolder) -> None:
         "fp32",
         "contiguous",
     )
-    assert replace(predictor, shift=0).normalisation.mean[0] > 0
+    assert replace(predictor, tta=TestTime()).normalisation.mean[0] > 0
 
 
 # ---------------------------------------------------------------- damage
@@ -211,7 +212,10 @@ def predictor(head: str, task: Task, shift: int = 0) -> Predictor:
     torch.manual_seed(0)
     network = create_network(Member(model="cnn", head=head), task, (1, 8, 8))
     return Predictor(
-        network, Normalisation((78.0,), (96.0,)), ComputeConfig("cpu", "fp32", "contiguous"), shift
+        network,
+        Normalisation((78.0,), (96.0,)),
+        ComputeConfig("cpu", "fp32", "contiguous"),
+        TestTime(shift=shift),
     )
 
 

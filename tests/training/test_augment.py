@@ -13,10 +13,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from softvote.config.augment import Augment
-from softvote.errors import UserError
-from softvote.inference.tta import shift_images
 from softvote.seeds import derive_seed
-from softvote.training.augment import ENGINES, _affine_grid, _elastic_field, create_augmenter
+from softvote.training.augment import ENGINES, create_augmenter
+from softvote.training.movement import affine_grid, elastic_field
 
 engines = pytest.mark.parametrize("engine", ENGINES)
 
@@ -117,14 +116,14 @@ def test_where_pixels_come_from_is_as_pytorch_computes_it(shape: list[int]) -> N
     random, (height, width) = torch.Generator().manual_seed(0), shape[2:]
     maps = torch.randn(shape[0], 2, 3, generator=random)
     expected = functional.affine_grid(maps, shape, align_corners=False)
-    torch.testing.assert_close(_affine_grid(maps, shape), expected)
+    torch.testing.assert_close(affine_grid(maps, shape), expected)
 
     drawn = torch.rand(shape[0], 32, generator=random) * 2 - 1
     field = functional.interpolate(
         drawn.view(-1, 2, 4, 4), size=(height, width), mode="bicubic", align_corners=True
     )
     expected = field.permute(0, 2, 3, 1) * torch.tensor([2 * 1.5 / width, 2 * 1.5 / height])
-    torch.testing.assert_close(_elastic_field(Augment(elastic=1.5), drawn, shape), expected)
+    torch.testing.assert_close(elastic_field(Augment(elastic=1.5), drawn, shape), expected)
 
 
 def test_without_a_specification_images_pass(digits: Digits) -> None:
@@ -254,29 +253,3 @@ def test_a_rotated_circle_stays_a_circle(engine: str, height: int, width: int) -
 def test_what_comes_in_is_black(engine: str) -> None:
     white = torch.full((50, 1, 20, 20), 255, dtype=torch.uint8)
     assert (augment(engine, white, shift=5).flatten(1).min(1).values == 0).float().mean() > 0.8
-
-
-# ---------------------------------------------------------------- test-time views
-
-
-def test_five_views(digits: Digits) -> None:
-    images = some(digits)
-    same, down, up, right, left = shift_images(images, 2)
-    assert torch.equal(same, images)
-    assert torch.equal(down[:, :, 2:], images[:, :, :-2]) and not down[:, :, :2].any()
-    assert torch.equal(up[:, :, :-2], images[:, :, 2:]) and not up[:, :, -2:].any()
-    assert torch.equal(right[..., 2:], images[..., :-2]) and not right[..., :2].any()
-    assert torch.equal(left[..., :-2], images[..., 2:]) and not left[..., -2:].any()
-
-
-def test_no_shift_is_one_view(digits: Digits) -> None:
-    images = some(digits)
-    (view,) = shift_images(images, 0)
-    assert view is images
-
-
-@pytest.mark.parametrize(("height", "width", "pixels"), [(8, 8, 8), (8, 20, 9), (20, 8, 8)])
-def test_a_shift_out_of_sight(height: int, width: int, pixels: int) -> None:
-    says = rf"^tta.shift: {pixels} moves images of {height} x {width} out of sight; use 1 or 2$"
-    with pytest.raises(UserError, match=says):
-        shift_images(torch.zeros(1, 1, height, width), pixels)

@@ -161,6 +161,11 @@ CASES: dict[str, dict[str, Any]] = {
     "deskew": {"view": {"name": "deskew"}, "normalise": "image"},
     "augmented": {"augment": {"rotate": 10, "elastic": 1, "horizontal_flip": 0.3}, "no_aug_epochs": 1},
     "mixup": {"mixup": 0.5, "no_aug_epochs": 1, "schedule": {"name": "cosine"}},
+    "cutmix": {"cutmix": 1.0, "mixup": 0.5, "schedule": {"name": "cosine"}},
+    "light": {
+        "augment": {"random_resized_crop": {"scale": [0.5, 1]}, "brightness": 0.2, "trivial_augment": True},
+        "schedule": {"name": "cosine"},
+    },
     "ema": {"ema": 0.9, "schedule": {"name": "cosine"}},
     "sgd": {"optimizer": {"name": "sgd", "lr": 0.02}, "schedule": {"name": "cosine"}},
     "held_out": {"schedule": {"name": "plateau", "watch": "held_out", "held_out": 0.2, "patience": 0}},
@@ -172,7 +177,9 @@ CASES: dict[str, dict[str, Any]] = {
 }
 
 
-SOON = {"one_cycle", "augmented", "mixup", "ema", "held_out", "fp16", "micro_batch"}
+SOON = {
+    "one_cycle", "augmented", "mixup", "cutmix", "light", "ema", "held_out", "fp16", "micro_batch",
+}  # fmt: skip
 
 
 @pytest.mark.parametrize(

@@ -44,6 +44,7 @@ from softvote.training.augment import create_augmenter
 from softvote.training.callbacks import ShowProgress
 from softvote.training.cuda_graphs import StepGraphs
 from softvote.training.learner import Learner
+from softvote.training.mixing import Mixing
 from softvote.training.optim import LearningRate
 from softvote.training.rows import Split
 from softvote.training.state import TrainingState
@@ -110,6 +111,7 @@ def test_the_loss_falls_and_unseen_digits_are_named_right(plain: TrainedNetwork,
 EXTRAS: dict[str, dict[str, Any]] = {
     "label_smoothing": {"label_smoothing": 0.2},
     "mixup": {"mixup": 0.4},
+    "cutmix": {"cutmix": 1.0, "epochs": 3},
     "ema": {"ema": 0.9},
     "augment": {"augment": {"rotate": 10, "shift": 1}},
     "apart": {"augment": {"scale": 0.1, "scale_apart": True}},
@@ -118,6 +120,8 @@ EXTRAS: dict[str, dict[str, Any]] = {
     "box": {"view": {"name": "box", "width": 6}},
     "normalise": {"normalise": "image"},
     "albumentations": {"augment": {"engine": "albumentations", "rotate": 10, "shift": 1}},
+    "by_name": {"augment": {"albumentations": [{"Affine": {"rotate": [-10, 10], "p": 0.9}}]}},
+    "light": {"augment": {"brightness": 0.3, "erasing": 0.2}},
     "plateau": {"schedule": PLATEAU},
     "cosine": {"schedule": {"name": "cosine"}},
     "sgd": {"optimizer": {"name": "sgd", "lr": 0.02}},
@@ -167,7 +171,7 @@ def test_the_moving_average_predicts_and_not_the_last_weights(plain: TrainedNetw
 # ---------------------------------------------------------------- seeds
 
 
-SEEDED = {"mixup", "augment", "albumentations", "sgd"}
+SEEDED = {"mixup", "cutmix", "by_name", "light", "augment", "albumentations", "sgd"}
 """The others draw nothing that these and the plain one do not."""
 
 
@@ -344,7 +348,7 @@ def test_mixup_mixes_images_and_losses_alike(
 
     loss = SoftmaxHead.loss
     monkeypatch.setattr(SoftmaxHead, "loss", note)
-    monkeypatch.setattr(Learner, "_mixing_share", lambda *arguments: 0.75)
+    monkeypatch.setattr(learner_module, "draw_mixing", lambda *arguments: Mixing("mixup", 0.75))
     trained = run(data, epochs=1, mixup=1.0)
     total = 0.0
     for step, rows in enumerate(feeds.rows[0]):
@@ -354,18 +358,6 @@ def test_mixup_mixes_images_and_losses_alike(
         assert own == data.image_labels[torch.tensor(rows)].tolist() == other[::-1]
         total += len(rows) * (0.75 * own_loss + 0.25 * other_loss)
     assert trained.log[0]["loss"] == pytest.approx(total / ROWS, rel=1e-5)
-
-
-@pytest.mark.parametrize("alpha", [0.2, 1.0])
-def test_the_share_of_mixup_is_drawn_for_each_batch(data: Split, alpha: float) -> None:
-    state = Learner.__new__(Learner)
-    state.member, state.seed = member(mixup=alpha, epochs=5, no_aug_epochs=1), 0
-    shares = [[state._mixing_share(epoch, number) for number in range(200)] for epoch in range(5)]
-    assert shares[4] == [1.0] * 200
-    assert len({share for epoch in shares[:4] for share in epoch}) == 800
-    assert all(0 <= share <= 1 for epoch in shares for share in epoch)
-    state.seed = 0
-    assert shares[2] == [state._mixing_share(2, number) for number in range(200)]
 
 
 # ---------------------------------------------------------------- the log, and what goes wrong
@@ -546,7 +538,7 @@ def test_mixup_mixes_the_losses_of_digits_too(
 
     loss = DigitsHead.loss
     monkeypatch.setattr(DigitsHead, "loss", note)
-    monkeypatch.setattr(Learner, "_mixing_share", lambda *arguments: 0.75)
+    monkeypatch.setattr(learner_module, "draw_mixing", lambda *arguments: Mixing("mixup", 0.75))
     train(TrainingSpec(member(head="digits", epochs=1, mixup=1.0), Task(19, 2), 0, "pairs"), pairs)
     for step, rows in enumerate(feeds.rows[0]):
         (own, own_digits), (other, other_digits) = losses[2 * step : 2 * step + 2]

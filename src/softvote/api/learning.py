@@ -128,7 +128,7 @@ def fit(
     spec = TrainingSpec(member, data.task, seed, name or member.model, start, data.classes)
     trained = train(spec, split, callbacks)
     predictor = Predictor(
-        trained.network, trained.normalisation, trained.compute_config, member.tta.shift, member.view
+        trained.network, trained.normalisation, trained.compute_config, member.tta, member.view
     )
     others = np.setdiff1d(np.arange(len(data.train)), chosen)
     if trained.network.head.needs_calibration and len(others):
@@ -199,6 +199,10 @@ def _check_recipe(member: Member, data: ImageData, init_from: FittedMember | Non
     What is more, only the stages have at hand.
     """
     problems = ErrorCollector()
+    shape = data.train.images.shape[1:]
+    for key, changes in (("augment", member.augment), ("tta", member.tta)):
+        for problem in changes.find_misfits(*shape) if changes else ():
+            problems.add(f"member.{key}.{problem.where}", problem.what, problem.hint)
     for problem in [
         *member.misfits_of_head(data.task.kind),
         *member.misfits_of_weights(data.task, data.classes),

@@ -330,6 +330,7 @@ def _misfits(member: Member, competition: Competition) -> Iterator[Problem]:
     """What a member asks of the labels that they do not give; the place is a key of the member."""
     hidden, extra = competition.hidden_digits, member.extra_train
     yield from _views_that_do_not_fit(member, competition)
+    yield from _changes_that_do_not_fit(member, competition)
     head = load_registry(HEADS_PLACE)[member.head]
     yield from member.misfits_of_weights(competition.task, competition.classes)
     misfits = member.misfits_of_head(competition.task.kind)
@@ -368,3 +369,11 @@ def _views_that_do_not_fit(member: Member, competition: Competition) -> Iterator
         yield Problem(
             "view.width", f"{view.width} is more than the {image.width} pixels of the images", "use fewer"
         )
+
+
+def _changes_that_do_not_fit(member: Member, competition: Competition) -> Iterator[Problem]:
+    image = competition.image
+    shape = (image.channels, image.height, image.width)
+    for key, changes in (("augment", member.augment), ("tta", member.tta)):
+        for problem in changes.find_misfits(*shape) if changes else ():
+            yield replace(problem, where=f"{key}.{problem.where}")

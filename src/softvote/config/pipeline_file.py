@@ -216,7 +216,8 @@ def _problems_of(
         found = cause.problems if isinstance(cause, ConfigError) else [_in_words(problem, known, key)]
         for each in found:
             # Where several keys are at odds with each other, each problem names the key to fix.
-            written = _key_as_written((*key, *(each.where.split(".") if each.where else ())), places)
+            inner = each.where.split(".") if each.where else []
+            written = _key_as_written(_with_numbers((*key, *inner), values), places)
             if written not in seen:  # the defaults' mistakes come back with every member
                 where = f"{_place(written, places, path)}: {'.'.join(map(str, written))}"
                 problems.add(where, each.what, each.hint)
@@ -294,6 +295,18 @@ def _resolve(schema: Any, definitions: dict[str, Any], inside: Any) -> dict[str,
         return _resolve(references[0], definitions, inside)
     unions = [kind for kind in kinds if "discriminator" in kind]
     return _resolve(unions[0], definitions, inside) if isinstance(inside, dict) and unions else schema
+
+
+def _with_numbers(key: Key, values: Any) -> Key:
+    """The key with the parts as numbers that count the items of a list."""
+    found: list[str | int] = []
+    for part in key:
+        found.append(int(part) if isinstance(values, list) and str(part).isdigit() else part)
+        try:
+            values = values[found[-1]]
+        except (KeyError, IndexError, TypeError):
+            values = None
+    return tuple(found)
 
 
 def _key_as_written(key: Key, places: Places) -> Key:

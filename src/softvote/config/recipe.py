@@ -137,6 +137,9 @@ class Recipe(Strict):
     mixup: NonNegative = 0.0
     """Parameter alpha of the Beta distribution by which pairs of images are mixed (Zhang et al. 2018), no
     unit; 0 mixes none."""
+    cutmix: NonNegative = 0.0
+    """Parameter alpha of the Beta distribution of how much of an image a rectangle of another leaves, no unit
+    (Yun et al. 2019): labels are mixed by area; 0 pastes none. With `mixup`, each batch takes one of both."""
     ema: BelowOne = 0.0
     """Decay per optimiser step of the exponential moving average of weights that predicts; 0 predicts with
     the plain weights."""
@@ -148,7 +151,8 @@ class Recipe(Strict):
         validation_alias=AliasChoices("no_aug_epochs", "plain_epochs"),
         serialization_alias="plain_epochs",
     )
-    """Number of last epochs that see images as prediction does: no augmentation, no mixup, no random view."""
+    """Number of last epochs that see images as prediction does: no augmentation, no mixup
+    or cutmix, no random view."""
     view: View | None = None
     """How the network sees an image, in training and prediction alike; if omitted, as it is."""
     normalise: Literal["dataset", "image"] = "dataset"
@@ -274,12 +278,13 @@ class Member(Recipe):
             return self
         if self.head != "digits":
             raise ConfigError.at("", "glyphs_from teaches single digits", "set head: digits")
-        if self.init_from or self.extra_train or self.mixup or self.view or self.sampling == "balanced":
+        without = ("init_from", "extra_train", "mixup", "cutmix", "view")
+        if any(getattr(self, key) for key in without) or self.sampling == "balanced":
             raise ConfigError.at(
-                "",
-                "glyphs_from goes without init_from, extra_train, mixup, view and sampling: balanced",
-                "leave them out",
+                "", f"glyphs_from goes without {', '.join(without)} and sampling: balanced", "leave them out"
             )
+        if self.augment and any(not family.columns for family in self.augment.families().values()):
+            raise ConfigError.at("augment.albumentations", "goes without glyphs_from", "leave it out")
         if self.schedule.held_out_proportion:
             raise ConfigError.at(
                 "", "glyphs_from leaves no rows to hold out", "let the schedule watch: training_loss"

@@ -1,9 +1,9 @@
 """Registries: what a pipeline file may name, found where it is implemented.
 
-Heads, layouts of files, optimisers, schedules and rules of the vote live in the rooms above this one, each in
-one file that registers itself. The schema is built from their names without depending on them: as entry
-points of Python packages, a registry is found by its place, "module:name". Such modules import torch only
-where they compute, because reading a pipeline file must not.
+Augmentations, heads, layouts of files, optimisers, schedules and rules of the vote live in the rooms above
+this one, each in one file that registers itself. The schema is built from their names without depending on
+them: as entry points of Python packages, a registry is found by its place, "module:name". Such modules import
+torch only where they compute, because reading a pipeline file must not.
 """
 
 from __future__ import annotations
@@ -24,11 +24,14 @@ from pydantic import (
 )
 
 from softvote.config.schema import Positive, Strict
+from softvote.errors import Problem
 from softvote.task import LabelSpace, TaskKind
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    import numpy as np
+    from numpy.typing import NDArray
     from torch import Tensor
     from torch.nn import Parameter
     from torch.optim import Optimizer
@@ -36,6 +39,9 @@ if TYPE_CHECKING:
 
 _T = TypeVar("_T")
 _S = TypeVar("_S", bound=Strict)
+
+
+AUGMENTATIONS_PLACE = "softvote.training.augmentations:AUGMENTATIONS"
 
 
 DECISIONS_PLACE = "softvote.ensembling.decisions:DECISIONS"
@@ -142,6 +148,13 @@ def _spell_out(written: Any) -> Any:
     return {"name": written} if isinstance(written, str) else written
 
 
+ImageTransform = Callable[["NDArray[np.uint8]", "NDArray[np.int64]", int], "NDArray[np.uint8]"]
+"""(images uint8 (B, C, H, W), their rows int64 (B,), seed) -> images uint8 (B, C', H', W').
+
+What happens to an image depends on the seed and its row alone. It is sent to other processes, so it must be
+a function of a module, a `functools.partial` of one, or an object that can be pickled."""
+
+
 Predicted = Literal["labels", "top_k", "probabilities"]
 """What is predicted of N images. `labels`: int64 (N,), (N, K) of 0 and 1 or (N, T), as the task's labels are.
 `top_k`: int64 (N, k), the columns of the most probable classes, the first first. `probabilities`: float32
@@ -246,6 +259,43 @@ class FormConfig(_Named):
         Raises:
             ConfigError: they are such.
         """
+
+
+class AugmentationConfig(Strict):
+    """Some keys under `augment`, and what they do to training images; import torch inside.
+
+    A family of keys is in use where one of them is not its default.
+
+    Attributes:
+        before_movement: whether it comes before `rotate`, `shift` and their like; else after.
+    """
+
+    before_movement: ClassVar[bool] = False
+
+    @property
+    def columns(self) -> int:
+        """How many uniform numbers it needs for each image; 0 where it works on the processor."""
+        return 0
+
+    def find_misfits(self, channels: int, height: int, width: int) -> Iterator[Problem]:
+        """Why it is not for images of this shape; the place is a key."""
+        return iter(())
+
+    def apply(self, images: Tensor, drawn: Tensor) -> Tensor:
+        """Change a batch where it lies, waiting for nothing: steps are recorded as CUDA graphs.
+
+        Args:
+            images: float32 (B, C, H, W) in 0..255, which stay as they are.
+            drawn: float32 (B, columns) in [0, 1), of each image by its row.
+
+        Returns:
+            float32 (B, C, H, W) in 0..255.
+        """
+        return images
+
+    def create_transform(self) -> ImageTransform | None:
+        """What it does on the processor, before all that the device does; None where it does nothing."""
+        return None
 
 
 class OptimizerConfig(Strict):

@@ -52,6 +52,7 @@ class NetworkRecord(JsonRecord):
     Attributes:
         fold: name of its folder.
         shift: pixels of the test-time augmentation.
+        views: how many views of an image it predicts from.
         trained_in: precision and device.
     """
 
@@ -61,6 +62,7 @@ class NetworkRecord(JsonRecord):
     shift: int
     trained_in: str
     weights_sha256: str
+    views: int = 1
 
 
 class ProgramMemberRecord(JsonRecord):

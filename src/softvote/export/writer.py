@@ -18,6 +18,7 @@ from torch.fx import GraphModule, Node
 
 from softvote import __version__
 from softvote.compute.precision import ComputeConfig
+from softvote.config.views import TestTime
 from softvote.ensembling.ensemble import Ensemble
 from softvote.ensembling.predictions import merge_folds, read_predictions
 from softvote.ensembling.vote import soft_vote
@@ -225,6 +226,7 @@ def _network_record(fold: FoldFolder) -> NetworkRecord:
         shift=member["tta"]["shift"],
         trained_in=f"{ran.precision} on {ran.device}",
         weights_sha256=training.weights_sha256,
+        views=TestTime.model_validate(member["tta"]).count,
     )
 
 

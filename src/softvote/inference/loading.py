@@ -38,7 +38,7 @@ def load_predictor(folder: FoldFolder) -> Predictor:
     compute_config = ComputeConfig(find_device(), ran.precision, ran.memory_format).to_predict()
     normalisation = Normalisation(tuple(record.mean), tuple(record.std), member.normalise)
     compute_config.to_device(network.model)
-    return Predictor(network, normalisation, compute_config, member.tta.shift, member.view)
+    return Predictor(network, normalisation, compute_config, member.tta, member.view)
 
 
 def save_predictor(

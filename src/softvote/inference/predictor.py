@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -13,14 +13,14 @@ from torch import Tensor
 from torch.nn import functional
 
 from softvote.compute.precision import ComputeConfig
-from softvote.config.views import View
+from softvote.config.views import TestTime, View
 from softvote.data.normalisation import Normalisation
 from softvote.data.pixels import Pixels
 from softvote.data.split import ImageSplit
 from softvote.errors import Problem, UserError
 from softvote.heads.digits import DIGITS
 from softvote.inference.network import Network
-from softvote.inference.tta import shift_images
+from softvote.inference.tta import create_views
 from softvote.inference.views import apply_view
 
 _PIXELS_A_BATCH = 1 << 19  # bounds the memory of a forward pass, whatever the image size
@@ -37,7 +37,7 @@ class Predictor:
     network: Network
     normalisation: Normalisation
     compute_config: ComputeConfig
-    shift: int = 0
+    tta: TestTime = field(default_factory=TestTime)
     view: View | None = None
 
     def probabilities(self, images: Pixels, addends: NDArray[np.int64] | None = None) -> NDArray[np.float32]:
@@ -48,7 +48,7 @@ class Predictor:
             addends: int64 (N,), where the task has them.
 
         Returns:
-            float32 (N, K), rows that sum to 1; the mean over the shifted views where there are any.
+            float32 (N, K), rows that sum to 1; the mean over the views of test-time augmentation.
         """
         return self._in_batches(self.of_batch, images, addends)
 
@@ -141,7 +141,7 @@ class Predictor:
         Returns:
             float32 (B, K), as `probabilities` gives them.
         """
-        views = shift_images(images, self.shift)
+        views = create_views(images, self.tta)
         each = [self.network.probabilities(self._outputs(view, addends), addends) for view in views]
         return torch.stack(each).mean(0)
 

@@ -49,9 +49,6 @@ _ALWAYS = {
 _TO_TRAIN = {"scipy": "scipy", "sklearn": "scikit-learn"}
 
 
-_TO_AUGMENT = {"albumentations": {"albumentations": "albumentations"}}
-
-
 DEFAULT_ACCELERATOR = "NvidiaTeslaT4"
 """What a kernel runs on where a GPU is wanted and none is named: two T4."""
 
@@ -243,7 +240,9 @@ def _packages(pipeline: Pipeline, mode: Mode) -> dict[str, str]:
     if mode == "infer":
         return needed
     for member in pipeline.members.values():
-        needed |= _TO_AUGMENT.get(member.augment.engine, {}) if member.augment else {}
+        augment = member.augment
+        if augment and (augment.engine == "albumentations" or augment.albumentations):
+            needed["albumentations"] = "albumentations"
     return needed | _TO_TRAIN
 
 

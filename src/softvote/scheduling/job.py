@@ -56,7 +56,9 @@ class Job:
 
     @property
     def prediction_fingerprint(self) -> str:
-        return fingerprint([self.training_fingerprint, self.member.tta.model_dump(), self.test_fingerprint])
+        # `shift` is older than that defaults are left out.
+        views = {"shift": 0} | self.member.tta.model_dump(exclude_defaults=True)
+        return fingerprint([self.training_fingerprint, views, self.test_fingerprint])
 
 
 def describe_jobs(jobs: Sequence[Job]) -> str:

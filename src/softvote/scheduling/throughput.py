@@ -232,9 +232,7 @@ class _Trial:
         some = dataset.train.take(slice(_IMAGES))
         self.compute_config.to_device(self.network.model)
         measured = Normalisation.of(self._some(_IMAGES).selected, self.member.normalise)
-        predictor = Predictor(
-            self.network, measured, self.compute_config, self.member.tta.shift, self.member.view
-        )
+        predictor = Predictor(self.network, measured, self.compute_config, self.member.tta, self.member.view)
         predictor.probabilities(some.images, some.addends)
         self.meet()
         began, batches = time.perf_counter(), 0

@@ -157,10 +157,11 @@ def _balance(member: Member) -> list[str]:
 
 
 def _inputs(member: Member) -> str:
-    """The view, and by whom images are normalised where that is not the data set."""
+    """The view, by whom images are normalised where not by the data set, and test-time views of several."""
     view = " ".join(str(value) for value in member.view.model_dump().values()) if member.view else ""
     alone = "each image by itself" if member.normalise == "image" else ""
-    return ", ".join(filter(None, [view, alone])) or "the image"
+    views = f"{member.tta.count} views in prediction" if member.tta.count > 1 else ""
+    return ", ".join(filter(None, [view, alone, views])) or "the image"
 
 
 def _dues(trainings: dict[str, int], due: list[Job], foretold: Forecast | None) -> str:

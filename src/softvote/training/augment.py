@@ -1,14 +1,13 @@
-"""Augmentation: one specification, two engines.
+"""Augmentation: what a recipe says under `augment`, done to batches of training images.
 
-`augment_in_batches` draws and applies everything to a whole batch at once on the training device;
-`albumentations` treats image by image with the library of that name. In both, what happens to an
-image depends on the seed (which holds the epoch) and the image's row number alone: not on the
-batch it came in, nor on how many workers there are.
+First come transforms of albumentations by their names, image by image on the processor, which any process may
+do; then movements, by one of two engines, and the families of `softvote.training.augmentations` on the
+training device. What happens to an image depends on the seed (which holds the epoch) and the image's row
+number alone: not on the batch it came in, nor on how many workers there are.
 """
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -16,117 +15,71 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional
 
-from softvote.compute.draws import Augmenter, Rows, Seed, draw_uniforms
+from softvote.compute.draws import Augmenter, Rows, Seed, derive, draw_uniforms
 from softvote.seeds import derive_seed
+from softvote.training.movement import GRID, move
 
 if TYPE_CHECKING:
     from softvote.config.augment import Augment
-
-
-_GRID = 4  # control points of the elastic grid a side
-
-
-_AFFINE_COLUMNS = 6  # angle, zoom, shear, shift along x and y, flip
-
-
-_ELASTIC_COLUMNS = 2 * _GRID * _GRID
+    from softvote.config.registry import ImageTransform
 
 
 def create_augmenter(spec: Augment | None) -> Augmenter:
-    """The augmentation of a specification; without one, images pass as they are.
+    """The augmentation of a specification, all of it; without one, images pass as they are.
 
     Returns:
         a function of images uint8 (B, C, H, W), their row numbers int64 (B,) and a seed, giving
         float32 (B, C, H, W) in 0..255 on the device of the images.
     """
+    transform, augment = create_transform(spec), create_device_augmenter(spec)
+    if transform is None:
+        return augment
+
+    def transform_then_augment(images: Tensor, rows: Rows, seed: Seed) -> Tensor:
+        on_processor = rows.cpu().numpy() if isinstance(rows, Tensor) else rows
+        changed = torch.from_numpy(transform(images.cpu().numpy(), on_processor, int(seed)))
+        return augment(changed.to(images.device), rows, seed)
+
+    return transform_then_augment
+
+
+def create_transform(spec: Augment | None) -> ImageTransform | None:
+    """The part of a specification that the processor does before all else; None where there is none."""
+    made = [family.create_transform() for family in spec.families().values()] if spec else []
+    transforms = [transform for transform in made if transform is not None]
+    if not transforms:
+        return None
+    [transform] = transforms
+    return transform
+
+
+def create_device_augmenter(spec: Augment | None) -> Augmenter:
+    """The rest of it, for images that `create_transform` has changed; as `create_augmenter` otherwise."""
     if spec is None:
         return lambda images, rows, seed: images.float()
-    return ENGINES[spec.engine](spec)
+    engine = ENGINES[spec.engine](spec) if spec.moves else create_device_augmenter(None)
+    families = {name: family for name, family in spec.families().items() if family.columns}
+    before = {name: family for name, family in families.items() if family.before_movement}
+    after = {name: family for name, family in families.items() if not family.before_movement}
 
-
-def augment_in_batches(spec: Augment) -> Augmenter:
-    """All images of a batch in one `grid_sample`: affine map and elastic grid composed.
-
-    The elastic field is a 4 x 4 grid of random displacements, enlarged bicubically (after
-    T. Doucet's MNIST ensemble).
-    """
+    def apply(families: dict[str, Any], images: Tensor, rows: Rows, seed: Seed) -> Tensor:
+        for name, family in families.items():
+            drawn = draw_uniforms(derive(seed, name), rows, family.columns, images.device)
+            images = family.apply(images, drawn)
+        return images
 
     def augment(images: Tensor, rows: Rows, seed: Seed) -> Tensor:
-        # The zoom along y, where it is drawn apart, comes last: what others draw stays as it is.
-        columns = _AFFINE_COLUMNS + _ELASTIC_COLUMNS + spec.scale_apart
-        drawn = draw_uniforms(seed, rows, columns, images.device) * 2 - 1
-        shape = list(images.shape)
-        grid = _affine_grid(_inverse_affine(spec, drawn, shape), shape)
-        if spec.elastic:
-            elastic = drawn[:, _AFFINE_COLUMNS : _AFFINE_COLUMNS + _ELASTIC_COLUMNS]
-            grid += _elastic_field(spec, elastic, shape)
-        return functional.grid_sample(images.float(), grid, align_corners=False)
+        if before:
+            images = apply(before, images.float(), rows, seed)
+        return apply(after, engine(images, rows, seed), rows, seed)
 
     return augment
 
 
-def _inverse_affine(spec: Augment, drawn: Tensor, shape: list[int]) -> Tensor:
-    """float (B, 2, 3): where each output pixel comes from, in coordinates of -1..1.
-
-    `drawn` is float (B, >= 6) in -1..1; its last column is the zoom along y where that is drawn apart.
-    """
-    height, width = shape[-2:]
-    angle, zoom, shear, shift_x, shift_y, flip = drawn[:, :_AFFINE_COLUMNS].unbind(1)
-    angle = angle * math.radians(spec.rotate)
-    slant = torch.tan(shear * math.radians(spec.shear))
-    mirror = torch.where((flip + 1) / 2 < spec.horizontal_flip, -1.0, 1.0)
-    zoom = 1 + zoom * spec.scale
-    cos, sin = torch.cos(angle) / zoom, torch.sin(angle) / zoom
-    if spec.scale_apart:
-        zoom_y = 1 + drawn[:, -1] * spec.scale
-        cos_y, sin_y = torch.cos(angle) / zoom_y, torch.sin(angle) / zoom_y
-    else:
-        cos_y, sin_y = cos, sin
-    # Off-diagonal terms carry the aspect ratio, because both axes run from -1 to 1.
-    top = torch.stack(
-        [cos * mirror, (cos * slant - sin) * height / width, shift_x * 2 * spec.shift / width], 1
-    )
-    bottom = torch.stack(
-        [sin_y * mirror * width / height, sin_y * slant + cos_y, shift_y * 2 * spec.shift / height], 1
-    )
-    return torch.stack([top, bottom], 1)
-
-
-def _affine_grid(maps: Tensor, shape: list[int]) -> Tensor:
-    """float (B, 2, 3) -> float (B, H, W, 2), where pixels come from.
-
-    On a CPU PyTorch's own takes ten times as long.
-    """
-    down, across = (_centres(side, maps.device) for side in shape[-2:])
-    rows = maps[:, None, :, 1] * down[:, None] + maps[:, None, :, 2]
-    columns = maps[:, None, :, 0] * across[:, None]
-    return rows[:, :, None] + columns[:, None]
-
-
-def _centres(side: int, device: torch.device) -> Tensor:
-    """float (side,): the middles of pixels between -1 and 1."""
-    return (2 * torch.arange(side, device=device) + 1) / side - 1
-
-
-def _elastic_field(spec: Augment, drawn: Tensor, shape: list[int]) -> Tensor:
-    """float (B, H, W, 2): a smooth displacement of at most about `spec.elastic` pixels.
-
-    Enlarging is linear and apart for rows and columns, so two small matrices do it.
-    """
-    height, width = shape[-2:]
-    along_x, along_y = drawn.reshape(-1, 2, _GRID, _GRID).unbind(1)
-    coarse = torch.stack([along_x * (2 * spec.elastic / width), along_y * (2 * spec.elastic / height)], 3)
-    wide = torch.einsum("bijk,jw->biwk", coarse, _bicubic(width, drawn.device))
-    field = _bicubic(height, drawn.device).T @ wide.flatten(2)
-    return field.view(-1, height, width, 2)
-
-
-def _bicubic(side: int, device: torch.device) -> Tensor:
-    """float (4, side): what each control point adds to each pixel of a side."""
-    points = torch.eye(_GRID, device=device)[None, None]
-    return functional.interpolate(points, size=(_GRID, side), mode="bicubic", align_corners=True)[0, 0]
+def augment_in_batches(spec: Augment) -> Augmenter:
+    """Movements of all images of a batch at once, where they lie."""
+    return lambda images, rows, seed: move(spec, images.float(), rows, seed)
 
 
 def image_by_image(spec: Augment) -> Augmenter:
@@ -166,7 +119,7 @@ def _albumentations_pipeline(spec: Augment) -> Any:
     ]
     if spec.elastic:
         steps.append(
-            A.GridElasticDeform(num_grid_xy=(_GRID, _GRID), magnitude=max(1, round(spec.elastic)), p=1.0)
+            A.GridElasticDeform(num_grid_xy=(GRID, GRID), magnitude=max(1, round(spec.elastic)), p=1.0)
         )
     if spec.horizontal_flip:
         steps.append(A.HorizontalFlip(p=spec.horizontal_flip))
@@ -181,4 +134,5 @@ ENGINES: dict[str, Callable[[Augment], Augmenter]] = {
 
 def stays_on_device(spec: Augment | None) -> bool:
     """Whether images are augmented where they lie, without a look from the processor."""
-    return spec is None or spec.engine == "batched"
+    families = spec.families().values() if spec else ()
+    return spec is None or (spec.engine == "batched" and all(family.columns for family in families))

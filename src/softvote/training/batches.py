@@ -12,7 +12,7 @@ import functools
 import multiprocessing
 import time
 from collections import deque
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Generator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -24,15 +24,9 @@ from numpy.typing import NDArray
 
 from softvote.compute.draws import Rows
 from softvote.compute.machine import end_with_parent
+from softvote.config.registry import ImageTransform
 from softvote.data.pixels import is_array
 from softvote.training.rows import Split, StoredSplit
-
-ImageTransform = Callable[[NDArray[np.uint8], NDArray[np.int64], int], NDArray[np.uint8]]
-"""(images uint8 (B, C, H, W), their row numbers int64 (B,), seed) -> images uint8 (B, C', H', W').
-
-What happens to an image depends on the seed and its row alone. It is sent to other processes, so it must be
-a function of a module, a `functools.partial` of one, or an object that can be pickled."""
-
 
 _AHEAD = 3  # batches that are ready or being made
 

@@ -31,7 +31,7 @@ _WARM_UP = 3  # steps of a kind before it is recorded
 
 
 Step = Callable[[Tensor, Tensor], Tensor]
-"""(which rows int64 (B,), share of mixup float32 ()) -> totals float32 (2,)."""
+"""(which rows int64 (B,), share of mixing float32 ()) -> totals float32 (2,)."""
 
 
 class Recorder(Protocol):
@@ -146,7 +146,7 @@ class StepGraphs:
         Args:
             kind: what else the step depends on; steps of one kind do the same with what they read.
             which: int64 (B,), rows on the device.
-            share: of mixup.
+            share: that stays itself where images are mixed.
             step: the step itself. In it no tensor may be copied from the processor, and nothing waited for.
         """
         kind = (*kind, len(which))

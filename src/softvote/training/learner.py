@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -24,12 +24,13 @@ from softvote.models.grad_checkpointing import keep_statistics
 from softvote.progress import note
 from softvote.seeds import derive_seed
 from softvote.task import LARGEST_ADDEND
-from softvote.training.augment import create_augmenter, stays_on_device
+from softvote.training.augment import create_device_augmenter, create_transform, stays_on_device
 from softvote.training.balance import draw_balanced, row_weights
 from softvote.training.batches import SeededTransform
 from softvote.training.cuda_graphs import StepGraphs, create_recorder
 from softvote.training.data_parallel import Alone
 from softvote.training.loss_scaling import LossScaler
+from softvote.training.mixing import Mixing, draw_mixing
 from softvote.training.optim import LearningRate, create_optimizer
 from softvote.training.parts import micro_batches
 from softvote.training.rows import Split
@@ -45,7 +46,7 @@ class Learner:
         steps: how many were taken.
     """
 
-    drawn = ("augment", "addends")
+    drawn: ClassVar[tuple[str, ...]] = ("augment", "addends", "cutmix")
     """Purposes for which numbers are drawn in a step, each by a seed of its own in every epoch."""
 
     label: str
@@ -65,8 +66,8 @@ class Learner:
         self.optimizer = create_optimizer(member.optimizer, network.model, compute_config.device)
         self.scaler = LossScaler(compute_config.device, enabled=compute_config.precision == "fp16")
         self.average = ModelEmaV3(network.model, decay=member.ema, use_warmup=True) if member.ema else None
-        self.augment = with_view(create_augmenter(member.augment), member.view, at_random=True)
-        self.identity = with_view(create_augmenter(None), member.view, at_random=False)
+        self.augment = with_view(create_device_augmenter(member.augment), member.view, at_random=True)
+        self.identity = with_view(create_device_augmenter(None), member.view, at_random=False)
         self.graphs: StepGraphs | None = None
         self.steps = 0
         self.join(Alone())
@@ -86,7 +87,8 @@ class Learner:
 
     def transform(self, epoch: int) -> SeededTransform | None:
         """What happens to images on the processor in an epoch, from 0, before a step is given them."""
-        return None
+        transform = create_transform(self.member.augment) if self.is_augmented(epoch) else None
+        return transform and SeededTransform(transform, derive_seed(self.seed, "augment", epoch))
 
     def order(self, epoch: int, data: Split) -> NDArray[np.int64]:
         """What an epoch, from 0, feeds, in its order: int64 (n,), positions in the data for `step`."""
@@ -169,27 +171,30 @@ class Learner:
             float32 (2,) on the device: loss and right answers, as `Network.count_right` counts them, summed
             over the batch.
         """
-        share = self._mixing_share(epoch, number)
+        mixing = draw_mixing(self.member, self.seed, epoch, number) if self.is_augmented(epoch) else None
         if self.group.rank:  # dropout is drawn for other rows than those of the first process
             torch.manual_seed(derive_seed(self.seed, f"process {self.group.rank}", epoch, number))
         if self.graphs is None:
-            totals = self._gradients(epoch, data, which, share if share < 1 else None, batch)
+            totals = self._gradients(epoch, data, which, mixing, batch)
             self._update()
         else:
-            totals = self._graph_step(self.graphs, epoch, data, which, share)
+            totals = self._graph_step(self.graphs, epoch, data, which, mixing)
         self.rate.end_step()
         self.steps += 1
         if self.average is not None:
             self.average.update(self.network.model, step=self.steps)
         return totals
 
-    def _graph_step(self, graphs: StepGraphs, epoch: int, data: Split, which: Rows, share: float) -> Tensor:
+    def _graph_step(
+        self, graphs: StepGraphs, epoch: int, data: Split, which: Rows, mixing: Mixing | None
+    ) -> Tensor:
         """The same, of which as much is recorded as reads all that changes from memory."""
         # Optimisers take a momentum for a number that stays, and a skipped step is none that was recorded.
         whole = not (self.rate.moves_momentum or self.scaler.is_enabled())
 
         def step(which: Tensor, share_in_memory: Tensor) -> Tensor:
-            totals = self._gradients(epoch, data, which, share_in_memory if share < 1 else None)
+            in_memory = replace(mixing, share=share_in_memory) if mixing else None
+            totals = self._gradients(epoch, data, which, in_memory)
             if whole:
                 with graphs.rates_in_memory():
                     self._update()
@@ -198,25 +203,22 @@ class Learner:
         for what in self.drawn:
             self._seed(what, epoch)
         assert isinstance(which, Tensor)
-        totals = graphs.take((self.is_augmented(epoch), share < 1), which, share, step)
+        kind, share = (mixing.kind, float(mixing.share)) if mixing else (None, 1.0)
+        totals = graphs.take((self.is_augmented(epoch), kind), which, share, step)
         if not whole:
             self._update()
         return totals
 
     def _gradients(
-        self, epoch: int, data: Split, which: Rows, share: float | Tensor | None, batch: int | None = None
+        self, epoch: int, data: Split, which: Rows, mixing: Mixing | None, batch: int | None = None
     ) -> Tensor:
-        """The gradients of a batch, and its totals as `step` gives them.
-
-        Args:
-            share: of mixup; None mixes nothing.
-        """
+        """The gradients of a batch, and its totals as `step` gives them."""
         self.optimizer.zero_grad(set_to_none=True)
         totals = list[Tensor]()
         parts = micro_batches(which, self.member.micro_batch)
         for number, part in enumerate(parts, 1):
             with self.group.collecting(last=number == len(parts)):
-                loss, outputs, targets = self._forward(epoch, data.take(part), share)
+                loss, outputs, targets = self._forward(epoch, data.take(part), mixing)
                 self._backward(loss, len(part) / (batch or len(which)))
             right = self.network.count_right(outputs.detach(), targets)
             totals.append(torch.stack([loss.detach() * len(part), right]))
@@ -235,21 +237,21 @@ class Learner:
         self.scaler.step(self.optimizer)
         self.scaler.update()
 
-    def _forward(
-        self, epoch: int, batch: Split, share: float | Tensor | None
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """The loss of a batch, the outputs, and what is right, int64 (B, ...); `share` as of `_gradients`."""
+    def _forward(self, epoch: int, batch: Split, mixing: Mixing | None) -> tuple[Tensor, Tensor, Tensor]:
+        """The loss of a batch, the outputs, and what is right, int64 (B, ...)."""
         images, addends = self._batch(epoch, batch.images, batch.rows), self._addends(epoch, batch)
-        if share is not None:
-            images = share * images + (1 - share) * images.flip(0)
+        targets = _targets(batch.image_labels, addends)
+        if mixing is None:
+            outputs = self._outputs(images, addends)
+            return self._loss(outputs, addends, batch.image_labels, batch.digits), outputs, targets
+        images, mixing = mixing.mix(images, batch.rows, self._seed("cutmix", epoch))
         outputs = self._outputs(images, addends)
-        loss = self._loss(outputs, addends, batch.image_labels, batch.digits)
-        if share is not None:
-            digits = None if batch.digits is None else batch.digits.flip(0)
-            loss = share * loss + (1 - share) * self._loss(
-                outputs, addends, batch.image_labels.flip(0), digits
-            )
-        return loss, outputs, _targets(batch.image_labels, addends)
+        labels, digits = batch.image_labels.flip(0), None if batch.digits is None else batch.digits.flip(0)
+        loss = mixing.mix_losses(
+            self._loss(outputs, addends, batch.image_labels, batch.digits),
+            self._loss(outputs, addends, labels, digits),
+        )
+        return loss, outputs, mixing.of_larger_part(targets)
 
     def _seed(self, what: str, epoch: int) -> Seed:
         """The seed of all that is drawn for one purpose in an epoch."""
@@ -276,15 +278,6 @@ class Learner:
         """uint8 (B, C, H, W) -> float32, augmented where this epoch is, normalised."""
         augment = self.augment if self.is_augmented(epoch) else self.identity
         return self.normalisation(augment(images, rows, self._seed("augment", epoch)))
-
-    def _mixing_share(self, epoch: int, number: int) -> float:
-        """How much of each image stays itself under mixup, at least half; 1 mixes nothing."""
-        if not (self.member.mixup and self.is_augmented(epoch)):
-            return 1.0
-        random = np.random.default_rng(derive_seed(self.seed, "mixup", epoch, number))
-        share = float(random.beta(self.member.mixup, self.member.mixup))
-        # The same mixtures, with the label of the larger part as the one to get right.
-        return max(share, 1 - share)
 
     @torch.no_grad()
     def mean_loss(self, data: Split) -> float:

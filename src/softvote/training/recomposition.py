@@ -18,6 +18,7 @@ from softvote.models.crop_reader import SLACK, CropReader
 from softvote.training.augment import create_augmenter
 from softvote.training.glyphs import Glyphs
 from softvote.training.learner import Learner
+from softvote.training.mixing import Mixing
 from softvote.training.rows import Split
 
 
@@ -123,9 +124,7 @@ class CompositionLearner(Learner):
         assert digits is not None, "a pipeline says how many digits hide where glyphs are asked for"
         self.compose = Composer(glyphs, digits, size, self.member.augment, self.compute_config.device)
 
-    def _forward(
-        self, epoch: int, batch: Split, share: float | Tensor | None
-    ) -> tuple[Tensor, Tensor, Tensor]:
+    def _forward(self, epoch: int, batch: Split, mixing: Mixing | None) -> tuple[Tensor, Tensor, Tensor]:
         """The cross-entropy of digits and, where the network looks for them, the loss of their places."""
         augment = self._seed("augment", epoch) if self.is_augmented(epoch) else None
         composed = self.compose(batch.rows, self._seed("layout", epoch), augment)

@@ -175,7 +175,7 @@ def _composing(glyphs: Glyphs, size: tuple[int, int]) -> Callable[..., Learner]:
 def _create_learner(
     member: Member, network: Network, compute_config: ComputeConfig, normalisation: Normalisation, seed: int
 ) -> Learner:
-    changing = member.augment is not None or member.mixup or is_random(member.view)
+    changing = member.augment is not None or member.mixup or member.cutmix or is_random(member.view)
     same_each_time = member.freeze and not changing
     if same_each_time and isinstance(network.model, FeaturesThenClassifier):
         return FrozenBackboneLearner(member, network, network.model, compute_config, normalisation, seed)
