@@ -150,8 +150,9 @@ class Recipe(Strict):
     """Number of last epochs that see images as prediction does: no augmentation, no mixup, no random view."""
     view: View | None = None
     """How the network sees an image, in training and prediction alike; left out, as it is."""
-    normalise: Literal["dataset", "image"] = "dataset"
-    """Whose mean and standard deviation become 0 and 1: those of all training rows, or each image's own."""
+    normalise: Literal["dataset", "image", "pretrained"] = "dataset"
+    """Whose mean and standard deviation become 0 and 1: those of all training rows, each image's own, or
+    those with which the published weights of a timm network were trained (`pretrained`)."""
     tta: TestTime = TestTime()
     """Test-time augmentation of out-of-fold and test predictions alike."""
     precision: Literal["auto", "fp32", "bf16"] = "auto"
@@ -169,6 +170,12 @@ class Recipe(Strict):
     """Number of trainings per fold, each from a seed of its own, whose probabilities are averaged."""
     refit: bool = False
     """One network more, of all rows: it predicts test rows beside those of the folds, and has no score."""
+    layer_decay: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """Factor by which the learning rate falls from each layer to the one before it, down from the
+    optimizer's `lr` for the classifier (Clark et al. 2020, as timm groups layers); 1 for one rate. For
+    networks of timm."""
+    clip_grad: NonNegative = 0.0
+    """Norm of all gradients together to which larger ones are scaled down before a step; 0 clips none."""
 
     def with_head_of(self, kind: TaskKind) -> Self:
         """The same recipe; where it names no head, with that of tasks of this kind."""

@@ -6,7 +6,7 @@ import functools
 import resource
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from softvote import __version__
 from softvote.data.dataset import Dataset
 from softvote.ensembling.predictions import Predictions, write_predictions
+from softvote.errors import UserError
 from softvote.inference.record import ExecutionRecord, TrainingRecord
 from softvote.scheduling.job import Job
 from softvote.scheduling.status import Due, read_status, source_weights
@@ -83,9 +84,12 @@ def _train(
     seed = training_seed(job.inputs["pipeline_seed"], job.member_name, job.fold, job.repeat)
     source = source_weights(job)  # before they are read: if others come meanwhile, this one is due again
     start = load_weights(job.source.folder) if job.source and job.member.init_from else None
-    checkpoints = _checkpoints(job, source, seconds, keep)
+    published = _fetch_published_weights(job)
+    checkpoints = _checkpoints(job, [source, *([published] if published else [])], seconds, keep)
     started = time.perf_counter()
-    spec = TrainingSpec(job.member, job.task, seed, job.label, start, job.inputs["classes"])
+    spec = TrainingSpec(
+        job.member, job.task, seed, job.label, start, job.inputs["classes"], job.weights_folder
+    )
     left_out = dataset.train.take(np.flatnonzero(folds == job.fold))
     curves = [LogLeftOut(left_out)] if job.member.curves and len(left_out) else []
     callbacks = [*curves, ShowProgress(), checkpoints]
@@ -101,12 +105,30 @@ def _train(
         remove_if_exists(stale)
     save_weights(job.folder, trained.network.model)
     write_text(job.folder.log, _log_csv(trained.log))
-    _record(job, trained, predictor.network.head.calibration(), seed, spent, source).write(job.folder.recipe)
+    record = _record(job, trained, predictor.network.head.calibration(), seed, spent, source)
+    if published:
+        record = record.model_copy(update={"published_weights_sha256": published})
+    record.write(job.folder.recipe)
     checkpoints.remove()
 
 
+def _fetch_published_weights(job: Job) -> str | None:
+    """Have the published weights on this machine, where the job starts from any; their file's sha256.
+
+    Raises:
+        UserError: they cannot be had.
+    """
+    from softvote import models
+
+    weights = models.published_weights(job.member.model, job.member.model_args, job.weights_folder)
+    try:
+        return sha256_of(weights.fetch()) if weights else None
+    except UserError as error:
+        raise error.within(f"{job.label}: model {job.member.model}") from None
+
+
 def _checkpoints(
-    job: Job, source_weights: str | None, seconds: float, keep: Callable[[bytes], None] | None
+    job: Job, starts_from: Sequence[str | None], seconds: float, keep: Callable[[bytes], None] | None
 ) -> Checkpoints:
     import torch
 
@@ -114,7 +136,7 @@ def _checkpoints(
     from softvote.training.checkpoint import Checkpoints
 
     device = find_device()
-    key = fingerprint([job.training_fingerprint, source_weights, CHECKPOINT_VERSION, device])
+    key = fingerprint([job.training_fingerprint, *starts_from, CHECKPOINT_VERSION, device])
     threads = torch.get_num_threads() if device == "cpu" else None  # elsewhere bits do not depend on them
     return Checkpoints(job.folder.checkpoint, key, seconds, keep, threads)
 

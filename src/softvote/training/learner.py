@@ -54,7 +54,9 @@ class Learner:
         self.member, self.network = member, network
         self.compute_config, self.normalisation, self.seed = compute_config, normalisation, seed
         self.to_training_mode()
-        self.optimizer = create_optimizer(member.optimizer, network.model, compute_config.device)
+        self.optimizer = create_optimizer(
+            member.optimizer, network.model, compute_config.device, member.layer_decay
+        )
         self.average = ModelEmaV3(network.model, decay=member.ema, use_warmup=True) if member.ema else None
         self.augment = with_view(create_augmenter(member.augment), member.view, at_random=True)
         self.identity = with_view(create_augmenter(None), member.view, at_random=False)
@@ -140,7 +142,7 @@ class Learner:
         share = self._mixing_share(epoch, number)
         if self.graphs is None:
             totals = self._gradients(epoch, data, which, share if share < 1 else None)
-            self.optimizer.step()
+            self._update()
         else:
             totals = self._graph_step(self.graphs, epoch, data, which, share)
         self.rate.step_ended()
@@ -157,7 +159,7 @@ class Learner:
             totals = self._gradients(epoch, data, which, share_in_memory if share < 1 else None)
             if whole:
                 with graphs.rates_in_memory():
-                    self.optimizer.step()
+                    self._update()
             return totals
 
         for what in self.drawn:
@@ -165,7 +167,7 @@ class Learner:
         assert isinstance(which, Tensor)
         totals = graphs.take((self.is_augmented(epoch), share < 1), which, share, step)
         if not whole:
-            self.optimizer.step()
+            self._update()
         return totals
 
     def _gradients(self, epoch: int, data: Split, which: Rows, share: float | Tensor | None) -> Tensor:
@@ -179,6 +181,12 @@ class Learner:
         loss.backward()  # type: ignore[no-untyped-call]
         right = self.network.count_right(outputs.detach(), targets)
         return torch.stack([loss.detach() * len(which), right])
+
+    def _update(self) -> None:
+        """Take the optimiser's step with the gradients that are there."""
+        if self.member.clip_grad:
+            nn.utils.clip_grad_norm_(self.network.model.parameters(), self.member.clip_grad)
+        self.optimizer.step()
 
     def _forward(
         self, epoch: int, batch: Split, share: float | Tensor | None
