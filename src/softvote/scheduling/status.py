@@ -63,7 +63,7 @@ def source_weights(job: Job, files: Snapshot | None = None) -> str | None:
     return record.weights_sha256 or None if record else None
 
 
-def published_weights(job: Job, files: Snapshot | None = None) -> str | None:
+def published_weights_sha256(job: Job, files: Snapshot | None = None) -> str | None:
     """sha256 of the published weights that a job starts from, where it does and they are on this machine."""
     if not job.member.model_args.get("pretrained"):
         return None
@@ -101,7 +101,7 @@ def _start_is_another(job: Job, training: TrainingRecord, files: Snapshot) -> st
     now = source_weights(job, files)
     if now is not None and now != training.source_weights_sha256:
         return "what it starts from was trained again"
-    then, now = training.published_weights_sha256, published_weights(job, files)
+    then, now = training.published_weights_sha256, published_weights_sha256(job, files)
     if then and now and now != then:
         return f"its published weights were another file, sha256 {then[:8]} -> {now[:8]}"
     return ""
