@@ -71,6 +71,7 @@ def _fine_tuned(height: int, width: int, resizable: bool) -> FirstRecipe:
     from timm import get_pretrained_cfg  # which takes its time
 
     config = get_pretrained_cfg(LIGHT)
+    assert config is not None, "a network that timm has published"
     if resizable:
         _, height, width = config.input_size
     light = {"model": LIGHT, "model_args": {"pretrained": True}}
