@@ -13,6 +13,7 @@ import shutil
 import sys
 import time
 import zipfile
+from collections.abc import Callable
 from importlib import invalidate_caches
 from importlib.util import find_spec
 from pathlib import Path
@@ -118,10 +119,11 @@ def _infer(run: Run, kernel: Kernel, began: float) -> Path:
 
     from softvote.data.test_rows import open_test_rows
     from softvote.ensembling.ensemble import from_members
+    from softvote.kaggle.notebook import unflatten
     from softvote.stages.plan import read_decision
     from softvote.stages.submit import decide_and_write
 
-    _put_back(run, kernel)
+    _put_back(kernel, lambda name: run.folder.path / unflatten(name))
     competition = run.pipeline.competition
     rows = open_test_rows(competition, run.workspace.input(competition.name))
     vote = None if kernel.voter in run.pipeline.members else run.folder.predictions(kernel.voter)
@@ -136,14 +138,12 @@ def _infer(run: Run, kernel: Kernel, began: float) -> Path:
     return decide_and_write(run, rows.form, probabilities, read_decision(run, kernel.voter))
 
 
-def _put_back(run: Run, kernel: Kernel) -> None:
-    """Lay the dataset's files where the stages would have written them."""
-    from softvote.kaggle.notebook import unflatten
-
+def _put_back(kernel: Kernel, place_of: Callable[[str], Path]) -> None:
+    """Lay the dataset's files where the stages look for them."""
     mounted = _find_mounted(f"datasets/{kernel.dataset}", kernel.dataset.rpartition("/")[2])
     problems = ErrorCollector()
     for name, sha256 in kernel.files.items():
-        source, place = mounted / name, run.folder.path / unflatten(name)
+        source, place = mounted / name, place_of(name)
         if not source.is_file() or sha256_of(source) != sha256:
             problems.add(source, "is missing or of another version", "upload the dataset again")
             continue
@@ -158,6 +158,8 @@ def _train(run: Run, kernel: Kernel, output: Path) -> Path:
     from softvote.stages import ensemble, folds, submit, train
     from softvote.tracking.ledger import read_ledger
 
+    if kernel.dataset:
+        _put_back(kernel, lambda name: run.workspace.weights / name)
     _tell(folds.run(run))
     _tell(train.run(run, report=_tell))
     if kernel.voter == run.pipeline.ensemble.name:

@@ -5,6 +5,7 @@ from pathlib import Path
 import data_fixtures as data
 import numpy as np
 import pytest
+import timm
 from conftest import Digits
 from numpy.typing import NDArray
 from PIL import Image
@@ -119,10 +120,52 @@ def test_large_colour_images_of_many_sizes(workspace: Workspace, digits: Digits)
     for number, path in enumerate(sorted(folder.glob("*/*.png"))):
         Image.open(path).convert("RGB").resize((448 if number else 500, 224)).save(path)
     pipeline = pipeline_of(workspace)
-    image = pipeline.competition.image
-    assert (image.height, image.width, image.channels, image.resize) == (112, 224, 3, True)
-    assert list(pipeline.members) == ["cnn", "resnet18"]
-    assert read_dataset(pipeline.competition, workspace).train_pixels.shape == (30, 3, 112, 224)
+    image, light = pipeline.competition.image, pipeline.members["light"]
+    assert [*pipeline.members] == ["light"]
+    assert timm.get_pretrained_cfg(light.model).input_size == (image.channels, image.height, image.width)
+    assert image.resize and light.model_args == {"pretrained": True} and light.normalise == "pretrained"
+    assert read_dataset(pipeline.competition, workspace).train_pixels.shape == (30, 3, 224, 224)
+
+
+def test_a_stronger_member_waits_in_comments(workspace: Workspace, digits: Digits) -> None:
+    folder = workspace.input("digits")
+    data.write_competition(folder, "image_folder", digits)
+    for path in folder.glob("*/*.png"):
+        Image.open(path).convert("RGB").resize((96, 96)).save(path)
+    text = scaffold_pipeline(folder, "digits").text
+    before, comment, _ = text.partition("# A stronger member")
+    lines = [line.removeprefix("#") for line in (comment + _).splitlines()[1:]]
+    path = workspace.pipelines / "digits.yaml"
+    path.parent.mkdir()
+    path.write_text("\n".join([before.rstrip(), *lines]))
+    pipeline = read_pipeline_file(path)
+    light, strong = (timm.get_pretrained_cfg(member.model) for member in pipeline.members.values())
+    assert light.input_size == strong.input_size
+
+
+@pytest.mark.parametrize(
+    ("side", "mode", "published"), [(64, "RGB", False), (65, "RGB", True), (96, "L", False)]
+)
+def test_photographs_are_large_and_in_colour(
+    workspace: Workspace, digits: Digits, side: int, mode: str, published: bool
+) -> None:
+    folder = workspace.input("digits")
+    data.write_competition(folder, "image_folder", digits)
+    for path in folder.glob("*/*.png"):
+        Image.open(path).convert(mode).resize((side, side)).save(path)
+    pipeline = pipeline_of(workspace)
+    assert all(bool(member.model_args) == published for member in pipeline.members.values())
+    assert pipeline.competition.image.height == (224 if published else side)
+
+
+def test_a_size_that_is_given_stays(workspace: Workspace, digits: Digits) -> None:
+    folder = workspace.input("digits")
+    data.write_competition(folder, "image_folder", digits)
+    for path in folder.glob("*/*.png"):
+        Image.open(path).convert("RGB").resize((96, 96)).save(path)
+    pipeline = pipeline_of(workspace, (80, 120))
+    assert (pipeline.competition.image.height, pipeline.competition.image.width) == (80, 120)
+    assert [*pipeline.members] == ["light"]
 
 
 def test_pixels_that_are_no_square(workspace: Workspace, digits: Digits) -> None:

@@ -14,10 +14,13 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
+import huggingface_hub
 import projects
 import pytest
+import timm
 from conftest import Digits
 from projects import softvote, times, write_pipeline, write_project
+from safetensors.torch import save_file
 from slugify import slugify
 
 import softvote as package
@@ -132,7 +135,9 @@ class Place:
         self.input, self.output, self.temporary = path / "input", path / "working", path / "tmp"
         self.program = path / "src" / "script.py"
         self.competition = self.input / ("competitions" if layout == "new" else ".") / SLUG
-        self.dataset = self.input / ("datasets/me" if layout == "new" else ".") / DATASET
+        owned = read_json(folder.dataset_metadata) if folder.dataset.is_dir() else {"id": f"me/{DATASET}"}
+        name = owned["id"].partition("/")[2]
+        self.dataset = self.input / ("datasets/me" if layout == "new" else ".") / name
         hidden = shutil.ignore_patterns("solution.csv", "dataset-metadata.json")
         shutil.copytree(root / "input" / "digits", self.competition, ignore=hidden)
         if folder.dataset.is_dir():
@@ -222,6 +227,45 @@ def test_train_gives_the_local_submission(project: Path, tmp_path: Path, layout:
     log = (place.output / "log.csv").read_text().splitlines()
     assert log[0].startswith("training,epoch,")
     assert sorted(line.split(",")[0] for line in log[1:]) == [f"{m}/fold{k}" for m in members for k in (0, 1)]
+
+
+BACKBONE = (
+    "members.cnn.model=test_resnet",
+    "members.cnn.model_args={pretrained: true}",
+    "members.cnn.normalise=pretrained",
+)
+
+
+@pytest.mark.slow
+def test_train_takes_published_weights_along(project: Path, tmp_path: Path) -> None:
+    """The guard of a kernel's run turns any look at the network into an error."""
+    file = project / "input" / "weights" / "test_resnet.safetensors"
+    file.parent.mkdir()
+    save_file(timm.create_model("test_resnet").state_dict(), file)
+    folder = build(project, "train", "cnn", *BACKBONE)
+    assert read_json(folder.code_metadata)["dataset_sources"] == ["me/softvote-tiny-backbones"]
+    assert sha256_of(folder.dataset / file.name) == sha256_of(file)
+    place = Place(tmp_path / "kaggle", project, folder)
+    done = place.run("kaggle", "matplotlib", "slugify")
+    assert done.returncode == 0, done.stderr
+    settings = [word for setting in BACKBONE for word in ("--set", setting)]
+    assert softvote(project, "train", "tiny", "--member=cnn", *settings) == 0
+    assert softvote(project, "submit", "tiny", "--member=cnn", *settings) == 0
+    newest = project / "submissions" / read_ledger(Workspace(project).ledger)[-1].file
+    assert (place.output / "submission.csv").read_bytes() == newest.read_bytes()
+
+    for path in place.output.iterdir():
+        path.unlink()
+    (place.dataset / file.name).write_bytes(b"others")
+    assert "test_resnet.safetensors: is missing or of another version; upload" in place.refused("kaggle")
+
+
+def test_published_weights_that_cannot_be_had(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(project / "hub"))
+    text = refusal_of(project, settings=BACKBONE)
+    assert text.startswith("members.cnn: model test_resnet: no published weights: timm/test_resnet.")
+    assert f"put that file here as {project}/input/weights/test_resnet.safetensors" in text
 
 
 def scores(facts: dict[str, Any]) -> dict[str, Any]:
@@ -412,7 +456,7 @@ def test_only_members_that_are_needed_come_along(project: Path) -> None:
         "a": CNN,
         "b": CNN | {"init_from": "a"},
         "c": CNN,
-        "d": CNN | {"model_args": {"pretrained": True}},
+        "d": {"model": "test_coatnet", "model_args": {"pretrained": True}},
     }
     path = write_pipeline(
         project,
@@ -423,7 +467,7 @@ def test_only_members_that_are_needed_come_along(project: Path) -> None:
     for voter, names, voting in ((None, "abc", ["b", "c"]), ("b", "ab", ["b"])):
         carried = resolve(run, "train", voter)
         assert "".join(sorted(carried.members)) == names and carried.voters == voting
-    with pytest.raises(UserError, match=r"members\.d\.model_args\.pretrained: needs the internet"):
+    with pytest.raises(UserError, match=r"members\.d: model test_coatnet: has no published weights"):
         build_for(run, "train", "me", "d")
 
 
@@ -541,7 +585,6 @@ def test_a_competition_that_is_not_kaggles(project: Path) -> None:
 @pytest.mark.parametrize(
     ("setting", "message"),
     [
-        ("model_args={pretrained: true}", "members.cnn.model_args.pretrained: needs the internet, which"),
         ("model_args={weights: ~/cnn.pth}", "members.cnn.model_args: starts from "),
         ("extra_train={images: more.npy, labels: l.npy}", "members.cnn.extra_train: reads more.npy, which"),
     ],

@@ -6,8 +6,10 @@ import math
 from typing import Any, get_args
 
 import pytest
+import timm
 import torch
 from pydantic import TypeAdapter
+from timm.optim import param_groups_layer_decay
 from torch import nn
 from torch.optim import SGD, Adam, AdamW
 
@@ -198,3 +200,63 @@ def test_only_a_plateau_watches_the_loss(name: str) -> None:
     for _ in range(20):
         rate.end_epoch(1.0)
     assert rate.now == before
+
+
+BACKBONES = ["test_resnet", "test_efficientnet", "test_vit", "test_convnext"]
+
+
+@every_optimizer
+@pytest.mark.parametrize("decay_norms", [True, False])
+@pytest.mark.parametrize("name", BACKBONES)
+def test_layers_are_grouped_as_timm_does(name: str, decay_norms: bool, optimizer: Any) -> None:
+    network = timm.create_model(name)
+    spec = optimizer.model_copy(update={"decay_norms": decay_norms, "weight_decay": 0.3})
+    found = create_optimizer(spec, network, "cpu", layer_decay=0.7)
+    theirs = AdamW(
+        param_groups_layer_decay(
+            network,
+            0.3,
+            no_weight_decay_list=set() if decay_norms else getattr(network, "no_weight_decay", set)(),
+            weight_decay_exclude_1d=not decay_norms,
+            layer_decay=0.7,
+        )
+    )
+    assert len(found.param_groups) == len(theirs.param_groups) > 2
+    for ours, group in zip(found.param_groups, theirs.param_groups, strict=True):
+        assert ours["lr"] == pytest.approx(spec.lr * group["lr_scale"])
+        assert ours["weight_decay"] == group["weight_decay"]
+        assert [id(p) for p in ours["params"]] == [id(p) for p in group["params"]]
+    classifier = [id(p) for p in network.get_classifier().parameters()]
+    highest = [group for group in found.param_groups if group["lr"] == pytest.approx(spec.lr)]
+    assert set(classifier) <= {id(p) for group in highest for p in group["params"]}
+
+
+def test_norms_and_biases_are_spared_without_layers() -> None:
+    network = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2))
+    spec = OPTIMIZERS["adamw"].model_copy(update={"decay_norms": False})
+    decays = {
+        id(parameter): group["weight_decay"]
+        for group in create_optimizer(spec, network, "cpu").param_groups
+        for parameter in group["params"]
+    }
+    found = {name: decays[id(parameter)] for name, parameter in network.named_parameters()}
+    assert found == {"0.weight": spec.weight_decay, "0.bias": 0.0, "1.weight": 0.0, "1.bias": 0.0}
+
+
+@every_schedule
+def test_a_schedule_keeps_the_proportions_of_layers(schedule: Any) -> None:
+    network = timm.create_model("test_resnet")
+    optimizer = create_optimizer(OPTIMIZERS["sgd"], network, "cpu", layer_decay=0.5)
+    rate = LearningRate(schedule, optimizer, 6)
+    before = [group["lr"] / rate.now for group in optimizer.param_groups]
+    assert min(before) < 0.2 and max(before) == 1
+    for _ in range(5):
+        optimizer.step()
+        rate.end_step()
+        assert [group["lr"] / rate.now for group in optimizer.param_groups] == pytest.approx(before)
+
+
+def test_one_rate_is_one_group() -> None:
+    assert (
+        len(create_optimizer(OPTIMIZERS["adamw"], timm.create_model("test_resnet"), "cpu").param_groups) == 1
+    )

@@ -16,7 +16,7 @@ from softvote.errors import ErrorCollector, UserError
 from softvote.inference.loading import load_predictor, read_training, save_predictor
 from softvote.inference.predictor import Predictor
 from softvote.seeds import training_seed
-from softvote.storage.paths import FoldFolder
+from softvote.storage.paths import FoldFolder, Workspace
 from softvote.training.callbacks import Callback
 from softvote.training.rows import Split
 from softvote.training.train import TrainingSpec, train
@@ -125,7 +125,9 @@ def fit(
     _check_recipe(member, data, init_from)
     split = Split.of(data.train, chosen)
     start = init_from.predictor.network.model.state_dict() if init_from else None
-    spec = TrainingSpec(member, data.task, seed, name or member.model, start, data.classes)
+    spec = TrainingSpec(
+        member, data.task, seed, name or member.model, start, data.classes, Workspace(Path()).weights
+    )
     trained = train(spec, split, callbacks)
     predictor = Predictor(
         trained.network, trained.normalisation, trained.compute_config, member.tta, member.view

@@ -155,8 +155,9 @@ class Recipe(Strict):
     or cutmix, no random view."""
     view: View | None = None
     """How the network sees an image, in training and prediction alike; if omitted, as it is."""
-    normalise: Literal["dataset", "image"] = "dataset"
-    """Whose mean and standard deviation become 0 and 1: those of all training rows, or each image's own."""
+    normalise: Literal["dataset", "image", "pretrained"] = "dataset"
+    """Whose mean and standard deviation become 0 and 1: those of all training rows, each image's own, or
+    those with which the published weights of a timm network were trained (`pretrained`)."""
     tta: TestTime = TestTime()
     """Test-time augmentation of out-of-fold and test predictions alike."""
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
@@ -184,6 +185,12 @@ class Recipe(Strict):
     grad_checkpointing: bool = False
     """Compute activations again in the backward pass instead of keeping them (Chen et al. 2016): less memory,
     about a third more time, the same weights. For backbones of timm that can."""
+    layer_decay: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """Factor by which the learning rate falls from each layer to the one before it, down from the
+    optimizer's `lr` for the classifier (Clark et al. 2020, as timm groups layers); 1 for one rate. For
+    networks of timm."""
+    clip_grad: NonNegative = 0.0
+    """Norm of all gradients together to which larger ones are scaled down before a step; 0 clips none."""
 
     @property
     def images_at_once(self) -> int:

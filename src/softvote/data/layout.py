@@ -14,6 +14,7 @@ import yaml
 from softvote.config.competition import Competition
 from softvote.config.schema import check_name
 from softvote.data.archives import packed_files
+from softvote.data.first_recipe import propose_recipe
 from softvote.data.forms import RecognisedForm, recognise_form
 from softvote.data.image_index import ImageFolders, image_files
 from softvote.data.label_detection import NoLabelError, labels_of
@@ -23,10 +24,6 @@ from softvote.errors import UserError
 
 MANY = 100
 """More classes are not listed in the file."""
-
-
-SMALL = 64
-"""Images up to this side do without a deep backbone."""
 
 
 _ORDERED_NAMES = ("level", "grade", "diagnosis", "severity", "stage", "score", "rating")
@@ -122,27 +119,33 @@ def _describe_files(candidate: Candidate) -> str:
 
 def _scaffold(candidate: Candidate, found: DetectedLayout, sample: str) -> ScaffoldedPipeline:
     name, solution = candidate.name, first_file(candidate.folder, "solution.csv")
+    resizable = found.resizable and candidate.image is None
+    recipe = propose_recipe(found.height, found.width, found.channels, resizable)
     image = {"height": found.height, "width": found.width, "channels": found.channels}
-    image |= ({"resize": True} if found.resize else {}) | dict(found.image)
+    image |= ({"resize": True} if found.resize else {}) | dict(found.image) | recipe.image
     competition: dict[str, Any] = {"name": name, "files": found.files, "image": image}
     competition |= dict(found.competition) or {"labels": labels_of(found.labels, str(candidate.folder))}
     competition |= {"sample_submission": sample} | ({"solution": solution} if solution else {})
     form = _recognise_form(candidate, competition)
     labels_note = _labels_note(competition)
     competition |= {"form": form.config, "metric": form.metric} | _column_of_many(competition)
-    second = "resnet5" if max(found.height, found.width) <= SMALL else "resnet18"
     pipeline = {
         "competition": competition,
         "folds": {"count": 5} | dict(found.folds),
-        "defaults": _defaults(min(found.height, found.width)),
-        "members": {"cnn": {"model": "cnn"}, second: {"model": second}},
+        "defaults": recipe.defaults,
+        "members": recipe.members,
     }
-    took = [*map(_on_a_line, [*found.notes, labels_note, *_sample_notes(sample, candidate), *form.words])]
+    took = [
+        *map(
+            _on_a_line,
+            [*found.notes, labels_note, *_sample_notes(sample, candidate), *form.words, *recipe.notes],
+        )
+    ]
     unknown = _unknown(found)
     opening = f"# Written from the files in input/{name}; check that it is what the competition says.\n"
     comments = "".join(f"# {line}\n" for line in [*took, *(f"Not known: {line}" for line in unknown)])
     text = yaml.safe_dump(pipeline, sort_keys=False, default_flow_style=None, allow_unicode=True, width=110)
-    return ScaffoldedPipeline(f"{opening}{comments}{text}", took, unknown)
+    return ScaffoldedPipeline(f"{opening}{comments}{text}{recipe.further}", took, unknown)
 
 
 def _on_a_line(note: str) -> str:
@@ -212,12 +215,3 @@ def _unknown(found: DetectedLayout) -> list[str]:
     if not found.folds:
         unknown.append("whether images belong together, as those of a patient (folds.group)")
     return [*unknown, "the competition's address on Kaggle (competition.kaggle)"]
-
-
-def _defaults(side: int) -> dict[str, Any]:
-    """A short schedule with mild augmentation; strong augmentation needs thirty epochs and more."""
-    return {
-        "epochs": 12,
-        "augment": {"rotate": 10, "scale": 0.1, "shear": 6, "shift": max(1, round(side / 14))},
-        "no_aug_epochs": 1,
-    }

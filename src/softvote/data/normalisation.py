@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypeAlias
 
 import torch
 from torch import Tensor
 
 from softvote.data.pixels import Pixels, iterate_pixels
+
+By: TypeAlias = Literal["dataset", "image", "pretrained"]
 
 _LEAST_STD = 1.0  # grey levels; a blank image must not divide by nothing
 
@@ -18,18 +20,19 @@ class Normalisation:
     """From grey levels to mean 0 and standard deviation 1.
 
     Attributes:
-        mean: of each channel over the training rows, in 0..255.
+        mean: of each channel over the training rows, in 0..255; by pretrained, over what the network had
+            learned from before.
         std: standard deviations of the same.
-        by: whose mean and standard deviation are taken: these of the data set, or each image's own, over
-            all its pixels and channels.
+        by: whose mean and standard deviation are taken: these, or each image's own, over all its pixels and
+            channels.
     """
 
     mean: tuple[float, ...]
     std: tuple[float, ...]
-    by: Literal["dataset", "image"] = "dataset"
+    by: By = "dataset"
 
     @classmethod
-    def of(cls, images: Tensor | Pixels, by: Literal["dataset", "image"] = "dataset") -> Normalisation:
+    def of(cls, images: Tensor | Pixels, by: By = "dataset") -> Normalisation:
         """Measure uint8 (N, C, H, W), each once, through the 256 counts of each channel's grey levels."""
         levels = torch.arange(256, dtype=torch.float64)
         counts = torch.zeros(images.shape[1], 256, dtype=torch.int64)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -14,6 +15,7 @@ from torch.nn import functional
 from softvote import models
 from softvote.config.pipeline import Pipeline
 from softvote.config.recipe import Member
+from softvote.data.normalisation import By, Normalisation
 from softvote.errors import ErrorCollector, UserError
 from softvote.heads import HEADS, create_head
 from softvote.heads.base import Head, HeadSpec
@@ -41,6 +43,11 @@ class Network:
     @property
     def takes_addend(self) -> bool:
         return models.takes_addend(self.model)
+
+    def normalisation(self, images: Tensor, by: By) -> Normalisation:
+        """How images become its input: measured on training rows uint8 (N, C, H, W), or as timm knows it."""
+        levels = models.published_levels(self.model, images.shape[1]) if by == "pretrained" else None
+        return Normalisation(*levels, by) if levels else Normalisation.of(images, by)
 
     def outputs(self, images: Tensor, addends: Tensor | None) -> Tensor:
         """Normalised images float (B, C, H, W) and addends int64 (B,) -> float (B, num_outputs)."""
@@ -85,6 +92,7 @@ def create_network(
     with_weights: bool = True,
     calibration: dict[str, float] | None = None,
     class_weights: NDArray[np.float32] | None = None,
+    weights_folder: Path | None = None,
 ) -> Network:
     """A member's network, untrained.
 
@@ -94,6 +102,7 @@ def create_network(
         with_weights: False leaves out the published weights a member may start from.
         calibration: what its head once measured.
         class_weights: as `HeadSpec` has them, for training.
+        weights_folder: where files of published weights are looked for before the hub is asked.
 
     Raises:
         UserError: it cannot be built, cannot take such images, or does not fit the task.
@@ -113,7 +122,9 @@ def create_network(
     head = create_head(member.head, spec)
     channels, height, width = image
     args = member.model_args if with_weights else models.without_published_weights(member.model_args)
-    model = models.create_model(member.model, head.num_outputs, channels, (height, width), args)
+    size = (height, width)
+    model = models.create_model(member.model, head.num_outputs, channels, size, args, weights_folder)
+    _refuse_keys_of_timm(member, model, channels)
     if member.grad_checkpointing:
         enable_grad_checkpointing(model, member.model)
     return Network(model, head, task)
@@ -134,6 +145,16 @@ def _refuse_misfits(member: Member, task: Task, takes_addend: bool) -> None:
         )
 
 
+def _refuse_keys_of_timm(member: Member, model: nn.Module, channels: int) -> None:
+    """Refuse what asks for something that timm knows of its own networks."""
+    problems = ErrorCollector()
+    if member.normalise == "pretrained" and models.published_levels(model, channels) is None:
+        problems.add("normalise", f"pretrained is for networks of timm, not {member.model}", "use dataset")
+    if member.layer_decay < 1 and not hasattr(model, "group_matcher"):
+        problems.add("layer_decay", f"is for networks of timm, not {member.model}", "leave it out")
+    problems.raise_any()
+
+
 def _refuse_blind(name: str, pipeline: Pipeline, shape: tuple[int, int, int]) -> None:
     """Refuse to learn from the glyphs of a member that reads no digits, or does not say where."""
     member = pipeline.members[name]
@@ -146,8 +167,10 @@ def _refuse_blind(name: str, pipeline: Pipeline, shape: tuple[int, int, int]) ->
         )
 
 
-def build_networks(pipeline: Pipeline, names: Sequence[str], with_weights: bool) -> dict[str, Network]:
-    """Each member's network, untrained and frozen as it will learn; `with_weights` as for `create_network`.
+def build_networks(
+    pipeline: Pipeline, names: Sequence[str], with_weights: bool, weights_folder: Path | None = None
+) -> dict[str, Network]:
+    """Each member's network, untrained and frozen as it will learn; arguments as for `create_network`.
 
     Raises:
         UserError: every network that cannot be built, does not fit the one it starts from, or is left
@@ -159,7 +182,7 @@ def build_networks(pipeline: Pipeline, names: Sequence[str], with_weights: bool)
     for name in names:
         member = pipeline.members[name]
         try:
-            network = create_network(member, task, shape, with_weights)
+            network = create_network(member, task, shape, with_weights, weights_folder=weights_folder)
             if member.refit and network.head.needs_calibration:
                 what = f"head: {member.head} is measured on rows that a network was not trained on"
                 raise UserError.at("refit", f"{what}, and a refit leaves none", "set refit: false")

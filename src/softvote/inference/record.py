@@ -39,6 +39,7 @@ class TrainingRecord(JsonRecord):
         versions: of softvote and torch, and the commit.
         weights_sha256: of the weights file.
         source_weights_sha256: of the weights that the training started from; None where it started from none.
+        published_weights_sha256: of the file of published weights that the training started from, likewise.
         inputs: everything that decides the weights.
         weights_left_on: the machine that kept the weights, where results alone were brought here.
     """
@@ -65,6 +66,7 @@ class TrainingRecord(JsonRecord):
     versions: dict[str, str] = {}
     weights_sha256: str = ""
     source_weights_sha256: str | None = None
+    published_weights_sha256: str | None = None
     inputs: dict[str, Any] = key("identity", {})
     weights_left_on: str = ""
 

@@ -23,7 +23,7 @@ from softvote.config.pipeline import Pipeline, RayEngine
 from softvote.config.schema import NAME
 from softvote.ensembling.ensemble import load_ensemble
 from softvote.ensembling.predictions import read_predictions
-from softvote.errors import ErrorCollector, UserError
+from softvote.errors import ErrorCollector, Problem, UserError
 from softvote.kaggle.places import INPUT, OUTPUT
 from softvote.storage.files import atomic_directory, remove_folder, write_json, write_text
 from softvote.storage.fingerprints import sha256_of
@@ -68,8 +68,10 @@ class Kernel:
         mode: infer predicts and votes with trained networks; train does all the stages.
         voter: the member or the ensemble whose submission is written.
         packages: what the mode and the pipeline need, as `import name: name of the package`.
-        dataset: of the trained networks, as `owner/slug`; empty in mode train.
-        files: in it, as `name: sha256`; a name is a path under `models/<pipeline>/` with dots for slashes.
+        dataset: of the trained networks, or in mode train of published weights that these start from, as
+            `owner/slug`; empty where there are none.
+        files: in it, as `name: sha256`; that of a trained network is a path under `models/<pipeline>/` with
+            dots for slashes, that of published weights the one under `input/weights/`.
         wheels: data set of packages that Kaggle's image lacks, as `owner/name`; empty where there are none.
         safe: what is said of a row whose image cannot be had, K probabilities; empty in mode train.
         seconds: that predictions may take.
@@ -109,19 +111,23 @@ def build_kernel(
         wheels: a folder of .whl files that go along.
 
     Returns:
-        `kernels/<pipeline>/<mode>/`, with a dataset in mode infer, and one of wheels where there are any.
+        `kernels/<pipeline>/<mode>/`, with a dataset in mode infer and where networks start from published
+        weights, which are fetched if they are not here yet; and one of wheels where there are any.
 
     Raises:
         UserError: a competition, an owner or a name that Kaggle would not take, an accelerator that would not
-            be what runs, networks that are not
-            this pipeline's, files that would be missing on Kaggle, or too much code for Kaggle.
+            be what runs, networks that are not this pipeline's, files that would be missing on Kaggle,
+            published weights that cannot be had, or too much code for Kaggle.
     """
     needed = _select_needed(pipeline, voter)
     slug = _slug(name, mode)
     _refuse(name, needed, mode, owner, accelerator)
-    trained = _trained_files(workspace.pipeline(name), voter) if mode == "infer" else {}
-    dataset = f"{owner}/{_slug(name, 'weights')}" if trained else ""
-    checksums = {file: sha256_of(path) for file, path in trained.items()}
+    if mode == "infer":
+        role, carried = "weights", _trained_files(workspace.pipeline(name), voter)
+    else:
+        role, carried = "backbones", _published_files(needed, workspace.weights)
+    dataset = f"{owner}/{_slug(name, role)}" if carried else ""
+    checksums = {file: sha256_of(path) for file, path in carried.items()}
     packed = _wheels_in(wheels) if wheels else {}
     wheels_dataset = f"{owner}/{_slug(name, 'wheels')}" if packed else ""
     safe = _mean_prediction(workspace.pipeline(name).predictions(voter)) if mode == "infer" else []
@@ -133,7 +139,7 @@ def build_kernel(
         built = KernelFolder(temporary)
         write_text(built.program, program)
         write_json(built.code_metadata, metadata)
-        _write_dataset(built.dataset_metadata, dataset, trained)
+        _write_dataset(built.dataset_metadata, dataset, carried)
         _write_dataset(built.wheels_metadata, wheels_dataset, packed)
         remove_folder(folder.path)
     return folder
@@ -192,8 +198,6 @@ def _refuse(name: str, pipeline: Pipeline, mode: Mode, owner: str, accelerator: 
         key = f"members.{member_name}"
         if member.weights_file:
             problems.add(f"{key}.model_args", f"starts from {member.weights_file}, {remedy}")
-        elif member.model_args.get("pretrained"):
-            problems.add(f"{key}.model_args.pretrained", f"needs the internet, {remedy}")
         if member.extra_train:
             problems.add(f"{key}.extra_train", f"reads {member.extra_train.images}, {remedy}")
     problems.raise_any()
@@ -206,6 +210,28 @@ def _trained_files(pipeline: PipelineFolder, voter: str) -> dict[str, Path]:
     files = [file for fold in folds for file in (fold.weights, fold.recipe)]
     files += [file for file in (folder.vote, folder.decision) if file.is_file()]
     return {flatten(file.relative_to(pipeline.path)): file for file in sorted(files)}
+
+
+def _published_files(pipeline: Pipeline, folder: Path) -> dict[str, Path]:
+    """The published weights that members start from, by the names under which a network looks for them."""
+    from softvote.models import published_weights  # which kernels without any need not import
+
+    problems, files = ErrorCollector(), dict[str, Path]()
+    for name, member in pipeline.members.items():
+        weights = published_weights(member.model, member.model_args, folder)
+        if weights is None:
+            continue
+        try:
+            file = weights.fetch()
+            if file.suffix != ".safetensors":
+                raise UserError(
+                    Problem("", f"{file} is no .safetensors file", "train here and use mode infer")
+                )
+            files[f"{weights.name}.safetensors"] = file
+        except UserError as error:
+            problems.extend(error.within(f"members.{name}: model {member.model}").problems)
+    problems.raise_any()
+    return files
 
 
 def _wheels_in(folder: Path) -> dict[str, Path]:

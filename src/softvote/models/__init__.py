@@ -11,6 +11,8 @@ import importlib
 import inspect
 import pkgutil
 import sys
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, get_type_hints
 
 import timm
@@ -18,7 +20,15 @@ import torch
 from torch import Tensor, nn
 
 from softvote.config.recipe import split_checkpoint_args
-from softvote.errors import UserError, one_of
+from softvote.errors import Problem, UserError, one_of
+from softvote.models.published import missing_layers, published_levels, published_weights, start_from
+from softvote.progress import note
+
+__all__ = [
+    "classifier_prefixes", "count_parameters", "create_model", "describe_models", "freeze_backbone",
+    "load_backbone", "load_strict", "own_models", "published_levels", "published_weights", "takes_addend",
+    "timm_models", "without_published_weights",
+]  # fmt: skip
 
 for _module in pkgutil.iter_modules(__path__):
     importlib.import_module(f"{__name__}.{_module.name}")
@@ -64,7 +74,12 @@ def _first_line_of(name: str) -> str:
 
 
 def create_model(
-    name: str, num_outputs: int, in_chans: int, img_size: tuple[int, int], args: dict[str, Any] | None = None
+    name: str,
+    num_outputs: int,
+    in_chans: int,
+    img_size: tuple[int, int],
+    args: dict[str, Any] | None = None,
+    weights_folder: Path | None = None,
 ) -> nn.Module:
     """Build a network and see one pair of blank images through it.
 
@@ -74,6 +89,7 @@ def create_model(
         in_chans: channels of the images.
         img_size: their height and width in pixels.
         args: further arguments of the network, as timm names them (`pretrained`, `drop_rate`, ...).
+        weights_folder: where files of published weights are looked for before the hub is asked.
 
     Returns:
         a module, float (B, in_chans, H, W) -> float (B, num_outputs).
@@ -88,7 +104,13 @@ def create_model(
     if name in own_models():
         args.setdefault("img_size", img_size)
     try:
-        model: nn.Module = timm.create_model(name, num_classes=num_outputs, in_chans=in_chans, **args)
+        if weights := published_weights(name, args, weights_folder):
+            file = weights.fetch()
+            args = start_from(name, args, file)
+        with missing_layers() as missing:
+            model: nn.Module = timm.create_model(name, num_classes=num_outputs, in_chans=in_chans, **args)
+        if weights:
+            _refuse_other_weights(model, missing, file)
     except UserError as error:
         raise error.within(f"model {name}") from None
     except Exception as error:
@@ -98,6 +120,19 @@ def create_model(
     assert kind in (None, type(model)), f"def {name}() -> {type(model).__name__}: annotate it so, not {kind}"
     _see_blank_images_through(model, name, num_outputs, (in_chans, *img_size))
     return model
+
+
+def _refuse_other_weights(model: nn.Module, missing: Sequence[str], file: Path) -> None:
+    """Refuse a file that has less than half of the backbone's layers: timm leaves the others at random."""
+    prefixes = classifier_prefixes(model)
+    names = [name for name, _ in model.named_parameters() if not name.startswith(prefixes)]
+    lacking = sorted({*names} & {*missing})
+    if not lacking:
+        return
+    lacks = f"{file} lacks {len(lacking)} of {len(names)} layers, such as {lacking[0]}"
+    if len(lacking) > len(names) / 2:
+        raise UserError(Problem("", lacks, "put the file of this network there"))
+    note(f"{lacks}; they start at random")
 
 
 def _see_blank_images_through(

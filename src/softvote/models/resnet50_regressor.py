@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
-from textwrap import shorten
 from typing import Any
 
 import timm
-from huggingface_hub import get_hf_file_metadata, hf_hub_download, hf_hub_url
-from huggingface_hub.errors import LocalEntryNotFoundError
 from timm.models import adapt_input_conv, load_state_dict, register_model
 from torch import Tensor, nn
 
-from softvote.errors import Problem, UserError
+from softvote.errors import UserError
 from softvote.models.layers import FeaturesThenClassifier, ImageSize, reject_pretrained
+from softvote.models.published import in_short
 
-_HUB_REPOSITORY = "timm/resnet50.a1_in1k"  # what timm's own resnet50 starts from
-_HUB_FILE = "model.safetensors"
-_HUB_TIMEOUT = 5.0
-"""Seconds to wait for the hub's first answer."""
+PUBLISHED = "resnet50.a1_in1k"
+"""timm's network from whose published weights this one's backbone starts."""
 
 _REMEDY = "name another file with model_args: {weights: PATH}, or leave weights out to train from scratch"
 
@@ -40,30 +36,6 @@ class ResNet50Regressor(FeaturesThenClassifier):
         )
 
 
-def _fetch_published_weights() -> Path:
-    """The file of timm's ImageNet weights, from the hub's cache or else from the hub.
-
-    Raises:
-        UserError: it is not in the cache, and the hub cannot be reached or does not give it.
-    """
-    try:
-        return Path(hf_hub_download(_HUB_REPOSITORY, _HUB_FILE, local_files_only=True))
-    except LocalEntryNotFoundError:
-        pass
-    try:
-        # Downloading retries for the better part of a minute when there is no network; this asks once.
-        get_hf_file_metadata(hf_hub_url(_HUB_REPOSITORY, _HUB_FILE), timeout=_HUB_TIMEOUT)
-        return Path(hf_hub_download(_HUB_REPOSITORY, _HUB_FILE))
-    except Exception as error:  # whatever the hub's client and its HTTP library raise
-        raise UserError(
-            Problem(
-                "",
-                f"no ImageNet weights from the hub ({_in_short(error)})",
-                "name a file with model_args: {weights: PATH}, or leave pretrained out to train from scratch",
-            )
-        ) from None
-
-
 def _load_backbone(backbone: nn.Module, file: Path) -> None:
     """Lay the weights of a ResNet50 checkpoint into `backbone`, all but its classifier's.
 
@@ -78,7 +50,7 @@ def _load_backbone(backbone: nn.Module, file: Path) -> None:
     try:
         found: dict[str, Tensor] = load_state_dict(str(file))
     except Exception as error:  # safetensors, zipfile, pickle and PyTorch each raise their own
-        raise UserError.at(f"weights {file}", f"cannot be read ({_in_short(error)})", _REMEDY) from None
+        raise UserError.at(f"weights {file}", f"cannot be read ({in_short(error)})", _REMEDY) from None
     kept = {name: value for name, value in found.items() if not name.startswith("fc.")}
     try:
         if "conv1.weight" in kept:
@@ -87,14 +59,7 @@ def _load_backbone(backbone: nn.Module, file: Path) -> None:
         # All names must be there and fit: a file of another network would otherwise leave its noise.
         backbone.load_state_dict(kept)
     except Exception as error:
-        raise UserError.at(
-            f"weights {file}", f"do not fit a ResNet50 ({_in_short(error)})", _REMEDY
-        ) from None
-
-
-def _in_short(error: Exception) -> str:
-    """What an error says, in one line of bearable length."""
-    return shorten(str(error) or type(error).__name__, 160, placeholder=" ...")
+        raise UserError.at(f"weights {file}", f"do not fit a ResNet50 ({in_short(error)})", _REMEDY) from None
 
 
 @register_model
@@ -104,16 +69,14 @@ def resnet50_regressor(
     """23,764,161 parameters at one channel and 1 output.
 
     Args:
-        pretrained: start from timm's ImageNet weights on the Hugging Face hub.
-        weights: start from this file instead: a ResNet50 checkpoint of timm or torchvision,
-            .safetensors or .pth. With neither, training starts from scratch.
+        pretrained: start from timm's published weights, whose file `create_model` gives as `weights`.
+        weights: start from this file: a ResNet50 checkpoint of timm or torchvision, .safetensors or .pth.
+            With neither, training starts from scratch.
 
     Raises:
         UserError: the weights cannot be had or do not fit.
     """
-    network = ResNet50Regressor(**reject_pretrained(False, kwargs))
+    network = ResNet50Regressor(**reject_pretrained(pretrained and weights is None, kwargs))
     if weights is not None:
         _load_backbone(network.features, Path(weights).expanduser())
-    elif pretrained:
-        _load_backbone(network.features, _fetch_published_weights())
     return network

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
+from pathlib import Path
 from typing import Any
 
 from softvote.config.recipe import Member
@@ -32,6 +33,7 @@ class Job:
         extra: reads the rows that are added to its training rows.
         repeat: from 0; the first is the training of a member without repeats.
         decoding: how values of image files become 0..255, for the record; the images show what it does.
+        weights_folder: where files of published weights are looked for before the hub is asked.
     """
 
     member_name: str
@@ -45,6 +47,7 @@ class Job:
     extra: Callable[[Dataset], ExtraRows] | None = None
     repeat: int = 0
     decoding: Mapping[str, Any] = field(default_factory=dict)
+    weights_folder: Path | None = None
 
     @property
     def label(self) -> str:

@@ -86,7 +86,7 @@ class _Planner:
                 )
             self.jobs[name, fold, repeat] = Job(
                 name, member, fold, folder, inputs, digest, self.task, source, extra, repeat,
-                self.pipeline.competition.image.decoding,
+                self.pipeline.competition.image.decoding, self.workspace.weights,
             )  # fmt: skip
         return self.jobs[name, fold, repeat]
 

@@ -63,13 +63,24 @@ def source_weights(job: Job, files: Snapshot | None = None) -> str | None:
     return record.weights_sha256 or None if record else None
 
 
+def published_weights_sha256(job: Job, files: Snapshot | None = None) -> str | None:
+    """sha256 of the published weights that a job starts from, where it does and they are on this machine."""
+    if not job.member.model_args.get("pretrained"):
+        return None
+    from softvote import models  # which few jobs need for this, and which takes its time
+
+    published = models.published_weights(job.member.model, job.member.model_args, job.weights_folder)
+    file = published.find() if published else None
+    return (files or Snapshot()).sha256(file) if file else None
+
+
 def _due(job: Job, files: Snapshot) -> tuple[Due, str]:
     """What is to be done, and why."""
     training = files.read(TrainingRecord, job.folder.recipe)
     if training is None:
         return "train", "new"
     left_on = find_weights_machine(job.folder, training)
-    if training.fingerprint == job.training_fingerprint and not _source_is_another(job, training, files):
+    if training.fingerprint == job.training_fingerprint and not _start_is_another(job, training, files):
         weights_are_intact = files.sha256(job.folder.weights) == training.weights_sha256
         if weights_are_intact or left_on:
             reason = _why_predict(job, files)
@@ -85,19 +96,22 @@ def _due(job: Job, files: Snapshot) -> tuple[Due, str]:
     return "train", _why_train(job, training, files)
 
 
-def _source_is_another(job: Job, training: TrainingRecord, files: Snapshot) -> bool:
-    """Whether the source was trained again since, perhaps by the same recipe to other weights."""
+def _start_is_another(job: Job, training: TrainingRecord, files: Snapshot) -> str:
+    """Why it would start from other weights now, which the recipe does not tell; empty where it would not."""
     now = source_weights(job, files)
-    return now is not None and now != training.source_weights_sha256
+    if now is not None and now != training.source_weights_sha256:
+        return "what it starts from was trained again"
+    then, now = training.published_weights_sha256, published_weights_sha256(job, files)
+    if then and now and now != then:
+        return f"its published weights were another file, sha256 {then[:8]} -> {now[:8]}"
+    return ""
 
 
 def _why_train(job: Job, training: TrainingRecord, files: Snapshot) -> str:
     changed = sorted(_list_changes(training.inputs, job.inputs))
     if changed:
         return "changed: " + "; ".join(changed)
-    if files.sha256(job.folder.weights) == training.weights_sha256:
-        return "what it starts from was trained again"
-    return "its weights are damaged or gone"
+    return _start_is_another(job, training, files) or "its weights are damaged or gone"
 
 
 def _why_predict(job: Job, files: Snapshot) -> str:

@@ -23,7 +23,6 @@ from tqdm import tqdm
 from softvote.compute.device import synchronize
 from softvote.compute.machine import end_with_parent
 from softvote.data.dataset import Dataset
-from softvote.data.normalisation import Normalisation
 from softvote.errors import UserError
 from softvote.inference.network import create_network
 from softvote.inference.predictor import Predictor
@@ -222,7 +221,10 @@ class _Trial:
 
     def _of(self, data: Split, seconds: float) -> tuple[float, float]:
         watch = _StopAfter(seconds, self.meet)
-        spec = TrainingSpec(self.member, self.job.task, 0, self.job.label, classes=self.job.inputs["classes"])
+        classes = self.job.inputs["classes"]
+        spec = TrainingSpec(
+            self.member, self.job.task, 0, self.job.label, classes=classes, with_weights=False
+        )
         train(spec, data, [watch], cache=self.choices)
         images_a_step = len(data.rows) / math.ceil(len(data.rows) / self.member.batch_size)
         return max(0.0, watch.warm - _WARM_UP * watch.step), images_a_step / watch.step
@@ -231,7 +233,7 @@ class _Trial:
         """Images per second."""
         some = dataset.train.take(slice(_IMAGES))
         self.compute_config.to_device(self.network.model)
-        measured = Normalisation.of(self._some(_IMAGES).selected, self.member.normalise)
+        measured = self.network.normalisation(self._some(_IMAGES).selected, self.member.normalise)
         predictor = Predictor(self.network, measured, self.compute_config, self.member.tta, self.member.view)
         predictor.probabilities(some.images, some.addends)
         self.meet()

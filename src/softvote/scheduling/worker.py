@@ -7,7 +7,7 @@ import functools
 import resource
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -109,8 +109,9 @@ def _train(
     from softvote.training.train import train
 
     source = source_weights(job)  # before they are read: if others come meanwhile, this one is due again
+    published = _fetch_published_weights(job)
     spec, data = _prepare(job, dataset, folds)
-    checkpoints = _checkpoints(job, source, seconds, keep)
+    checkpoints = _checkpoints(job, [source, *([published] if published else [])], seconds, keep)
     started = time.perf_counter()
     left_out = dataset.train.take(np.flatnonzero(folds == job.fold))
     curves = [LogLeftOut(left_out)] if job.member.curves and len(left_out) else []
@@ -128,8 +129,10 @@ def _train(
         remove_if_exists(stale)
     save_weights(job.folder, trained.network.model)
     write_text(job.folder.log, _log_csv(trained.log))
-    calibration = predictor.network.head.calibration()
-    _record(job, trained, calibration, spec.seed, spent, source).write(job.folder.recipe)
+    record = _record(job, trained, predictor.network.head.calibration(), spec.seed, spent, source)
+    if published:
+        record = record.model_copy(update={"published_weights_sha256": published})
+    record.write(job.folder.recipe)
     checkpoints.remove()
 
 
@@ -143,7 +146,8 @@ def _prepare(job: Job, dataset: Dataset, folds: NDArray[np.int64]) -> tuple[Trai
         data = replace(data, glyphs=glyphs_of(job.source.folder, dataset, folds == job.fold))
     seed = training_seed(job.inputs["pipeline_seed"], job.member_name, job.fold, job.repeat)
     start = load_weights(job.source.folder) if job.source and job.member.init_from else None
-    return TrainingSpec(job.member, job.task, seed, job.label, start, job.inputs["classes"]), data
+    classes = job.inputs["classes"]
+    return TrainingSpec(job.member, job.task, seed, job.label, start, classes, job.weights_folder), data
 
 
 def assist(job: Job, dataset: Dataset, folds: NDArray[np.int64], group: Alone) -> None:
@@ -155,8 +159,23 @@ def assist(job: Job, dataset: Dataset, folds: NDArray[np.int64], group: Alone) -
         train(spec, data, group=group)
 
 
+def _fetch_published_weights(job: Job) -> str | None:
+    """Have the published weights on this machine, where the job starts from any; their file's sha256.
+
+    Raises:
+        UserError: they cannot be had.
+    """
+    from softvote import models
+
+    weights = models.published_weights(job.member.model, job.member.model_args, job.weights_folder)
+    try:
+        return sha256_of(weights.fetch()) if weights else None
+    except UserError as error:
+        raise error.within(f"{job.label}: model {job.member.model}") from None
+
+
 def _checkpoints(
-    job: Job, source_weights: str | None, seconds: float, keep: Callable[[bytes], None] | None
+    job: Job, starts_from: Sequence[str | None], seconds: float, keep: Callable[[bytes], None] | None
 ) -> Checkpoints:
     import torch
 
@@ -164,7 +183,7 @@ def _checkpoints(
     from softvote.training.checkpoint import Checkpoints
 
     device = find_device()
-    key = fingerprint([job.training_fingerprint, source_weights, CHECKPOINT_VERSION, device])
+    key = fingerprint([job.training_fingerprint, *starts_from, CHECKPOINT_VERSION, device])
     threads = torch.get_num_threads() if device == "cpu" else None  # elsewhere bits do not depend on them
     return Checkpoints(job.folder.checkpoint, key, seconds, keep, threads)
 

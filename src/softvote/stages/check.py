@@ -15,7 +15,7 @@ from softvote.data.folds import FoldTable
 from softvote.ensembling.scorer import Scorer
 from softvote.errors import UserError
 from softvote.inference.network import Network, build_networks
-from softvote.models import count_parameters
+from softvote.models import count_parameters, published_weights
 from softvote.reporting.tables import render
 from softvote.scheduling.engine import JobBatch
 from softvote.scheduling.estimate import Forecast, forecast, format_duration
@@ -24,6 +24,7 @@ from softvote.scheduling.planner import plan as plan_jobs
 from softvote.scheduling.worker import CHECKPOINT_SECONDS
 from softvote.stages import Report, Run, ignore
 from softvote.stages.plan import Plan, make_plan
+from softvote.storage.fingerprints import sha256_of
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,7 @@ def run(run: Run, report: Report = ignore) -> CheckResult:
     lines.append(f"{count} trainings on {folds} of {run.pipeline.folds.count} folds, {epochs} epochs in all")
     rule = "shares" if run.pipeline.ensemble.shares else run.pipeline.ensemble.rule
     lines.append(f"then a vote of {len(run.pipeline.voters)}, rule: {rule}")
-    lines += _scoring(run)
+    lines += [*_scoring(run), *_weights(run)]
     if due:
         lines.append(_dues(trainings, due, foretold).removesuffix("\n"))
     lines.append(_time(plan, due, foretold))
@@ -93,6 +94,22 @@ def _scoring(run: Run) -> list[str]:
     return [
         f"scored by {scorer.metric} ({better} is better), decided by {name}{fitted}, written as {form.name}"
     ]
+
+
+def _weights(run: Run) -> list[str]:
+    """The published weights that members start from, and where they are."""
+    folder, lines = run.workspace.weights, list[str]()
+    for name, member in run.pipeline.members.items():
+        weights = published_weights(member.model, member.model_args, folder)
+        if weights is None:
+            continue
+        if file := weights.find():
+            found = f"{file}, sha256 {sha256_of(file)[:8]}"
+        else:
+            hub = f"`train` fetches {weights.source} from the hub, or " if weights.source else "not here; "
+            found = f"{hub}put them as {weights.place}"
+        lines.append(f"published weights of {name}: {found}")
+    return lines
 
 
 def _headline(run: Run) -> str:
@@ -159,7 +176,8 @@ def _balance(member: Member) -> list[str]:
 def _inputs(member: Member) -> str:
     """The view, by whom images are normalised where not by the data set, and test-time views of several."""
     view = " ".join(str(value) for value in member.view.model_dump().values()) if member.view else ""
-    alone = "each image by itself" if member.normalise == "image" else ""
+    how = {"image": "each image by itself", "pretrained": "levels of the published weights"}
+    alone = how.get(member.normalise, "")
     views = f"{member.tta.count} views in prediction" if member.tta.count > 1 else ""
     return ", ".join(filter(None, [view, alone, views])) or "the image"
 

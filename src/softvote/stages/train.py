@@ -208,7 +208,8 @@ def preflight(plan: Plan, due: list[Job]) -> None:
     """Build every network and read all extra rows once, before the first hour of training is spent."""
     from softvote.inference.network import build_networks
 
-    build_networks(plan.run.pipeline, sorted({job.member_name for job in due}), with_weights=True)
+    names, workspace = sorted({job.member_name for job in due}), plan.run.workspace
+    build_networks(plan.run.pipeline, names, with_weights=True, weights_folder=workspace.weights)
     readers = {job.inputs["extra_train"]: job.extra for job in due if job.extra}
     for read in readers.values():
         read(plan.dataset)

@@ -89,6 +89,11 @@ class Workspace:
         return self.inputs / competition
 
     @property
+    def weights(self) -> Path:
+        """Files of published weights that networks start from, by the networks' names."""
+        return self.inputs / "weights"
+
+    @property
     def downloads(self) -> Path:
         """What came from Kaggle and is not unpacked yet."""
         return self.inputs / ".downloads"

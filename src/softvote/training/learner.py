@@ -63,7 +63,9 @@ class Learner:
         self.member, self.network = member, network
         self.compute_config, self.normalisation, self.seed = compute_config, normalisation, seed
         self.to_training_mode()
-        self.optimizer = create_optimizer(member.optimizer, network.model, compute_config.device)
+        self.optimizer = create_optimizer(
+            member.optimizer, network.model, compute_config.device, member.layer_decay
+        )
         self.scaler = LossScaler(compute_config.device, enabled=compute_config.precision == "fp16")
         self.average = ModelEmaV3(network.model, decay=member.ema, use_warmup=True) if member.ema else None
         self.augment = with_view(create_device_augmenter(member.augment), member.view, at_random=True)
@@ -234,6 +236,9 @@ class Learner:
 
     def _update(self) -> None:
         """Take the optimiser's step with the gradients that are there."""
+        if self.member.clip_grad:
+            self.scaler.unscale_(self.optimizer)
+            nn.utils.clip_grad_norm_(self.network.model.parameters(), self.member.clip_grad)
         self.scaler.step(self.optimizer)
         self.scaler.update()
 

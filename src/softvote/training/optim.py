@@ -2,17 +2,45 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
+from timm.optim._param_groups import param_groups_layer_decay
 from torch import nn
 from torch.optim import Optimizer
 
 from softvote.config.registry import OptimizerConfig, ScheduleConfig
 
 
-def create_optimizer(spec: OptimizerConfig, model: nn.Module, device: str) -> Optimizer:
-    """Build the optimiser over all parameters of the network, fused where the device has it."""
-    return spec.create(model.parameters(), fused=device in ("cpu", "cuda"))
+def create_optimizer(
+    spec: OptimizerConfig, model: nn.Module, device: str, layer_decay: float = 1.0
+) -> Optimizer:
+    """Build the optimiser over all parameters of the network, fused where the device has it.
+
+    Args:
+        layer_decay: factor of the learning rate from each layer to the one before it.
+    """
+    return spec.create(_parameters(spec, model, layer_decay), fused=device in ("cpu", "cuda"))
+
+
+def _parameters(
+    spec: OptimizerConfig, model: nn.Module, layer_decay: float
+) -> Iterable[nn.Parameter] | Iterable[dict[str, Any]]:
+    """All parameters, or timm's groups of those that learn, with their learning rates and weight decay."""
+    if layer_decay == 1 and spec.decay_norms:
+        return model.parameters()
+    spared = set() if spec.decay_norms else set(getattr(model, "no_weight_decay", set)())
+    groups = param_groups_layer_decay(
+        model,
+        spec.weight_decay,
+        no_weight_decay_list=spared,
+        weight_decay_exclude_1d=not spec.decay_norms,
+        layer_decay=layer_decay,
+    )
+    return [
+        {"params": group["params"], "weight_decay": group["weight_decay"], "lr": spec.lr * group["lr_scale"]}
+        for group in groups
+    ]
 
 
 class LearningRate:
@@ -31,8 +59,8 @@ class LearningRate:
 
     @property
     def now(self) -> float:
-        """The learning rate of the next step."""
-        return float(self.optimizer.param_groups[0]["lr"])
+        """The learning rate of the next step; of several the highest, which the recipe names."""
+        return float(max(group["lr"] for group in self.optimizer.param_groups))
 
     @property
     def moves_momentum(self) -> bool:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -64,6 +65,8 @@ class TrainingSpec:
         label: what messages call it, such as "cnn fold 0".
         start: weights of the network that the member's `init_from` names.
         classes: the names of the columns, by which a recipe may give weights.
+        weights_folder: where files of published weights are looked for before the hub is asked.
+        with_weights: False leaves out the published weights that a member may start from.
     """
 
     member: Member
@@ -72,6 +75,8 @@ class TrainingSpec:
     label: str
     start: dict[str, Tensor] | None = None
     classes: Sequence[str] = ()
+    weights_folder: Path | None = None
+    with_weights: bool = True
 
 
 def train(
@@ -109,7 +114,7 @@ def train(
     compute_config = _choose(member, network, data.shape, resume, cache, group)
     network = replace(network, model=group.prepare(network.model))
     compute_config.to_device(network.model)
-    normalisation = Normalisation.of(fed.selected, member.normalise)
+    normalisation = network.normalisation(fed.selected, member.normalise)
     create = _create_learner if data.glyphs is None else _composing(data.glyphs, data.size)
     learner = create(member, network, compute_config, normalisation, seed)
     if group.size > 1:
@@ -141,7 +146,10 @@ def _create_network(spec: TrainingSpec, fed: Split) -> Network:
     weights = class_weights(spec.member.class_weights, spec.task, spec.classes, fed.image_labels.numpy())
     torch.manual_seed(derive_seed(spec.seed, "weights"))
     shape = (channels, height, width)
-    network = create_network(spec.member, spec.task, shape, class_weights=weights)
+    network = create_network(
+        spec.member, spec.task, shape, with_weights=spec.with_weights,
+        class_weights=weights, weights_folder=spec.weights_folder,
+    )  # fmt: skip
     if spec.start is not None:
         try:
             models.load_backbone(network.model, spec.start)

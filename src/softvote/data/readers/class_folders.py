@@ -111,8 +111,9 @@ def detect(candidate: Candidate) -> DetectedLayout | None:
     files = {"format": "class_folders", "train_images": top, "test_images": test.named} | table
     labels = {"labels": list(order) or labels_of(names, f"folders in {top}")}
     return DetectedLayout(
-        files, *kind.size, kind.channels, (), kind.resize, labels, kind.image, folds, [*notes, *fold_notes]
-    )
+        files, *kind.size, kind.channels, resize=kind.resize, resizable=True,
+        competition=labels, image=kind.image, folds=folds, notes=[*notes, *fold_notes],
+    )  # fmt: skip
 
 
 def _holds_classes(top: Path, paths: Sequence[Path], test_places: Sequence[str]) -> bool:

@@ -68,6 +68,7 @@ class DetectedLayout:
         image: further keys of `competition.image`.
         folds: further keys of `folds`.
         notes: what was taken for what, a line each.
+        resizable: whether images of another size than `competition.image` can be brought to it.
     """
 
     files: dict[str, Any]
@@ -80,6 +81,7 @@ class DetectedLayout:
     image: Mapping[str, Any] = field(default_factory=dict)
     folds: Mapping[str, Any] = field(default_factory=dict)
     notes: Sequence[str] = ()
+    resizable: bool = False
 
 
 def first_file(folder: Path, *patterns: str) -> str | None:

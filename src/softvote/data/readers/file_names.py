@@ -101,8 +101,9 @@ def _build_layout(
     notes += [*spelling_notes(words, f"files in {top}"), *kind.notes]
     notes.append(f"test images: those of the sample submission, in {', '.join(test.places)}")
     return DetectedLayout(
-        files, *kind.size, kind.channels, (), kind.resize, {"labels": labels}, kind.image, {}, notes
-    )
+        files, *kind.size, kind.channels, resize=kind.resize, resizable=True,
+        competition={"labels": labels}, image=kind.image, notes=notes,
+    )  # fmt: skip
 
 
 def _asks_for_numbers(candidate: Candidate) -> bool:

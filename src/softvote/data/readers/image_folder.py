@@ -155,8 +155,9 @@ def _detect_in(
     files |= {"groups": groups} if groups else {}
     notes = [*_notes(table, column, train, test), *labels.notes, *fold_notes, *kind.notes]
     return DetectedLayout(
-        files, *kind.size, kind.channels, (), kind.resize, labels.competition, kind.image, folds, notes
-    )
+        files, *kind.size, kind.channels, resize=kind.resize, resizable=True,
+        competition=labels.competition, image=kind.image, folds=folds, notes=notes,
+    )  # fmt: skip
 
 
 def _notes(table: Table, column: IdColumn, train: FoundImages, test: FoundImages) -> list[str]:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from softvote.config.registry import OptimizerConfig
 from softvote.config.schema import BelowOne, NonNegative, Positive
 from softvote.training.optimizers.base import register_optimizer
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable
 
     from torch.nn import Parameter
     from torch.optim import Optimizer
@@ -31,7 +31,7 @@ class Adam(AdamParameters):
     weight_decay: NonNegative = 0.0
     """L2 penalty: this times each weight is added to its gradient; no unit."""
 
-    def create(self, parameters: Iterator[Parameter], fused: bool) -> Optimizer:
+    def create(self, parameters: Iterable[Parameter] | Iterable[dict[str, Any]], fused: bool) -> Optimizer:
         """Build torch's optimiser."""
         from torch import optim
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from softvote.config.schema import NonNegative
 from softvote.training.optimizers.adam import AdamParameters
 from softvote.training.optimizers.base import register_optimizer
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable
 
     from torch.nn import Parameter
     from torch.optim import Optimizer
@@ -22,7 +22,7 @@ class AdamW(AdamParameters):
     weight_decay: NonNegative = 0.01
     """Decoupled weight decay: each step shrinks a weight by the proportion lr times this."""
 
-    def create(self, parameters: Iterator[Parameter], fused: bool) -> Optimizer:
+    def create(self, parameters: Iterable[Parameter] | Iterable[dict[str, Any]], fused: bool) -> Optimizer:
         """Build torch's optimiser."""
         from torch import optim
 

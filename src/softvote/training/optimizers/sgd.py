@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import model_validator
 
@@ -11,7 +11,7 @@ from softvote.config.schema import BelowOne, ConfigError, NonNegative, Positive
 from softvote.training.optimizers.base import register_optimizer
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable
 
     from torch.nn import Parameter
     from torch.optim import Optimizer
@@ -36,7 +36,7 @@ class Sgd(OptimizerConfig):
             raise ConfigError.at("", "nesterov needs momentum above 0", "set nesterov: false")
         return self
 
-    def create(self, parameters: Iterator[Parameter], fused: bool) -> Optimizer:
+    def create(self, parameters: Iterable[Parameter] | Iterable[dict[str, Any]], fused: bool) -> Optimizer:
         """Build torch's optimiser."""
         from torch import optim
 

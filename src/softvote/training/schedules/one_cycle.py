@@ -30,13 +30,13 @@ class OneCycle(ScheduleConfig):
         """Build torch's scheduler."""
         from torch.optim.lr_scheduler import OneCycleLR
 
-        group = optimizer.param_groups[0]
+        group, rates = optimizer.param_groups[0], [each["lr"] for each in optimizer.param_groups]
         has_momentum = "betas" in group or group.get("momentum", 0) > 0
         # torch wants one step more than a training of very few steps has, and fails where the climb would
         # end on the first of them.
         total = max(steps, 2) + 1
         total += self.warmup * total == 1
         return OneCycleLR(
-            optimizer, max_lr=group["lr"], total_steps=total, pct_start=self.warmup,
+            optimizer, max_lr=rates, total_steps=total, pct_start=self.warmup,
             cycle_momentum=has_momentum,
         )  # fmt: skip
