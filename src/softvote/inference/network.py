@@ -16,6 +16,7 @@ from softvote import models
 from softvote.config.pipeline import Pipeline
 from softvote.config.recipe import Member
 from softvote.data.normalisation import By, Normalisation
+from softvote.data.pixels import Pixels
 from softvote.errors import ErrorCollector, UserError
 from softvote.heads import HEADS, create_head
 from softvote.heads.base import Head, HeadSpec
@@ -44,7 +45,7 @@ class Network:
     def takes_addend(self) -> bool:
         return models.takes_addend(self.model)
 
-    def normalisation(self, images: Tensor, by: By) -> Normalisation:
+    def normalisation(self, images: Tensor | Pixels, by: By) -> Normalisation:
         """How images become its input: measured on training rows uint8 (N, C, H, W), or as timm knows it."""
         levels = models.published_levels(self.model, images.shape[1]) if by == "pretrained" else None
         return Normalisation(*levels, by) if levels else Normalisation.of(images, by)
