@@ -108,6 +108,15 @@ def _add_stages(commands: Commands) -> None:
     train.add_argument(
         "--wait", action="store_true", help="for what another run is busy with, and go on with what it leaves"
     )
+    tune = _on_pipeline(
+        commands, "tune", _tune, "search better values of a pipeline's keys, as its `tune` says"
+    )
+    tune.add_argument(
+        "--trials",
+        type=_count,
+        metavar="N",
+        help="how many in all, with those of earlier runs; 20 if left out",
+    )
     _on_pipeline(commands, "ensemble", _ensemble, "compare the rules of the vote and let the members vote")
     submit = _on_pipeline(
         commands, "submit", _submit, "write and check the submission, enter it in the ledger"
@@ -251,6 +260,12 @@ def _seconds(text: str) -> float:
     return seconds
 
 
+def _count(text: str) -> int:
+    if not (text.isdecimal() and int(text)):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of trials, such as 20")
+    return int(text)
+
+
 # ---------------------------------------------------------------- from words to calls
 
 
@@ -329,6 +344,14 @@ def _train(parsed: argparse.Namespace) -> None:
 
     seconds = CHECKPOINT_SECONDS if parsed.checkpoint is None else parsed.checkpoint
     _show(train.run(_open(parsed), parsed.member, parsed.fold, seconds, wait=parsed.wait, report=_show))
+
+
+def _tune(parsed: argparse.Namespace) -> None:
+    run = _open(parsed)
+
+    from softvote.stages import tune
+
+    _show(tune.run(run, parsed.trials or tune.TRIALS))
 
 
 def _ensemble(parsed: argparse.Namespace) -> None:

@@ -23,6 +23,7 @@ from softvote.config.registry import (
     named_union_of,
 )
 from softvote.config.schema import ConfigError, Fraction, NonNegative, Strict, checked_name
+from softvote.config.tuning import FOLDER, TuneConfig, TunedConfig
 from softvote.config.views import Box, Crop
 from softvote.errors import Problem, one_of
 
@@ -166,6 +167,10 @@ class Pipeline(Strict):
     submission scored beyond its cross-validation is expected of this one's too."""
     engine: EngineConfig = LocalEngine()
     """Where trainings run; it changes nothing about what they compute."""
+    tune: TuneConfig | None = None
+    """The keys that `softvote tune` searches for better values, and how."""
+    tuned: TunedConfig | None = None
+    """Where values that a search settled came from; `softvote tune` writes it."""
 
     @field_validator("decision", mode="before")
     @classmethod
@@ -215,6 +220,12 @@ class Pipeline(Strict):
             raise ConfigError.at(
                 "ensemble.name", f"'{self.ensemble.name}' is a member's name", "choose another"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _search_is_of_this_pipeline(self) -> Pipeline:
+        if self.tune is not None and (problems := list(_misfits_of_search(self.tune, self))):
+            raise ConfigError(*problems)
         return self
 
     @model_validator(mode="after")
@@ -305,6 +316,29 @@ class Pipeline(Strict):
         weights |= dict.fromkeys(rest, left / max(1, len(rest)))
         total = sum(weights.values())
         return [weights[voter] / total for voter in voters]
+
+
+def _misfits_of_search(tune: TuneConfig, pipeline: Pipeline) -> Iterator[Problem]:
+    """What of a search does not fit the pipeline it stands in."""
+    names = list(pipeline.members)
+    for name in tune.members or ():
+        if name not in names:
+            yield Problem("tune.members", f"no member '{name}'", one_of(names, name))
+    if tune.folds >= pipeline.folds.count:
+        what = f"{tune.folds} of {pipeline.folds.count} folds leave none that no trial is scored on"
+        yield Problem("tune.folds", what, f"at most {pipeline.folds.count - 1}")
+    if FOLDER in (*names, pipeline.ensemble.name):
+        yield Problem("tune", f"its trials lie in a folder {FOLDER}, as would what is called so", "rename it")
+    if tune.metric is None or not pipeline.competition.knows_classes:
+        return
+    kind = pipeline.competition.task.kind
+    if kind not in tune.metric.kinds:
+        yield Problem("tune.metric", f"{tune.metric.name} is not for {kind}", "leave it out")
+    else:
+        try:
+            tune.metric.check(pipeline.competition.label_space)
+        except ConfigError as error:
+            yield from error.under("tune.metric").problems
 
 
 def _words(predicted: str) -> str:

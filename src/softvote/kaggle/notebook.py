@@ -331,7 +331,9 @@ def _packed(package: Path) -> bytes:
 
 def _resolved(pipeline: Pipeline) -> str:
     """The pipeline as one file; each member holds its defaults already, and no cluster is told."""
-    left_out = {"extends", "defaults"} | ({"engine"} if isinstance(pipeline.engine, RayEngine) else set())
+    left_out = {"extends", "defaults", "tune"} | (
+        {"engine"} if isinstance(pipeline.engine, RayEngine) else set()
+    )
     config = pipeline.model_dump(mode="json", exclude=left_out, exclude_defaults=True)
     return str(yaml.safe_dump(config, sort_keys=False))
 

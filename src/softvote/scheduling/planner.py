@@ -25,9 +25,17 @@ TRAINING_VERSION = 1
 
 
 def plan(
-    pipeline: Pipeline, workspace: Workspace, folder: PipelineFolder, dataset: Dataset, table: FoldTable
+    pipeline: Pipeline,
+    workspace: Workspace,
+    folder: PipelineFolder,
+    dataset: Dataset,
+    table: FoldTable,
+    folds: Sequence[int] | None = None,
 ) -> list[Job]:
     """Every job of a pipeline: fold by fold, so that whole folds are there early; repeats; those on all rows.
+
+    Args:
+        folds: others than the pipeline trains.
 
     Raises:
         UserError: extra rows that are missing.
@@ -37,7 +45,7 @@ def plan(
     of_folds = [
         planner.job(name, fold, repeat)
         for repeat in range(max(member.repeats for _, member in members))
-        for fold in pipeline.folds.trained
+        for fold in (pipeline.folds.trained if folds is None else folds)
         for name, member in members
         if repeat < member.repeats
     ]

@@ -24,6 +24,7 @@ from softvote.scheduling.planner import plan as plan_jobs
 from softvote.scheduling.worker import CHECKPOINT_SECONDS
 from softvote.stages import Report, Run, ignore
 from softvote.stages.plan import Plan, make_plan
+from softvote.stages.tune import check_choices
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,7 @@ def run(run: Run, report: Report = ignore) -> CheckResult:
     """
     members, folds = run.pipeline.members, len(run.pipeline.folds.trained)
     networks = build_networks(run.pipeline, list(members), with_weights=False)
+    check_choices(run)
     plan, missing = _plan(run)
     due = [status.job for status in plan.statuses() if not status.is_done] if plan else []
     foretold = _forecast(plan, due, networks) if plan and due else None

@@ -243,6 +243,8 @@ def _finish_members(plan: Plan, left: list[Unfinished]) -> TrainResult:
     for name in plan.run.pipeline.members:
         if plan.run.pipeline.members[name].refit:
             notes.append(f"{name}: {WITHOUT_SCORE}")
+    if plan.settled_note:
+        notes.append(f"note: {plan.settled_note}")
     repeated = len(plan.jobs) > len(plan.run.pipeline.folds.trained) * len(plan.run.pipeline.members)
     header = ("member", "trainings" if repeated else "folds", *headings, "trained in")
     return TrainResult(tuple(left), header, tuple(lines), tuple(notes))
