@@ -17,7 +17,9 @@ from softvote.config.registry import (
     DECISIONS_PLACE,
     HEADS_PLACE,
     RULES_PLACE,
+    TRACKERS_PLACE,
     DecisionConfig,
+    TrackerConfig,
     literal_of,
     load_registry,
     named_union_of,
@@ -33,8 +35,10 @@ _DECISIONS = load_registry(DECISIONS_PLACE)
 if TYPE_CHECKING:
     RuleName = str
     Decision = DecisionConfig
+    Tracker = TrackerConfig
 else:
     Decision = named_union_of(_DECISIONS, "auto")
+    Tracker = named_union_of(load_registry(TRACKERS_PLACE))
     RuleName = literal_of(["auto", *load_registry(RULES_PLACE), "shares"])
 
 
@@ -171,6 +175,9 @@ class Pipeline(Strict):
     """The keys that `softvote tune` searches for better values, and how."""
     tuned: TunedConfig | None = None
     """Where values that a search settled came from; `softvote tune` writes it."""
+    tracker: Tracker | None = None
+    """Where trainings show their curves while they run, by its name or with what it takes beyond; left out,
+    nowhere. It changes nothing about what they compute."""
 
     @field_validator("decision", mode="before")
     @classmethod
@@ -226,6 +233,13 @@ class Pipeline(Strict):
     def _search_is_of_this_pipeline(self) -> Pipeline:
         if self.tune is not None and (problems := list(_misfits_of_search(self.tune, self))):
             raise ConfigError(*problems)
+        return self
+
+    @model_validator(mode="after")
+    def _tracker_is_of_this_machine(self) -> Pipeline:
+        if self.tracker is not None and isinstance(self.engine, RayEngine):
+            what = "writes on the machine that trains, and the nodes of a cluster keep nothing"
+            raise ConfigError.at("tracker", what, "leave it out, or say engine: local")
         return self
 
     @model_validator(mode="after")

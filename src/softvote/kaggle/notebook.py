@@ -330,8 +330,8 @@ def _packed(package: Path) -> bytes:
 
 
 def _resolved(pipeline: Pipeline) -> str:
-    """The pipeline as one file; each member holds its defaults already, and no cluster is told."""
-    left_out = {"extends", "defaults", "tune"} | (
+    """The pipeline as one file; each member holds its defaults already, and no cluster or tracker is told."""
+    left_out = {"extends", "defaults", "tune", "tracker"} | (
         {"engine"} if isinstance(pipeline.engine, RayEngine) else set()
     )
     config = pipeline.model_dump(mode="json", exclude=left_out, exclude_defaults=True)

@@ -15,6 +15,7 @@ from softvote.ensembling.records import ScoreRecord
 from softvote.ensembling.rules import RULES_VERSION
 from softvote.ensembling.scorer import SCORING_VERSION
 from softvote.scheduling.job import REFIT, Job
+from softvote.scheduling.observers import track
 from softvote.storage.fingerprints import fingerprint
 from softvote.storage.paths import PipelineFolder, Workspace
 from softvote.storage.snapshot import Snapshot
@@ -76,6 +77,8 @@ class _Planner:
             "image": list(dataset.train_pixels.shape[1:]),
             "pipeline_seed": pipeline.seed,
         }
+        tracker = pipeline.tracker
+        self.observers = [functools.partial(track, tracker, workspace)] if tracker else []
         self.jobs = dict[tuple[str, int, int], Job]()
         self.extra_digests, self.files = dict[str, str](), Snapshot()
 
@@ -94,7 +97,7 @@ class _Planner:
                 )
             self.jobs[name, fold, repeat] = Job(
                 name, member, fold, folder, inputs, digest, self.task, source, extra, repeat,
-                self.pipeline.competition.image.decoding,
+                self.pipeline.competition.image.decoding, observers=self.observers,
             )  # fmt: skip
         return self.jobs[name, fold, repeat]
 

@@ -22,6 +22,7 @@ from softvote.scheduling.worker import CHECKPOINT_SECONDS
 from softvote.stages import Report, Run, ignore
 from softvote.stages.plan import WITHOUT_SCORE, Plan, make_plan
 from softvote.storage.locks import file_lock, try_lock
+from softvote.trackers import require_tracker
 
 
 @dataclass(frozen=True)
@@ -205,6 +206,8 @@ def preflight(plan: Plan, due: list[Job]) -> None:
     """Build every network and read all extra rows once, before the first hour of training is spent."""
     from softvote.inference.network import build_networks
 
+    if plan.run.pipeline.tracker:
+        require_tracker(plan.run.pipeline.tracker)
     build_networks(plan.run.pipeline, sorted({job.member_name for job in due}), with_weights=True)
     readers = {job.inputs["extra_train"]: job.extra for job in due if job.extra}
     for read in readers.values():

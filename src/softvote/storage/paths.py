@@ -48,6 +48,10 @@ class Workspace:
         """How fast members train on this machine."""
         return self.cache / "paces"
 
+    def tracker(self, name: str) -> Path:
+        """What a tracker of trainings writes, of all pipelines."""
+        return self.models / ".trackers" / name
+
     @property
     def submissions(self) -> Path:
         return self.root / "submissions"

@@ -115,7 +115,9 @@ def describe_changes(old: Pipeline, new: Pipeline) -> list[str]:
     for change, names in changed.items():
         whose = "every member" if len(names) == len(common) > 1 else ", ".join(names)
         lines.append(f"{change} ({whose})")
-    rest: dict[str, Any] = dict.fromkeys(("members", "extends", "engine", "defaults", "tune", "tuned"), True)
+    rest: dict[str, Any] = dict.fromkeys(
+        ("members", "extends", "engine", "defaults", "tune", "tuned", "tracker"), True
+    )
     rest["competition"] = {"name", "kaggle", "public_share", "solution"}
     before, now = (pipeline.model_dump(mode="json", exclude=rest) for pipeline in (old, new))
     return [*lines, *_compare(before, now)]
