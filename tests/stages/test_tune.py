@@ -124,13 +124,14 @@ def test_a_search_that_is_stopped_goes_on(how: signal.Signals, digits: Digits, t
     root = write_tuned_project(tmp_path, digits)
     running = process(root, "tune", "tiny", "--trials", "3")
     deadline = time.monotonic() + 120
-    while not list(root.rglob("log.csv")) and time.monotonic() < deadline:  # one training is done
+    while not list(root.rglob("scores.json")) and time.monotonic() < deadline:  # one training is done
         time.sleep(0.02)
     os.killpg(running.pid, how)
     _, said = running.communicate(timeout=60)
     assert how == signal.SIGKILL or "run the same command to go on" in said
-    first = {path: path.stat().st_mtime_ns for path in root.rglob("log.csv")}
-    assert softvote(root, "tune", "tiny", "--trials", "3") == 0
+    done = [path.with_name("log.csv") for path in root.rglob("scores.json")]
+    first = {path: path.stat().st_mtime_ns for path in done}
+    assert first and softvote(root, "tune", "tiny", "--trials", "3") == 0
     record = record_of(root)
     assert [trial.number for trial in record.trials] == [0, 1, 2]
     assert all(path.stat().st_mtime_ns == when for path, when in first.items())
