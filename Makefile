@@ -16,7 +16,7 @@ $(foreach name,SEND FORCE AGAIN WAIT PUSH SUBMIT FETCH,$(if $(filter command,$(o
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help install demo data four-digits fresh-digits digit-adder init check folds train ensemble submit leaderboard report augmentation mistakes digits export kernel benchmark growth tour test test-slow lint docs clean
+.PHONY: help install demo data four-digits fresh-digits digit-adder init check folds train tune ensemble submit leaderboard report augmentation mistakes digits export kernel benchmark growth tour test test-slow lint docs clean
 
 help: ## Show what can be made
 	@echo "make TARGET [PIPELINE=$(PIPELINE)] [SET='members.cnn.epochs=2 ...']"
@@ -71,6 +71,9 @@ folds: install ## Split the training rows, once
 
 train: install ## Train every member on every fold that is due; WAIT=1 waits for what another run is busy with
 	$(SOFTVOTE) train $(PIPELINE) $(OVERRIDES) $(call flag,WAIT,$(WAIT),--wait)
+
+tune: install ## Search better values of a recipe, as the pipeline's `tune` says; TRIALS=20 in all
+	$(SOFTVOTE) tune $(PIPELINE) $(if $(TRIALS),--trials $(TRIALS)) $(OVERRIDES)
 
 ensemble: install ## Compare the rules and let the members vote
 	$(SOFTVOTE) ensemble $(PIPELINE) $(OVERRIDES)

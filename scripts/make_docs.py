@@ -140,6 +140,8 @@ def describe_type(entry: Schema, anchors: dict[str, str]) -> str:
 
 
 def describe_value(entry: Schema) -> str:
+    if not entry:
+        return "any value"
     if "const" in entry:
         return f"`{entry['const']}`"
     if "enum" in entry:

@@ -14,8 +14,8 @@ PACKAGE = Path(softvote.__file__).parent
 # From the door to the cellar; the order is drawn in docs/architecture.md.
 ROOMS = [
     "__main__", "__init__", "cli", "kernel_entry", "shell", "api", "stages", "reporting", "tracking",
-    "kaggle", "scheduling", "export", "ensembling", "training", "inference", "models", "heads", "ops",
-    "compute", "data", "metrics", "config", "storage", "progress", "task", "seeds", "errors",
+    "kaggle", "tuning", "scheduling", "export", "ensembling", "training", "trackers", "inference", "models",
+    "heads", "ops", "compute", "data", "metrics", "config", "storage", "progress", "task", "seeds", "errors",
 ]  # fmt: skip
 
 # Every stage has a run, every layout detect, sources and read, every program a main.

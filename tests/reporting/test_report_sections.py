@@ -297,3 +297,29 @@ def test_corrected_labels_are_scored_as_given_too(digits: Digits) -> None:
     (table,) = tables(blocks)
     assert column(table, "on corrected labels")[0].startswith("100.00")
     assert column(table, "on given labels")[0].startswith("90.00")
+
+
+def test_a_search_is_shown_with_what_is_noise(digits: Digits) -> None:
+    from softvote.metrics.scores import Difference, Score
+    from softvote.tuning.records import TrialRecord, TuneRecord
+
+    key = "members.cnn.epochs"
+    trials = [
+        TrialRecord(number=0, values={key: 2}, outcome="scored", score=Score(0.9, 0.01, 900)),
+        TrialRecord(
+            number=1, values={key: 3}, outcome="scored", score=Score(0.91, 0.01, 900),
+            gain=Difference(0.01, 0.01, 900),
+        ),
+        TrialRecord(number=2, values={key: 1}, outcome="stopped", reason="stopped at 50 % of its training"),
+    ]  # fmt: skip
+    record = TuneRecord(
+        pipeline="tiny", study="s", metric="accuracy", greater_is_better=True, members=["cnn"], folds=[2],
+        of_folds=3, table="t", trials=trials, best=1, importance={key: 1.0},
+    )  # fmt: skip
+    blocks = SECTIONS["tuning"].build(make_data(digits, search=record))
+    [table] = [block for block in blocks if isinstance(block, DataTable)]
+    assert [row[0].text for row in table.cells] == ["1", "0, as it stands", "2"]
+    assert [row[3].text for row in table.cells] == ["noise", "", "stopped at 50 % of its training"]
+    assert sum(isinstance(block, Chart) for block in blocks) == 2
+    with pytest.raises(LeftOutError, match="nothing was searched"):
+        SECTIONS["tuning"].build(make_data(digits))

@@ -38,6 +38,15 @@ def add_stages(commands: Commands) -> None:
     train.add_argument(
         "--wait", action="store_true", help="wait for what another run is busy with, then do what it leaves"
     )
+    tune = add_pipeline_command(
+        commands, "tune", _tune, "search for better values of a pipeline's keys, as its `tune` says"
+    )
+    tune.add_argument(
+        "--trials",
+        type=_count,
+        metavar="N",
+        help="how many in all, with those of earlier runs; 20 if omitted",
+    )
     add_pipeline_command(
         commands, "ensemble", _ensemble, "compare the rules of the vote and let the members vote"
     )
@@ -82,6 +91,20 @@ def _seconds(text: str) -> float:
     if not 0 <= seconds < math.inf:
         raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds, such as 60")
     return seconds
+
+
+def _tune(parsed: argparse.Namespace) -> None:
+    opened = open_pipeline(parsed)
+
+    from softvote.stages import tune
+
+    show(tune.run(opened, parsed.trials or tune.TRIALS))
+
+
+def _count(text: str) -> int:
+    if not (text.isdecimal() and int(text)):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of trials, such as 20")
+    return int(text)
 
 
 def _ensemble(parsed: argparse.Namespace) -> None:

@@ -17,12 +17,15 @@ from softvote.config.registry import (
     DECISIONS_PLACE,
     HEADS_PLACE,
     RULES_PLACE,
+    TRACKERS_PLACE,
     DecisionConfig,
+    TrackerConfig,
     literal_of,
     load_registry,
     named_union_of,
 )
 from softvote.config.schema import ConfigError, Fraction, NonNegative, Strict, check_name
+from softvote.config.tuning import FOLDER, TuneConfig, TunedConfig
 from softvote.config.views import Box, Crop
 from softvote.errors import Problem, one_of
 
@@ -32,8 +35,10 @@ _DECISIONS = load_registry(DECISIONS_PLACE)
 if TYPE_CHECKING:
     RuleName = str
     Decision = DecisionConfig
+    Tracker = TrackerConfig
 else:
     Decision = named_union_of(_DECISIONS, "auto")
+    Tracker = named_union_of(load_registry(TRACKERS_PLACE))
     RuleName = literal_of(["auto", *load_registry(RULES_PLACE), "shares"])
 
 
@@ -181,6 +186,13 @@ class Pipeline(Strict):
     submission scored beyond its cross-validation is expected of this one's too."""
     engine: EngineConfig = LocalEngine()
     """Where trainings run; it changes nothing about what they compute."""
+    tune: TuneConfig | None = None
+    """The keys that `softvote tune` searches for better values, and how."""
+    tuned: TunedConfig | None = None
+    """Where values that a search settled came from; `softvote tune` writes it."""
+    tracker: Tracker | None = None
+    """Where trainings show their curves while they run, by its name or with what it takes beyond; left out,
+    nowhere. It changes nothing about what they compute."""
 
     @field_validator("decision", mode="before")
     @classmethod
@@ -230,6 +242,19 @@ class Pipeline(Strict):
             raise ConfigError.at(
                 "ensemble.name", f"'{self.ensemble.name}' is a member's name", "choose another"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _search_is_of_this_pipeline(self) -> Pipeline:
+        if self.tune is not None and (problems := list(_misfits_of_search(self.tune, self))):
+            raise ConfigError(*problems)
+        return self
+
+    @model_validator(mode="after")
+    def _tracker_is_of_this_machine(self) -> Pipeline:
+        if self.tracker is not None and isinstance(self.engine, RayEngine):
+            what = "writes on the machine that trains, and the nodes of a cluster keep nothing"
+            raise ConfigError.at("tracker", what, "leave it out, or say engine: local")
         return self
 
     @model_validator(mode="after")
@@ -320,6 +345,29 @@ class Pipeline(Strict):
         weights |= dict.fromkeys(rest, left / max(1, len(rest)))
         total = sum(weights.values())
         return [weights[voter] / total for voter in voters]
+
+
+def _misfits_of_search(tune: TuneConfig, pipeline: Pipeline) -> Iterator[Problem]:
+    """What of a search does not fit the pipeline it stands in."""
+    names = list(pipeline.members)
+    for name in tune.members or ():
+        if name not in names:
+            yield Problem("tune.members", f"no member '{name}'", one_of(names, name))
+    if tune.folds >= pipeline.folds.count:
+        what = f"{tune.folds} of {pipeline.folds.count} folds leave none that no trial is scored on"
+        yield Problem("tune.folds", what, f"at most {pipeline.folds.count - 1}")
+    if FOLDER in (*names, pipeline.ensemble.name):
+        yield Problem("tune", f"its trials lie in a folder {FOLDER}, as would what is called so", "rename it")
+    if tune.metric is None or not pipeline.competition.knows_classes:
+        return
+    kind = pipeline.competition.task.kind
+    if kind not in tune.metric.kinds:
+        yield Problem("tune.metric", f"{tune.metric.name} is not for {kind}", "leave it out")
+    else:
+        try:
+            tune.metric.check(pipeline.competition.label_space)
+        except ConfigError as error:
+            yield from error.under("tune.metric").problems
 
 
 def _words(predicted: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from pydantic import ValidationError
 from softvote.config.pipeline import Pipeline
 from softvote.config.recipe import RENAMED
 from softvote.config.schema import ConfigError
+from softvote.config.tuning import TuneConfig, find_misfits
 from softvote.errors import ErrorCollector, Problem, UserError, one_of
 
 Key = tuple[str | int, ...]
@@ -57,17 +59,45 @@ def read_pipeline_file(
         except UserError as error:
             problems.extend(error.problems)
     problems.raise_any()
-    members = values.get("members")
-    if isinstance(members, dict) and isinstance(values.get("defaults"), dict):
-        values["members"] = {name: _merge(values["defaults"], member) for name, member in members.items()}
     if read_names:
         _put_names_in(values, read_names)
+    pipeline = _validate(values, places, path)
+    if pipeline.tune:
+        _check_space(pipeline.tune, values, places, path)
+    return pipeline
+
+
+def _validate(values: dict[str, Any], places: Places, path: Path) -> Pipeline:
+    """The pipeline of these values; members get the defaults below their own keys."""
+    members = values.get("members")
+    if isinstance(members, dict) and isinstance(values.get("defaults"), dict):
+        own = {name: _merge(values["defaults"], member) for name, member in members.items()}
+        values = values | {"members": own}
     try:
         return Pipeline.model_validate(values)
     except ValidationError as error:
         problems = _problems_of(error, values, places, path)
     problems.raise_any()
     raise AssertionError("a validation error without a problem")
+
+
+def _check_space(tune: TuneConfig, values: dict[str, Any], places: Places, path: Path) -> None:
+    """Refuse a search that could propose what the pipeline cannot take, every key of it together."""
+
+    def try_setting(setting: str) -> UserError | None:
+        changed, where = copy.deepcopy(values), dict(places)
+        try:
+            _apply_setting(changed, where, setting)
+            _validate(changed, where, path)
+        except UserError as error:
+            return error
+        return None
+
+    problems = ErrorCollector()
+    for key, problem in find_misfits(tune.space, try_setting):
+        place = _place(("tune", "space", key), places, path)
+        problems.extend([problem.within(f"{place}: tune.space.{key}")])
+    problems.raise_any()
 
 
 def _put_names_in(values: dict[str, Any], read_names: ReadNames) -> None:

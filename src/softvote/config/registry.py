@@ -71,6 +71,9 @@ RULES_PLACE = "softvote.ensembling.rules:RULES"
 SCHEDULES_PLACE = "softvote.training.schedules:SCHEDULES"
 
 
+TRACKERS_PLACE = "softvote.trackers:TRACKERS"
+
+
 class Registry(dict[str, _T]):
     """Things by their names, in the order in which they are listed for people."""
 
@@ -296,6 +299,16 @@ class AugmentationConfig(Strict):
     def create_transform(self) -> ImageTransform | None:
         """What it does on the processor, before all that the device does; None where it does nothing."""
         return None
+
+
+class TrackerConfig(_Named):
+    """Where trainings show their curves; the tracker of the same name writes there.
+
+    Attributes:
+        package: what it imports; the extra that brings it is called as the tracker.
+    """
+
+    package: ClassVar[str] = ""
 
 
 class OptimizerConfig(Strict):

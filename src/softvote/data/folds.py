@@ -156,7 +156,12 @@ def read_folds(folder: PipelineFolder, inputs: FoldInputs) -> FoldTable:
             folder.folds, "is missing or was changed after it was written", "run the folds stage again"
         )
     folds = np.loadtxt(folder.folds, delimiter=",", skiprows=1, usecols=2, dtype=np.int64, ndmin=1)
-    return FoldTable(folds, fingerprint(written.sha256))
+    return FoldTable(folds, fold_table_key(written))
+
+
+def fold_table_key(record: FoldsRecord) -> str:
+    """The `FoldTable.key` of the table that a record stands beside."""
+    return fingerprint(record.sha256)
 
 
 def _format_input(value: str | float) -> str:

@@ -367,8 +367,10 @@ def _pack(package: Path) -> bytes:
 
 
 def _resolve(pipeline: Pipeline) -> str:
-    """The pipeline as one file; each member holds its defaults already, and no cluster is told."""
-    left_out = {"extends", "defaults"} | ({"engine"} if isinstance(pipeline.engine, RayEngine) else set())
+    """The pipeline as one file; each member holds its defaults already, and no cluster or tracker is told."""
+    left_out = {"extends", "defaults", "tune", "tracker"} | (
+        {"engine"} if isinstance(pipeline.engine, RayEngine) else set()
+    )
     config = pipeline.model_dump(mode="json", exclude=left_out, exclude_defaults=True)
     return str(yaml.safe_dump(config, sort_keys=False))
 

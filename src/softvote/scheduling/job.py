@@ -6,17 +6,24 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from softvote.config.recipe import Member
 from softvote.data.dataset import Dataset
 from softvote.data.extra_rows import ExtraRows
+from softvote.data.split import ImageSplit
 from softvote.storage.fingerprints import fingerprint
 from softvote.storage.paths import FoldFolder
 from softvote.task import Task
 
+if TYPE_CHECKING:
+    from softvote.training.callbacks import Callback
+
 REFIT = -1
 """The fold of a training on all rows, which no row is in."""
+
+
+Observer = Callable[["Job", ImageSplit], "Callback"]
 
 
 @dataclass(frozen=True)
@@ -34,6 +41,10 @@ class Job:
         repeat: from 0; the first is the training of a member without repeats.
         decoding: how values of image files become 0..255, for the record; the images show what it does.
         weights_folder: where files of published weights are looked for before the hub is asked.
+        context: what messages call it beside its member and fold, such as "trial 3".
+        predicts_test: whether it predicts the test rows too, which nobody needs of a trial.
+        observers: make callbacks for its training beside the usual ones, of the job and the rows of its
+            fold; they change nothing about the weights, and travel to other processes.
     """
 
     member_name: str
@@ -48,10 +59,13 @@ class Job:
     repeat: int = 0
     decoding: Mapping[str, Any] = field(default_factory=dict)
     weights_folder: Path | None = None
+    context: str = ""
+    predicts_test: bool = True
+    observers: Sequence[Observer] = ()
 
     @property
     def label(self) -> str:
-        return f"{self.member_name} {describe_jobs([self])}"
+        return f"{self.context} {self.member_name} {describe_jobs([self])}".strip()
 
     @property
     def training_fingerprint(self) -> str:

@@ -15,6 +15,7 @@ from softvote.ensembling.records import ScoreRecord
 from softvote.ensembling.rules import RULES_VERSION
 from softvote.ensembling.scorer import SCORING_VERSION
 from softvote.scheduling.job import REFIT, Job
+from softvote.scheduling.observers import track
 from softvote.storage.fingerprints import fingerprint
 from softvote.storage.paths import PipelineFolder, Workspace
 from softvote.storage.snapshot import Snapshot
@@ -25,9 +26,17 @@ TRAINING_VERSION = 1
 
 
 def plan(
-    pipeline: Pipeline, workspace: Workspace, folder: PipelineFolder, dataset: Dataset, table: FoldTable
+    pipeline: Pipeline,
+    workspace: Workspace,
+    folder: PipelineFolder,
+    dataset: Dataset,
+    table: FoldTable,
+    folds: Sequence[int] | None = None,
 ) -> list[Job]:
     """Every job of a pipeline: fold by fold, so that whole folds are there early; repeats; those on all rows.
+
+    Args:
+        folds: others than the pipeline trains.
 
     Raises:
         UserError: extra rows that are missing.
@@ -37,7 +46,7 @@ def plan(
     of_folds = [
         planner.job(name, fold, repeat)
         for repeat in range(max(member.repeats for _, member in members))
-        for fold in pipeline.folds.trained
+        for fold in (pipeline.folds.trained if folds is None else folds)
         for name, member in members
         if repeat < member.repeats
     ]
@@ -68,6 +77,8 @@ class _Planner:
             "image": list(dataset.train_pixels.shape[1:]),
             "pipeline_seed": pipeline.seed,
         }
+        tracker = pipeline.tracker
+        self.observers = [functools.partial(track, tracker, workspace)] if tracker else []
         self.jobs = dict[tuple[str, int, int], Job]()
         self.extra_digests, self.files = dict[str, str](), Snapshot()
 
@@ -86,7 +97,7 @@ class _Planner:
                 )
             self.jobs[name, fold, repeat] = Job(
                 name, member, fold, folder, inputs, digest, self.task, source, extra, repeat,
-                self.pipeline.competition.image.decoding, self.workspace.weights,
+                self.pipeline.competition.image.decoding, self.workspace.weights, observers=self.observers,
             )  # fmt: skip
         return self.jobs[name, fold, repeat]
 

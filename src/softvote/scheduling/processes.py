@@ -6,6 +6,7 @@ import multiprocessing
 import signal
 import tempfile
 import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from multiprocessing import connection, forkserver, resource_tracker
 from multiprocessing.connection import Connection
@@ -54,7 +55,11 @@ def prepare() -> None:
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
 
-def run_local(work: JobBatch, workers: int | None) -> list[Unfinished]:
+Supply = Callable[[int, Sequence[Unfinished]], list[Job]]
+"""(free places, what was left so far) gives further jobs; asked again whenever one has ended."""
+
+
+def run_local(work: JobBatch, workers: int | None, supply: Supply | None = None) -> list[Unfinished]:
     """Do the jobs in processes of their own.
 
     A process that ends by itself, whatever happened to it, loses its own job only; what it said is in
@@ -62,10 +67,12 @@ def run_local(work: JobBatch, workers: int | None) -> list[Unfinished]:
 
     Args:
         workers: how many at once; None for as many as pay.
+        supply: gives the jobs, which may depend on what came of earlier ones; those of `work` then say no
+            more than how large they are.
     """
     gpus, threads = assign_devices(work, workers)
     with tempfile.NamedTemporaryFile(prefix="softvote-") as screen:
-        return _Pool(work, gpus, threads, Path(screen.name)).run()
+        return _Pool(work, gpus, threads, Path(screen.name), supply).run()
 
 
 @dataclass(frozen=True)
@@ -80,9 +87,13 @@ class _Running:
 class _Pool:
     """The jobs of one run: those that wait, those that run, and those that were left."""
 
-    def __init__(self, work: JobBatch, gpus: list[int], threads: int, screen: Path) -> None:
+    def __init__(
+        self, work: JobBatch, gpus: list[int], threads: int, screen: Path, supply: Supply | None = None
+    ) -> None:
+        self.supply = supply
         self.work, self.gpus, self.threads, self.screen = work, gpus, threads, screen
-        self.waiting, self.running, self.left = list(work.jobs), list[_Running](), list[Unfinished]()
+        self.running, self.left = list[_Running](), list[Unfinished]()
+        self.waiting = [] if supply else list(work.jobs)
         self.places = list(range(len(gpus)))
         self.something_was_done = False
         self.time = TimeLeft(work.deadline)
@@ -103,6 +114,8 @@ class _Pool:
                 _end(running)
 
     def _start_what_can_run(self) -> None:
+        if self.supply:
+            self.waiting += self.supply(len(self.places) - len(self.waiting), self.left)
         self._leave_what_is_blocked()
         files = Snapshot()
         for job in list(self.waiting):

@@ -115,7 +115,8 @@ def _train(
     started = time.perf_counter()
     left_out = dataset.train.take(np.flatnonzero(folds == job.fold))
     curves = [LogLeftOut(left_out)] if job.member.curves and len(left_out) else []
-    callbacks = [*curves, ShowProgress(), checkpoints]
+    observers = [observe(job, left_out) for observe in job.observers]
+    callbacks = [*curves, *observers, ShowProgress(), checkpoints]
     with team() if team else contextlib.nullcontext() as group:
         trained = train(spec, data, callbacks, checkpoints.read(), cache, group)
     # Epochs that a process which is gone has fed are in the log, not in this one's time.
@@ -281,9 +282,10 @@ def _predict(job: Job, dataset: Dataset, folds: NDArray[np.int64]) -> None:
         record.model_copy(update={"member": member}).write(job.folder.recipe)
     rows = np.flatnonzero(folds == job.fold)
     predictor = load_predictor(job.folder)
-    predictions = Predictions(
-        rows,
-        predictor.out_of_fold(dataset.train.take(rows)),
-        predictor.probabilities(dataset.test_pixels, dataset.test_addends),
-    )
+    oof = predictor.out_of_fold(dataset.train.take(rows))
+    if job.predicts_test:
+        test = predictor.probabilities(dataset.test_pixels, dataset.test_addends)
+    else:
+        test = np.empty((0, oof.shape[1]), np.float32)
+    predictions = Predictions(rows, oof, test)
     write_predictions(job.folder, predictions, dataset.train_labels, job.task, job.prediction_fingerprint)

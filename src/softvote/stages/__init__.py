@@ -32,6 +32,12 @@ class Run:
     name: str
     pipeline: Pipeline
     settings: tuple[str, ...] = ()
+    path: Path | None = None
+
+    @property
+    def file(self) -> Path:
+        """The pipeline's file."""
+        return self.path or self.workspace.pipeline_file(self.name)
 
     @property
     def folder(self) -> PipelineFolder:
@@ -72,4 +78,5 @@ def open_run(root: Path, pipeline: str, settings: Sequence[str] = ()) -> Run:
     def read_names(competition: str, file: str, column: str) -> list[str] | None:
         return read_label_names(workspace.input(competition) / file, column)
 
-    return Run(workspace, path.stem, read_pipeline_file(path, settings, read_names), tuple(settings))
+    read = read_pipeline_file(path, settings, read_names)
+    return Run(workspace, path.stem, read, tuple(settings), path)

@@ -25,6 +25,7 @@ from softvote.scheduling.worker import CHECKPOINT_SECONDS
 from softvote.stages import Report, Run, ignore
 from softvote.stages.plan import Plan, make_plan
 from softvote.storage.fingerprints import sha256_of
+from softvote.stages.tune import check_choices
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,7 @@ def run(run: Run, report: Report = ignore) -> CheckResult:
     """
     members, folds = run.pipeline.members, len(run.pipeline.folds.trained)
     networks = build_networks(run.pipeline, list(members), with_weights=False)
+    check_choices(run)
     plan, missing = _plan(run)
     due = [status.job for status in plan.statuses() if not status.is_done] if plan else []
     foretold = _forecast(plan, due, networks) if plan and due else None

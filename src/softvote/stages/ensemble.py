@@ -34,6 +34,7 @@ class EnsembleResult:
         expected: what its submission may be expected to score, and why; empty where nothing was scored.
         compared_by: what members and rules of the table are decided by, where the decision is fitted and they
             are not; empty elsewhere.
+        settled: that a search settled values on the rows of the scores; empty where none did.
     """
 
     name: str
@@ -47,6 +48,7 @@ class EnsembleResult:
     decided: str = ""
     expected: str = ""
     compared_by: str = ""
+    settled: str = ""
 
     def __str__(self) -> str:
         lines = [] if self.made else [f"ensemble: {self.folder} is there and unchanged"]
@@ -61,6 +63,7 @@ class EnsembleResult:
         lines += [f"{refitted}: {WITHOUT_SCORE}" for refitted in self.refitted]
         if self.squared_error:
             lines.append(f"{self.name}: squared error of the expected sum {self.squared_error}")
+        lines += [f"note: {self.settled}"] if self.settled else []
         return "\n".join(lines)
 
 
@@ -89,6 +92,7 @@ def run(run: Run) -> EnsembleResult:
         decided=_decision_in_words(plan, scores) if scores else "",
         expected=_expected_in_words(plan, name),
         compared_by=_comparison_in_words(plan),
+        settled=plan.settled_note,
     )
 
 

@@ -20,6 +20,7 @@ from softvote.scheduling.status import JobStatus, read_status
 from softvote.stages import Run
 from softvote.storage.snapshot import Snapshot
 from softvote.task import Task
+from softvote.tracking.ledger import SETTLED
 
 WITHOUT_SCORE = "its refit on all rows predicts test rows too, and is in no out-of-fold score"
 """What is said of a member with a refit wherever scores are shown."""
@@ -49,6 +50,16 @@ class Plan:
         """What out-of-fold rows are scored and decided by."""
         groups = self.dataset.train_groups.get(self.run.pipeline.folds.group or "")
         return Scorer.of_pipeline(self.run.pipeline, groups)
+
+    @property
+    def settled_note(self) -> str:
+        """What is said of scores on rows by which a search settled values; empty where there are none."""
+        pipeline = self.run.pipeline
+        tuned, table = pipeline.tuned, str(self.jobs[0].inputs["folds"])
+        if tuned is None or not tuned.has_seen(pipeline.folds.trained, table):
+            return ""
+        found = f"values are the best of {tuned.trials} trials of {tuned.pipeline}"
+        return f"{found}, {SETTLED}: scores flatter"
 
     def jobs_of(self, member: str) -> list[Job]:
         """One job a trained fold and repeat."""

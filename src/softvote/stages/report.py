@@ -24,6 +24,7 @@ from softvote.storage.paths import Workspace
 from softvote.tracking.comparison import LeaderboardComparison, join_ledger
 from softvote.tracking.leaderboard import read_leaderboard
 from softvote.tracking.ledger import Entry, now, read_ledger
+from softvote.tuning.records import TuneRecord
 
 
 @dataclass(frozen=True)
@@ -93,6 +94,8 @@ def _gather(plan: Plan, experiments: list[Experiment], ledger: list[Entry]) -> R
         unfinished=[name for name in run.pipeline.voters if name not in names],
         experiments=[each for each in experiments if each.competition == competition],
         given_labels=_read_given_labels(plan),
+        search=_read_search(run),
+        settled=plan.settled_note,
         leaderboard=_find_leaderboard(run, ledger),
     )
 
@@ -104,6 +107,13 @@ def _read_given_labels(plan: Plan) -> NDArray[np.int64] | None:
         return None
     as_given = competition.model_copy(update={"corrections": None})
     return read_dataset(as_given, plan.run.workspace).train_labels
+
+
+def _read_search(run: Run) -> TuneRecord | None:
+    """The search of this pipeline, or the one that it has its values from."""
+    tuned = run.pipeline.tuned
+    own = TuneRecord.read(run.folder.tune.record)
+    return own or (TuneRecord.read(run.workspace.pipeline(tuned.pipeline).tune.record) if tuned else None)
 
 
 def _find_leaderboard(run: Run, ledger: list[Entry]) -> LeaderboardComparison | None:
@@ -147,6 +157,8 @@ def _describe(data: ReportData, sections: list[BuiltSection]) -> dict[str, objec
     warnings = []
     if data.unfinished:
         warnings.append(f"Not trained as the pipeline says now, and left out: {', '.join(data.unfinished)}.")
+    if data.settled:
+        warnings.append(f"{data.settled[:1].upper()}{data.settled[1:]}.")
     return {
         "name": data.name,
         "subtitle": f"{competition.name} · {len(data.classes)} {_kind_of(data)}",

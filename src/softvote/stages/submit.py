@@ -24,7 +24,7 @@ from softvote.stages.plan import Plan, make_plan, read_decision
 from softvote.stages.send import SendOptions, kaggle_slug, send
 from softvote.storage.fingerprints import sha256_of
 from softvote.storage.git import git_state
-from softvote.tracking.ledger import REFIT_BESIDE, Entry, append_entry
+from softvote.tracking.ledger import REFIT_BESIDE, SETTLED, Entry, append_entry
 from softvote.tracking.submission import SubmissionFormat, submission_text, write_submission_file
 
 
@@ -93,7 +93,7 @@ def build_submission(run: Run, name: str) -> tuple[Entry, Path]:
     if truth is not None:
         decided = decision.decide(predictions.test, scorer.space)
         solution = scorer.metric.evaluate(decided, truth, scorer.space).score
-    entry, expected = _entry(run, name, path, len(predictions.test), solution), expect(plan, name)
+    entry, expected = _entry(plan, name, path, len(predictions.test), solution), expect(plan, name)
     if expected is not None:
         entry = replace(entry, expected_score=expected.value, expected_standard_error=expected.standard_error)
     return replace(entry, device=_device(plan, entry.members)), path
@@ -113,7 +113,8 @@ def decide_and_write(run: Run, dataset: Dataset, test: NDArray[np.float32], deci
     return write_submission_file(run.workspace, run.name, text, wanted)
 
 
-def _entry(run: Run, name: str, path: Path, test_rows: int, solution: Score | None) -> Entry:
+def _entry(plan: Plan, name: str, path: Path, test_rows: int, solution: Score | None) -> Entry:
+    run = plan.run
     folder = run.folder.predictions(name)
     vote = read_vote(folder) if name == run.pipeline.ensemble.name else None
     scores = ScoreRecord.read(folder.scores)
@@ -130,7 +131,7 @@ def _entry(run: Run, name: str, path: Path, test_rows: int, solution: Score | No
         competition=run.pipeline.competition.name,
         ensemble=f"{name}: {vote.rule}" if vote else name,
         members=tuple(vote.weights) if vote else (name,),
-        folds=_folds(run, name),
+        folds=_folds(plan, name),
         settings=tuple(sorted(run.settings)),
         metric=str(run.pipeline.competition.metric),
         decision=scores.decision,
@@ -149,12 +150,13 @@ def _entry(run: Run, name: str, path: Path, test_rows: int, solution: Score | No
     )
 
 
-def _folds(run: Run, name: str) -> str:
-    """Trained of all, and whether a refit on all rows predicts beside them."""
-    pipeline = run.pipeline
+def _folds(plan: Plan, name: str) -> str:
+    """Trained of all, whether a refit on all rows predicts beside them, and whether the score flatters."""
+    pipeline = plan.run.pipeline
     voters = [name] if name in pipeline.members else pipeline.voters
     refit = any(pipeline.members[voter].refit for voter in voters)
-    return f"{len(pipeline.folds.trained)}/{pipeline.folds.count}{REFIT_BESIDE if refit else ''}"
+    marks = f"{REFIT_BESIDE if refit else ''}{f' + {SETTLED}' if plan.settled_note else ''}"
+    return f"{len(pipeline.folds.trained)}/{pipeline.folds.count}{marks}"
 
 
 def _device(plan: Plan, members: Sequence[str]) -> str:
@@ -164,7 +166,9 @@ def _device(plan: Plan, members: Sequence[str]) -> str:
 
 
 def _lines(entry: Entry) -> list[str]:
-    lines = [["cross-validation", str(entry.cv), f"{entry.rows:,}", f"{entry.folds} folds"]]
+    trained, _, marks = entry.folds.partition(" ")
+    of = f"{trained} folds {marks}".strip()
+    lines = [["cross-validation", str(entry.cv), f"{entry.rows:,}", of]]
     if entry.expected is not None:
         lines.append(["expected", str(entry.expected), f"{entry.test_rows:,}", "test rows"])
     if entry.solution is not None:
@@ -173,7 +177,9 @@ def _lines(entry: Entry) -> list[str]:
     told = [f"{entry.pipeline}, {entry.ensemble} ({', '.join(entry.members)})", table]
     if entry.decision:
         told.append(f"decided by {entry.decision}")
-    if entry.folds.endswith(REFIT_BESIDE):
+    if entry.folds.endswith(SETTLED):
+        told.append(f"values were {SETTLED} by a search: the cross-validation flatters")
+    if REFIT_BESIDE in entry.folds:
         told.append("refits on all rows predict test rows too, and are in no out-of-fold score")
     if entry.squared_error is not None:
         told.append(f"squared error of the expected sum in cross-validation: {entry.squared_error}")

@@ -22,6 +22,7 @@ from softvote.scheduling.worker import CHECKPOINT_SECONDS
 from softvote.stages import Report, Run, ignore
 from softvote.stages.plan import WITHOUT_SCORE, Plan, make_plan
 from softvote.storage.locks import file_lock, try_lock
+from softvote.trackers import require_tracker
 
 
 @dataclass(frozen=True)
@@ -208,6 +209,8 @@ def preflight(plan: Plan, due: list[Job]) -> None:
     """Build every network and read all extra rows once, before the first hour of training is spent."""
     from softvote.inference.network import build_networks
 
+    if plan.run.pipeline.tracker:
+        require_tracker(plan.run.pipeline.tracker)
     names, workspace = sorted({job.member_name for job in due}), plan.run.workspace
     build_networks(plan.run.pipeline, names, with_weights=True, weights_folder=workspace.weights)
     readers = {job.inputs["extra_train"]: job.extra for job in due if job.extra}
@@ -247,6 +250,8 @@ def _finish_members(plan: Plan, left: list[Unfinished]) -> TrainResult:
     for name in plan.run.pipeline.members:
         if plan.run.pipeline.members[name].refit:
             notes.append(f"{name}: {WITHOUT_SCORE}")
+    if plan.settled_note:
+        notes.append(f"note: {plan.settled_note}")
     repeated = len(plan.jobs) > len(plan.run.pipeline.folds.trained) * len(plan.run.pipeline.members)
     header = ("member", "trainings" if repeated else "folds", *headings, "trained in")
     return TrainResult(tuple(left), header, tuple(lines), tuple(notes))

@@ -48,6 +48,10 @@ class Workspace:
         """How fast members train on this machine."""
         return self.cache / "paces"
 
+    def tracker(self, name: str) -> Path:
+        """What a tracker of trainings writes, of all pipelines."""
+        return self.models / ".trackers" / name
+
     @property
     def submissions(self) -> Path:
         return self.root / "submissions"
@@ -128,8 +132,45 @@ class PipelineFolder:
         """What the folds were made from."""
         return self.path / "folds.json"
 
+    @property
+    def tune(self) -> TuneFolder:
+        return TuneFolder(self.path / "tune")
+
     def predictions(self, name: str) -> PredictionsFolder:
         return PredictionsFolder(self.path / name)
+
+
+@dataclass(frozen=True)
+class TuneFolder:
+    """`models/<pipeline>/tune/`: trials of a search, and what came of them."""
+
+    path: Path
+
+    @property
+    def storage(self) -> Path:
+        """Every trial of every search of the pipeline, as Optuna keeps them."""
+        return self.path / "study.db"
+
+    @property
+    def record(self) -> Path:
+        """The trials of the newest search; written last."""
+        return self.path / "tune.json"
+
+    @property
+    def history(self) -> Path:
+        return self.path / "history.png"
+
+    @property
+    def importance(self) -> Path:
+        return self.path / "importance.png"
+
+    @property
+    def lock(self) -> Path:
+        return self.path / ".lock"
+
+    def trial(self, study: str, number: int) -> PipelineFolder:
+        """What a trial trained, in the folders that a pipeline has."""
+        return PipelineFolder(self.path / study / f"trial{number}")
 
 
 @dataclass(frozen=True)

@@ -30,6 +30,10 @@ def now() -> str:
 REFIT_BESIDE = " + refit"
 
 
+SETTLED = "settled on these rows"
+"""What marks scores on rows by which a search settled values."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Entry:
     """One row of the ledger; its fields are the columns in their order."""
@@ -41,7 +45,8 @@ class Entry:
     """Name and rule, such as `vote: mean`; or a member alone."""
     members: tuple[str, ...]
     folds: str
-    """Trained of all, such as `5/5`; followed by `REFIT_BESIDE` where some networks were in no score."""
+    """Trained of all, such as `5/5`; followed by `REFIT_BESIDE` where some networks were in no score, and by
+    ` + ` and `SETTLED` where a search settled values on the rows of the score."""
     settings: tuple[str, ...] = ()
     """What `--set` laid over the pipeline file."""
     metric: str = "accuracy"

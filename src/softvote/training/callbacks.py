@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
+from numpy.typing import NDArray
+
 from softvote.data.split import ImageSplit
 from softvote.inference.predictor import Predictor
 from softvote.metrics.scores import accuracy, log_loss
@@ -79,14 +82,24 @@ class LogLeftOut(Callback):
         self.left_out = left_out
 
     def on_epoch(self, state: TrainingState) -> None:
-        """Predict the rows, without the shifts of test-time augmentation, and log the scores."""
-        learner, rows = state.learner, self.left_out
-        network = replace(learner.network, model=learner.predictor)
-        view = learner.member.view
-        predictor = Predictor(network, learner.normalisation, learner.compute_config, view=view)
-        probabilities = predictor.out_of_fold(rows)
-        learner.to_training_mode()
+        """Log what the rows score."""
+        probabilities = predict_left_out(state, self.left_out)
+        labels = self.left_out.known_labels
         state.log[-1] |= {
-            "validation_loss": log_loss(probabilities, rows.known_labels).value,
-            "validation_accuracy": accuracy(probabilities, rows.known_labels).value,
+            "validation_loss": log_loss(probabilities, labels).value,
+            "validation_accuracy": accuracy(probabilities, labels).value,
         }
+
+
+def predict_left_out(state: TrainingState, left_out: ImageSplit) -> NDArray[np.float32]:
+    """Predict rows between two epochs, without the shifts of test-time augmentation, float32 (n, K).
+
+    Training goes on to the same bits as without.
+    """
+    learner = state.learner
+    network = replace(learner.network, model=learner.predictor)
+    view = learner.member.view
+    predictor = Predictor(network, learner.normalisation, learner.compute_config, view=view)
+    probabilities = predictor.out_of_fold(left_out)
+    learner.to_training_mode()
+    return probabilities

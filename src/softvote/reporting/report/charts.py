@@ -75,6 +75,33 @@ def draw_lines(
     return _to_chart(figure, title)
 
 
+def draw_trials(
+    title: str,
+    numbers: Sequence[int],
+    values: Sequence[float],
+    errors: Sequence[float],
+    best: Sequence[float],
+    unit: str,
+) -> Chart:
+    """A dot per trial with a bar of one standard error, and a step line of the best so far."""
+    figure, axis = _create_axis()
+    axis.errorbar(numbers, values, yerr=errors, fmt="o", color=SERIES[1], markersize=4, linewidth=1, zorder=1)
+    axis.step(numbers, best, where="post", color=SERIES[0], linewidth=1.4, zorder=2)
+    axis.set(xlabel="trial", ylabel=unit)
+    axis.xaxis.get_major_locator().set_params(integer=True)
+    axis.grid(color=_FAINT, linewidth=0.6)
+    return _to_chart(figure, title)
+
+
+def draw_bars(title: str, shares: Mapping[str, float], unit: str) -> Chart:
+    """A bar per name, 0..1, the first on top."""
+    figure, axis = _create_axis(max(1.2, 0.26 * len(shares) + 0.7))
+    axis.barh([_shorten(name) for name in shares][::-1], list(shares.values())[::-1], color=SERIES[0])
+    axis.set(xlabel=unit, xlim=(0, 1))
+    axis.grid(axis="x", color=_FAINT, linewidth=0.6)
+    return _to_chart(figure, title)
+
+
 def draw_reliability(
     title: str, confidence: NDArray[np.float64], right: NDArray[np.float64], error: NDArray[np.float64]
 ) -> Chart:

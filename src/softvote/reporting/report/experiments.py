@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from softvote.config.pipeline import Pipeline
-from softvote.data.folds import FoldsRecord
+from softvote.data.folds import FoldsRecord, fold_table_key
 from softvote.ensembling.records import ScoreRecord, VoteRecord
 from softvote.metrics.scores import Score
 from softvote.storage.paths import PipelineFolder, PredictionsFolder
-from softvote.tracking.ledger import Entry
+from softvote.tracking.ledger import SETTLED, Entry
 
 
 @dataclass(frozen=True)
@@ -27,6 +27,7 @@ class Experiment:
         cv: of its ensemble, from its files, else from its newest row of the ledger.
         log_loss: the same; only from its files.
         entry: its newest row of the ledger.
+        is_settled: whether a search settled values on the rows that it is scored on.
     """
 
     name: str
@@ -38,6 +39,7 @@ class Experiment:
     cv: Score | None
     log_loss: Score | None
     entry: Entry | None
+    is_settled: bool = False
 
     @property
     def competition(self) -> str:
@@ -83,6 +85,16 @@ def read_experiment(
         cv=cv,
         log_loss=scores.log_loss if scores else None,
         entry=entry,
+        is_settled=_is_settled(pipeline, folds, entry),
+    )
+
+
+def _is_settled(pipeline: Pipeline, folds: FoldsRecord | None, entry: Entry | None) -> bool:
+    """Whether a search settled values on rows that are scored, by the folds here, else by the ledger."""
+    if folds is None:
+        return entry is not None and SETTLED in entry.folds
+    return pipeline.tuned is not None and pipeline.tuned.has_seen(
+        pipeline.folds.trained, fold_table_key(folds)
     )
 
 
@@ -103,7 +115,9 @@ def describe_changes(old: Pipeline, new: Pipeline) -> list[str]:
     for change, names in changed.items():
         whose = "every member" if len(names) == len(common) > 1 else ", ".join(names)
         lines.append(f"{change} ({whose})")
-    rest: dict[str, Any] = dict.fromkeys(("members", "extends", "engine", "defaults"), True)
+    rest: dict[str, Any] = dict.fromkeys(
+        ("members", "extends", "engine", "defaults", "tune", "tuned", "tracker"), True
+    )
     rest["competition"] = {"name", "kaggle", "public_share", "solution"}
     before, now = (pipeline.model_dump(mode="json", exclude=rest) for pipeline in (old, new))
     return [*lines, *_compare(before, now)]

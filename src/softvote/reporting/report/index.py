@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from softvote.metrics.scores import Difference
 from softvote.reporting.report.blocks import Cell, DataTable
 from softvote.reporting.report.experiments import Experiment, describe_changes
+from softvote.tracking.ledger import SETTLED
 
 
 def list_competitions(
@@ -33,7 +34,7 @@ def _ladder(experiments: Sequence[Experiment], has_page: Callable[[str], bool]) 
         rows.append(
             [
                 Cell(each.name, href=f"{each.name}.html" if has_page(each.name) else ""),
-                Cell(str(each.cv), each.cv.value) if each.cv else "",
+                Cell(_score(each), each.cv.value) if each.cv else "",
                 Cell(str(each.log_loss), each.log_loss.value) if each.log_loss else "",
                 Cell(str(len(each.pipeline.voters)), len(each.pipeline.voters)),
                 each.rule,
@@ -65,3 +66,8 @@ def unpaired_gain(base: Experiment, each: Experiment) -> Difference | None:
     error = math.hypot(base.cv.standard_error, each.cv.standard_error)
     metric, gain = each.pipeline.competition.metric, each.cv.value - base.cv.value
     return Difference(gain, error, each.cv.rows, metric.percent, metric.greater_is_better)
+
+
+def _score(each: Experiment) -> str:
+    """The score, marked where a search settled values on the same rows."""
+    return f"{each.cv}, {SETTLED}" if each.is_settled else str(each.cv)

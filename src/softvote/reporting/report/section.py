@@ -26,6 +26,7 @@ from softvote.reporting.report.images import PictureStore, encode_image
 from softvote.storage.paths import FoldFolder
 from softvote.task import Task
 from softvote.tracking.comparison import LeaderboardComparison
+from softvote.tuning.records import TuneRecord
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -46,6 +47,8 @@ class ReportData:
         given_labels: of the training rows, where the pipeline corrects some; None where it corrects none.
         leaderboard: what became of the competition's submissions; None where the ledger has none.
         pictures: those that a click shows.
+        search: the trials by which values were or can be chosen; None where nothing was searched.
+        settled: that values were chosen by the rows that are scored here; empty where they were not.
     """
 
     name: str
@@ -63,6 +66,8 @@ class ReportData:
     given_labels: NDArray[np.int64] | None = None
     leaderboard: LeaderboardComparison | None = None
     pictures: PictureStore = field(default_factory=PictureStore)
+    search: TuneRecord | None = None
+    settled: str = ""
 
     @property
     def task(self) -> Task:
