@@ -24,8 +24,8 @@ from softvote.scheduling.planner import plan as plan_jobs
 from softvote.scheduling.worker import CHECKPOINT_SECONDS
 from softvote.stages import Report, Run, ignore
 from softvote.stages.plan import Plan, make_plan
-from softvote.storage.fingerprints import sha256_of
 from softvote.stages.tune import check_choices
+from softvote.storage.fingerprints import sha256_of
 
 
 @dataclass(frozen=True)
