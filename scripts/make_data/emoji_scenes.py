@@ -19,7 +19,7 @@ must not part. Another hand's picture of the same thing may stand on the other s
 The same arguments and the same releases of the packages give the same bytes.
 """
 
-from __future__ import annotations
+# Annotations are not deferred: dataclasses cannot look theirs up in a module that was loaded by its path.
 
 import argparse
 import functools
@@ -30,7 +30,7 @@ import sys
 import tarfile
 import zipfile
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -228,10 +228,8 @@ def _write_scenes(
     file: zipfile.ZipFile, rows: list[tuple[Picture, bool, int]], grounds: list[Image.Image], seed: int
 ) -> None:
     paint = functools.partial(_paint, grounds=grounds, seed=seed)
-    with ProcessPoolExecutor() as pool:
-        scenes = pool.map(
-            paint, [picture.file for picture, _, _ in rows], [draw for *_, draw in rows], chunksize=64
-        )
+    with ThreadPoolExecutor() as pool:  # Pillow leaves the interpreter to others while it works
+        scenes = pool.map(paint, [picture.file for picture, _, _ in rows], [draw for *_, draw in rows])
         for row, ((_, held_out, _), scene) in enumerate(zip(rows, scenes, strict=True)):
             file.writestr(_entry(_file_of(row, held_out)), scene)
 
@@ -283,18 +281,20 @@ def _shaded(thing: Image.Image, rng: np.random.Generator) -> Image.Image:
 
 
 def _tilted(thing: Image.Image, rng: np.random.Generator) -> tuple[Image.Image, tuple[int, int]]:
-    """The thing in some size, aspect and turn, and where its corner goes; up to a tenth lies outside, or what is too large."""
+    """The thing in some size, aspect and turn, and where its corner goes, a tenth of it outside at most."""
     longest = rng.uniform(0.55, 0.95) * SIDE
     sides = [max(2, round(longest * squeeze)) for squeeze in (rng.uniform(0.75, 1), rng.uniform(0.75, 1))]
     thing = thing.resize((sides[0], sides[1]), Image.Resampling.BICUBIC)
     if rng.random() < 0.5:
         thing = thing.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
     turned = thing.rotate(rng.uniform(-40, 40), Image.Resampling.BICUBIC, expand=True)
-    left, top = (
-        int(rng.uniform(min(0, SIDE - side) - side / 10, max(0, SIDE - side) + side / 10))
-        for side in turned.size
-    )
+    left, top = (int(rng.uniform(*_between(SIDE - side, side / 10))) for side in turned.size)
     return turned, (left, top)
+
+
+def _between(room: int, outside: float) -> tuple[float, float]:
+    """Where a side may begin: within the room that is left, which is below 0 for what is too large."""
+    return min(0, room) - outside, max(0, room) + outside
 
 
 def _cover(scene: Image.Image, piece: Image.Image, rng: np.random.Generator) -> None:
