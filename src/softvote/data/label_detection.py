@@ -269,7 +269,7 @@ def spelling_notes(labels: Iterable[str], where: str) -> list[str]:
     for name in counts:
         alike[re.sub(r"[\s_-]+", "", name).casefold()].append(name)
     notes = [
-        f"{where}: {' and '.join(f'{name!r} ({counts[name]:,})' for name in names)} are taken for different "
+        f"{where}: {' and '.join(f'{name!r} ({counts[name]:,})' for name in names)} are treated as different "
         "classes; if they are one, write files.rename"
         for names in alike.values()
         if len(names) > 1
