@@ -44,11 +44,11 @@ class Rates:
     """What was measured.
 
     Attributes:
-        decoded: images a second of one core, 640 x 480 JPEG to 224 x 224.
+        decoded: images per second of one core, 640 x 480 JPEG to 224 x 224.
         file_bytes: of such a JPEG.
-        core_trained: training steps' images a second of one core, float32.
+        core_trained: training steps' images per second of one core, float32.
         mmac: million multiply-adds of the network, forward, for one image.
-        gpu_flops: floating-point operations a second in training on a GPU.
+        gpu_flops: floating-point operations per second in training on a GPU.
         stages_core_seconds: of a million rows, all stages but training, 25 members.
         stages_gib: their peak memory for a million rows.
     """

@@ -176,7 +176,7 @@ def _drawn_by(hand: str, packages: Path, emoji: Iterable[dict[str, str]]) -> Ite
 def _read(file: tarfile.TarFile, name: str) -> bytes:
     member = file.extractfile(name)
     if member is None:
-        raise UserError(f"{file.name}: {name} is no file")
+        raise UserError(f"{file.name}: {name} is not a file")
     return member.read()
 
 

@@ -39,7 +39,7 @@ def test_every_problem_of_a_space_is_told_with_the_nearest_key(tmp_path: Path) -
     assert "no member 'cn'; did you mean 'cnn'?" in told[1]
     assert "greater than or equal to 1, not 0" in told[2]
     assert "did you mean 'softmax'?" in told[3]
-    assert "seed: is no key of a recipe" in told[4] and "means nothing in a trial" in told[5]
+    assert "seed: is not a key of a recipe" in told[4] and "means nothing in a trial" in told[5]
 
 
 @pytest.mark.parametrize(

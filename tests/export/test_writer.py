@@ -437,7 +437,7 @@ VIEWS: list[dict[str, Any]] = [
     ],
 )
 def test_every_view_and_normalisation(linear: None, tmp_path: Path, normalise: tuple[str, ...]) -> None:
-    """On images that are no noise: a box or a slant there would be none."""
+    """On images that are not noise: a box or a slant there would be none."""
     images = np.zeros((6, 1, 28, 28), np.uint8)
     for row in range(5):  # the last one is blank
         images[row, 0, 4 : 15 + row, 6 + row : 11 + 2 * row] = 200
@@ -544,7 +544,7 @@ def test_trainings_of_other_classes_do_not_vote_together(tmp_path: Path) -> None
         create_module(of(one, two), "cpu")
 
 
-# ---------------------------------------------------------------- what is no program
+# ---------------------------------------------------------------- what is not a program
 
 
 @pytest.mark.parametrize("suffix", [".pt2", ".onnx"])

@@ -349,7 +349,7 @@ def test_every_fact_is_written_out(project: Path) -> None:
 @pytest.mark.parametrize(
     ("accelerator", "problem"),
     [
-        ("TpuV5E8", "is not a GPU's name at Kaggle; name one, such as NvidiaTeslaT4"),
+        ("TpuV5E8", "is not a GPU's name on Kaggle; name one, such as NvidiaTeslaT4"),
         ("NvidiaTeslaP100", "is retired, and Kaggle would run another; name NvidiaTeslaT4"),
     ],
 )

@@ -115,7 +115,7 @@ MISTAKES: list[tuple[list[Any], str]] = [
     ),
     (["Mosaic"], "0: Mosaic fails on 8 x 8 x 3 uint8"),
     ([{"HorizontalFlip": 3}], "0.HorizontalFlip: needs arguments by their names, not 3"),
-    ([{"Blur": {}, "HorizontalFlip": {}}], "0: {'Blur': {}, 'HorizontalFlip': {}} is no single transform"),
+    ([{"Blur": {}, "HorizontalFlip": {}}], "0: {'Blur': {}, 'HorizontalFlip': {}} is not a single transform"),
 ]
 
 

@@ -89,10 +89,10 @@ class TuneConfig(Strict):
     """Number of folds, counted from the last, that score the trials; the pipeline that takes the values found
     scores the others."""
     members: Annotated[list[str], Field(min_length=1)] | None = None
-    """Names of the members that a trial trains, and whose vote it scores; left out, those whose keys are
+    """Names of the members that a trial trains, and whose vote it scores; if omitted, those whose keys are
     searched."""
     metric: SearchMetric | None = None
-    """What trials are scored by, by its name or with what it takes beyond; left out, the competition's
+    """What trials are scored by, by its name or with what it takes beyond; if omitted, the competition's
     metric."""
     sampler: Literal["tpe", "random"] = "tpe"
     """How values are proposed: `tpe`, by what trials scored so far (Bergstra et al. 2011), or `random`."""
@@ -160,7 +160,7 @@ def find_misfits(
 def _misfit_of_key(key: str) -> Problem | None:
     parts = key.split(".")
     if parts[0] not in ("members", "defaults") or len(parts) < (3 if parts[0] == "members" else 2):
-        return Problem("", "is no key of a recipe", "search keys under members.<name> or defaults")
+        return Problem("", "is not a key of a recipe", "search keys under members.<name> or defaults")
     if parts[-1] in _NOT_OF_A_TRIAL:
         return Problem("", "means nothing in a trial, which is one training per fold", "leave it out")
     return None

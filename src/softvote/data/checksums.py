@@ -65,7 +65,7 @@ def look_at_files(paths: Iterable[Path], folder: Path, known: Stamps) -> Stamps:
             stamps = list(pool.map(look, found))
     except OSError as error:
         raise UserError.at(
-            error.filename, f"cannot be read ({error.strerror})", "mend it or its rights"
+            error.filename, f"cannot be read ({error.strerror})", "fix it or its permissions"
         ) from None
     return {path.relative_to(folder).as_posix(): stamp for path, stamp in zip(found, stamps, strict=True)}
 

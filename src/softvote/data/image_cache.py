@@ -163,7 +163,7 @@ class ImageCache:
             return images if len(problems) > before else open_pixels(path)
         except OSError as error:
             raise UserError.at(
-                path, f"cannot be written ({error.strerror})", "free it or pass `root`"
+                path, f"cannot be written ({error.strerror})", "make it writable or pass `root`"
             ) from None
 
 

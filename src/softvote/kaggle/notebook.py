@@ -186,7 +186,7 @@ def _refuse(name: str, pipeline: Pipeline, mode: Mode, owner: str, accelerator: 
     if not NAME.fullmatch(owner):
         problems.add(f"owner {owner!r}", "is not a Kaggle user", "write the name in your profile's address")
     if accelerator and not accelerator.startswith("Nvidia"):
-        what, hint = "is not a GPU's name at Kaggle", f"name one, such as {DEFAULT_ACCELERATOR}"
+        what, hint = "is not a GPU's name on Kaggle", f"name one, such as {DEFAULT_ACCELERATOR}"
         problems.add(f"`accelerator` {accelerator}", what, hint)
     if accelerator in _RETIRED_ACCELERATORS:
         what = "is retired, and Kaggle would run another"

@@ -24,7 +24,7 @@ class WeightsAndBiases(Tracker):
     """Whether runs go to the server at once (`online`) or stay here until `wandb sync` (`offline`); `auto` is
     online where WANDB_MODE says so, or for those who are signed in."""
     entity: str | None = None
-    """User or team whose project it is; left out, that of who is signed in."""
+    """User or team whose project it is; if omitted, that of who is signed in."""
 
     def open(self, training: TrackedTraining) -> TrackerRun:
         """Begin a run, or go on with the one of the same training, which has the same id."""

@@ -55,7 +55,7 @@ class BatchLoader:
     Args:
         data: as the learner prepared it.
         batch_size: rows of the largest batch.
-        workers: processes that transform images; left out, as many as this process has threads to compute.
+        workers: processes that transform images; if omitted, as many as this process has threads to compute.
 
     Attributes:
         waited: seconds that the training waited for batches so far.

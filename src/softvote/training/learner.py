@@ -167,7 +167,7 @@ class Learner:
             number: of the step in its epoch, from 0.
             data: as `prepare` gave it.
             which: int64 (B,), positions in the data, as `order` gives them.
-            batch: rows in the shares of all processes; left out, these are all.
+            batch: rows in the shares of all processes; if omitted, these are all.
 
         Returns:
             float32 (2,) on the device: loss and right answers, as `Network.count_right` counts them, summed

@@ -96,7 +96,7 @@ def train(
         resume: what `TrainingState.state_dict` gave in a training that was stopped; it goes on from there.
         cache: keeps what was found fastest on this machine; if omitted, this process does.
         group: the processes that train it together, each calling this; callbacks, `resume` and the choice of
-            precision are those of the first. Left out, this one trains alone.
+            precision are those of the first. If omitted, this one trains alone.
 
     Raises:
         UserError: no such network, weights that do not fit, a loss that is not a number, or a finding that

@@ -107,7 +107,7 @@ def _create_pruner(name: str) -> BasePruner:
 def suggest_values(trial: Trial, tune: TuneConfig) -> dict[str, Any]:
     """Ask a trial for a value of every key of the space."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # of choices that are no numbers or text
+        warnings.simplefilter("ignore", UserWarning)  # of choices that are not numbers or text
         return {key: _suggest(trial, key, search) for key, search in tune.space.items()}
 
 

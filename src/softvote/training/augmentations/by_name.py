@@ -130,7 +130,7 @@ def _build(written: Any, place: str, problems: list[Problem]) -> Any:
     named = {written: {}} if isinstance(written, str) else written
     if not isinstance(named, dict) or len(named) != 1:
         hint = "write a name, or {Name: {argument: value}}"
-        problems.append(Problem(place, f"{written!r} is no single transform", hint))
+        problems.append(Problem(place, f"{written!r} is not a single transform", hint))
         return None
     [(name, arguments)] = named.items()
     arguments, place = arguments or {}, place if isinstance(written, str) else f"{place}.{name}"
