@@ -21,7 +21,7 @@ class MLflow(Tracker):
     name: Literal["mlflow"]
     """`mlflow`: an experiment per pipeline, a run per training."""
     uri: str | None = None
-    """Address of MLflow's server or store; if omitted, `models/.trackers/mlflow/mlflow.db` of this machine."""
+    """Address of MLflow's server or store; if omitted, `models/.trackers/mlflow/mlflow.db` here."""
 
     def open(self, training: TrackedTraining) -> TrackerRun:
         """Begin a run, or find the one that has the training's fingerprint."""
