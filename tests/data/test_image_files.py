@@ -16,6 +16,7 @@ from softvote.data.dataset import read_dataset
 from softvote.data.image_index import ImageFolders
 from softvote.data.readers.base import Images
 from softvote.data.readers.registry import READERS
+from softvote.data.shards import write_shards
 from softvote.errors import UserError
 from softvote.storage.paths import Workspace
 
@@ -237,6 +238,19 @@ def test_images_in_an_hdf5_file(opaque: bool, folder: Path) -> None:
     assert np.array_equal(train.pixels[:, 0], IMAGES[:1])
     assert np.array_equal(test.pixels[:, 0], IMAGES[[2, 1]])
     assert train.notes[0].startswith("1 of the 3 images of test.hdf5 are in no row")
+
+
+def test_images_in_shards(folder: Path) -> None:
+    png(folder / "train" / "0.png", IMAGES[0])
+    write_tables(folder, ["0"], ["b", "a"])
+    files = [folder / "apart" / f"{name}.png" for name in "abc"]
+    for row, path in enumerate(files, start=1):
+        png(path, IMAGES[row])
+    write_shards(files, folder / "apart", f"{folder}/store", folder / "test.shards", 2)
+    train, test = read(folder, {"test_images": "test.shards"})
+    assert np.array_equal(train.pixels[:, 0], IMAGES[:1])
+    assert np.array_equal(test.pixels[:, 0], IMAGES[[2, 1]])
+    assert train.notes[0].startswith("1 of the 3 images of test.shards are in no row")
 
 
 def test_an_hdf5_file_that_cannot_be_read(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

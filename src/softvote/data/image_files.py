@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from softvote.data.decoding import Decoder
 from softvote.data.file_images import FileImages, ImageRow
-from softvote.data.image_index import HDF5_SUFFIXES, ImageStore, image_files, open_store
+from softvote.data.image_index import HDF5_SUFFIXES, PACKED_SUFFIXES, ImageStore, image_files, open_store
 from softvote.data.image_values import SUFFIXES, EncodedImage
 from softvote.errors import ErrorCollector
 
@@ -140,6 +140,6 @@ def image_sources(paths: Iterable[Path], suffixes: Sequence[str] = ()) -> set[Pa
     for path in paths:
         if path.is_dir():
             found |= set(image_files(path, suffixes))
-        elif path.suffix.lower() in HDF5_SUFFIXES or path.is_file():
+        elif path.suffix.lower() in PACKED_SUFFIXES or path.is_file():
             found.add(path)
     return found

@@ -13,6 +13,9 @@ from softvote.errors import UserError
 
 HDF5_SUFFIXES = (".hdf5", ".h5")
 
+PACKED_SUFFIXES = (*HDF5_SUFFIXES, ".shards")
+"""Files that stand for many images."""
+
 
 def is_image(name: str) -> bool:
     """Whether a file's name ends as that of an image."""
@@ -110,16 +113,21 @@ def _agree(folders: Sequence[str], named: Sequence[str]) -> bool:
 
 
 def open_store(paths: Sequence[Path], suffixes: Sequence[str] = ()) -> ImageStore:
-    """The images of folders, or of an HDF5 file.
+    """The images of folders, of an HDF5 file, or of an index of shards.
 
     Raises:
-        UserError: an HDF5 file among folders, or one that cannot be read.
+        UserError: such a file among folders, or one that cannot be read.
     """
-    packed = [path for path in paths if path.suffix.lower() in HDF5_SUFFIXES]
+    packed = [path for path in paths if path.suffix.lower() in PACKED_SUFFIXES]
     if not packed:
         return ImageFolders(paths, suffixes)
     if len(paths) > 1:
-        raise UserError.at(packed[0], "HDF5 stands for itself", "name this one file, or folders")
+        kind = "HDF5" if packed[0].suffix.lower() in HDF5_SUFFIXES else "an index of shards"
+        raise UserError.at(packed[0], f"{kind} stands for itself", "name this one file, or folders")
+    if packed[0].suffix.lower() not in HDF5_SUFFIXES:
+        from softvote.data.shards import ShardedImages
+
+        return ShardedImages(packed[0])
     from softvote.data.hdf5_store import Hdf5Images
 
     return Hdf5Images(packed[0])
