@@ -93,10 +93,10 @@ class ShardedImages:
         try:
             table = pd.read_csv(index, dtype={"name": "str", "shard": "category"}, keep_default_na=False)
         except (OSError, ValueError) as error:
-            raise UserError.at(index, f"is no index of shards ({error})", "write it again") from None
+            raise UserError.at(index, f"is not an index of shards ({error})", "write it again") from None
         if list(table.columns) != _COLUMNS:
             raise UserError.at(
-                index, f"is no index of shards: it lacks {', '.join(_COLUMNS)}", "write it again"
+                index, f"is not an index of shards: it lacks {', '.join(_COLUMNS)}", "write it again"
             )
         self._table = table
         self._row_of = dict[str, list[int]]()
