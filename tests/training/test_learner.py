@@ -104,6 +104,16 @@ def test_no_forward_pass_sees_more_images_than_are_wanted(
     assert max(seen) <= 5 and sum(seen) == ROWS
 
 
+@pytest.mark.parametrize("facts", [{"micro_batch": 4}, {"precision": "fp16"}], ids=str)
+def test_gradients_are_clipped_as_those_of_the_whole_batch(data: Split, facts: dict[str, Any]) -> None:
+    """Added up and unscaled first; a norm so small that every step is clipped."""
+    clipped = run(data, clip_grad=0.05, **facts)
+    within = 1e-4 if "micro_batch" in facts else 5e-3
+    assert_close(clipped, run(data, clip_grad=0.05), within)
+    moved = [torch.dist(state(clipped)[name], value) for name, value in state(run(data)).items()]
+    assert max(moved) > 0.01
+
+
 # ---------------------------------------------------------------- activations that are computed again
 
 

@@ -190,7 +190,8 @@ class Recipe(Strict):
     optimizer's `lr` for the classifier (Clark et al. 2020, as timm groups layers); 1 for one rate. For
     networks of timm."""
     clip_grad: NonNegative = 0.0
-    """Norm of all gradients together to which larger ones are scaled down before a step; 0 clips none."""
+    """Norm of all gradients together, no unit, to which larger ones are scaled down before a step; 0 clips
+    none."""
 
     @property
     def images_at_once(self) -> int:
