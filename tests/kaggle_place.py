@@ -152,9 +152,12 @@ class Place:
 
 
 def contents(root: Path) -> dict[str, bytes | None]:
-    """The bytes of every file under a folder, and None for every folder; locks are left out."""
+    """The bytes of every file under a folder, and None for every folder.
+
+    Locks are left out, and when the competition's files were last looked at.
+    """
     return {
         path.relative_to(root).as_posix(): path.read_bytes() if path.is_file() else None
         for path in sorted(root.rglob("*"))
-        if path.suffix != ".lock"
+        if path.suffix != ".lock" and not path.name.startswith("sources-")
     }

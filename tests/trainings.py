@@ -21,7 +21,8 @@ with_torch = multiprocessing.get_context("forkserver")
 _STAGES = [f"softvote.stages.{stage}" for stage in ("folds", "train", "ensemble", "submit")]
 with_torch.set_forkserver_preload(["softvote.training.train", "softvote.inference.predictor", *_STAGES])
 
-_OF_THE_CLOCK = {"log.csv", "recipe.json"}  # they say how long a training took
+# They say how long a training took, and when files were written.
+_OF_THE_CLOCK = {"log.csv", "recipe.json", "facts.json", "sources-digits.json"}
 _PASSING = re.compile(r"\.lock$|\.gitignore$|\.tmp")
 
 
