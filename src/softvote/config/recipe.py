@@ -175,7 +175,8 @@ class Recipe(Strict):
     optimizer's `lr` for the classifier (Clark et al. 2020, as timm groups layers); 1 for one rate. For
     networks of timm."""
     clip_grad: NonNegative = 0.0
-    """Norm of all gradients together to which larger ones are scaled down before a step; 0 clips none."""
+    """Largest norm of all gradients together, no unit; a larger one is scaled down to it before a step, and 0
+    clips none."""
 
     def with_head_of(self, kind: TaskKind) -> Self:
         """The same recipe; where it names no head, with that of tasks of this kind."""
