@@ -55,7 +55,7 @@ class Learner:
         self.compute_config, self.normalisation, self.seed = compute_config, normalisation, seed
         self.to_training_mode()
         self.optimizer = create_optimizer(
-            member.optimizer, network.model, compute_config.device, member.layer_decay
+            member.optimizer, network.model, compute_config.device, member.layer_decay, member.decay_norms
         )
         self.average = ModelEmaV3(network.model, decay=member.ema, use_warmup=True) if member.ema else None
         self.augment = with_view(create_augmenter(member.augment), member.view, at_random=True)
