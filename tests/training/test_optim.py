@@ -210,8 +210,8 @@ BACKBONES = ["test_resnet", "test_efficientnet", "test_vit", "test_convnext"]
 @pytest.mark.parametrize("name", BACKBONES)
 def test_layers_are_grouped_as_timm_does(name: str, decay_norms: bool, optimizer: Any) -> None:
     network = timm.create_model(name)
-    spec = optimizer.model_copy(update={"decay_norms": decay_norms, "weight_decay": 0.3})
-    found = create_optimizer(spec, network, "cpu", layer_decay=0.7)
+    spec = optimizer.model_copy(update={"weight_decay": 0.3})
+    found = create_optimizer(spec, network, "cpu", 0.7, decay_norms)
     theirs = AdamW(
         param_groups_layer_decay(
             network,
@@ -233,10 +233,10 @@ def test_layers_are_grouped_as_timm_does(name: str, decay_norms: bool, optimizer
 
 def test_norms_and_biases_are_spared_without_layers() -> None:
     network = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2))
-    spec = OPTIMIZERS["adamw"].model_copy(update={"decay_norms": False})
+    spec = OPTIMIZERS["adamw"]
     decays = {
         id(parameter): group["weight_decay"]
-        for group in create_optimizer(spec, network, "cpu").param_groups
+        for group in create_optimizer(spec, network, "cpu", decay_norms=False).param_groups
         for parameter in group["params"]
     }
     found = {name: decays[id(parameter)] for name, parameter in network.named_parameters()}

@@ -189,9 +189,12 @@ class Recipe(Strict):
     """Factor by which the learning rate falls from each layer to the one before it, down from the
     optimizer's `lr` for the classifier (Clark et al. 2020, as timm groups layers); 1 for one rate. For
     networks of timm."""
+    decay_norms: bool = True
+    """Whether the optimizer's weight decay is of all weights; `false` spares biases, the weights of
+    normalisation layers and what else a timm network names."""
     clip_grad: NonNegative = 0.0
-    """Norm of all gradients together, no unit, to which larger ones are scaled down before a step; 0 clips
-    none."""
+    """Largest norm of all gradients together, no unit; a larger one is scaled down to it before a step, and 0
+    clips none."""
 
     @property
     def images_at_once(self) -> int:

@@ -23,7 +23,7 @@ from pydantic import (
     model_serializer,
 )
 
-from softvote.config.schema import NonNegative, Positive, Strict
+from softvote.config.schema import Positive, Strict
 from softvote.errors import Problem
 from softvote.task import LabelSpace, TaskKind
 
@@ -316,10 +316,6 @@ class OptimizerConfig(Strict):
 
     name: str
     lr: Positive
-    weight_decay: NonNegative
-    decay_norms: bool = True
-    """Whether weight decay is of all weights; `false` spares biases, the weights of normalisation layers and
-    what else a timm network names."""
 
     def create(self, parameters: Iterable[Parameter] | Iterable[dict[str, Any]], fused: bool) -> Optimizer:
         """Build torch's optimiser over parameters or groups of them; import torch inside.

@@ -76,7 +76,7 @@ def _fine_tuned(height: int, width: int, resizable: bool) -> FirstRecipe:
         _, height, width = config.input_size
     light = {"model": LIGHT, "model_args": {"pretrained": True}}
     strong = {"model": STRONG, "model_args": {"pretrained": True}, "layer_decay": 0.8}
-    strong |= {"optimizer": {"name": "adamw", "lr": 0.0003, "weight_decay": 0.05, "decay_norms": False}}
+    strong |= {"optimizer": {"name": "adamw", "lr": 0.0003, "weight_decay": 0.05}}
     mean, std = (", ".join(f"{level:g}" for level in levels) for levels in (config.mean, config.std))
     notes = (
         f"photographs: light starts from the published weights {LIGHT}, on {height} x {width} pixels, "
@@ -96,9 +96,10 @@ def _fine_tuning(side: int) -> dict[str, Any]:
     return {
         "epochs": 10,
         "batch_size": 32,
-        "optimizer": {"name": "adamw", "lr": 0.001, "weight_decay": 0.05, "decay_norms": False},
+        "optimizer": {"name": "adamw", "lr": 0.001, "weight_decay": 0.05},
         "schedule": {"name": "cosine", "warmup": 0.1},
         "layer_decay": 0.9,
+        "decay_norms": False,
         "clip_grad": 1.0,
         "ema": 0.998,
         "normalise": "pretrained",

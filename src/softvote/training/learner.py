@@ -64,7 +64,7 @@ class Learner:
         self.compute_config, self.normalisation, self.seed = compute_config, normalisation, seed
         self.to_training_mode()
         self.optimizer = create_optimizer(
-            member.optimizer, network.model, compute_config.device, member.layer_decay
+            member.optimizer, network.model, compute_config.device, member.layer_decay, member.decay_norms
         )
         self.scaler = LossScaler(compute_config.device, enabled=compute_config.precision == "fp16")
         self.average = ModelEmaV3(network.model, decay=member.ema, use_warmup=True) if member.ema else None

@@ -13,28 +13,33 @@ from softvote.config.registry import OptimizerConfig, ScheduleConfig
 
 
 def create_optimizer(
-    spec: OptimizerConfig, model: nn.Module, device: str, layer_decay: float = 1.0
+    spec: OptimizerConfig,
+    model: nn.Module,
+    device: str,
+    layer_decay: float = 1.0,
+    decay_norms: bool = True,
 ) -> Optimizer:
     """Build the optimiser over all parameters of the network, fused where the device has it.
 
     Args:
         layer_decay: factor of the learning rate from each layer to the one before it.
+        decay_norms: whether weight decay is of biases and normalisation layers too.
     """
-    return spec.create(_parameters(spec, model, layer_decay), fused=device in ("cpu", "cuda"))
+    return spec.create(_parameters(spec, model, layer_decay, decay_norms), fused=device in ("cpu", "cuda"))
 
 
 def _parameters(
-    spec: OptimizerConfig, model: nn.Module, layer_decay: float
+    spec: OptimizerConfig, model: nn.Module, layer_decay: float, decay_norms: bool
 ) -> Iterable[nn.Parameter] | Iterable[dict[str, Any]]:
     """All parameters, or timm's groups of those that learn, with their learning rates and weight decay."""
-    if layer_decay == 1 and spec.decay_norms:
+    if layer_decay == 1 and decay_norms:
         return model.parameters()
-    spared = set() if spec.decay_norms else set(getattr(model, "no_weight_decay", set)())
+    spared = set() if decay_norms else set(getattr(model, "no_weight_decay", set)())
     groups = param_groups_layer_decay(
         model,
-        spec.weight_decay,
+        getattr(spec, "weight_decay", 0.0),
         no_weight_decay_list=spared,
-        weight_decay_exclude_1d=not spec.decay_norms,
+        weight_decay_exclude_1d=not decay_norms,
         layer_decay=layer_decay,
     )
     return [
