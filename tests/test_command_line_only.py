@@ -18,8 +18,12 @@ TYPED = "|".join(
     ["--[a-z]+", *(rf"\bmake {target}\b" for target in re.findall(r"^([a-z-]+):", MAKEFILE, re.M))]
 )
 STDOUT = "sys.stdout"
-OUTERMOST = {"cli.py", "shell.py", "kernel_entry.py", "__main__.py", "kaggle/testing/__main__.py"}
-BELOW = [path for path in sorted(PACKAGE.rglob("*.py")) if str(path.relative_to(PACKAGE)) not in OUTERMOST]
+OUTERMOST = {"shell.py", "kernel_entry.py", "__main__.py", "kaggle/testing/__main__.py"}
+BELOW = [
+    path
+    for path in sorted(PACKAGE.rglob("*.py"))
+    if str(path.relative_to(PACKAGE)) not in OUTERMOST and path.parent != PACKAGE / "cli"
+]
 
 
 @pytest.fixture(scope="module")

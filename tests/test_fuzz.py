@@ -21,7 +21,7 @@ from PIL import Image
 from projects import pipeline, write_pipeline
 
 from softvote.config.competition import Competition
-from softvote.config.pipeline import json_schema
+from softvote.config.json_schema import json_schema
 from softvote.config.pipeline_file import read_pipeline_file
 from softvote.data.dataset import read_solution
 from softvote.data.forms import as_form, read_sample, recognise_form

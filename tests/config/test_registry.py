@@ -115,7 +115,7 @@ from typing import Literal
 
 from softvote.config.registry import FilesConfig
 from softvote.data.readers import npy
-from softvote.data.readers.base import READERS, Images, Reader, existing
+from softvote.data.readers.base import READERS, Images, Reader, existing, lazy_images
 from softvote.data.readers.detection import DetectedLayout
 
 
@@ -136,7 +136,7 @@ def sources(competition, folder):
     return existing(competition, folder, [competition.files.file])
 
 
-def read(competition, folder):
+def read(competition, folder, keep):
     import numpy as np
 
     held = np.load(folder / competition.files.file)
@@ -152,7 +152,11 @@ def detect(candidate):
     return DetectedLayout({"format": "npz"}, 8, 8, 1, [str(label) for label in held["labels"]])
 
 
-READERS.add("npz", Reader(NpzFile, sources, read, detect))
+def open_test(competition, folder):
+    return lazy_images(read(competition, folder, None)[1])
+
+
+READERS.add("npz", Reader(NpzFile, sources, read, detect, open_test))
 '''
 
 RULE = '''

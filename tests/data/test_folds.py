@@ -178,7 +178,7 @@ def test_a_table_that_trainings_rest_on_is_not_made_anew(folder: PipelineFolder)
     recipe.parent.mkdir(parents=True)
     recipe.write_text("{}")
     assert folds.up_to_date(folder, origin())
-    with pytest.raises(UserError, match=r"folds.csv: is not what would be made now, and 1 trainings rest"):
+    with pytest.raises(UserError, match=r"folds.csv: is not what would be made now, and 1 trainings depend"):
         folds.up_to_date(folder, origin(seed=5))
 
 

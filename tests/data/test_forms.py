@@ -299,7 +299,7 @@ members: {{cnn: {{model: cnn}}}}
         (
             "labels: [a, b, c]",
             "  form: probability",
-            "of two classes, but this competition has 3; use columns",
+            "for two classes, but this competition has 3; use columns",
         ),
         ("labels: [a, b]", "  metric: roc_auc\n  form: {name: probability, of: c}", "form.of: no class 'c'"),
         ("tags: ['a b', c]", "  form: list", "competition.form.separator: ' ' is within the name 'a b'"),
@@ -314,7 +314,7 @@ members: {{cnn: {{model: cnn}}}}
             "metric.averge: unknown key; did you mean 'average'",
         ),
         ("labels: [a, b]", "  metric: aucroc", "competition.metric: unknown kind 'aucroc'"),
-        ("labels: [a, b, c]", "decision: thresholds", "decision: thresholds is of tags or two classes"),
+        ("labels: [a, b, c]", "decision: thresholds", "decision: thresholds is for tags or two classes"),
         ("tags: [a, b]", "decision: argmax", "decision: argmax is not for tags; use auto, or thresholds"),
         ("labels: [a, b]", "decision: probabilities", "makes probabilities, and accuracy needs labels"),
         ("labels: [a, b]", "decision: argmx", "did you mean 'argmax'"),

@@ -384,7 +384,7 @@ def linear(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every network is a linear layer, for what goes before it or follows."""
 
     def create_model(
-        name: str, outputs: int, channels: int, size: tuple[int, int], args: dict[str, Any]
+        name: str, outputs: int, channels: int, size: tuple[int, int], args: dict[str, Any], *_: object
     ) -> nn.Module:
         return nn.Sequential(nn.Flatten(), nn.Linear(channels * size[0] * size[1], outputs))
 

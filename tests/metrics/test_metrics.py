@@ -275,7 +275,7 @@ def test_a_column_of_one_kind_is_left_out_and_none_is_an_error() -> None:
         ("log_loss", {"weights": {"z": 2}}, "classes", "no label 'z'"),
         ("macro_recall", {"weights": {"frist": 2}}, "targets", "did you mean 'first'"),
         ("f1", {"average": "binary"}, "classes", "two classes"),
-        ("f1", {"average": "samples"}, "classes", "of tags"),
+        ("f1", {"average": "samples"}, "classes", "is for tags"),
         ("partial_roc_auc", {}, "classes", "two classes"),
         ("partial_roc_auc", {"above_tpr": 1}, "classes", "not a rate"),
     ],

@@ -40,7 +40,7 @@ from softvote.training import learner as learner_module
 from softvote.training import rows as rows_module
 from softvote.training import train as train_module
 from softvote.training import trainer
-from softvote.training.augment import create_augmenter
+from softvote.training.augment import create_device_augmenter
 from softvote.training.callbacks import ShowProgress
 from softvote.training.cuda_graphs import StepGraphs
 from softvote.training.learner import Learner
@@ -299,7 +299,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[bool, int]]:
     noted: list[tuple[bool, int]] = []
 
     def create(spec: Augment | None) -> Augmenter:
-        augment = create_augmenter(spec)
+        augment = create_device_augmenter(spec)
 
         def noting(images: Tensor, rows: NDArray[np.int64], seed: int) -> Tensor:
             noted.append((spec is not None, seed))
@@ -307,7 +307,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[bool, int]]:
 
         return noting
 
-    monkeypatch.setattr(learner_module, "create_augmenter", create)
+    monkeypatch.setattr(learner_module, "create_device_augmenter", create)
     return noted
 
 

@@ -217,7 +217,7 @@ class _Trial:
         return more + max(0.0, more - less) * (rows / _SAMPLE - 2), trained
 
     def _some(self, rows: int) -> Split:
-        return self.data.select(np.arange(rows))
+        return self.data.select(np.arange(min(rows, len(self.data.rows))))
 
     def _of(self, data: Split, seconds: float) -> tuple[float, float]:
         watch = _StopAfter(seconds, self.meet)
