@@ -93,7 +93,7 @@ members:
     model: resnet5
     optimizer: {name: sgd, momentum: 0, nesterov: true}
     augment: {rotate: 200, rotat: 3}
-    precision: fp16
+    precision: bf15
 ensemble: {rule: median}
 """
 
@@ -114,7 +114,7 @@ EXPECTED = [
     (19, "members.resnet5.optimizer", "nesterov needs momentum above 0; set nesterov: false"),
     (20, "members.resnet5.augment.rotate", "less than or equal to 180, not 200"),
     (20, "members.resnet5.augment.rotat", "unknown key; did you mean 'rotate'? known: engine, rotate"),
-    (21, "members.resnet5.precision", "did you mean 'bf16'? known: auto, fp32, bf16"),
+    (21, "members.resnet5.precision", "did you mean 'bf16'? known: auto, fp32, bf16, fp16"),
     (22, "ensemble.rule", "did you mean 'mean'? known: auto, mean, mean_logits, log_loss, greedy"),
 ]  # fmt: skip
 

@@ -173,7 +173,7 @@ class Place:
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    files = (path for path in sorted(folder.rglob("*")) if path.is_file())
+    files = (path for path in sorted(folder.rglob("*")) if path.is_file() and "sources-" not in path.name)
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
 
 
