@@ -86,7 +86,7 @@ def test_shards_are_those_of_webdataset(files: list[Path], tmp_path: Path) -> No
 @pytest.mark.parametrize("content", ["", "<html>", "a,b\n1,2\n"])
 def test_what_is_no_index_is_said(tmp_path: Path, content: str) -> None:
     (tmp_path / "train.shards").write_text(content)
-    with pytest.raises(UserError, match="no index of shards"):
+    with pytest.raises(UserError, match="not an index of shards"):
         open_store([tmp_path / "train.shards"])
 
 
