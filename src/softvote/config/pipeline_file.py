@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -283,14 +284,18 @@ def _in_words(problem: Any, known: list[str], key: Key) -> Problem:
     return Problem("", what, hint)
 
 
+@functools.cache
+def _schema_of_keys() -> dict[str, Any]:
+    """JSON Schema of a pipeline file without a word on what its keys mean, which takes seconds to find."""
+    return Pipeline.model_json_schema()
+
+
 def _key_in_file(loc: tuple[str | int, ...], values: dict[str, Any]) -> tuple[Key, list[str]]:
     """The key as the file has it, and the keys that would be known beside it.
 
     The validator puts the kind of a union into its locations (`optimizer.adam.lr`); files do not.
     """
-    from softvote.config.json_schema import json_schema
-
-    schema = json_schema()
+    schema = _schema_of_keys()
     definitions = schema["$defs"]
     key: list[str | int] = []
     inside: Any = values
