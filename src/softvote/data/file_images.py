@@ -1,7 +1,7 @@
 """Images that stay in their files: they are decoded when somebody asks for them, by all cores at once.
 
-Threads do it: Pillow releases the interpreter's lock while it decodes and resizes, and processes would send every
-image from one to the other.
+Threads do it: Pillow releases the interpreter's lock while it decodes and resizes, and processes would send
+every image from one to the other.
 """
 
 from __future__ import annotations
