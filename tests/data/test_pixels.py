@@ -56,6 +56,17 @@ def test_any_rows_are_those_of_the_array(tmp_path: Path, kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
+def test_rows_are_named_by_number(tmp_path: Path, kind: str) -> None:
+    found, whole = KINDS[kind](tmp_path)
+    mask = np.arange(len(whole)) == 4
+    with pytest.raises(IndexError, match="flatnonzero"):
+        select_rows(found, mask)  # type: ignore[arg-type]
+    if not isinstance(found, np.ndarray):
+        with pytest.raises(IndexError, match="flatnonzero"):
+            found[mask]
+
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_some_rows_are_no_copy(tmp_path: Path, kind: str) -> None:
     found, whole = KINDS[kind](tmp_path)
     some = select_rows(found, ORDER)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 from collections.abc import Iterator
 from pathlib import Path
@@ -86,7 +87,7 @@ def test_shards_are_those_of_webdataset(files: list[Path], tmp_path: Path) -> No
 @pytest.mark.parametrize("content", ["", "<html>", "a,b\n1,2\n"])
 def test_what_is_no_index_is_said(tmp_path: Path, content: str) -> None:
     (tmp_path / "train.shards").write_text(content)
-    with pytest.raises(UserError, match="not an index of shards"):
+    with pytest.raises(UserError, match="is not an index of shards"):
         open_store([tmp_path / "train.shards"])
 
 
@@ -96,3 +97,48 @@ def test_shards_that_cannot_be_had_are_said(files: list[Path], tmp_path: Path, k
     with pytest.raises(UserError, match="cannot be fetched"):
         image.open()
     assert not list(kept.glob("*.tar"))
+
+
+@pytest.mark.parametrize("address", ["memory://again", "{}/again"])
+def test_shards_that_were_written_again_are_not_read_by_another_index(
+    files: list[Path], tmp_path: Path, address: str
+) -> None:
+    address = address.format(tmp_path)
+    image = open_store([pack(files, tmp_path, address)]).find(NAMES[0])[0]
+    image.open()  # a machine keeps the shard now
+    files[0].write_bytes(bytes(reversed(files[0].read_bytes())))  # of the same size
+    old, image_then = image, open_store([pack(files, tmp_path, address)]).find(NAMES[0])[0]
+    shards._opened.cache_clear()  # as in another process
+    stale = image_then if "://" in address else old
+    with pytest.raises(UserError, match="is not what its index says"):
+        stale.open()
+
+
+def test_the_index_changes_with_what_is_in_the_files(files: list[Path], tmp_path: Path) -> None:
+    before = pack(files, tmp_path, f"{tmp_path}/store").read_bytes()
+    files[0].write_bytes(bytes(reversed(files[0].read_bytes())))
+    assert pack(files, tmp_path, f"{tmp_path}/store").read_bytes() != before
+
+
+def test_a_place_on_a_disk_is_the_same_from_everywhere(
+    files: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    shards.write_shards(files, tmp_path / "train", "store", tmp_path / "train.shards", 4)
+    monkeypatch.chdir(tmp_path / "train")
+    (found,) = open_store([tmp_path / "train.shards"]).find(NAMES[0])
+    assert found.open().read() == files[0].read_bytes()
+
+
+def test_a_shard_is_not_closed_while_it_is_read(
+    files: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (image,) = open_store([pack(files, tmp_path, f"{tmp_path}/store")]).find(NAMES[0])
+    pread = os.pread
+
+    def read_late(*asked: int) -> bytes:
+        shards._opened.cache_clear()  # as other threads do, that read from many shards
+        return pread(*asked)
+
+    monkeypatch.setattr(os, "pread", read_late)
+    assert image.open().read() == files[0].read_bytes()

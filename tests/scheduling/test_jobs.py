@@ -388,6 +388,7 @@ def test_the_same_job_gives_the_same_weights(finished: tuple[stages.Run, Dataset
     [
         ({"batch_size": 128}, "micro_batch: 64"), ({"micro_batch": 8}, "micro_batch: 4"),
         ({"batch_size": 3}, "grad_checkpointing: true"),
+        ({"batch_size": 2, "grad_checkpointing": True}, "model to a smaller network"),
     ],
     ids=str,
 )  # fmt: skip

@@ -59,7 +59,7 @@ class StoredPixels:
     def __getitem__(self, rows: RowIndex) -> NDArray[np.uint8]:
         if isinstance(rows, slice):
             return self.gather(np.arange(*rows.indices(len(self))))
-        numbers = np.asarray(rows)
+        numbers = _row_numbers(np.asarray(rows))
         numbers = np.where(numbers < 0, numbers + len(self), numbers)
         found = self.gather(np.atleast_1d(numbers))
         return found[0] if numbers.ndim == 0 else found
@@ -139,9 +139,21 @@ def select_rows(pixels: Pixels, rows: NDArray[np.int64] | slice) -> Pixels:
         if isinstance(pixels, np.ndarray):
             return pixels[rows]
         rows = np.arange(len(pixels))[rows]
+    rows = _row_numbers(rows)
     if isinstance(pixels, SelectedPixels):
         return SelectedPixels(pixels.whole, pixels.rows[rows])
     return SelectedPixels(pixels, rows)
+
+
+def _row_numbers(rows: NDArray[Any]) -> NDArray[np.int64]:
+    """The same numbers; others would be taken for some, as False and True for the first two rows.
+
+    Raises:
+        IndexError: they are no whole numbers.
+    """
+    if rows.dtype.kind not in "iu" and rows.size:
+        raise IndexError(f"rows are named by whole numbers, not by {rows.dtype}: use np.flatnonzero")
+    return rows
 
 
 def gather_rows(pixels: Pixels, rows: NDArray[np.int64]) -> NDArray[np.uint8]:

@@ -14,6 +14,7 @@ import io
 import os
 import shutil
 import tarfile
+import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any
@@ -27,7 +28,7 @@ from softvote.storage.locks import file_lock
 
 INDEX_SUFFIX = ".shards"
 
-_COLUMNS = ["name", "shard", "offset", "bytes"]
+_COLUMNS = ["name", "shard", "offset", "bytes", "crc32"]
 
 
 def write_shards(files: Sequence[Path], folder: Path, address: str, index: Path, images: int) -> list[str]:
@@ -47,12 +48,13 @@ def write_shards(files: Sequence[Path], folder: Path, address: str, index: Path,
     Raises:
         UserError: an address that cannot be written to, or a file that cannot be read.
     """
-    rows, shards = list[tuple[str, str, int, int]](), list[str]()
+    rows, shards = list[tuple[str, str, int, int, str]](), list[str]()
+    if "://" not in address:  # so that the index holds from wherever it is read
+        address = str(Path(address).absolute())
     for start in range(0, len(files), images):
         shards.append(f"{address}-{len(shards):06}.tar")
-        rows += [
-            (name, shards[-1], at, size) for name, at, size in _pack(files, folder, start, images, shards)
-        ]
+        packed = _pack(files, folder, start, images, shards)
+        rows += [(name, shards[-1], at, size, crc32) for name, at, size, crc32 in packed]
     with atomic_write(index) as temporary:
         pd.DataFrame(rows, columns=_COLUMNS).to_csv(temporary, index=False)
     return shards
@@ -60,8 +62,8 @@ def write_shards(files: Sequence[Path], folder: Path, address: str, index: Path,
 
 def _pack(
     files: Sequence[Path], folder: Path, start: int, images: int, shards: Sequence[str]
-) -> Iterator[tuple[str, int, int]]:
-    """Write one shard; the name of each file in it, where its bytes begin, and how many they are."""
+) -> Iterator[tuple[str, int, int, str]]:
+    """Write one shard; the name of each file in it, where its bytes begin, how many, and their CRC-32."""
     try:
         with (
             _open(shards[-1], "wb") as target,
@@ -73,7 +75,7 @@ def _pack(
                 entry.size = len(content)
                 at = tar.offset + tarfile.BLOCKSIZE  # USTAR has one block before a file's bytes
                 tar.addfile(entry, io.BytesIO(content))
-                yield entry.name, at, len(content)
+                yield entry.name, at, len(content), _checksum(content)
     except (OSError, ValueError) as error:  # USTAR raises the latter where a name is too long
         raise UserError.at(shards[-1], f"cannot be written ({error})") from None
 
@@ -91,7 +93,9 @@ class ShardedImages:
     def __init__(self, index: Path) -> None:
         self._index = index
         try:
-            table = pd.read_csv(index, dtype={"name": "str", "shard": "category"}, keep_default_na=False)
+            table = pd.read_csv(
+                index, dtype={"name": "str", "shard": "category", "crc32": "str"}, keep_default_na=False
+            )
         except (OSError, ValueError) as error:
             raise UserError.at(index, f"is not an index of shards ({error})", "write it again") from None
         if list(table.columns) != _COLUMNS:
@@ -115,8 +119,8 @@ class ShardedImages:
         return [self._image(row) for row in rows]
 
     def _image(self, row: int) -> EncodedImage:
-        name, shard, offset, size = (self._table[column].iloc[row] for column in _COLUMNS)
-        read = functools.partial(_read, str(shard), int(offset), int(size))
+        name, shard, offset, size, crc32 = (self._table[column].iloc[row] for column in _COLUMNS)
+        read = functools.partial(_read, str(shard), int(offset), int(size), str(crc32))
         return EncodedImage(f"{self._index}:{name}", Path(name).suffix.lower(), read)
 
 
@@ -126,12 +130,24 @@ def shards_folder() -> Path:
     return Path(named) if named else Path.home() / ".cache" / "softvote" / "shards"
 
 
-def _read(address: str, offset: int, size: int) -> bytes:
+def _read(address: str, offset: int, size: int, crc32: str) -> bytes:
     """Some bytes of a shard, in whichever process of whichever machine asks for them."""
-    content = os.pread(_opened(_local(address)).fileno(), size, offset)
-    if len(content) != size:
-        raise UserError.at(address, "is shorter than its index says", "write the shards again")
+    path = _local(address)
+    try:
+        file = _opened(path)  # by a name: another thread may put it out of the cache, which closes it
+        content = os.pread(file.fileno(), size, offset)
+    except OSError as error:
+        raise UserError.at(path, f"cannot be read ({error.strerror})", "write the shards again") from None
+    if _checksum(content) != crc32:
+        what = "is not what its index says"
+        if path == Path(address):
+            raise UserError.at(address, what, "write the shards again")
+        raise UserError.at(address, what, f"if they were written again, remove {path}; else write them again")
     return content
+
+
+def _checksum(content: bytes) -> str:
+    return f"{zlib.crc32(content):08x}"
 
 
 @functools.lru_cache(256)

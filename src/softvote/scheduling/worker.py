@@ -91,7 +91,11 @@ def _remedy_for_memory(job: Job) -> str:
     """What makes a training take less of it."""
     half = job.member.images_at_once // 2
     key = f"members.{job.member_name}"
-    return f"set {key}.micro_batch: {half}" if half > 1 else f"set {key}.grad_checkpointing: true"
+    if half > 1:
+        return f"set {key}.micro_batch: {half}"
+    if not job.member.grad_checkpointing:
+        return f"set {key}.grad_checkpointing: true"
+    return f"set {key}.model to a smaller network"
 
 
 def _train(

@@ -160,11 +160,11 @@ def find_glyphs(
     cut, whole = cut_out(images, runs)
     glyph_of_run, first = _number_glyphs(cut, whole)
     glyphs = np.where(free >= 0, glyph_of_run[free], -1)
-    file_lock = glyphs < 0
-    glyphs[file_lock] = len(first) + np.arange(np.count_nonzero(file_lock))
+    apart = glyphs < 0
+    glyphs[apart] = len(first) + np.arange(np.count_nonzero(apart))
     believed = _BELIEVED * readings.astype(np.float64) + (1 - _BELIEVED) / readings.shape[2]
     digits = propagate(believed, glyphs, sums)
-    standing = np.unique(glyphs[~file_lock])  # parts of digits and pairs of them are runs too
+    standing = np.unique(glyphs[~apart])  # parts of digits and pairs of them are runs too
     kept = standing[digits[standing].max(axis=1) >= _SURE]
     kept = kept[~_find_seen(others, images, runs, first[kept], cut)]
     return Glyphs(cut[first[kept]], digits[kept].argmax(axis=1))
