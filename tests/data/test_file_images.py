@@ -300,10 +300,13 @@ def test_decoding_that_was_killed_goes_on(
 
 
 def test_what_was_left_of_other_files_is_removed(competition: Competition, workspace: Workspace) -> None:
-    left = workspace.cache / ".0123.partial"
-    left.mkdir(parents=True)
+    left, of_another = (
+        workspace.cache / f".{name}-{'0' * 16}.partial" for name in ("digits", "other-digits")
+    )
+    for each in (left, of_another):
+        each.mkdir(parents=True)
     read_dataset(competition, workspace)
-    assert not left.exists()
+    assert not left.exists() and of_another.exists()
 
 
 # ---------------------------------------------------------------- decoding

@@ -148,9 +148,9 @@ def _read_anew(competition: Competition, folder: Path, cache: Path) -> Dataset:
             return dataset
         record = _read_record(cache)
         known = record if record and record.lazy else None
-        _remove_unfinished(cache)
+        _remove_unfinished(cache, competition)
         lazy = isinstance(competition.files, DecodedFiles) and competition.files.images == "lazy"
-        images = ImageCache(_unfinished(cache), lazy, known is not None)
+        images = ImageCache(_unfinished(cache, competition), lazy, known is not None)
         dataset = _parse(competition, folder, images)
         if images.stays_in_files and known is not None:
             return replace(
@@ -163,15 +163,16 @@ def _read_anew(competition: Competition, folder: Path, cache: Path) -> Dataset:
         return dataset
 
 
-def _unfinished(cache: Path) -> Path:
+def _unfinished(cache: Path, competition: Competition) -> Path:
     """Where images are decoded to until all are."""
-    return cache.with_name(f".{cache.name}.partial")
+    return cache.with_name(f".{competition.name}-{cache.name}.partial")
 
 
-def _remove_unfinished(cache: Path) -> None:
-    """Remove what readings of other files left that were killed: nobody will go on with it."""
-    for other in cache.parent.glob(_unfinished(cache.with_name("*")).name):
-        key = other.name.removeprefix(".").removesuffix(".partial")
+def _remove_unfinished(cache: Path, competition: Competition) -> None:
+    """Remove what readings of a competition's former files left that were killed: nobody goes on with it."""
+    any_key = cache.with_name("?" * len(cache.name))
+    for other in cache.parent.glob(_unfinished(any_key, competition).name):
+        key = other.name.removesuffix(".partial")[-len(cache.name) :]
         if key != cache.name:
             with try_lock(other.with_name(f".{key}.lock")) as is_free:
                 if is_free:
