@@ -22,7 +22,7 @@ from softvote.heads.digits import DigitsHead
 from softvote.heads.softmax import SoftmaxHead
 from softvote.inference.network import Network
 from softvote.training import learner
-from softvote.training.augment import create_augmenter
+from softvote.training.augment import create_device_augmenter
 from softvote.training.rows import Split
 
 PARTS = ["gather", "augmentation", "normalise, lay out", "forward", "loss", "backward", "optimiser", "rest"]
@@ -83,7 +83,7 @@ def watch(stopwatch: Stopwatch) -> Iterator[None]:
     """Trainings that begin and end in here tell the stopwatch what they do."""
 
     def create_watched(spec: Augment | None) -> Augmenter:
-        return stopwatch.timing("augmentation", create_augmenter(spec))
+        return stopwatch.timing("augmentation", create_device_augmenter(spec))
 
     def begins(*_: Any) -> None:
         stopwatch.switch("optimiser")
@@ -92,7 +92,7 @@ def watch(stopwatch: Stopwatch) -> Iterator[None]:
         stopwatch.switch("rest")
 
     with ExitStack() as stack:
-        stack.enter_context(mock.patch.object(learner, "create_augmenter", create_watched))
+        stack.enter_context(mock.patch.object(learner, "create_device_augmenter", create_watched))
         for part, owner, name in FUNCTIONS:
             timed = stopwatch.timing(part, getattr(owner, name))
             stack.enter_context(mock.patch.object(owner, name, timed))

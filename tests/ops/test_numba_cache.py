@@ -102,7 +102,7 @@ def test_variants_and_types_have_machine_code_of_their_own(tmp_path: Path) -> No
     )
     environment = os.environ | {"NUMBA_CACHE_DIR": str(tmp_path)}
     subprocess.run([sys.executable, "-c", program], env=environment, check=True)
-    assert len(list(tmp_path.rglob("*_pooled_forward*.nbc"))) == 4
+    assert len(list(tmp_path.rglob("*_pool_forward*.nbc"))) == 4
     assert not list(tmp_path.rglob("*.nbi"))
 
 

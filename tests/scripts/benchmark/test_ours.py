@@ -47,7 +47,7 @@ def test_ours_is_a_training_of_softvote_by_the_members_recipe(
         return train(*given)
 
     def see_step(self: Learner, *given: Any) -> Any:
-        sizes.append(len(given[-1]))
+        sizes.append(len(given[3]))
         return step(self, *given)
 
     monkeypatch.setattr(ours, "train", see_train)
