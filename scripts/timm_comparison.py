@@ -40,6 +40,7 @@ import torch
 import yaml
 
 from softvote.compute import machine
+from softvote.compute.device import accelerator_name, find_device
 from softvote.errors import UserError
 from softvote.reporting.tables import render
 from softvote.shell import run_program
@@ -113,6 +114,7 @@ def _head(parsed: argparse.Namespace) -> dict[str, Any]:
     return {
         "machine": {
             "processor": machine.processor(),
+            "accelerator": accelerator_name(find_device()),
             "cores": os.cpu_count(),
             "load_before_and_after": [round(load, 1) for load in os.getloadavg()],
         },
@@ -201,7 +203,8 @@ def run_timm(root: Path, parsed: argparse.Namespace) -> Run:
         sys.executable, str(parsed.program.resolve()), str(root / "timm"), "--train-split", "train",
         "--val-split", "val", "--model", parsed.model, "--num-classes", str(_classes(root)), "--img-size",
         str(parsed.size), "--batch-size", str(parsed.batch), "--epochs", str(parsed.epochs), "--opt", "adamw",
-        "--lr", "0.001", "--weight-decay", "0.05", "--workers", str(parsed.workers), "--device", "cpu",
+        "--lr", "0.001", "--weight-decay", "0.05", "--workers", str(parsed.workers), "--device",
+        find_device().type,
         "--channels-last", "--log-interval", "1", "--output", str(root / "output"), "--warmup-epochs", "0",
     ]  # fmt: skip
     if parsed.precision == "bf16":

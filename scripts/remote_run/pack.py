@@ -39,6 +39,7 @@ def pack(parsed: argparse.Namespace) -> None:
     """
     from softvote.stages import open_run
     from softvote.storage.git import PACKED_COMMIT, git_state
+    from softvote.storage.paths import Workspace
 
     runs = [open_run(parsed.root, name) for name in parsed.pipelines]
     target: Path = parsed.to
@@ -48,7 +49,8 @@ def pack(parsed: argparse.Namespace) -> None:
     needed = {run.name: run.pipeline.competition.name for run in runs}
     competitions = dict.fromkeys([source_of(name) for name in needed.values()] + parsed.input)
     commit, clean = git_state(ROOT)
-    facts = {"pipelines": list(needed), "competitions": needed, "commit": commit, "clean": clean}
+    facts = {"pipelines": list(needed), "competitions": needed, "inputs": parsed.input}
+    facts |= {"commit": commit, "clean": clean}
     ignored = shutil.ignore_patterns("__pycache__", "*.egg-info", ".*")
     try:
         shutil.copytree(ROOT / "src", target / "src", ignore=ignored)
@@ -64,6 +66,7 @@ def pack(parsed: argparse.Namespace) -> None:
         carried.write_text(json.dumps({"commit": commit, "clean": clean}) + "\n", encoding="utf-8")
         for name in competitions:
             _pack_data(name, parsed, target / "data")
+        _pack_weights(runs, Workspace(target / "work").weights)
         (target / PACKED).write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
         (target / "run.sh").write_text(RUN, encoding="utf-8")
         _pack_wheels(parsed.wheels, target / "wheels")
@@ -101,6 +104,16 @@ def _pack_data(name: str, parsed: argparse.Namespace, folder: Path) -> None:
     with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as archive:
         for path in sorted(path for path in there.rglob("*") if path.is_file()):
             archive.write(path, path.relative_to(there))
+
+
+def _pack_weights(runs: list[Run], folder: Path) -> None:
+    """Published weights that members start from, under the names by which networks look for them."""
+    from softvote.models import published_files
+
+    for run in runs:
+        for name, file in published_files(run.members, run.workspace.weights).items():
+            folder.mkdir(parents=True, exist_ok=True)
+            shutil.copy(file, folder / name)
 
 
 def _pack_wheels(source: Path | None, folder: Path) -> None:

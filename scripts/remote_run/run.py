@@ -48,7 +48,7 @@ def run(parsed: argparse.Namespace) -> None:
     root, done = parsed.packed / "work", 0
     names = [name for name in facts["pipelines"] if not parsed.only or name in parsed.only]
     competitions = [facts["competitions"][name] for name in names]
-    for name in dict.fromkeys(map(source_of, competitions)):
+    for name in dict.fromkeys([*map(source_of, competitions), *facts["inputs"]]):
         _attempt(report, f"data {name}", _unpack, root, parsed.packed / "data" / f"{name}.zip")
     for name in dict.fromkeys(competitions):
         if making(name):

@@ -125,7 +125,9 @@ def build_kernel(
     if mode == "infer":
         role, carried = "weights", _trained_files(workspace.pipeline(name), voter)
     else:
-        role, carried = "backbones", _published_files(needed, workspace.weights)
+        from softvote.models import published_files  # which kernels without any need not import
+
+        role, carried = "backbones", published_files(needed.members, workspace.weights)
     dataset = f"{owner}/{_slug(name, role)}" if carried else ""
     checksums = {file: sha256_of(path) for file, path in carried.items()}
     packed = _wheels_in(wheels) if wheels else {}
@@ -210,28 +212,6 @@ def _trained_files(pipeline: PipelineFolder, voter: str) -> dict[str, Path]:
     files = [file for fold in folds for file in (fold.weights, fold.recipe)]
     files += [file for file in (folder.vote, folder.decision) if file.is_file()]
     return {flatten(file.relative_to(pipeline.path)): file for file in sorted(files)}
-
-
-def _published_files(pipeline: Pipeline, folder: Path) -> dict[str, Path]:
-    """The published weights that members start from, by the names under which a network looks for them."""
-    from softvote.models import published_weights  # which kernels without any need not import
-
-    problems, files = ErrorCollector(), dict[str, Path]()
-    for name, member in pipeline.members.items():
-        weights = published_weights(member.model, member.model_args, folder)
-        if weights is None:
-            continue
-        try:
-            file = weights.fetch()
-            if file.suffix != ".safetensors":
-                raise UserError(
-                    Problem("", f"{file} is no .safetensors file", "train here and use mode infer")
-                )
-            files[f"{weights.name}.safetensors"] = file
-        except UserError as error:
-            problems.extend(error.within(f"members.{name}: model {member.model}").problems)
-    problems.raise_any()
-    return files
 
 
 def _wheels_in(folder: Path) -> dict[str, Path]:

@@ -21,12 +21,18 @@ from torch import Tensor, nn
 
 from softvote.config.recipe import split_checkpoint_args
 from softvote.errors import Problem, UserError, one_of
-from softvote.models.published import missing_layers, published_levels, published_weights, start_from
+from softvote.models.published import (
+    missing_layers,
+    published_files,
+    published_levels,
+    published_weights,
+    start_from,
+)
 from softvote.progress import note
 
 __all__ = [
     "classifier_prefixes", "count_parameters", "create_model", "describe_models", "freeze_backbone",
-    "load_backbone", "load_strict", "own_models", "published_levels", "published_weights", "takes_addend",
+    "load_backbone", "load_strict", "own_models", "published_files", "published_levels", "published_weights", "takes_addend",
     "timm_models", "without_published_weights",
 ]  # fmt: skip
 

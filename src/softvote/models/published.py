@@ -10,7 +10,7 @@ import contextlib
 import logging
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from textwrap import shorten
@@ -23,8 +23,8 @@ from huggingface_hub.errors import LocalEntryNotFoundError
 from timm.models._hub import download_cached_file
 from torch import nn
 
-from softvote.config.recipe import split_checkpoint_args
-from softvote.errors import Problem, UserError
+from softvote.config.recipe import Member, split_checkpoint_args
+from softvote.errors import ErrorCollector, Problem, UserError
 
 _HUB_FILE = "model.safetensors"
 _HUB_TIMEOUT = 5.0
@@ -122,6 +122,30 @@ def published_weights(model: str, args: dict[str, Any], folder: Path | None) -> 
     repository = config.hf_hub_id or ""
     remote = (config.hf_hub_filename or _HUB_FILE) if repository else str(config.url or "")
     return PublishedWeights(name, repository, remote, folder)
+
+
+def published_files(members: Mapping[str, Member], folder: Path) -> dict[str, Path]:
+    """The published weights that members start from, by the names under which networks look for them.
+
+    Raises:
+        UserError: weights that cannot be had, or that are no `.safetensors`; of all members.
+    """
+    problems, files = ErrorCollector(), dict[str, Path]()
+    for name, member in members.items():
+        weights = published_weights(member.model, member.model_args, folder)
+        if weights is None:
+            continue
+        try:
+            file = weights.fetch()
+            if file.suffix != ".safetensors":
+                raise UserError(
+                    Problem("", f"{file} is no .safetensors file", "only those are taken to another machine")
+                )
+            files[f"{weights.name}.safetensors"] = file
+        except UserError as error:
+            problems.extend(error.within(f"members.{name}: model {member.model}").problems)
+    problems.raise_any()
+    return files
 
 
 def start_from(model: str, args: dict[str, Any], file: Path) -> dict[str, Any]:
