@@ -204,7 +204,7 @@ def run_timm(root: Path, parsed: argparse.Namespace) -> Run:
         "--val-split", "val", "--model", parsed.model, "--num-classes", str(_classes(root)), "--img-size",
         str(parsed.size), "--batch-size", str(parsed.batch), "--epochs", str(parsed.epochs), "--opt", "adamw",
         "--lr", "0.001", "--weight-decay", "0.05", "--workers", str(parsed.workers), "--device",
-        find_device().type,
+        find_device(),
         "--channels-last", "--log-interval", "1", "--output", str(root / "output"), "--warmup-epochs", "0",
     ]  # fmt: skip
     if parsed.precision == "bf16":

@@ -43,11 +43,12 @@ def accelerator_name(device: str) -> str:
 
 
 def to_device(tensor: Tensor, device: torch.device) -> Tensor:
-    """A tensor of the processor on a device, any dtype and shape.
+    """A tensor on a device, any dtype and shape; itself where it lies there already.
 
-    A CUDA device copies it in its turn, and nobody waits: that takes memory which is pinned.
+    A CUDA device copies what is in the processor's memory in its turn, and nobody waits: that takes memory
+    which is pinned.
     """
-    if device.type != "cuda":
+    if device.type != "cuda" or tensor.device.type != "cpu":
         return tensor.to(device)
     return tensor.pin_memory().to(device, non_blocking=True)
 

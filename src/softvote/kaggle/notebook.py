@@ -23,7 +23,7 @@ from softvote.config.pipeline import Pipeline, RayEngine
 from softvote.config.schema import NAME
 from softvote.ensembling.ensemble import load_ensemble
 from softvote.ensembling.predictions import read_predictions
-from softvote.errors import ErrorCollector, Problem, UserError
+from softvote.errors import ErrorCollector, UserError
 from softvote.kaggle.places import INPUT, OUTPUT
 from softvote.storage.files import atomic_directory, remove_folder, write_json, write_text
 from softvote.storage.fingerprints import sha256_of
