@@ -39,7 +39,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from softvote.compute import machine
+from softvote import machine
 from softvote.data.digit_layout import SIDE
 from softvote.data.readers.digits import DigitImages, read_csv
 from softvote.ensembling.predictions import Predictions, write_predictions

@@ -27,7 +27,7 @@ from typing import Any
 
 import numpy as np
 
-from softvote.compute import machine
+from softvote import machine
 from softvote.config.competition import Competition
 from softvote.config.recipe import Member
 from softvote.data.file_images import FileImages, ImageRow

@@ -20,7 +20,7 @@ from unittest import mock
 import torch
 from torch import Tensor, nn
 
-from softvote.compute import machine
+from softvote import machine
 from softvote.compute.precision import ComputeConfig
 from softvote.errors import UserError, one_of
 from softvote.models import create_model

@@ -28,7 +28,7 @@ import torch
 from PIL import Image
 from torch import nn
 
-from softvote.compute import machine
+from softvote import machine
 from softvote.errors import UserError
 from softvote.shell import run_program
 from softvote.storage.files import read_json, write_json

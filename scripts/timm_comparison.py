@@ -39,7 +39,7 @@ import timm
 import torch
 import yaml
 
-from softvote.compute import machine
+from softvote import machine
 from softvote.compute.device import accelerator_name, find_device
 from softvote.errors import UserError
 from softvote.reporting.tables import render

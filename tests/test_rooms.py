@@ -15,7 +15,8 @@ PACKAGE = Path(softvote.__file__).parent
 ROOMS = [
     "__main__", "__init__", "cli", "kernel_entry", "shell", "api", "stages", "reporting", "tracking",
     "kaggle", "tuning", "scheduling", "export", "ensembling", "training", "trackers", "inference", "models",
-    "heads", "ops", "compute", "data", "metrics", "config", "storage", "progress", "task", "seeds", "errors",
+    "heads", "ops", "compute", "data", "metrics", "config", "storage", "progress", "task", "machine", "seeds",
+    "errors",
 ]  # fmt: skip
 
 # Every stage has a run, every layout detect, sources and read, every program a main.

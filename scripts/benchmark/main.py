@@ -23,7 +23,7 @@ from benchmark.inputs import lay_out_inputs
 from benchmark.show import write_speed
 from benchmark.speed import compare_speed
 from benchmark.to_vote import time_to_vote
-from softvote.compute import machine
+from softvote import machine
 from softvote.compute.device import find_device
 from softvote.data.dataset import read_dataset
 from softvote.errors import UserError, one_of

@@ -87,7 +87,7 @@ def environment() -> Facts:
     import torch
 
     from softvote.compute.device import accelerator_name, find_device
-    from softvote.compute.machine import cores, processor
+    from softvote.machine import cores, processor
 
     return {
         "device": accelerator_name(find_device()) or processor(),

@@ -23,8 +23,7 @@ from conftest import Digits
 from projects import softvote, write_project
 from trainings import results, start, two_cores, until
 
-from softvote import stages
-from softvote.compute import machine
+from softvote import machine, stages
 from softvote.data.dataset import Dataset
 from softvote.progress import ScreenLock
 from softvote.scheduling import gpus as gpu_room

@@ -12,7 +12,7 @@ from conftest import Digits
 from projects import softvote, write_project
 from trainings import find_half_written, results, start
 
-from softvote.compute import machine
+from softvote import machine
 from softvote.storage.files import read_json
 from softvote.storage.paths import PipelineFolder
 

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from softvote.compute.device import accelerator_name, find_device, synchronize
-from softvote.compute.machine import processor
 from softvote.compute.precision import ComputeConfig, imitates_bf16
+from softvote.machine import processor
 from softvote.storage.cache import Cache, JsonObject, memory_cache
 
 PROBE_VERSION = 2

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from softvote import machine
 from softvote.data.decoding import Decoder
 from softvote.data.image_values import EncodedImage
 from softvote.data.pixels import StoredPixels
@@ -167,8 +168,9 @@ class FileImages(StoredPixels):
         return self.image.model_copy(update={"channels": 1, "value_range": pair})
 
 
+@functools.cache
 def _count_cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return machine.cores()
 
 
 def _threads() -> ThreadPoolExecutor:

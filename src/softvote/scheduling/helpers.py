@@ -132,7 +132,7 @@ def _raise_what_ended(helpers: list[_Helper], label: str) -> None:
 
 def _help(task: _Task, device: tuple[int, int], saying: Connection) -> None:
     # Both know engines, which know of helpers.
-    from softvote.compute.machine import end_with_parent
+    from softvote.machine import end_with_parent
     from softvote.scheduling.resources import set_worker_device
     from softvote.training.data_parallel import ProcessGroup
 

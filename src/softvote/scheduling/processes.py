@@ -13,9 +13,9 @@ from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
-from softvote.compute.machine import end_with_parent
 from softvote.data.dataset import Dataset
 from softvote.errors import UserError
+from softvote.machine import end_with_parent
 from softvote.progress import set_bar_position
 from softvote.scheduling.engine import (
     JobBatch,

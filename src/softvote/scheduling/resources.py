@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from softvote.compute import machine
+from softvote import machine
 from softvote.errors import UserError
 from softvote.scheduling.engine import JobBatch
 

@@ -21,11 +21,11 @@ import numpy as np
 from tqdm import tqdm
 
 from softvote.compute.device import synchronize
-from softvote.compute.machine import end_with_parent
 from softvote.data.dataset import Dataset
 from softvote.errors import UserError
 from softvote.inference.network import create_network
 from softvote.inference.predictor import Predictor
+from softvote.machine import end_with_parent
 from softvote.scheduling.engine import JobBatch
 from softvote.scheduling.job import Job
 from softvote.scheduling.processes import context, prepare

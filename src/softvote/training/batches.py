@@ -23,9 +23,9 @@ import torch
 from numpy.typing import NDArray
 
 from softvote.compute.draws import Rows
-from softvote.compute.machine import end_with_parent
 from softvote.config.registry import ImageTransform
 from softvote.data.pixels import is_array
+from softvote.machine import end_with_parent
 from softvote.training.rows import Split, StoredSplit
 
 _AHEAD = 3  # batches that are ready or being made

@@ -19,8 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from softvote import models
-from softvote.compute import machine
+from softvote import machine, models
 from softvote.compute.autotune import choose_compute_config
 from softvote.compute.device import for_training
 from softvote.compute.precision import ComputeConfig

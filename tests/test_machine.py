@@ -1,4 +1,4 @@
-"""softvote.compute.machine: what the system and its control groups say, as text, and what it means."""
+"""softvote.machine: what the system and its control groups say, as text, and what it means."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from softvote.compute import machine
+from softvote import machine
 
 GIB = 1 << 30
 V2 = "/sys/fs/cgroup"
@@ -117,7 +117,7 @@ def test_this_machine_answers() -> None:
 
 FAULTS = """
 import resource
-from softvote.compute import machine
+from softvote import machine
 
 def faults():
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
