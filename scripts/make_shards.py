@@ -34,15 +34,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _make(parsed: argparse.Namespace) -> None:
-    files = sorted(image_files(parsed.folder))
-    if not files:
-        raise UserError(f"{parsed.folder}: holds no image files")
     if parsed.images < 1:
         raise UserError("--images: 1 at least")
+    folder = parsed.folder
+    if folder.name in ("", ".."):  # the index needs a name; a link keeps its own
+        folder = folder.resolve()
+    files = sorted(image_files(folder))
+    if not files:
+        raise UserError(f"{parsed.folder}: holds no image files")
+    if not folder.name:
+        raise UserError(f"{parsed.folder}: has no name that the index could have; name a folder in it")
     # Shuffled, so that shards are alike for readers that go through them in order.
     random.Random(0).shuffle(files)
-    index = parsed.folder.with_name(parsed.folder.name + INDEX_SUFFIX)
-    shards = write_shards(files, parsed.folder, parsed.address, index, parsed.images)
+    index = folder.with_name(folder.name + INDEX_SUFFIX)
+    shards = write_shards(files, folder, parsed.address, index, parsed.images)
     print(f"wrote {len(files):,} images in {len(shards):,} shards to {shards[0]} and on, and {index}")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import pickle
 import shutil
 import signal
 import time
@@ -138,6 +139,20 @@ def test_images_stay_in_their_files_where_the_disk_has_no_room(
     assert ImageCache._has_room is has_room
     kept = read_dataset(competition, workspace)
     assert isinstance(kept.train_pixels, np.ndarray) and facts(kept) == facts(left)
+
+
+def test_images_go_to_processes_of_other_folders(
+    competition: Competition, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(workspace.root)
+    pixels = read_dataset(lazy(competition), Workspace(Path())).train_pixels
+    assert isinstance(pixels, FileImages) and pixels.unreachable_file() is None
+    sent = pickle.dumps(pixels)
+    monkeypatch.chdir("/")
+    found = pickle.loads(sent)
+    assert found.unreachable_file() is None and found[:].any()
+    (workspace.input("digits") / "train").rename(workspace.root / "elsewhere")
+    assert str(found.unreachable_file()).startswith("input/digits/train/")
 
 
 @pytest.mark.parametrize("layout", OTHERS)

@@ -16,10 +16,11 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import data_fixtures
 import numpy as np
 import pytest
 from conftest import Digits
-from projects import RECIPE, pipeline, process, softvote, write_digits, write_pipeline
+from projects import RECIPE, competition, pipeline, process, softvote, write_digits, write_pipeline
 from safetensors.numpy import load_file
 from untrained import write_fold
 
@@ -144,6 +145,56 @@ def test_two_processes_of_a_node_train_one_network(tmp_path: Path, digits: Digit
     one, other = (load_file(next(root.rglob("weights.safetensors"))) for root in (here, there))
     for name, value in one.items():
         np.testing.assert_allclose(other[name], value, rtol=1e-4, atol=1e-4, err_msg=name)
+
+
+def lazy_project(root: Path, digits: Digits, engine: dict[str, Any]) -> Path:
+    """A member to train on images that stay in their files, which the pipeline names from where it runs."""
+    folder = Workspace(root).input("digits")
+    data_fixtures.write_competition(folder, "image_folder", digits)
+    files = {"format": "image_folder", "images": "lazy"}
+    facts = {"competition": competition(files=files, solution=None), "members": {"cnn": {"model": "cnn"}}}
+    write_pipeline(root, pipeline(engine=engine, **facts))
+    assert softvote(root, "folds", "tiny") == 0
+    return root
+
+
+@pytest.mark.slow
+def test_nodes_find_images_that_stay_in_their_files(
+    cluster: Any, tmp_path: Path, digits: Digits, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nodes work in another folder than the command, whose paths may be relative."""
+    here = lazy_project(tmp_path / "here", digits, {"workers": 1})
+    assert softvote(here, "train", "tiny") == 0
+    there = lazy_project(tmp_path / "there", digits, on(cluster))
+    monkeypatch.chdir(there)
+    with nodes(cluster, 1):
+        training = process(Path(), "train", "tiny")
+        said = training.communicate(timeout=240)
+    assert training.returncode == 0, said
+    assert results(there) == results(here)
+
+
+@pytest.mark.slow
+def test_images_that_a_node_does_not_have_are_a_line(
+    cluster: Any, tmp_path: Path, digits: Digits, capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    root = lazy_project(tmp_path, digits, on(cluster))
+    images = Workspace(root).input("digits") / "train"
+    send = engine._Driver._send
+
+    def take_away(driver: Any, job: Any, due: Any) -> None:
+        if images.exists():
+            images.rename(tmp_path / "elsewhere")
+        send(driver, job, due)
+
+    monkeypatch.setattr(engine._Driver, "_send", take_away)
+    capsys.readouterr()
+    with nodes(cluster, 1):
+        assert softvote(root, "train", "tiny", "--fold", "0") == 1
+    [line] = last_words(capsys.readouterr().err)
+    assert line.startswith(f"softvote: cnn fold 0: {images}/")
+    assert "; images stay in their files; use a disk that all nodes share, shards" in line
 
 
 ADDED: dict[str, Any] = {"images": "more/i.npy", "labels": "more/l.npy"}

@@ -35,3 +35,15 @@ def test_every_image_is_in_one_shard(tmp_path: Path, capsys: pytest.CaptureFixtu
 def test_a_folder_without_images_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert make_shards.main([str(tmp_path), f"{tmp_path}/store"]) == 1
     assert "holds no image files" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", [".", "../train", "inner/.."])
+def test_the_folder_one_stands_in_gives_the_index_its_name(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "train" / "inner").mkdir(parents=True)
+    (tmp_path / "train" / "1.jpg").write_bytes(b"one")
+    monkeypatch.chdir(tmp_path / "train")
+    assert make_shards.main([name, str(tmp_path / "store" / "train")]) == 0
+    [found] = open_store([tmp_path / "train.shards"]).find("1.jpg")
+    assert found.read() == b"one"

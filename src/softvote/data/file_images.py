@@ -24,7 +24,7 @@ from softvote.data.decoding import Decoder
 from softvote.data.image_values import EncodedImage
 from softvote.data.pixels import StoredPixels
 from softvote.data.readers.base import MOST
-from softvote.errors import ErrorCollector, Problem
+from softvote.errors import ErrorCollector, Problem, UserError
 from softvote.progress import CountProgress
 
 if TYPE_CHECKING:
@@ -74,6 +74,23 @@ class FileImages(StoredPixels):
         self.image, self.rows, self.channels_apart = image, rows, channels_apart
         self.shape = (len(rows), image.channels, image.height, image.width)
         self.done = Decoder(self._image_of(image.channels - 1))
+
+    def unreachable_file(self) -> str | None:
+        """The first image's file, if this machine does not have it; None if it does.
+
+        One stands for all: a disk is there with all its files, or not at all. What else is wrong with it is
+        told when it is decoded.
+        """
+        encoded = next((row.files[0] for row in self.rows if row.files), None)
+        if encoded is None:
+            return None
+        try:
+            encoded.open().close()
+        except OSError:
+            return encoded.name
+        except UserError:
+            return None
+        return None
 
     def gather(self, rows: NDArray[np.int64]) -> NDArray[np.uint8]:
         """Decode rows.

@@ -46,7 +46,8 @@ class Hdf5Images:
         wanted = next((each for each in (name + suffix, name) if each and each in self._file), None)
         if wanted is None or not isinstance(self._file[wanted], h5py.Dataset):
             return []
-        return [EncodedImage(f"{self._path}:{wanted}", "", functools.partial(_read, self._path, wanted))]
+        read = functools.partial(_read, self._path.absolute(), wanted)  # wherever another process works
+        return [EncodedImage(f"{self._path}:{wanted}", "", read)]
 
 
 def _read(path: Path, name: str) -> bytes:

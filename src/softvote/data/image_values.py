@@ -69,6 +69,11 @@ class EncodedImage:
         """The image in a file."""
         return cls(str(path), path.suffix.lower(), path)
 
+    def __reduce__(self) -> Any:
+        # Another process may work in another folder, as those of a cluster do.
+        content = self.content.absolute() if isinstance(self.content, Path) else self.content
+        return EncodedImage, (self.name, self.suffix, content)
+
     def open(self) -> BinaryIO:
         """Its bytes from the start."""
         return self.content.open("rb") if isinstance(self.content, Path) else io.BytesIO(self.read())

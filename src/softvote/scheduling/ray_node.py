@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import socket
 import tempfile
 import warnings
 from collections.abc import Callable, Iterator
@@ -19,7 +20,8 @@ from numpy.typing import NDArray
 
 from softvote.data.dataset import Dataset
 from softvote.data.extra_rows import ExtraRows
-from softvote.errors import UserError
+from softvote.data.file_images import FileImages
+from softvote.errors import Problem, UserError
 from softvote.scheduling.helpers import start_helpers
 from softvote.scheduling.job import Job
 from softvote.scheduling.worker import run_job
@@ -86,6 +88,8 @@ def do_job(
     import ray
     import torch
 
+    if problem := _find_unreachable(data[0]):
+        return UserError(problem)
     threads, devices = share
     torch.set_num_threads(threads)
     # What all jobs of a node share is read-only, and nobody writes to it.
@@ -103,6 +107,16 @@ def do_job(
         except UserError as error:
             return error
         return read_files(here.folder, (*LEFT_BY_TRAINING, *LEFT_BY_PREDICTION))
+
+
+def _find_unreachable(dataset: Dataset) -> Problem | None:
+    """What is wrong where images stay in their files and this node does not have them."""
+    for pixels in (dataset.train_pixels, dataset.test_pixels):
+        if isinstance(pixels, FileImages) and (name := pixels.unreachable_file()):
+            what = f"cannot be read on {socket.gethostname()}; images stay in their files"
+            hint = "use a disk that all nodes share, shards, or files.images: cached"
+            return Problem(name, what, hint)
+    return None
 
 
 def _give(value: Given, *asked: object) -> Given:
