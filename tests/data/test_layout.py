@@ -500,6 +500,32 @@ def test_what_no_file_says_is_listed(workspace: Workspace, digits: Digits) -> No
         assert line in found.text.partition("competition:\n")[0], "the file says it too"
 
 
+@pytest.mark.parametrize("file_format", READERS)
+@pytest.mark.parametrize("name", ["sample_submission.csv", "train.csv"])
+def test_an_id_in_several_rows_is_told(
+    name: str, file_format: str, workspace: Workspace, digits: Digits
+) -> None:
+    """As nothing can be read of it: in all tables with ids."""
+    folder = workspace.input("digits")
+    data.write_competition(folder, file_format, digits)
+    path, repeated = folder / name, "ids stand in several rows of"
+    if not path.exists() or (name == "train.csv" and file_format == "pixel_csv"):  # which has no ids
+        return
+    assert not any(repeated in line for line in scaffold_pipeline(folder, "digits").took)
+    header, *rows = path.read_text().splitlines()
+    path.write_text("\n".join([header, *rows, rows[2], rows[2], rows[0]]))
+    [told] = [line for line in scaffold_pipeline(folder, "digits").took if repeated in line]
+    first = rows[0].partition(",")[0]
+    assert told.startswith(f"2 {repeated} {name}, such as '{first}' in rows 2 and {len(rows) + 4}: each must")
+    assert error_when_read(workspace)
+
+
+def error_when_read(workspace: Workspace) -> str:
+    with pytest.raises(UserError, match="is already at") as error:
+        read_dataset(pipeline_of(workspace).competition, workspace)
+    return str(error.value)
+
+
 @pytest.mark.parametrize("name", ["na\x07me", "na\nfolds: {count: 9}", "\u202ename"])
 def test_names_in_files_stay_in_their_comments(
     name: str, workspace: Workspace, images: NDArray[np.uint8]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,10 +14,12 @@ import yaml
 from softvote.config.competition import Competition
 from softvote.config.schema import check_name
 from softvote.data.archives import packed_files
+from softvote.data.csv_table import read_table
 from softvote.data.first_recipe import propose_recipe
 from softvote.data.forms import RecognisedForm, recognise_form
 from softvote.data.image_index import ImageFolders, image_files
 from softvote.data.label_detection import NoLabelError, labels_of
+from softvote.data.readers.base import quote
 from softvote.data.readers.detection import Candidate, DetectedLayout, Size, first_file, train_csv_names
 from softvote.data.readers.registry import READERS
 from softvote.errors import UserError
@@ -138,7 +140,14 @@ def _scaffold(candidate: Candidate, found: DetectedLayout, sample: str) -> Scaff
     took = [
         *map(
             _on_a_line,
-            [*found.notes, labels_note, *_sample_notes(sample, candidate), *form.words, *recipe.notes],
+            [
+                *found.notes,
+                labels_note,
+                *_sample_notes(sample, candidate),
+                *form.words,
+                *_notes_of_repeated_ids(candidate, found),
+                *recipe.notes,
+            ],
         )
     ]
     unknown = _unknown(found)
@@ -204,6 +213,31 @@ def _sample_notes(sample: str, candidate: Candidate) -> list[str]:
     others = [name for name in names if name != sample and re.search("sample.*sub|submission", name.lower())]
     also = f" (not {', '.join(others)})" if others else ""
     return [f"sample submission: {sample}{also}, {len(candidate.sample_ids):,} rows"]
+
+
+def _notes_of_repeated_ids(candidate: Candidate, found: DetectedLayout) -> list[str]:
+    """What is to be said of tables in which an id stands in several rows, which no reader takes."""
+    tables = (
+        [] if candidate.sample_table is None else [(candidate.sample_table, candidate.sample_table.header[0])]
+    )
+    if (id_name := found.files.get("id")) and found.files.get("label_cells") != "rows":
+        names = [str(found.files.get(key, "")) for key in ("train", "test", "table")]
+        opened = [read_table(candidate.folder / name) for name in names if name.endswith(".csv")]
+        tables += [(table, id_name) for table in opened if id_name in table.header]
+    notes = []
+    for table, name in tables:
+        rows = defaultdict[str, list[int]](list)
+        for text, record in zip(table.column(name), table.records, strict=True):
+            rows[text].append(record.row)
+        repeated = {text: of for text, of in rows.items() if len(of) > 1}
+        if repeated:
+            text, of = next(iter(repeated.items()))
+            shown = f"{quote(text)} in rows {of[0]} and {of[1]}"
+            notes.append(
+                f"{len(repeated):,} ids stand in several rows of {table.path.name}, such as {shown}: each "
+                "must stand in one before the data can be read; drop rows, or name another column"
+            )
+    return notes
 
 
 def _unknown(found: DetectedLayout) -> list[str]:
