@@ -532,11 +532,29 @@ def test_the_last_setting_counts_and_a_member_beats_the_defaults(tmp_path: Path)
         ("nonsense=1", "nonsense: unknown key"),
         ("ensemble.members=[ccn]", "ensemble.members: no member 'ccn'"),
         ("members=3", "members: must hold keys and values"),
+        ('a."b=3', "write KEY=VALUE"),
+        ('a.""=3', "write KEY=VALUE"),
+        (
+            "members.cnn.model_args.a.b=2",
+            "'a.b' is one key, which holds a dot; write members.cnn.model_args.\"a.b\"",
+        ),
+        ("competition.files.rename.1.0=cat", "competition.files.rename.1: input should be a valid string"),
     ],
 )
 def test_a_setting_that_is_wrong_is_where_the_mistake_stands(tmp_path: Path, setting: str, says: str) -> None:
-    (line,) = problems(tmp_path, GOOD, setting)
+    text = GOOD.replace("{model: cnn}", "{model: cnn, model_args: {a.b: 1}}")
+    text = text.replace("pixel_csv", "image_folder")
+    (line,) = problems(tmp_path, text, setting)
     assert line.startswith(f"`set` {setting}: ") and says in line
+
+
+@pytest.mark.parametrize("quoted", ['"1.0"', "'1.0'"])
+def test_a_key_that_holds_dots_stands_in_quotes(tmp_path: Path, quoted: str) -> None:
+    text = GOOD.replace("pixel_csv", "image_folder, rename: {'1.0': dog}")
+    found = load(
+        tmp_path, text, f"competition.files.rename.{quoted}=cat", 'competition.files.rename."a=b" = 3'
+    )
+    assert found.competition.files.model_dump()["rename"] == {"1.0": "cat", "a=b": "3"}
 
 
 @pytest.mark.parametrize("members", ["", " 3", " []"])

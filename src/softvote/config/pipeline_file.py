@@ -12,16 +12,10 @@ import yaml
 from pydantic import ValidationError
 
 from softvote.config.pipeline import Pipeline
-from softvote.config.recipe import RENAMED
 from softvote.config.schema import ConfigError
+from softvote.config.settings import Key, Places, apply_setting, name_today
 from softvote.config.tuning import TuneConfig, find_misfits
 from softvote.errors import ErrorCollector, Problem, UserError, one_of
-
-Key = tuple[str | int, ...]
-
-
-Places = dict[Key, str]
-
 
 # The keys that say which kind of optimizer, schedule, view, metric, form, decision or files it is.
 _CHOOSERS = {
@@ -56,7 +50,7 @@ def read_pipeline_file(
     problems = ErrorCollector()
     for setting in settings:
         try:
-            _apply_setting(values, places, setting)
+            apply_setting(values, places, setting)
         except UserError as error:
             problems.extend(error.problems)
     problems.raise_any()
@@ -88,7 +82,7 @@ def _check_space(tune: TuneConfig, values: dict[str, Any], places: Places, path:
     def try_setting(setting: str) -> UserError | None:
         changed, where = copy.deepcopy(values), dict(places)
         try:
-            _apply_setting(changed, where, setting)
+            apply_setting(changed, where, setting)
             _validate(changed, where, path)
         except UserError as error:
             return error
@@ -173,7 +167,7 @@ def _construct(node: yaml.Node, key: Key, path: Path, places: Places, problems: 
     values: dict[str, Any] = {}
     for key_node, value_node in node.value:
         written = str(key_node.value)
-        name = _name_today((*key, written))
+        name = name_today((*key, written))
         if name in values:
             again = name if name == written else f"{name}, once {written},"
             problems.add(
@@ -182,15 +176,6 @@ def _construct(node: yaml.Node, key: Key, path: Path, places: Places, problems: 
         values[name] = _construct(value_node, (*key, name), path, places, problems)
         places[(*key, name)] = f"{path}, line {key_node.start_mark.line + 1}"
     return values
-
-
-def _name_today(key: Key) -> str:
-    """The last part of a key; of one that was renamed, as it is called today."""
-    depth = {"defaults": 1, "members": 2}.get(str(key[0]), len(key))
-    dotted = ".".join(map(str, key[depth:]))
-    today = RENAMED.get(dotted)
-    # What the file itself calls a label or a column may hold dots, as 1.0, and stays as it is.
-    return str(key[-1]) if today is None else today.rsplit(".", 1)[-1]
 
 
 def _merge(base: Any, over: Any, of: str = "") -> Any:
@@ -206,35 +191,6 @@ def _merge(base: Any, over: Any, of: str = "") -> Any:
         return over
     both = base | {key: _merge(base.get(key), value, key) for key, value in over.items()}
     return {key: value for key, value in both.items() if not (value is None and key in over and key in base)}
-
-
-def _apply_setting(values: dict[str, Any], places: Places, setting: str) -> None:
-    dotted, equals, text = setting.partition("=")
-    keys = dotted.strip().split(".")
-    if not equals or not all(keys):
-        raise UserError.at(f"`set` {setting}", "write KEY=VALUE, such as members.cnn.epochs=2")
-    keys[-1] = _name_today(tuple(keys))
-    try:
-        value = yaml.safe_load(text)
-    except (yaml.YAMLError, ValueError):
-        raise UserError.at(f"`set` {setting}", "the value is not YAML") from None
-    if keys[0] == "extends":
-        raise UserError.at(f"`set` {setting}", "put it in the pipeline file")
-    members = values.get("members")
-    known = list(members) if isinstance(members, dict) else []
-    if keys[0] == "members" and keys[1:2] and keys[1] not in known:
-        raise UserError.at(f"`set` {setting}", f"no member '{keys[1]}'", one_of(known, keys[1]))
-    inside = values
-    for depth, key in enumerate(keys[:-1], start=1):
-        inside = inside.setdefault(key, {})
-        if not isinstance(inside, dict):
-            raise UserError.at(f"`set` {setting}", f"{'.'.join(keys[:depth])} holds no keys")
-        places[tuple(keys[:depth])] = f"`set` {setting}"
-    places[tuple(keys)] = f"`set` {setting}"
-    if value is None:
-        inside.pop(keys[-1], None)
-    else:
-        inside[keys[-1]] = value
 
 
 def _problems_of(

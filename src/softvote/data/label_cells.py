@@ -48,7 +48,10 @@ class NamedImages(FilesConfig):
     def _labels_are_text(cls, rename: Any) -> Any:
         if not isinstance(rename, dict):
             return rename
-        return {str(written): str(label) for written, label in rename.items()}
+        return {
+            str(written): label if isinstance(label, dict | list) else str(label)
+            for written, label in rename.items()
+        }
 
     @field_validator("groups")
     @classmethod

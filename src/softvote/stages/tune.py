@@ -16,6 +16,7 @@ from typing import Any
 import yaml
 
 from softvote.config.pipeline import LocalEngine, Pipeline
+from softvote.config.settings import parse_setting, split_key
 from softvote.config.tuning import TuneConfig, as_yaml
 from softvote.data import folds
 from softvote.data.dataset import read_dataset
@@ -231,11 +232,11 @@ def _overlay(run: Run, record: TuneRecord, path: Path) -> str:
         },
         "tune": None,
     }
-    settings = [setting.partition("=") for setting in run.settings]
-    laid_over = {key: yaml.safe_load(text) for key, _, text in settings if _is_of_values(key)}
-    for key, value in (laid_over | best.values).items():
+    settings = [parse_setting(setting) for setting in run.settings]
+    laid_over = {tuple(keys): value for keys, value in settings if keys[0] not in _NOT_OF_VALUES}
+    for keys, value in (laid_over | {tuple(split_key(key)): best.values[key] for key in best.values}).items():
         inside = content
-        *above, last = key.strip().split(".")
+        *above, last = keys
         for part in above:
             inside = inside.setdefault(part, {})
         inside[last] = value
@@ -249,10 +250,6 @@ def _overlay(run: Run, record: TuneRecord, path: Path) -> str:
     ]
     body = yaml.safe_dump(content, sort_keys=False, default_flow_style=None)
     return "\n".join([*head, body])
-
-
-def _is_of_values(key: str) -> bool:
-    return key.strip().partition(".")[0] not in _NOT_OF_VALUES
 
 
 def _gain(best: TrialRecord) -> str:
