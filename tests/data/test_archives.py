@@ -56,6 +56,20 @@ def test_a_folder_around_everything_is_left_out(tmp_path: Path, workspace: Works
     assert content(unpack(write_zip(tmp_path / "digits.zip", around), workspace)) == FILES
 
 
+@pytest.mark.parametrize("kind", [".zip", ".tar.gz"])
+def test_a_folder_that_says_whose_files_these_are_stays(
+    kind: str, tmp_path: Path, workspace: Workspace
+) -> None:
+    """Images of training or of test that came without the rest; else nothing would tell which they are."""
+    for name, left in (("train", True), ("test_images", True), ("my-train", False), ("digits", False)):
+        files = {f"{name}/{image}": text for image, text in IMAGES.items()}
+        path = tmp_path / f"my-train{kind}"
+        path.write_bytes(PACKERS[kind](files))
+        found = content(unpack(path, workspace, f"from-{name}"))
+        assert found == (files if left else IMAGES)
+        assert content(unpack(path, workspace, f"from-{name}")) == found  # there already
+
+
 def test_only_one_folder_is_left_out(tmp_path: Path, workspace: Workspace) -> None:
     nested = {f"a/b/{name}": text for name, text in FILES.items()}
     found = content(unpack(write_zip(tmp_path / "digits.zip", nested), workspace))

@@ -8,6 +8,7 @@ import shutil
 import tempfile
 import zlib
 from collections import defaultdict
+from collections.abc import Collection
 from pathlib import Path, PurePosixPath
 from zipfile import ZipInfo
 
@@ -21,6 +22,7 @@ from softvote.data.archive_formats import (
     write_zip_members,
     zip_members,
 )
+from softvote.data.readers.detection import is_for
 from softvote.errors import UserError
 from softvote.storage.files import atomic_directory
 from softvote.storage.paths import Workspace
@@ -37,9 +39,10 @@ _TABLES = (".csv", ".tsv", ".json", ".txt", ".md", ".parquet", ".npy", ".npz", "
 def unpack(path: Path, workspace: Workspace, name: str | None = None) -> Path:
     """Unpack a download into `input/<name>`, and the archives in it.
 
-    A single folder that holds everything else is left out. An archive within becomes a folder of its name
-    beside which it lay, or the folder or the table that is all it holds. One that needs a password or a
-    library that is missing stays as it is. Where the same content lies already, nothing is written.
+    A single folder around everything else is left out, unless its name says that it is for training or
+    testing. An archive within becomes a folder of its name beside which it lay, or the folder or the table
+    that is all it holds. One that needs a password or a library that is missing stays as it is. Where the
+    same content lies already, nothing is written.
 
     Args:
         path: a zip, tar or 7z.
@@ -87,7 +90,10 @@ def _is_archive(path: Path) -> bool:
 def _unpack_plain_zip(path: Path, folder: Path, there: bool) -> bool:
     """Unpack or compare a zip that holds no archives, file by file; False where it holds some."""
     with open_zip(path) as archive:
-        members = _without_common_folder(zip_members(archive, path))
+        members = zip_members(archive, path)
+        tops = {place.parts[0] for place in members}
+        if all(len(place.parts) > 1 for place in members) and _is_around_everything(tops, path):
+            members = {PurePosixPath(*place.parts[1:]): info for place, info in members.items()}
         if any(_is_archive(Path(place)) for place in members):
             return False
         if there:
@@ -101,10 +107,18 @@ def _unpack_plain_zip(path: Path, folder: Path, there: bool) -> bool:
     return True
 
 
-def _without_common_folder(members: ArchiveMembers) -> ArchiveMembers:
-    if len({place.parts[0] for place in members}) > 1 or any(len(place.parts) == 1 for place in members):
-        return members
-    return {PurePosixPath(*place.parts[1:]): info for place, info in members.items()}
+def _is_around_everything(tops: Collection[str], download: Path) -> bool:
+    """Whether a download is one folder that means nothing; one named `train` says whose its files are.
+
+    Args:
+        tops: names of what lies at the top of the download.
+    """
+    if len(tops) != 1:
+        return False
+    [name] = tops
+    suffix = archive_suffix(download) or ".zip"
+    is_split = is_for("train", name) or is_for("test", name)
+    return not is_split or name == download.name[: -len(suffix)]
 
 
 def _compare(folder: Path, members: ArchiveMembers, zip_path: Path) -> None:
@@ -188,10 +202,10 @@ def _can_unpack(archive: Path) -> bool:
 
 
 def _extract_whole(path: Path, folder: Path, suffix: str) -> None:
-    """Extract into the folder; a single folder that holds everything else is left out."""
+    """Extract into the folder; a single folder around everything else is left out."""
     ARCHIVES[suffix](path, folder)
     tops = list(folder.iterdir())
-    if len(tops) == 1 and tops[0].is_dir():
+    if all(top.is_dir() for top in tops) and _is_around_everything([top.name for top in tops], path):
         alone = tops[0].rename(folder / f".{tops[0].name}.alone")
         for found in list(alone.iterdir()):
             found.rename(folder / found.name)
