@@ -18,7 +18,10 @@ def add_pipelines(commands: Commands) -> None:
     )
     models = add_command(commands, "models", _models, "list the networks that a member can name")
     models.add_argument("--all", action="store_true", help="list the names of all backbones of timm too")
-    clean = add_command(commands, "clean", _clean, "remove old machine code, and say what caches take")
+    clean = add_command(commands, "clean", _clean, "remove what is outdated, and say what caches take")
+    clean.add_argument(
+        "names", nargs="*", metavar="NAME", help="remove this too, as the list names it: tune/my-contest"
+    )
     clean.add_argument("--all", action="store_true", help="remove caches and unfinished downloads too")
     add_command(commands, "schema", _schema, "print the JSON Schema of pipeline files, for editors")
 
@@ -45,7 +48,7 @@ def _models(parsed: argparse.Namespace) -> None:
 def _clean(parsed: argparse.Namespace) -> None:
     from softvote.stages import clean
 
-    show(clean.run(parsed.root, parsed.all))
+    show(clean.run(parsed.root, parsed.all, parsed.names))
 
 
 def _schema(parsed: argparse.Namespace) -> None:

@@ -132,7 +132,7 @@ def read_dataset(competition: Competition, workspace: Workspace) -> Dataset:
     known = {path: read_stamps(path) for path in looks}
     sources = READERS[competition.files.format].sources(competition, folder)
     stamps = look_at_files(sources, folder, {key: of for look in known.values() for key, of in look.items()})
-    cache = workspace.cache / _cache_key(competition, stamps)
+    cache = workspace.cache / cache_key(competition, stamps)
     dataset = _load_cached(cache) or _read_anew(competition, folder, cache)
     if known.get(cache / name) != stamps:
         with contextlib.suppress(UserError):  # which only makes the next start slower
@@ -242,8 +242,8 @@ def _existing(path: Path) -> Path:
     return path
 
 
-def _cache_key(competition: Competition, stamps: Stamps) -> str:
-    """A key of everything the arrays depend on."""
+def cache_key(competition: Competition, stamps: Stamps) -> str:
+    """The name of the folder that keeps a competition's arrays: a fingerprint of all they depend on."""
     config = competition.model_dump(
         include={"files", "image", "labels", "hidden_digits", "addend", "sample_submission"}
     ) | competition.model_dump(include={"tags", "targets", "ordered", "form"}, exclude_defaults=True)

@@ -48,9 +48,14 @@ class Workspace:
         """How fast members train on this machine."""
         return self.cache / "paces"
 
+    @property
+    def trackers(self) -> Path:
+        """What trackers of trainings write, a folder for each."""
+        return self.models / ".trackers"
+
     def tracker(self, name: str) -> Path:
         """What a tracker of trainings writes, of all pipelines."""
-        return self.models / ".trackers" / name
+        return self.trackers / name
 
     @property
     def submissions(self) -> Path:
