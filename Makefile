@@ -131,6 +131,7 @@ lint: install ## ruff and mypy
 
 docs: $(BIN)/.docs ## Build the documentation into site/; a dead link fails
 	$(BIN)/python scripts/gallery_table.py
+	$(BIN)/python scripts/draw_packages.py
 	$(BIN)/python scripts/make_docs.py
 	$(BIN)/zensical build --clean --strict
 	$(BIN)/python scripts/make_docs.py --check site

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
+
+from programs import load
 
 import softvote
 
 PACKAGE = Path(softvote.__file__).parent
 
-# From the door to the cellar; the order is drawn in docs/architecture.md.
-ROOMS = [
-    "__main__", "__init__", "cli", "kernel_entry", "shell", "api", "stages", "reporting", "tracking",
-    "kaggle", "tuning", "scheduling", "export", "ensembling", "training", "trackers", "inference", "models",
-    "heads", "ops", "compute", "data", "metrics", "config", "storage", "progress", "task", "machine", "seeds",
-    "errors",
-]  # fmt: skip
+plan = load("draw_packages")
+
+# From the door to the cellar, as docs/architecture.md draws them.
+DRAWN = [name for row in plan.ROWS for name in row.packages]
+ROOMS = ["__main__", *("__init__" if name == "softvote" else name for name in DRAWN)]
 
 # Every stage has a run, every layout detect, sources and read, every program a main.
 SHARED = {"run", "detect", "sources", "read", "open_test", "main"}
@@ -45,7 +46,15 @@ def imported_rooms(tree: ast.Module) -> Iterator[tuple[str, int]]:
 
 
 def test_every_module_stands_in_a_room() -> None:
-    assert {room for room, _, _ in modules()} <= set(ROOMS)
+    """Each is drawn once, and no other is."""
+    assert sorted({room for room, _, _ in modules()}) == sorted(ROOMS)
+
+
+def test_the_drawn_plan_is_the_one_that_holds() -> None:
+    assert plan.PLAN.read_text(encoding="utf-8") == plan.render(), "run scripts/draw_packages.py"
+    table = (plan.PLAN.parents[1] / "architecture.md").read_text(encoding="utf-8").partition("## Packages")[2]
+    told = re.findall("`([a-z_]+)`", "".join(re.findall(r"(?m)^\|([^|]+)\|", table)))
+    assert sorted(told) == sorted(DRAWN)
 
 
 def test_a_room_imports_only_rooms_below_it() -> None:
