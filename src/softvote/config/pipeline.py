@@ -5,17 +5,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from softvote.config.competition import Competition
+from softvote.config.member_fit import find_misfits_of_member
 from softvote.config.recipe import Member, Recipe
 from softvote.config.registry import (
     DECISIONS_PLACE,
-    HEADS_PLACE,
     RULES_PLACE,
     TRACKERS_PLACE,
     DecisionConfig,
@@ -25,8 +24,7 @@ from softvote.config.registry import (
     named_union_of,
 )
 from softvote.config.schema import ConfigError, Fraction, NonNegative, Strict, check_name
-from softvote.config.tuning import FOLDER, TuneConfig, TunedConfig
-from softvote.config.views import Box, Crop
+from softvote.config.tuning import TuneConfig, TunedConfig, find_misfits_of_search
 from softvote.errors import Problem, one_of
 
 _DECISIONS = load_registry(DECISIONS_PLACE)
@@ -246,7 +244,7 @@ class Pipeline(Strict):
 
     @model_validator(mode="after")
     def _search_is_of_this_pipeline(self) -> Pipeline:
-        if self.tune is not None and (problems := list(_misfits_of_search(self.tune, self))):
+        if self.tune is not None and (problems := list(find_misfits_of_search(self.tune, self))):
             raise ConfigError(*problems)
         return self
 
@@ -304,7 +302,7 @@ class Pipeline(Strict):
         problems = [
             replace(problem, where=f"members.{name}.{problem.where}")
             for name, member in self.members.items()
-            for problem in _misfits(member, self.competition)
+            for problem in find_misfits_of_member(member, self.competition)
         ]
         if problems:
             raise ConfigError(*problems)
@@ -347,81 +345,5 @@ class Pipeline(Strict):
         return [weights[voter] / total for voter in voters]
 
 
-def _misfits_of_search(tune: TuneConfig, pipeline: Pipeline) -> Iterator[Problem]:
-    """What of a search does not fit the pipeline it stands in."""
-    names = list(pipeline.members)
-    for name in tune.members or ():
-        if name not in names:
-            yield Problem("tune.members", f"no member '{name}'", one_of(names, name))
-    if tune.folds >= pipeline.folds.count:
-        what = f"{tune.folds} of {pipeline.folds.count} folds leave none that no trial is scored on"
-        yield Problem("tune.folds", what, f"at most {pipeline.folds.count - 1}")
-    if FOLDER in (*names, pipeline.ensemble.name):
-        yield Problem("tune", f"its trials lie in a folder {FOLDER}, as would what is called so", "rename it")
-    if tune.metric is None or not pipeline.competition.knows_classes:
-        return
-    kind = pipeline.competition.task.kind
-    if kind not in tune.metric.kinds:
-        yield Problem("tune.metric", f"{tune.metric.name} is not for {kind}", "leave it out")
-    else:
-        try:
-            tune.metric.check(pipeline.competition.label_space)
-        except ConfigError as error:
-            yield from error.under("tune.metric").problems
-
-
 def _words(predicted: str) -> str:
     return predicted.replace("top_k", "the most probable classes")
-
-
-def _misfits(member: Member, competition: Competition) -> Iterator[Problem]:
-    """What a member asks of the labels that they do not give; the place is a key of the member."""
-    hidden, extra = competition.hidden_digits, member.extra_train
-    yield from _views_that_do_not_fit(member, competition)
-    yield from _changes_that_do_not_fit(member, competition)
-    head = load_registry(HEADS_PLACE)[member.head]
-    yield from member.misfits_of_weights(competition.task, competition.classes)
-    misfits = member.misfits_of_head(competition.task.kind)
-    yield from misfits
-    if any(problem.where == "head" for problem in misfits):
-        return
-    if head.needs_numbers and isinstance(competition.labels, list) and not competition.ordered:
-        yield Problem("head", f"{member.head} needs labels that are numbers, not names", "use softmax")
-    if member.curves and competition.labels is None:
-        yield Problem("curves", "show accuracy, which is for one label per image", "leave it out")
-    if head.needs_hidden_digits and hidden is None:
-        yield Problem(
-            "head", f"{member.head} needs to know how many digits hide", "set competition.hidden_digits"
-        )
-    elif head.needs_known_digits and hidden != 1 and not (extra and extra.digits):
-        yield Problem(
-            "head", f"{member.head} learns from rows whose digits are known", "give extra_train with digits"
-        )
-    if member.glyphs_from and ((hidden or 0) < 2 or competition.addend or competition.image.channels != 1):
-        yield Problem(
-            "glyphs_from",
-            "composes grey images of several hidden digits, and there are none here",
-            "leave it out",
-        )
-    if extra and extra.digits and hidden is None:
-        yield Problem(
-            "extra_train.digits", "mean nothing here", "set competition.hidden_digits, or leave them out"
-        )
-
-
-def _views_that_do_not_fit(member: Member, competition: Competition) -> Iterator[Problem]:
-    image, view = competition.image, member.view
-    if isinstance(view, Crop) and view.size > (side := min(image.height, image.width)):
-        yield Problem("view.size", f"{view.size} is more than the {side} pixels of the images", "use fewer")
-    if isinstance(view, Box) and view.width > image.width:
-        yield Problem(
-            "view.width", f"{view.width} is more than the {image.width} pixels of the images", "use fewer"
-        )
-
-
-def _changes_that_do_not_fit(member: Member, competition: Competition) -> Iterator[Problem]:
-    image = competition.image
-    shape = (image.channels, image.height, image.width)
-    for key, changes in (("augment", member.augment), ("tta", member.tta)):
-        for problem in changes.find_misfits(*shape) if changes else ():
-            yield replace(problem, where=f"{key}.{problem.where}")

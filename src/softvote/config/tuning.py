@@ -11,9 +11,11 @@ from pydantic import Field, model_validator
 
 from softvote.config.registry import METRICS_PLACE, MetricConfig, load_registry, named_union_of
 from softvote.config.schema import ConfigError, Strict
-from softvote.errors import Problem, UserError
+from softvote.errors import Problem, UserError, one_of
 
 if TYPE_CHECKING:
+    from softvote.config.pipeline import Pipeline
+
     SearchMetric = MetricConfig
 else:
     SearchMetric = named_union_of(load_registry(METRICS_PLACE))
@@ -155,6 +157,29 @@ def find_misfits(
                 yield key, Problem("", what, problem.hint)
             if error and search.choice is None:
                 break
+
+
+def find_misfits_of_search(tune: TuneConfig, pipeline: Pipeline) -> Iterator[Problem]:
+    """Find what of a search does not fit the pipeline it stands in."""
+    names = list(pipeline.members)
+    for name in tune.members or ():
+        if name not in names:
+            yield Problem("tune.members", f"no member '{name}'", one_of(names, name))
+    if tune.folds >= pipeline.folds.count:
+        what = f"{tune.folds} of {pipeline.folds.count} folds leave none that no trial is scored on"
+        yield Problem("tune.folds", what, f"at most {pipeline.folds.count - 1}")
+    if FOLDER in (*names, pipeline.ensemble.name):
+        yield Problem("tune", f"its trials lie in a folder {FOLDER}, as would what is called so", "rename it")
+    if tune.metric is None or not pipeline.competition.knows_classes:
+        return
+    kind = pipeline.competition.task.kind
+    if kind not in tune.metric.kinds:
+        yield Problem("tune.metric", f"{tune.metric.name} is not for {kind}", "leave it out")
+    else:
+        try:
+            tune.metric.check(pipeline.competition.label_space)
+        except ConfigError as error:
+            yield from error.under("tune.metric").problems
 
 
 def _misfit_of_key(key: str) -> Problem | None:
