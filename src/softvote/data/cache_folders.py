@@ -8,7 +8,7 @@ from pathlib import Path
 
 from softvote.config.competition import Competition
 from softvote.data.checksums import Stamps, read_stamps
-from softvote.data.dataset import cache_key
+from softvote.data.dataset_record import cache_key
 from softvote.storage.locks import try_lock
 from softvote.storage.paths import Workspace
 

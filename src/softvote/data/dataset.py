@@ -7,9 +7,8 @@ import hashlib
 import os
 import shutil
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -17,27 +16,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from softvote.config.competition import Competition
-from softvote.data.checksums import Stamps, look_at_files, read_stamps, write_stamps
+from softvote.data.checksums import look_at_files, read_stamps, write_stamps
 from softvote.data.corrections import correct_labels
 from softvote.data.csv_table import read_table
-from softvote.data.forms import SampleTable, SubmissionTemplate, as_form, read_sample
+from softvote.data.dataset_record import DatasetRecord, cache_key, read_record, stamp_arrays, write_record
+from softvote.data.forms import SubmissionTemplate, as_form, read_sample
 from softvote.data.image_cache import SPLITS, ImageCache, PixelDigest
 from softvote.data.label_cells import DecodedFiles
 from softvote.data.pixels import Pixels, open_pixels
-from softvote.data.readers.base import MOST, Images, quote
 from softvote.data.readers.registry import READERS
+from softvote.data.sample_order import find_order, put_in_sample_order
 from softvote.data.split import ImageSplit
 from softvote.errors import ErrorCollector, UserError
 from softvote.storage.cache import disk_cache
 from softvote.storage.files import atomic_directory
-from softvote.storage.fingerprints import fingerprint
 from softvote.storage.locks import file_lock, try_lock
 from softvote.storage.paths import Workspace
-from softvote.storage.records import JsonRecord
-
-CACHE_VERSION = 3
-"""Raised whenever the readers give other arrays for the same files."""
-
 
 _ARRAYS = ("train_pixels", "train_labels", "test_pixels")
 
@@ -46,29 +40,6 @@ _LONG_AGO = 10_000_000_000  # nanoseconds, longer than the tick of any file syst
 
 
 _ADDENDS = ("train_addends", "test_addends")
-
-
-class DatasetRecord(JsonRecord):
-    """What the cache keeps of a data set beside its arrays, in a JSON file."""
-
-    test_ids: list[str]
-    sample_header: tuple[str, ...]
-    train_fingerprint: str
-    test_fingerprint: str
-    line_ids: list[str] | None = None
-    group_names: list[str] = []
-    notes: list[str] = []
-    arrays: dict[str, tuple[int, int]] = {}
-    """Bytes of each array's file, and when it was written, in nanoseconds."""
-    lazy: bool = False
-    """Whether images stay in their files, and labels with them."""
-    digest: str = ""
-    """Of all the others, by which damage is noticed."""
-
-    @classmethod
-    def path(cls, cache: Path) -> Path:
-        """Where it lies in the cache's folder."""
-        return cache / "facts.json"
 
 
 @dataclass(frozen=True)
@@ -146,7 +117,7 @@ def _read_anew(competition: Competition, folder: Path, cache: Path) -> Dataset:
     with file_lock(cache) if decoded else contextlib.nullcontext():
         if decoded and (dataset := _load_cached(cache)) is not None:
             return dataset
-        record = _read_record(cache)
+        record = read_record(cache)
         known = record if record and record.lazy else None
         _remove_unfinished(cache, competition)
         lazy = isinstance(competition.files, DecodedFiles) and competition.files.images == "lazy"
@@ -217,7 +188,7 @@ def read_solution(competition: Competition, workspace: Workspace) -> NDArray[np.
     def where(row: int) -> str:
         return table.where(line_of[row], table.header[0])
 
-    order = _order(sample, answers.ids, str(table.path), where, problems)
+    order = find_order(sample, answers.ids, str(table.path), where, problems)
     problems.raise_any()
     return answers.labels[order]
 
@@ -242,20 +213,12 @@ def _existing(path: Path) -> Path:
     return path
 
 
-def cache_key(competition: Competition, stamps: Stamps) -> str:
-    """The name of the folder that keeps a competition's arrays: a fingerprint of all they depend on."""
-    config = competition.model_dump(
-        include={"files", "image", "labels", "hidden_digits", "addend", "sample_submission"}
-    ) | competition.model_dump(include={"tags", "targets", "ordered", "form"}, exclude_defaults=True)
-    return fingerprint([CACHE_VERSION, config, {name: stamp.sha256 for name, stamp in stamps.items()}])
-
-
 def _parse(competition: Competition, folder: Path, images: ImageCache) -> Dataset:
     train, test = READERS[competition.files.format].read(competition, folder, images.keep)
     assert train.labels is not None, "readers give labels with train images"
     sample = read_sample(folder / competition.sample_submission, competition)
     template = sample.template
-    as_read, test = test, _in_order_of(sample, test, competition)
+    as_read, test = test, put_in_sample_order(sample, test, competition)
     if test is not as_read:  # what was written while it was read has another order
         images.digests.pop(SPLITS[1], None)
     digests = ("", "")  # of files that were gone through before
@@ -280,80 +243,21 @@ def _parse(competition: Competition, folder: Path, images: ImageCache) -> Datase
     )
 
 
-def _in_order_of(sample: SampleTable, test: Images, competition: Competition) -> Images:
-    """Test images in the sample submission's order: by id where they have ids, else as they stand."""
-    source, ids = competition.files.test_source, sample.template.ids
-    if test.ids is not None:
-        problems = ErrorCollector()
-        order = _order(sample, test.ids, source, lambda row: f"{source}, image {row + 1}", problems)
-        problems.raise_any()
-        if np.array_equal(order, np.arange(len(test.pixels))):  # so that none is read for it
-            return test
-        addends = None if test.addends is None else test.addends[order]
-        return Images(test.pixels[order], ids=ids, addends=addends, notes=test.notes)
-    if len(ids) != len(test.pixels):
-        what = f"has {len(ids)} rows for the {len(test.pixels)} test images of {source}"
-        raise UserError.at(sample.table.path, what, "take both from the same download")
-    return test
-
-
-def _order(
-    sample: SampleTable, ids: list[str], source: str, where: Callable[[int], str], problems: ErrorCollector
-) -> NDArray[np.int64]:
-    """The position int64 (T,) in `ids` of each of the sample's ids; ids of one side only are noted.
-
-    Args:
-        source: the file that `ids` come from.
-        where: the place of the id at a position of `ids`.
-    """
-    position_of = {name: position for position, name in enumerate(ids)}
-    wanted = sample.template.ids
-    order = np.array([position_of.get(name, -1) for name in wanted], np.int64)
-    for row in np.flatnonzero(order < 0)[:MOST].tolist():
-        problems.add(sample.where(row), f"id {quote(wanted[row])} is not in {source}", "fix one of them")
-    known = set(wanted)
-    unknown = (position for position, name in enumerate(ids) if name not in known)
-    for position in islice(unknown, MOST):
-        what = f"id {quote(ids[position])} is not in {sample.table.path.name}"
-        problems.add(where(position), what, "fix one of them")
-    return order
-
-
-def _read_record(cache: Path) -> DatasetRecord | None:
-    """The record of a reading; None where there is none, or it is not what was written."""
-    record = DatasetRecord.read(DatasetRecord.path(cache))
-    return record if record is not None and record.digest == _record_digest(record) else None
-
-
-def _record_digest(record: DatasetRecord) -> str:
-    return fingerprint(record.to_json() | {"digest": ""})
-
-
 def _load_cached(cache: Path) -> Dataset | None:
     """What an earlier reading kept; None where it is missing, left to files, or not what was written."""
-    record = _read_record(cache)
+    record = read_record(cache)
     if record is None or record.lazy:
         return None
     try:
         # Files that nobody wrote to since are not gone through; all others are, in a mapping of their own:
         # pages that were read for the check alone go with it.
-        if (found := _stamp_arrays(cache)) != record.arrays:
+        if (found := stamp_arrays(cache)) != record.arrays:
             if not _fingerprints_match(_open_cached(cache, record)):
                 return None
-            _write_record(cache, record.model_copy(update={"arrays": found}))
+            write_record(cache, record.model_copy(update={"arrays": found}))
         return _open_cached(cache, record)
     except (OSError, ValueError, TypeError, KeyError, EOFError):
         return None
-
-
-def _stamp_arrays(cache: Path) -> dict[str, tuple[int, int]]:
-    """Bytes of each array's file, and when it was written, in nanoseconds."""
-    found = {path.name: path.stat() for path in sorted(cache.glob("*.npy"))}
-    return {name: (status.st_size, status.st_mtime_ns) for name, status in found.items()}
-
-
-def _write_record(folder: Path, record: DatasetRecord) -> None:
-    record.model_copy(update={"digest": _record_digest(record)}).write(DatasetRecord.path(folder))
 
 
 def _open_cached(cache: Path, record: DatasetRecord) -> Dataset:
@@ -420,6 +324,6 @@ def _write_arrays(folder: Path, dataset: Dataset, images: ImageCache) -> None:
     others = {name: value for name, value in vars(dataset).items() if name not in arrays}
     names = list(others.pop("train_groups"))
     record = DatasetRecord(
-        **others, group_names=names, arrays=_stamp_arrays(folder), lazy=images.stays_in_files, digest=""
+        **others, group_names=names, arrays=stamp_arrays(folder), lazy=images.stays_in_files, digest=""
     )
-    _write_record(folder, record)
+    write_record(folder, record)
