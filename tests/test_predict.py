@@ -20,9 +20,11 @@ from projects import softvote
 from untrained import write_fold
 
 from softvote.ensembling.ensemble import load_ensemble
-from softvote.export.program import as_predict_fn, create_module
+from softvote.ensembling.records import DecisionRecord
+from softvote.export.program import Signature, as_predict_fn, create_module
+from softvote.export.record import SignatureRecord
 from softvote.inference.loading import load_predictor
-from softvote.storage.paths import FoldFolder
+from softvote.storage.paths import FoldFolder, PredictionsFolder
 from softvote.task import Task
 
 ADDER = Task(19, 1, addend=True)
@@ -324,3 +326,85 @@ def test_images_are_decoded_as_in_training(
     fold.recipe.write_text(json.dumps(record))
     found = predict_rows(capsys, fold, "0.png", "deep.png", "ink.png")
     assert [row[2:] for row in found[2:]] == [found[1][2:]] * 2
+
+
+# ---------------------------------------------------------------- decisions
+
+
+TAGS = Task(3, kind="tags")
+
+
+@pytest.fixture
+def tagger(tmp_path: Path) -> FoldFolder:
+    """A network for three tags, in the folder of its member."""
+    return write_fold(
+        tmp_path / "tags" / "fold0", {"model": "cnn", "head": "tags"}, task=TAGS, classes=["a", "b", "c"],
+        kind="tags",
+    )  # fmt: skip
+
+
+def write_decision(model: FoldFolder, decision: dict[str, object], fitted: list[float]) -> None:
+    """What the train stage keeps beside the folds of a member."""
+    path = PredictionsFolder(model.path.parent).decision
+    DecisionRecord(decision=decision, fitted=fitted).write(path)
+
+
+def predict_with_note(
+    capsys: pytest.CaptureFixture[str], model: FoldFolder | Path
+) -> tuple[list[list[str]], str]:
+    """The rows under their header, and what was said beside them."""
+    capsys.readouterr()
+    path = model.path if isinstance(model, FoldFolder) else model
+    assert softvote(Path(), "predict", "--model", str(path), "five.npy") == 0
+    out, err = capsys.readouterr()
+    return list(csv.reader(io.StringIO(out)))[1:], err
+
+
+def test_tags_are_named_by_the_thresholds_that_submit_decides_by(
+    tagger: FoldFolder, images: NDArray[np.uint8], capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = load_predictor(tagger).probabilities(images[:, None])
+    cuts = [float(column.max() + column.min()) / 2 for column in found.T]  # some images on either side
+    write_decision(tagger, {"name": "thresholds", "at_least_one": False}, cuts)
+    rows, said = predict_with_note(capsys, tagger)
+    named = [";".join(np.array(["a", "b", "c"])[line > cuts]) for line in found]
+    assert [row[2] for row in rows] == named and len(set(named)) > 1
+    assert said.startswith("named by thresholds a ") and "fitted" in said
+
+
+def test_tags_without_a_decision_are_named_from_one_half_and_it_is_said(
+    tagger: FoldFolder, images: NDArray[np.uint8], capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = load_predictor(tagger).probabilities(images[:, None])
+    rows, said = predict_with_note(capsys, tagger)
+    assert [row[2] for row in rows] == [";".join(np.array(["a", "b", "c"])[line >= 0.5]) for line in found]
+    assert "at least one half" in said and "no decision" in said
+
+
+def test_grades_are_named_by_cut_points(
+    tmp_path: Path, images: NDArray[np.uint8], capsys: pytest.CaptureFixture[str]
+) -> None:
+    task = Task(10, kind="ordered")
+    model = write_fold(tmp_path / "grades" / "fold0", {"model": "cnn"}, task=task, kind="ordered")
+    expected = load_predictor(model).probabilities(images[:, None]).astype(float) @ np.arange(10)
+    cuts = [float(expected.max() + expected.min()) / 2, *range(20, 28)]
+    write_decision(model, {"name": "cut_points"}, cuts)
+    rows, said = predict_with_note(capsys, model)
+    assert [row[2] for row in rows] == [str(int(value >= cuts[0])) for value in expected]
+    assert "cut points" in said
+
+
+def test_a_damaged_decision_is_not_passed_over(
+    tagger: FoldFolder, capsys: pytest.CaptureFixture[str]
+) -> None:
+    PredictionsFolder(tagger.path.parent).decision.write_text("{", encoding="utf-8")
+    assert "decision.json: is damaged" in refusals_of(capsys, tagger, "five.npy")[0]
+
+
+def test_a_program_carries_the_decision_of_its_voter(
+    tagger: FoldFolder, images: NDArray[np.uint8], tmp_path: Path
+) -> None:
+    write_decision(tagger, {"name": "thresholds", "at_least_one": True}, [0.9, 0.8, 0.7])
+    _, signature = create_module(load_ensemble(tagger.path), "cpu")
+    carried = Signature.from_record(SignatureRecord.model_validate(signature.to_record().to_json()))
+    assert carried.decision is not None and carried.decision.fitted == (0.9, 0.8, 0.7)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
 from typing import Any, Literal
@@ -121,6 +122,14 @@ class LabelSpace:
     task: Task
     names: tuple[str, ...]
     targets: tuple[tuple[str, tuple[str, ...]], ...] = ()
+
+    @classmethod
+    def of_names(cls, task: Task, names: Sequence[str]) -> LabelSpace:
+        """The labels of a task of whose columns alone the names are known; targets are numbered."""
+        targets = tuple(
+            (str(target), tuple(map(str, range(size)))) for target, size in enumerate(task.target_sizes)
+        )
+        return cls(task, tuple(names), targets)
 
     @property
     def target_names(self) -> tuple[str, ...]:

@@ -5,16 +5,19 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import projects
 import pytest
 from conftest import Digits
 
+from softvote.config.pipeline import Pipeline
 from softvote.ensembling.predictions import (
     Predictions,
     merge_folds,
     read_predictions,
     write_predictions,
 )
-from softvote.ensembling.records import ScoreRecord
+from softvote.ensembling.records import DecisionRecord, ScoreRecord
+from softvote.ensembling.scorer import Scorer
 from softvote.errors import UserError
 from softvote.storage.files import read_json
 from softvote.storage.paths import PredictionsFolder
@@ -134,3 +137,21 @@ def test_the_mean_of_folds_is_taken_in_double_precision_whether_held_or_mapped(t
     assert all(isinstance(part.test, np.memmap) for part in read)
     np.testing.assert_array_equal(merge_folds(read).test, expected)
     assert type(merge_folds(read[:1]).test) is np.ndarray
+
+
+def test_a_threshold_that_the_pipeline_names_is_scored_and_kept_though_accuracy_counts(
+    folder: PredictionsFolder,
+) -> None:
+    competition = projects.competition(labels=["no", "yes"])
+    decision = {"name": "threshold", "at": 0.3}
+    scorer = Scorer.of_pipeline(
+        Pipeline.model_validate(projects.pipeline(competition=competition, decision=decision))
+    )
+    oof = np.array([[0.6, 0.4], [0.6, 0.4], [0.9, 0.1], [0.1, 0.9]], np.float32)
+    given = Predictions(np.arange(4), oof, oof)
+    labels, folds = np.array([1, 1, 0, 1]), np.array([0, 1, 0, 1])
+    write_predictions(folder, given, labels, Task(2), "abc", scorer, folds)
+    record, kept = ScoreRecord.read(folder.scores), DecisionRecord.read(folder.decision)
+    assert record is not None and kept is not None
+    assert record.headline.value == 1 and record.score("accuracy").value == 0.5
+    assert record.decision == "threshold 0.3" and kept.decision["at"] == 0.3

@@ -121,9 +121,13 @@ def _add_predict(commands: Commands) -> None:
 
 
 def _predict(parsed: argparse.Namespace) -> None:
+    from softvote.progress import note
     from softvote.stages import predict
 
     wanted = predict.PredictOptions(
         parsed.images, parsed.addend, parsed.resize, parsed.probabilities, parsed.output
     )
-    show(predict.run(parsed.model, wanted))
+    result = predict.run(parsed.model, wanted)
+    if result.decided:
+        note(result.decided)  # beside the table, which a program may read
+    show(result)

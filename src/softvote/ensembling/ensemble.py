@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from softvote.ensembling.predictions import has_intact_predictions, merge_folds, read_predictions
-from softvote.ensembling.records import VoteRecord
+from softvote.ensembling.records import DecisionRecord, VoteRecord
+from softvote.ensembling.scorer import FittedDecision
 from softvote.ensembling.vote import ALL_COLUMNS, Blocks, Space, soft_vote
 from softvote.errors import UserError
 from softvote.inference.record import TrainingRecord
@@ -43,12 +44,14 @@ class Ensemble:
         members: with their weights, which sum to 1.
         rule: of the vote; empty for a member alone.
         space: in which the members are averaged.
+        decision: how its probabilities become what is submitted; None where none is kept beside them.
     """
 
     name: str
     members: list[EnsembleMember]
     rule: str = ""
     space: Space = "probability"
+    decision: FittedDecision | None = None
 
     @property
     def voting(self) -> list[EnsembleMember]:
@@ -83,16 +86,21 @@ def from_members(
 def load_ensemble(path: Path) -> Ensemble:
     """The voter whose folder this is: of one fold, of a member or of an ensemble.
 
+    A fold decides as its member does: decisions are fitted on all out-of-fold rows, never on those of one.
+
     Raises:
         UserError: there is none, it is unfinished, or its parts are no longer what it was made from.
     """
     folder, name = PredictionsFolder(path), path.resolve().name
     if FoldFolder(path).recipe.is_file():
-        return Ensemble(name, [EnsembleMember(path.resolve().parent.name, 1.0, [FoldFolder(path)])])
+        member = path.resolve().parent
+        fold = Ensemble(name, [EnsembleMember(member.name, 1.0, [FoldFolder(path)])])
+        return replace(fold, decision=_read_kept_decision(PredictionsFolder(member)))
     if folder.vote.is_file():
-        return _load_vote(folder, name)
+        return replace(_load_vote(folder, name), decision=_read_kept_decision(folder))
     if folder.folds():
-        return Ensemble(name, [EnsembleMember(name, 1.0, _intact_folds(folder))])
+        voter = Ensemble(name, [EnsembleMember(name, 1.0, _intact_folds(folder))])
+        return replace(voter, decision=_read_kept_decision(folder))
     raise UserError.at(
         path,
         "holds no model",
@@ -110,6 +118,18 @@ def read_vote(folder: PredictionsFolder) -> VoteRecord:
     if record is None:
         raise UserError.at(folder.vote, "is damaged", "run the ensemble stage")
     return record
+
+
+def _read_kept_decision(folder: PredictionsFolder) -> FittedDecision | None:
+    if not folder.decision.is_file():
+        return None
+    record = DecisionRecord.read(folder.decision)
+    try:
+        if record is not None:
+            return FittedDecision.of_record(record)
+    except (KeyError, ValueError):  # a decision that there is not, or keys that it does not have
+        pass
+    raise UserError.at(folder.decision, "is damaged", "run the train and ensemble stages again")
 
 
 def _load_vote(folder: PredictionsFolder, name: str) -> Ensemble:

@@ -93,7 +93,7 @@ def write_predictions(
 
 def _scores(oof: NDArray[np.float32], truth: NDArray[np.int64], task: Task) -> dict[str, Any]:
     """Accuracy and log loss, whatever the competition is scored by."""
-    space = LabelSpace(task, tuple(map(str, range(task.num_classes))), _unnamed_targets(task))
+    space = LabelSpace.of_names(task, [*map(str, range(task.num_classes))])
     accuracy, log_loss = (
         Scorer.create(METRICS[name](name=name), space).evaluate(oof, truth).score
         for name in ("accuracy", "log_loss")
@@ -102,10 +102,6 @@ def _scores(oof: NDArray[np.float32], truth: NDArray[np.int64], task: Task) -> d
     if task.is_of_sums:
         scores["squared_error"] = squared_error(oof, truth)
     return scores
-
-
-def _unnamed_targets(task: Task) -> tuple[tuple[str, tuple[str, ...]], ...]:
-    return tuple((str(target), tuple(map(str, range(size)))) for target, size in enumerate(task.target_sizes))
 
 
 def _decide(
@@ -117,10 +113,10 @@ def _decide(
 ) -> dict[str, Any]:
     """What the scorer makes of out-of-fold probabilities; the decision is kept where it could be fitted."""
     remove_if_exists(folder.decision)
-    if scorer.is_plain_accuracy and not scorer.decision.needs_fit and scorer.groups is None:
+    if scorer.is_plain_accuracy and not scorer.keeps_decision and scorer.groups is None:
         return {}
     decided = scorer.decide(oof, truth, folds)
-    if scorer.decision.needs_fit:
+    if scorer.keeps_decision:
         decided.decision.record().write(folder.decision)
     told = {
         "metric": str(scorer.metric),

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from softvote.config.pipeline import Pipeline
 from softvote.config.registry import DecisionConfig, MetricConfig
 from softvote.ensembling.decisions import Decision, resolve_decision
+from softvote.ensembling.decisions.argmax import Argmax
 from softvote.ensembling.decisions.base import quick_worth
 from softvote.ensembling.records import DecisionRecord
 from softvote.ensembling.vote import Probabilities
@@ -66,6 +67,11 @@ class Scorer:
     def is_plain_accuracy(self) -> bool:
         """Whether the most probable of several classes is all that counts."""
         return self.metric.name == "accuracy" and self.space.task.is_single_label
+
+    @property
+    def keeps_decision(self) -> bool:
+        """Whether something else than the most probable may be named, so that a file says by what."""
+        return self.decision.needs_fit or not FittedDecision(self.decision).is_plain
 
     def for_rows(self, rows: NDArray[np.int64]) -> Scorer:
         """The same, for some of the rows that `groups` are of."""
@@ -158,6 +164,11 @@ class FittedDecision:
 
     decision: Decision
     fitted: tuple[float, ...] = ()
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether it names nothing but what is most probable, so that nobody has to be told."""
+        return self.decision.makes != "labels" or isinstance(self.decision, Argmax)
 
     @classmethod
     def of_record(cls, record: DecisionRecord) -> FittedDecision:

@@ -24,13 +24,14 @@ from torch import Tensor, nn
 from softvote.compute.precision import ComputeConfig
 from softvote.config.competition import Image
 from softvote.ensembling.ensemble import Ensemble
+from softvote.ensembling.scorer import FittedDecision
 from softvote.ensembling.vote import ALL_COLUMNS, Blocks, Space
 from softvote.errors import UserError
 from softvote.export.record import ImageRecord, SignatureRecord
 from softvote.inference.loading import load_predictor, read_training
 from softvote.inference.predictor import PredictFn, Predictor, in_batches
 from softvote.storage.paths import FoldFolder
-from softvote.task import Task
+from softvote.task import LabelSpace, Task
 
 METADATA_IN_PT2 = "program.json"
 """The name, inside a .pt2 file, of the record it carries along."""
@@ -53,28 +54,47 @@ class Signature:
         image: of one image.
         addend: whether an integer 0..9 comes with each image.
         task: what is named; of its columns `classes` are the names.
+        decision: how probabilities become what is submitted; None where nobody said.
     """
 
     classes: list[str]
     image: Image
     addend: bool
     task: Task
+    decision: FittedDecision | None = None
+
+    @property
+    def label_space(self) -> LabelSpace:
+        """The task with the names of its columns, as decisions take it; targets are numbered."""
+        return LabelSpace.of_names(self.task, self.classes)
 
     @classmethod
     def from_record(cls, record: SignatureRecord) -> Signature:
         """The signature that a program carries along.
 
         Raises:
-            ValueError: an image without pixels or of more than 16 channels.
+            ValueError: an image without pixels or of more than 16 channels, or a decision that there is not.
         """
         image = Image.model_validate(record.image.to_json())
-        return cls(record.classes, image, record.addend, record.task)
+        decision = FittedDecision.of_record(record.decision) if record.decision else None
+        return cls(record.classes, image, record.addend, record.task, decision)
 
     def to_record(self) -> SignatureRecord:
         """What a program carries along."""
         shape = {"channels": self.image.channels, "height": self.image.height, "width": self.image.width}
         image = ImageRecord.model_validate(shape | self.image.decoding)
-        return SignatureRecord(classes=self.classes, image=image, addend=self.addend, **self.task.kind_fields)
+        return SignatureRecord(
+            classes=self.classes,
+            image=image,
+            addend=self.addend,
+            **self.task.kind_fields,
+            **self.decision_fields,
+        )
+
+    @property
+    def decision_fields(self) -> dict[str, Any]:
+        """`decision` for a record; nothing without one, so that such records stay as they are."""
+        return {"decision": self.decision.record()} if self.decision else {}
 
 
 class EnsembleModule(nn.Module):
@@ -145,6 +165,7 @@ def create_module(voter: Ensemble, device: str) -> tuple[EnsembleModule, Signatu
     """
     voting = voter.voting
     signature = _common_signature([fold for member in voting for fold in member.folds])
+    signature = replace(signature, decision=voter.decision)
     compute_config = ComputeConfig(device, "fp32", "contiguous")
     members = []
     for member in voting:

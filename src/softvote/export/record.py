@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from softvote.ensembling.records import DecisionRecord
 from softvote.ensembling.vote import Space
 from softvote.storage.records import JsonRecord, key
 from softvote.task import Task, TaskKind
@@ -32,6 +33,7 @@ class SignatureRecord(JsonRecord):
         addend: whether an integer 0..9 comes with each image.
         kind: of the task.
         target_sizes: of the task's targets, where there are several.
+        decision: how probabilities become what is submitted, where one is kept beside the networks.
     """
 
     classes: list[str]
@@ -39,6 +41,7 @@ class SignatureRecord(JsonRecord):
     addend: bool
     kind: TaskKind = "classes"
     target_sizes: list[int] = []
+    decision: DecisionRecord | None = None
 
     @property
     def task(self) -> Task:
@@ -93,6 +96,7 @@ class ProgramRecord(JsonRecord):
     addend: bool
     kind: TaskKind = "classes"
     target_sizes: list[int] = []
+    decision: DecisionRecord | None = None
     precision: str = "float32"
     rule: str = "none"
     space: Space = "probability"

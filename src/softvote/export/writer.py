@@ -201,6 +201,7 @@ def _record(voter: Ensemble, signature: Signature, pipeline: str, fingerprint: s
         image=signature.to_record().image,
         addend=signature.addend,
         **signature.task.kind_fields,
+        **signature.decision_fields,
         precision="float32",
         rule=voter.rule or "none",
         space=voter.space,

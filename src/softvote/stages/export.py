@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,7 +11,7 @@ import numpy as np
 from softvote.ensembling.ensemble import Ensemble, from_members
 from softvote.export.record import ProgramRecord
 from softvote.stages import Run
-from softvote.stages.plan import Plan, make_plan
+from softvote.stages.plan import Plan, make_plan, read_decision
 from softvote.storage.fingerprints import fingerprint
 from softvote.storage.paths import ExportFolder
 from softvote.storage.snapshot import Snapshot
@@ -65,14 +65,16 @@ def run(run: Run, voter: str | None = None, to: Path | None = None) -> ExportRes
     plan = make_plan(run)
     plan.predictions(name)  # refuses what is not current before anything heavy is loaded
     folder = run.folder.predictions(name).export if to is None else ExportFolder(to)
-    key = fingerprint([EXPORT_VERSION, run.name, plan.key(name)])
+    described = _voter(plan, name)
+    decided = [described.decision.record().to_json()] if described.decision else []
+    key = fingerprint([EXPORT_VERSION, run.name, plan.key(name), *decided])
     if _is_written(folder, key):
         return ExportResult(folder)
 
     from softvote.export.writer import require_packages, write_program
 
     require_packages()
-    described, check = _voter(plan, name), _check(plan, name)
+    check = _check(plan, name)
     differences = write_program(described, folder, run.name, key, check)
     return ExportResult(folder, _describe(run, described), differences, len(check.images))
 
@@ -87,7 +89,9 @@ def _is_written(folder: ExportFolder, key: str) -> bool:
 
 def _voter(plan: Plan, name: str) -> Ensemble:
     vote = None if name in plan.run.pipeline.members else plan.run.folder.predictions(name)
-    return from_members(name, vote, lambda member: [job.folder for job in plan.jobs_of(member)])
+    voter = from_members(name, vote, lambda member: [job.folder for job in plan.jobs_of(member)])
+    decision = read_decision(plan.run, name)
+    return voter if decision.is_plain else replace(voter, decision=decision)
 
 
 def _check(plan: Plan, name: str) -> Check:

@@ -87,7 +87,7 @@ class Plan:
             or not has_intact_predictions(folder, self.files)
         ):
             return False
-        if self.scorer.decision.needs_fit and scores.accuracy and not folder.decision.is_file():
+        if self.scorer.keeps_decision and scores.accuracy and not folder.decision.is_file():
             return False
         if voter in self.run.pipeline.members:
             return True

@@ -51,11 +51,13 @@ class PredictResult:
         table: CSV, one line per image: file, row in it (from 0), label or labels, and their probabilities.
         rows: how many images.
         path: the file it was written to; None where it was not.
+        decided: by what labels were named, in words; empty where they are the most probable.
     """
 
     table: str
     rows: int
     path: Path | None
+    decided: str = ""
 
     def __str__(self) -> str:
         return f"wrote {self.path}  {self.rows:,} rows" if self.path else self.table.removesuffix("\n")
@@ -63,6 +65,9 @@ class PredictResult:
 
 def run(model: Path, wanted: PredictOptions) -> PredictResult:
     """Predict, and write the table where a file is named.
+
+    Labels are named as a submission would name them, where that names labels at all: by the thresholds or cut
+    points that were fitted for the voter. A fold has its member's.
 
     Args:
         model: a program.pt2 or program.onnx, or the folder of an export, an ensemble, a member or a
@@ -78,7 +83,26 @@ def run(model: Path, wanted: PredictOptions) -> PredictResult:
     text = _table(given, found, signature, wanted.probabilities)
     if wanted.to is not None:
         write_text(wanted.to, text)
-    return PredictResult(text, sum(map(len, found)), wanted.to)
+    return PredictResult(text, sum(map(len, found)), wanted.to, _say_how(signature))
+
+
+def _say_how(signature: Signature) -> str:
+    """By what labels are named, for people; nothing where it goes without saying."""
+    decision, space = signature.decision, signature.label_space
+    if decision is not None and not decision.is_plain:
+        fitted = ", fitted out of fold, as a submission is decided" if decision.fitted else ""
+        return f"named by {decision.describe(space)}{fitted}"
+    if signature.task.kind == "tags":
+        return "tags of at least one half are named: no decision is kept with the model"
+    return ""
+
+
+def _name(probabilities: NDArray[np.float32], signature: Signature) -> NDArray[np.bool_]:
+    """The columns that are named, bool (N, K)."""
+    decision, task = signature.decision, signature.task
+    if decision is None or decision.is_plain:
+        return task.columns(task.name(probabilities))
+    return task.columns(np.asarray(decision.decide(probabilities, signature.label_space), np.int64))
 
 
 def _load(model: Path) -> tuple[Signature, Predict]:
@@ -129,12 +153,12 @@ def _table(
     Where several names are given to an image, tags or a class of each target, they and their probabilities
     stand in one cell each, with `;` between them.
     """
-    classes, task, text = signature.classes, signature.task, io.StringIO()
+    classes, text = signature.classes, io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     columns = [f"probability of {name}" for name in classes] if every_class else []
     writer.writerow(["source", "row", "label", "probability", *columns])
     for each, probabilities in zip(given, found, strict=True):
-        named = task.columns(task.name(probabilities))
+        named = _name(probabilities, signature)
         for row, line in enumerate(probabilities.tolist()):
             shown, given_names = [f"{share:.7g}" for share in line], np.flatnonzero(named[row])
             cells = [";".join(texts[column] for column in given_names) for texts in (classes, shown)]
