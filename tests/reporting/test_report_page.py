@@ -30,7 +30,12 @@ CHARTS: dict[str, Callable[[], Chart]] = {
     "lines": lambda: charts.draw_lines("t", {"a": [2.0, 1.0]}, ("x", "y"), {"a": [2.1, 1.5]}, True),
     "trials": lambda: charts.draw_trials("t", [0, 2], [0.9, 0.8], [0.1, 0.1], [0.9, 0.9], "accuracy"),
     "bars": lambda: charts.draw_bars("t", {"lr": 0.8, "epochs": 0.2}, "proportion"),
-    "reliability": lambda: charts.draw_reliability("t", *np.array([[0.5, 0.9], [0.4, 0.9], [0.1, 0.1]])),
+    "reliability": lambda: charts.draw_reliability(
+        "t", *np.array([[0.5, 0.9], [0.4, 0.9], [0.1, 0.1]]), ("x", "y")
+    ),
+    "quantiles": lambda: charts.draw_quantiles(
+        "t", np.arange(3.0), np.array([[0.0, 0.8, 1.5], [0.1, 1.0, 1.9], [0.3, 1.4, 2.0]]), ("x", "y")
+    ),
     "histograms": lambda: charts.draw_histograms("t", {"a": np.array([0.1, 0.9])}, "x"),
     "points": lambda: charts.draw_points("t", {"a": (1, 2), "b": (2, 1)}, ("x", "y"), diagonal=True),
 }

@@ -85,8 +85,12 @@ def test_every_kind_of_task_has_a_report(digits: Digits, kind: Kind) -> None:
     built = {each.section.name: each for each in build_sections(data)}
     for name in ("scores", "contributions", "duplicates", "adversarial", "layers"):
         assert built[name].blocks, built[name].left_out
+    of_tags = kind.task.kind == "tags"
+    for name in ("confusion", "mistakes"):
+        assert bool(built[name].blocks) != of_tags and ("tags" in built[name].left_out) == of_tags
+    assert built["calibration"].blocks and built["agreement"].blocks
     single = "" if kind.task.is_single_label else f"this competition has {kind.task.kind}"
-    assert single in built["confusion"].left_out and bool(built["confusion"].blocks) == (not single)
+    assert single in built["labels"].left_out
     assert column(tables(list(built["scores"].blocks))[0], "voter")[:2] == ["a", "b"]
 
 

@@ -138,20 +138,46 @@ class Scorer:
     def _cross_fit(
         self, probabilities: Probabilities, labels: Labels, folds: NDArray[np.integer]
     ) -> Evaluation | None:
-        """The score with each fold decided by what was fitted on the others; None of a single fold."""
-        present = np.unique(folds)
+        """The score of what `cross_decide` decides; None of a single fold."""
+        decided = self.cross_decide(probabilities, labels, folds)
+        return None if decided is None else self._score(decided, labels)
+
+    def cross_decide(
+        self, probabilities: Probabilities, labels: Labels, folds: NDArray[np.integer]
+    ) -> PredictedArray | None:
+        """Decide each fold by what `fit_by_fold` fits; None of a single fold.
+
+        Arguments are those of `decide`.
+        """
+        by_fold = self.fit_by_fold(probabilities, labels, folds)
+        return self.decide_by_fold(probabilities, folds, by_fold) if len(by_fold) > 1 else None
+
+    def fit_by_fold(
+        self, probabilities: Probabilities, labels: Labels, folds: NDArray[np.integer]
+    ) -> dict[int, list[float]]:
+        """Fit the decision for each fold on the others; nothing of a single fold."""
+        present = np.unique(folds).tolist()
         if len(present) < 2:
-            return None
-        decided: PredictedArray | None = None
-        for fold in present:
-            own = folds == fold
-            fitted = self.decision.fit(probabilities[~own], labels[~own], self.space, self.metric)
-            part = self.decision.decide(probabilities[own], self.space, fitted)
-            if decided is None:
-                decided = np.empty((len(labels), *part.shape[1:]), part.dtype)
-            decided[own] = part
-        assert decided is not None
-        return self._score(decided, labels)
+            return {}
+        others = {fold: folds != fold for fold in present}
+        return {
+            fold: self.decision.fit(probabilities[rows], labels[rows], self.space, self.metric)
+            for fold, rows in others.items()
+        }
+
+    def decide_by_fold(
+        self, probabilities: Probabilities, folds: NDArray[np.integer], by_fold: dict[int, list[float]]
+    ) -> PredictedArray:
+        """Decide the rows of each fold by its own numbers."""
+        parts = {
+            fold: self.decision.decide(probabilities[folds == fold], self.space, fitted)
+            for fold, fitted in by_fold.items()
+        }
+        some = next(iter(parts.values()))
+        decided = np.empty((len(probabilities), *some.shape[1:]), some.dtype)
+        for fold, part in parts.items():
+            decided[folds == fold] = part
+        return decided
 
 
 @dataclass(frozen=True)

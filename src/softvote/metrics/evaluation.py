@@ -80,6 +80,25 @@ def error_of_mean(parts: NDArray[np.float64]) -> float:
     return float(parts.std(ddof=1)) / math.sqrt(len(parts)) if len(parts) > 1 else math.nan
 
 
+def score_of_mean(
+    values: NDArray[np.float64], groups: NDArray[np.integer] | None = None, percent: bool = False
+) -> Score:
+    """The mean of what rows score, with its standard error; where rows belong together, of groups drawn anew.
+
+    Args:
+        values: floats (N,).
+        groups: as for `bootstrap_weights`.
+        percent: whether they are proportions.
+    """
+    mean = float(values.mean())
+    if groups is None:
+        return Score(mean, error_of_mean(values), len(values), percent)
+    drawn = np.concatenate(
+        [(weights @ values) / weights.sum(axis=1) for weights in bootstrap_weights(len(values), groups)]
+    )
+    return Score(mean, error_of_resamples(drawn), len(values), percent)
+
+
 def error_of_resamples(values: NDArray[np.float64]) -> float:
     """The standard deviation over resamples, of those in which the metric is defined."""
     defined = values[np.isfinite(values)]

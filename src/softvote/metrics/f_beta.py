@@ -22,7 +22,7 @@ from softvote.task import LabelSpace, TaskKind
 Average = Literal["binary", "micro", "macro", "samples"]
 
 
-class _FMeasure(CountMetric):
+class FMeasure(CountMetric):
     average: Average = "macro"
     """What is counted together: `binary` looks for one of two classes, `micro` counts over all labels,
     `macro` is the mean over labels, `samples` the mean over images (of tags)."""
@@ -108,12 +108,17 @@ class _FMeasure(CountMetric):
         right, named, true = split_hits(sums)
         if self.average == "micro":
             return np.nan_to_num(self._of_sums(right.sum(axis=1), named.sum(axis=1), true.sum(axis=1)))
-        each = np.nan_to_num(self._of_sums(right, named, true))
+        each = self.of_labels(sums)
         if self.average == "binary":
             return each[:, positive_column(self.positive, space)]
         # As scikit-learn has it: a class that is neither named nor true is not there, a tag always is.
         there = np.full(true.shape, True) if space.task.kind == "tags" else (named + true) > 0
         return mean_where(each, there)
+
+    def of_labels(self, sums: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Each label's value (B, K) of sums (B, 3 K) of `hits`; 0 where it is neither named nor true."""
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return np.nan_to_num(self._of_sums(*split_hits(sums)))
 
     def _of_sums(
         self, right: NDArray[np.floating], named: NDArray[np.floating], true: NDArray[np.floating]
@@ -124,13 +129,13 @@ class _FMeasure(CountMetric):
 
 
 @register_metric(rank=6)
-class F1(_FMeasure):
+class F1(FMeasure):
     name: Literal["f1"] = "f1"
     """`f1`: the harmonic mean of precision and recall."""
 
 
 @register_metric(rank=7)
-class FBeta(_FMeasure):
+class FBeta(FMeasure):
     name: Literal["f_beta"] = "f_beta"
     """`f_beta`: the harmonic mean of precision and recall, in which recall counts `beta` times as much."""
     beta: Positive = 2.0

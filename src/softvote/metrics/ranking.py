@@ -76,15 +76,22 @@ class RankingMetric(Metric):
         self, predictions: PredictedArray, labels: Labels, space: LabelSpace, weights: NDArray[np.floating]
     ) -> NDArray[np.float64]:
         """As `Metric.resample`; columns of one kind in a resample are left out of its mean."""
+        values = self.resample_columns(predictions, labels, space, weights)
+        defined = np.isfinite(values)
+        with np.errstate(invalid="ignore"):
+            mean: NDArray[np.float64] = np.where(defined, values, 0).sum(axis=0) / defined.sum(axis=0)
+        return mean
+
+    def resample_columns(
+        self, predictions: PredictedArray, labels: Labels, space: LabelSpace, weights: NDArray[np.floating]
+    ) -> NDArray[np.float64]:
+        """The values of each ranked column by itself, float64 (C, B); nan where a resample has one kind."""
         truth = one_hot(labels, len(space.names))
         values = np.full((len(self.ranked_columns(space)), len(weights)), np.nan)
         with np.errstate(divide="ignore", invalid="ignore"):
             for place, column in enumerate(self.ranked_columns(space)):
                 values[place] = self.of_cuts(_cuts(predictions[:, column], truth[:, column], weights))
-        defined = np.isfinite(values)
-        with np.errstate(invalid="ignore"):
-            mean: NDArray[np.float64] = np.where(defined, values, 0).sum(axis=0) / defined.sum(axis=0)
-        return mean
+        return values
 
     def columns(self, space: LabelSpace) -> int:
         """One a ranking."""

@@ -18,7 +18,7 @@ from softvote.reporting.report.index import list_competitions
 from softvote.reporting.report.page import BuiltSection, attachments_of, build_sections, write_page
 from softvote.reporting.report.section import ReportData
 from softvote.stages import Run, open_run
-from softvote.stages.plan import Plan, make_plan
+from softvote.stages.plan import Plan, make_plan, read_decision
 from softvote.storage.files import write_text
 from softvote.storage.paths import Workspace
 from softvote.tracking.comparison import LeaderboardComparison, join_ledger
@@ -79,6 +79,7 @@ def _gather(plan: Plan, experiments: list[Experiment], ledger: list[Entry]) -> R
             run.folder.path, "no member is trained as the pipeline says now", "run the train stage"
         )
     voted = len(names) == len(run.pipeline.voters) and plan.is_current(ensemble)
+    current = [*names, *([ensemble] if voted else [])]
     competition = run.pipeline.competition.name
     return ReportData(
         name=run.name,
@@ -90,14 +91,20 @@ def _gather(plan: Plan, experiments: list[Experiment], ledger: list[Entry]) -> R
         trainings={name: [job.folder for job in plan.jobs_of(name)] for name in names},
         vote=plan.predictions(ensemble) if voted else None,
         vote_record=read_vote(run.folder.predictions(ensemble)) if voted else None,
-        vote_scores=ScoreRecord.read(run.folder.predictions(ensemble).scores) if voted else None,
+        vote_scores=_read_scores(run, ensemble) if voted else None,
         unfinished=[name for name in run.pipeline.voters if name not in names],
         experiments=[each for each in experiments if each.competition == competition],
         given_labels=_read_given_labels(plan),
         search=_read_search(run),
         settled=plan.settled_note,
+        decisions={name: read_decision(run, name) for name in current},
+        scores={name: record for name in current if (record := _read_scores(run, name))},
         leaderboard=_find_leaderboard(run, ledger),
     )
+
+
+def _read_scores(run: Run, voter: str) -> ScoreRecord | None:
+    return ScoreRecord.read(run.folder.predictions(voter).scores)
 
 
 def _read_given_labels(plan: Plan) -> NDArray[np.int64] | None:

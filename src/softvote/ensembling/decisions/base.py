@@ -56,6 +56,10 @@ class Decision(DecisionConfig):
         """
         raise NotImplementedError
 
+    def thresholds(self, space: LabelSpace, fitted: Sequence[float] = ()) -> Sequence[float]:
+        """The probability above which each tag is named; none of a decision that has none."""
+        return ()
+
     def describe(self, space: LabelSpace, fitted: Sequence[float] = ()) -> str:
         """What is decided by, for people."""
         return self.name.replace("_", " ")

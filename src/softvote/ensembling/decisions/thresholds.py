@@ -70,7 +70,11 @@ class Threshold(_Cuts):
         self, probabilities: Probabilities, space: LabelSpace, fitted: Sequence[float] = ()
     ) -> PredictedArray:
         """As `Decision.decide`."""
-        return self._mark(probabilities, [self.at] * len(space.names), space).astype(np.int64)
+        return self._mark(probabilities, self.thresholds(space), space).astype(np.int64)
+
+    def thresholds(self, space: LabelSpace, fitted: Sequence[float] = ()) -> Sequence[float]:
+        """The same for all."""
+        return [self.at] * len(space.names)
 
     def describe(self, space: LabelSpace, fitted: Sequence[float] = ()) -> str:
         return f"threshold {self.at:g}"
@@ -125,6 +129,10 @@ class Thresholds(_Cuts):
     ) -> PredictedArray:
         """As `Decision.decide`."""
         return self._mark(probabilities, fitted, space).astype(np.int64)
+
+    def thresholds(self, space: LabelSpace, fitted: Sequence[float] = ()) -> Sequence[float]:
+        """As they were fitted."""
+        return fitted
 
     def describe(self, space: LabelSpace, fitted: Sequence[float] = ()) -> str:
         names = space.names if space.task.kind == "tags" else space.names[1:2]

@@ -103,29 +103,76 @@ def draw_bars(title: str, shares: Mapping[str, float], unit: str) -> Chart:
 
 
 def draw_reliability(
-    title: str, confidence: NDArray[np.float64], right: NDArray[np.float64], error: NDArray[np.float64]
+    title: str,
+    confidence: NDArray[np.float64],
+    right: NDArray[np.float64],
+    error: NDArray[np.float64],
+    labels: tuple[str, str],
 ) -> Chart:
-    """How often the answer is right against how sure the voter was, with the diagonal where both agree."""
+    """How often it is so against how probable the voter called it, with the diagonal where both agree.
+
+    Args:
+        labels: of both axes.
+    """
     figure, axis = _create_axis()
     axis.plot([0, 1], [0, 1], color=_INK, linewidth=0.8, linestyle="--")
     axis.errorbar(
         confidence, right, yerr=error, fmt="o-", color=SERIES[0], markersize=4, linewidth=1.3, capsize=2
     )
-    axis.set(xlabel="how sure it was", ylabel="share that was right", xlim=(0, 1.02), ylim=(0, 1.02))
+    axis.set(xlabel=labels[0], ylabel=labels[1], xlim=(0, 1.02), ylim=(0, 1.02))
     axis.grid(color=_FAINT, linewidth=0.6)
     return _to_chart(figure, title)
 
 
-def draw_histograms(title: str, groups: Mapping[str, NDArray[np.float64]], unit: str) -> Chart:
-    """How values of 0..1 are spread in each group, as shares of the group."""
+def draw_histograms(
+    title: str,
+    groups: Mapping[str, NDArray[np.float64]],
+    unit: str,
+    span: tuple[float, float] = (0.0, 1.0),
+    what: str = "images",
+) -> Chart:
+    """How values are spread in each group, as shares of the group.
+
+    Args:
+        span: from where to where values go.
+        what: is counted.
+    """
     figure, axis = _create_axis()
-    edges = np.linspace(0, 1, 31)
+    edges = np.linspace(*span, 31)
     for colour, (name, values) in zip(SERIES, groups.items(), strict=False):
         shares = np.histogram(values, edges)[0] / max(1, len(values))
         axis.stairs(shares, edges, color=colour, fill=True, alpha=0.35)
         axis.stairs(shares, edges, color=colour, linewidth=1.2, label=name)
-    axis.set(xlabel=unit, ylabel="share of images", xlim=(0, 1))
-    axis.legend(fontsize=8, frameon=False, labelcolor=_INK)
+    axis.set(xlabel=unit, ylabel=f"share of {what}", xlim=span)
+    if len(groups) > 1:
+        axis.legend(fontsize=8, frameon=False, labelcolor=_INK)
+    axis.grid(color=_FAINT, linewidth=0.6)
+    return _to_chart(figure, title)
+
+
+def draw_quantiles(
+    title: str,
+    places: NDArray[np.float64],
+    quantiles: NDArray[np.float64],
+    labels: tuple[str, str],
+) -> Chart:
+    """The median of what is said at each true value, with bars to both quantiles, and where both agree.
+
+    Args:
+        places: (P,), true values, ascending.
+        quantiles: (3, P), the lower one, the median and the upper one.
+        labels: of both axes.
+    """
+    figure, axis = _create_axis()
+    low, middle, high = quantiles
+    ends = [float(places.min()), float(places.max())]
+    axis.plot(ends, ends, color=_INK, linewidth=0.8, linestyle="--")
+    axis.errorbar(
+        places, middle, yerr=[middle - low, high - middle], fmt="o", color=SERIES[0], markersize=4,
+        linewidth=1.3, capsize=2,
+    )  # fmt: skip
+    axis.set(xlabel=labels[0], ylabel=labels[1])
+    axis.margins(0.06)
     axis.grid(color=_FAINT, linewidth=0.6)
     return _to_chart(figure, title)
 

@@ -6,7 +6,7 @@ that is not there, the page says so in a sentence and leaves the section out.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -19,10 +19,12 @@ from softvote.data.dataset import Dataset
 from softvote.ensembling.comparison import Comparison, compare_members
 from softvote.ensembling.predictions import Predictions
 from softvote.ensembling.records import ScoreRecord, VoteRecord
-from softvote.ensembling.scorer import Scorer
-from softvote.reporting.report.blocks import Block, PictureCard, Tone
+from softvote.ensembling.scorer import FittedDecision, Scorer
+from softvote.reporting.report.blocks import Block, PictureCard
+from softvote.reporting.report.captions import describe_answers
 from softvote.reporting.report.experiments import Experiment
 from softvote.reporting.report.images import PictureStore, encode_image
+from softvote.reporting.report.questions import Question, list_questions
 from softvote.storage.paths import FoldFolder
 from softvote.task import Task
 from softvote.tracking.comparison import LeaderboardComparison
@@ -49,6 +51,9 @@ class ReportData:
         pictures: those that a click shows.
         search: the trials by which values were or can be chosen; None where nothing was searched.
         settled: that values were chosen by the rows that are scored here; empty where they were not.
+        decisions: what each voter's probabilities are submitted by, by its name; of those that are left out,
+            what is decided without fitting.
+        scores: of each voter as it is submitted, by its name.
     """
 
     name: str
@@ -68,6 +73,8 @@ class ReportData:
     pictures: PictureStore = field(default_factory=PictureStore)
     search: TuneRecord | None = None
     settled: str = ""
+    decisions: Mapping[str, FittedDecision] = field(default_factory=dict)
+    scores: Mapping[str, ScoreRecord] = field(default_factory=dict)
 
     @property
     def task(self) -> Task:
@@ -84,7 +91,7 @@ class ReportData:
 
     @cached_property
     def labels(self) -> NDArray[np.int64]:
-        """Of these rows, int64 (n,)."""
+        """Of these rows, as the task has them: int64 (n,), of tags (n, K), of targets (n, T)."""
         return np.asarray(self.dataset.train_labels)[self.rows]
 
     @cached_property
@@ -118,33 +125,67 @@ class ReportData:
         """Out-of-fold probabilities float32 (n, K) of the shown voter."""
         return self.shown[1].oof
 
-    @cached_property
-    def guesses(self) -> NDArray[np.int64]:
-        """The most probable class of each row, int64 (n,)."""
-        return np.asarray(self.oof.argmax(axis=1), np.int64)
+    @property
+    def voters(self) -> dict[str, NDArray[np.float32]]:
+        """Out-of-fold probabilities float32 (n, K) of the ensemble, where it votes, and of every member."""
+        voted = {} if self.vote is None else {self.pipeline.ensemble.name: self.vote.oof}
+        return voted | {name: each.oof for name, each in self.members.items()}
+
+    def decision_of(self, voter: str) -> FittedDecision:
+        """What a voter's probabilities are submitted by; what names nothing, names what is most probable."""
+        return self.decisions.get(voter, FittedDecision(self.scorer.decision.unfitted))
+
+    def name_answers(self, voter: str) -> NDArray[np.int64]:
+        """What a voter answers, as labels have it, by what it is submitted by; fitted on these very rows."""
+        return self._name(self.decision_of(voter), self.voters[voter])
+
+    def _name(self, decision: FittedDecision, oof: NDArray[np.float32]) -> NDArray[np.int64]:
+        if decision.is_plain:
+            return self.task.name(oof)
+        return np.asarray(decision.decide(oof, self.scorer.space), np.int64)
 
     @cached_property
-    def confidence(self) -> NDArray[np.float32]:
-        """The probability of that class, float32 (n,)."""
-        return np.asarray(self.oof.max(axis=1))
+    def answers(self) -> NDArray[np.int64]:
+        """What the shown voter answers, as labels have it: each fold by what was fitted on the others."""
+        if self.fitted_by_fold:
+            scorer, by_fold = self.row_scorer, self.fitted_by_fold
+            return np.asarray(scorer.decide_by_fold(self.oof, self.fold_of_row, by_fold), np.int64)
+        return self._name(self.decision_of(self.shown[0]), self.oof)
+
+    @cached_property
+    def fitted_by_fold(self) -> dict[int, list[float]]:
+        """What is fitted for the shown voter on all folds but one, by that one; nothing where nothing is."""
+        if not self.decision_of(self.shown[0]).fitted:
+            return {}
+        return self.row_scorer.fit_by_fold(self.oof, self.labels, self.fold_of_row)
+
+    @cached_property
+    def questions(self) -> list[Question]:
+        """What is asked of each image, and the shown voter's answers; none of tags."""
+        return list_questions(self.scorer.space, self.oof, self.answers, self.labels)
 
     def describe_row(self, position: int) -> str:
-        """Row number, how sure the answer was, label and answer of the row at a position of `rows`."""
-        row, label, guess = (int(each[position]) for each in (self.rows, self.labels, self.guesses))
-        addend = "" if self.dataset.train_addends is None else f", + {self.dataset.train_addends[row]}"
-        sure = f"row {row}{addend}, {self.confidence[position]:.0%}"
-        return f"{sure}\nlabel {self.classes[label]}, answer {self.classes[guess]}"
+        """The row at a position of `rows`, label and answer; of one question also how sure the answer was."""
+        row, addends = int(self.rows[position]), self.dataset.train_addends
+        place = f"row {row}" if addends is None else f"row {row}, + {addends[row]}"
+        if self.task.is_single_label:
+            place += f", {self.questions[0].confidence[position]:.0%}"
+        label, answer = self.labels[position], self.answers[position]
+        return f"{place}\n{describe_answers(self.scorer.space, label, answer, self.oof[position])}"
 
-    def create_card(self, position: int) -> PictureCard:
-        """The picture of the row at a position of `rows`, green where the answer is right."""
-        tone: Tone = "good" if self.guesses[position] == self.labels[position] else "bad"
+    def create_card(self, position: int, is_right: bool) -> PictureCard:
+        """The picture of the row at a position of `rows`, green where what is shown of it is right."""
         image = self.dataset.train_pixels[self.rows[position]]
-        return PictureCard(encode_image(image), self.describe_row(position), tone)
+        return PictureCard(encode_image(image), self.describe_row(position), "good" if is_right else "bad")
 
-    def store_picture(self, position: int) -> str | None:
-        """Keep the picture of the row at a position of `rows` for a click; its key, None without room."""
-        row = int(self.rows[position])
-        return self.pictures.add(f"r{row}", self.dataset.train_pixels[row], self.describe_row(position))
+    def store_pictures(self, positions: Iterable[int]) -> list[str]:
+        """Keep pictures of rows, by their positions in `rows`, for a click; keys of those that find room."""
+        keys = []
+        for position in positions:
+            row = int(self.rows[position])
+            image = self.dataset.train_pixels[row]
+            keys.append(self.pictures.add(f"r{row}", image, self.describe_row(position)))
+        return [key for key in keys if key is not None]
 
 
 Need = Callable[[ReportData], str]
@@ -190,6 +231,16 @@ def section(name: str, title: str, question: str, *needs: Need, rank: int) -> Ca
         return build
 
     return register
+
+
+def needs_questions(data: ReportData) -> str:
+    """For sections that hold answers against labels, of one question or of one per target."""
+    return "it is for one answer per question, but tags are any of many" if data.task.kind == "tags" else ""
+
+
+def needs_tags(data: ReportData) -> str:
+    """For sections that look at each tag by itself."""
+    return "" if data.task.kind == "tags" else "it is for several tags per image"
 
 
 def needs_one_label(data: ReportData) -> str:

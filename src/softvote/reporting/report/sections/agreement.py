@@ -7,9 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from softvote.metrics import scores
 from softvote.reporting.report.blocks import Block, Cell, DataTable, Paragraph
-from softvote.reporting.report.section import ReportData, needs_one_label, needs_two_members, section
+from softvote.reporting.report.section import ReportData, needs_two_members, section
 
 
 @section(
@@ -17,23 +16,23 @@ from softvote.reporting.report.section import ReportData, needs_one_label, needs
     "Agreement of members",
     "Do they make the same mistakes?",
     needs_two_members,
-    needs_one_label,
     rank=30,
 )
 def build_agreement(data: ReportData) -> Sequence[Block]:
     """Build the shares of equal answers, and the correlation of mistakes."""
     names = list(data.members)
-    guesses = np.stack([each.oof.argmax(axis=1) for each in data.members.values()])
-    wrong = np.stack([~scores.correct(each.oof, data.labels) for each in data.members.values()])
-    equal = np.array([(guesses == each).mean(axis=1) for each in guesses])
+    answers = np.stack([data.name_answers(name).reshape(-1) for name in names])
+    wrong = answers != data.labels.reshape(-1)
+    equal = np.array([(answers == each).mean(axis=1) for each in answers])
+    what = {"tags": "tags of images", "targets": "targets of images"}.get(data.task.kind, "rows")
     note = (
         "Members whose mistakes are less correlated gain more from voting together. "
-        f"All of them are wrong on {np.count_nonzero(wrong.all(axis=0)):,} rows, "
+        f"All of them are wrong on {np.count_nonzero(wrong.all(axis=0)):,} {what}, "
         f"at least one is right on {np.count_nonzero(~wrong.all(axis=0)):,}."
     )
     return [
         _matrix(names, _correlate(wrong), "Correlation of being wrong (phi)", "{:.2f}"),
-        _matrix(names, equal, "Share of rows with the same answer", "{:.2%}"),
+        _matrix(names, equal, f"Share of {what} with the same answer", "{:.2%}"),
         Paragraph(note, "note"),
     ]
 

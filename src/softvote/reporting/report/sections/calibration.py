@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from softvote.reporting.report.blocks import Block, Cell, DataTable, Paragraph
 from softvote.reporting.report.charts import draw_histograms, draw_reliability
-from softvote.reporting.report.section import ReportData, needs_members, needs_one_label, section
+from softvote.reporting.report.section import ReportData, needs_members, section
 
 _BINS = 15
 _DRAWS = 200
@@ -20,28 +20,49 @@ _DRAWS = 200
     "Reliability",
     "When it says 90 %, is it right nine times out of ten?",
     needs_members,
-    needs_one_label,
     rank=60,
 )
 def build_calibration(data: ReportData) -> Sequence[Block]:
     """Build the reliability diagram, and the expected calibration error of every voter."""
-    right = (data.guesses == data.labels).astype(np.float64)
-    confidence = data.confidence.astype(np.float64)
+    are_tags = data.task.kind == "tags"
+    confidence, right = _pair(data, data.oof)
     sure, share, error = _bin(confidence, right)
-    diagram = draw_reliability(f"Reliability of {data.shown[0]}", sure, share, error)
-    groups = {"right": confidence[right == 1], "wrong": confidence[right == 0]}
-    spread = draw_histograms("How sure it was", groups, "probability of the answer")
-    voters = {name: each.oof for name, each in data.members.items()}
-    if data.vote is not None:
-        voters = {data.pipeline.ensemble.name: data.vote.oof} | voters
-    rows = [_judge(name, oof, data.labels) for name, oof in voters.items()]
+    axes = (
+        ("probability of a tag", "share that has it")
+        if are_tags
+        else ("how sure it was", "share that was right")
+    )
+    diagram = draw_reliability(f"Reliability of {data.shown[0]}", sure, share, error, axes)
+    words = ("has the tag", "has it not") if are_tags else ("right", "wrong")
+    groups = {words[0]: confidence[right == 1], words[1]: confidence[right == 0]}
+    unit, what = (
+        ("probability of a tag", "tags of images") if are_tags else ("probability of the answer", "answers")
+    )
+    spread = draw_histograms("How sure it was", groups, unit, what=what)
+    rows = [_judge(name, *_pair(data, oof), are_tags) for name, oof in data.voters.items()]
     note = (
         f"Expected calibration error (Naeini et al. 2015): the mean distance from the diagonal over {_BINS} "
         "bins of equal width, weighted by rows. It is never below 0, so that a perfectly calibrated voter "
         "shows some too: by chance is its 95th percentile, drawn from these very probabilities."
     )
-    header = ["voter", "calibration error", "by chance", "mean probability", "right", "it is"]
+    if are_tags:
+        note += " Each tag of each image is one row here."
+    header = ["voter", "calibration error", "by chance", "mean probability", words[0], "it is"]
     return [diagram, spread, DataTable(header, rows, "Expected calibration error"), Paragraph(note, "note")]
+
+
+def _pair(data: ReportData, oof: NDArray[np.float32]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """How probable something was called, and whether it is so, 0 or 1: each tag, or the most probable answer.
+
+    The answers to several targets stand one behind the other.
+    """
+    if data.task.kind == "tags":
+        return oof.reshape(-1).astype(np.float64), data.labels.reshape(-1).astype(np.float64)
+    labels = data.labels.reshape(len(oof), -1)
+    parts = [oof[:, block] for block in data.task.blocks]
+    right = [part.argmax(axis=1) == labels[:, target] for target, part in enumerate(parts)]
+    confidence = np.concatenate([part.max(axis=1) for part in parts]).astype(np.float64)
+    return confidence, np.concatenate(right).astype(np.float64)
 
 
 def _bin(
@@ -72,18 +93,20 @@ def calibration_error(confidence: NDArray[np.float64], right: NDArray[np.float64
     return float(np.abs(gaps).sum() / len(right))
 
 
-def _judge(name: str, oof: NDArray[np.float32], labels: NDArray[np.int64]) -> list[Cell | str]:
-    confidence = oof.max(axis=1).astype(np.float64)
-    right = (oof.argmax(axis=1) == labels).astype(np.float64)
+def _judge(
+    name: str, confidence: NDArray[np.float64], right: NDArray[np.float64], are_tags: bool
+) -> list[Cell | str]:
     error = calibration_error(confidence, right)
-    random = np.random.default_rng(0)
+    random, count = np.random.default_rng(0), len(right)
+    draws = _DRAWS if count <= 20_000 else _DRAWS // 4 if count <= 200_000 else _DRAWS // 10
     drawn = [
-        calibration_error(confidence, (random.random(len(right)) < confidence).astype(np.float64))
-        for _ in range(_DRAWS if len(right) <= 20_000 else _DRAWS // 4)
+        calibration_error(confidence, (random.random(count) < confidence).astype(np.float64))
+        for _ in range(draws)
     ]
     chance = float(np.quantile(drawn, 0.95))
-    difference = right.mean() - confidence.mean()
-    words = "as chance has it" if error <= chance else "too modest" if difference > 0 else "too sure"
+    too_low = right.mean() > confidence.mean()
+    off = ("too low", "too high") if are_tags else ("too modest", "too sure")
+    words = "as chance has it" if error <= chance else off[0] if too_low else off[1]
     return [
         name,
         Cell(f"{100 * error:.2f} %", error),

@@ -77,7 +77,8 @@ def _find_suspects(labels: NDArray[np.int64], oof: NDArray[np.float32]) -> NDArr
 
 def _describe(data: ReportData, position: int) -> list[str]:
     """The cells of a doubtful label, in the order of the file."""
-    label, guess, row = data.labels[position], data.guesses[position], data.oof[position]
+    label, row = data.labels[position], data.oof[position]
+    guess = int(row.argmax())  # what is most probable, whatever cut points would submit
     names = [str(data.rows[position]), data.classes[label], data.classes[guess]]
     return [*names, f"{row[label]:.4f}", f"{row[guess]:.4f}"]
 

@@ -7,9 +7,11 @@ from collections.abc import Sequence
 import numpy as np
 
 from softvote.reporting.report.blocks import Block, Gallery, Paragraph
-from softvote.reporting.report.section import ReportData, needs_members, needs_one_label, section
+from softvote.reporting.report.questions import Question
+from softvote.reporting.report.section import ReportData, needs_members, needs_questions, section
 
 _MOST = 36
+_FEWEST = 8  # pictures of a gallery where there are many targets
 
 
 @section(
@@ -17,22 +19,27 @@ _MOST = 36
     "Surest mistakes, least sure rights",
     "Where is the voter wrong and sure of it, where nearly wrong?",
     needs_members,
-    needs_one_label,
+    needs_questions,
     rank=50,
 )
 def build_mistakes(data: ReportData) -> Sequence[Block]:
-    """Build both galleries."""
-    right = data.guesses == data.labels
-    wrong, rights = np.flatnonzero(~right), np.flatnonzero(right)
-    surest = wrong[np.argsort(-data.confidence[wrong], kind="stable")][:_MOST]
-    least = rights[np.argsort(data.confidence[rights], kind="stable")][:_MOST]
+    """Build both galleries, of each question."""
+    most = max(_FEWEST, _MOST // len(data.questions))
+    return [block for question in data.questions for block in _build(data, question, most)]
+
+
+def _build(data: ReportData, asked: Question, most: int) -> list[Block]:
+    wrong, rights = np.flatnonzero(~asked.right), np.flatnonzero(asked.right)
+    surest = wrong[np.argsort(-asked.confidence[wrong], kind="stable")][:most]
+    least = rights[np.argsort(asked.confidence[rights], kind="stable")][:most]
     blocks: list[Block] = []
+    rows = f"{len(asked.labels):,} rows"
     if len(surest):
-        title = f"Surest mistakes: {len(surest)} of {len(wrong):,} in {len(right):,} rows"
-        blocks.append(Gallery([data.create_card(int(position)) for position in surest], title))
+        title = asked.title(f"Surest mistakes: {len(surest)} of {len(wrong):,} in {rows}")
+        blocks.append(Gallery([data.create_card(int(position), False) for position in surest], title))
     else:
-        blocks.append(Paragraph(f"{data.shown[0]} makes no mistake in {len(right):,} rows."))
+        blocks.append(Paragraph(asked.title(f"{data.shown[0]} makes no mistake in {rows}.")))
     if len(least):
-        title = f"Least sure right answers: {len(least)} of {len(rights):,}"
-        blocks.append(Gallery([data.create_card(int(position)) for position in least], title))
+        title = asked.title(f"Least sure right answers: {len(least)} of {len(rights):,}")
+        blocks.append(Gallery([data.create_card(int(position), True) for position in least], title))
     return blocks

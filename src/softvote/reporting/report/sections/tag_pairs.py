@@ -1,0 +1,134 @@
+"""Which tags are taken for which, and which go together more or less often than they should."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from softvote.metrics.scores import paired_difference
+from softvote.reporting.report.blocks import Block, Cell, DataTable, Paragraph
+from softvote.reporting.report.section import (
+    LeftOutError,
+    ReportData,
+    needs_members,
+    needs_tags,
+    section,
+)
+
+_MOST_TAGS = 40  # of a matrix that fits a screen
+_MOST_PAIRS = 60
+_PICTURES = 12
+
+
+@section(
+    "tag_pairs",
+    "Tags taken for others",
+    "Which tag is named where another is missed, and which go together in answers but not in labels?",
+    needs_members,
+    needs_tags,
+    rank=40,
+)
+def build_tag_pairs(data: ReportData) -> Sequence[Block]:
+    """Build the pairs of tags that are mistaken for each other, and those named together too often."""
+    if len(data.classes) < 2:
+        raise LeftOutError("it is for two tags or more, and there is one")
+    there, named = data.labels > 0, data.answers > 0
+    missed, wrongly = there & ~named, named & ~there
+    taken = _count_pairs(missed, wrongly)
+    blocks: list[Block] = []
+    if len(data.classes) <= _MOST_TAGS:
+        blocks.append(_draw_matrix(data, taken, missed, wrongly))
+    blocks.append(_list_taken(data, taken, missed, wrongly))
+    together = _list_together(data, there, named)
+    blocks += together or [
+        Paragraph("No two tags go together more or less often than labels say, but for noise.")
+    ]
+    return blocks
+
+
+def _count_pairs(one: NDArray[np.bool_], other: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """How many rows have tag i of one and tag j of the other, int64 (K, K)."""
+    from scipy.sparse import csr_array
+
+    first, second = (csr_array(each.astype(np.int32)) for each in (one, other))
+    return np.asarray((first.T @ second).todense(), np.int64)
+
+
+def _draw_matrix(
+    data: ReportData, taken: NDArray[np.int64], missed: NDArray[np.bool_], wrongly: NDArray[np.bool_]
+) -> DataTable:
+    most = max(1, int(taken.max()))
+    rows: list[list[Cell | str]] = []
+    for one, name in enumerate(data.classes):
+        row: list[Cell | str] = [name]
+        for other in range(len(data.classes)):
+            count = int(taken[one, other])
+            keys = _store(data, missed[:, one] & wrongly[:, other], other) if count else []
+            row.append(Cell(f"{count:,}", count, "", 0.15 + 0.85 * count / most, keys) if count else "")
+        rows.append(row)
+    caption = f"Images on which {data.shown[0]} missed one tag and wrongly named another"
+    return DataTable(["missed ↓ named →", *data.classes], rows, caption, matrix=True)
+
+
+def _store(data: ReportData, rows: NDArray[np.bool_], named: int) -> list[str]:
+    """Keys of pictures of a pair, those first on which the wrong tag was named most surely."""
+    positions = np.flatnonzero(rows)
+    order = np.argsort(-data.oof[positions, named], kind="stable")[:_PICTURES]
+    return data.store_pictures(positions[order].tolist())
+
+
+def _list_taken(
+    data: ReportData, taken: NDArray[np.int64], missed: NDArray[np.bool_], wrongly: NDArray[np.bool_]
+) -> DataTable:
+    """Pairs that meet on more images than they would if mistakes knew nothing of each other."""
+    chance = np.outer(missed.sum(axis=0), wrongly.sum(axis=0)) / len(missed)
+    surplus = taken - chance - 2 * np.sqrt(chance)
+    pairs = np.argwhere((surplus > 0) & (taken > 1))
+    order = np.argsort(-(taken - chance)[tuple(pairs.T)], kind="stable")[:_MOST_PAIRS]
+    rows: list[list[Cell | str]] = []
+    for one, other in pairs[order].tolist():
+        count = int(taken[one, other])
+        keys = _store(data, missed[:, one] & wrongly[:, other], other)
+        cells: list[Cell | str] = [data.classes[one], data.classes[other]]
+        cells += [Cell(f"{count:,}", count, pictures=keys)]
+        rows.append([*cells, Cell(f"{chance[one, other]:.1f}", float(chance[one, other]))])
+    caption = (
+        "Taken for another more often than by chance" if rows else "No tag is taken for another but by chance"
+    )
+    return DataTable(["missed", "named instead", "images", "by chance"], rows, caption)
+
+
+def _list_together(data: ReportData, there: NDArray[np.bool_], named: NDArray[np.bool_]) -> list[Block]:
+    """Pairs that answers have together on more or fewer images than labels have."""
+    in_labels, in_answers = _count_pairs(there, there), _count_pairs(named, named)
+    gap = np.triu(np.abs(in_answers - in_labels), 1)
+    pairs = np.argwhere(gap > 0)
+    order = np.argsort(-gap[tuple(pairs.T)], kind="stable")[: 4 * _MOST_PAIRS]
+    rows: list[list[Cell | str]] = []
+    for one, other in pairs[order].tolist():
+        said, true = named[:, one] & named[:, other], there[:, one] & there[:, other]
+        difference = paired_difference(said, true)
+        if difference.verdict == "noise" or len(rows) == _MOST_PAIRS:
+            continue
+        positions = np.flatnonzero(said != true)[:_PICTURES]
+        counts = [int(each[one, other]) for each in (in_answers, in_labels)]
+        rows.append(
+            [
+                data.classes[one],
+                data.classes[other],
+                Cell(f"{counts[0]:,}", counts[0], pictures=data.store_pictures(positions.tolist())),
+                Cell(f"{counts[1]:,}", counts[1]),
+                Cell(str(difference), difference.value),
+                "too often" if difference.value > 0 else "too rarely",
+            ]
+        )
+    if not rows:
+        return []
+    header = ["tag", "and tag", "in answers", "in labels", "difference, points", "together"]
+    note = (
+        "Images that have both, by answers and by labels, with the paired standard error; what is within two "
+        "of them is left out. A pair that excludes each other and is named together wants a rule of its own."
+    )
+    return [DataTable(header, rows, "Together in answers and in labels"), Paragraph(note, "note")]

@@ -1,0 +1,324 @@
+"""softvote.reporting.report: the sections of tags, of several targets and of labels that are numbers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from conftest import Digits
+from kinds import KINDS
+from numpy.typing import NDArray
+from report_data import TRAIN, make_data, make_dataset, make_probabilities
+from sklearn.metrics import average_precision_score, f1_score, fbeta_score
+
+from softvote.ensembling.scorer import FittedDecision, Scorer
+from softvote.reporting.report.blocks import Block, Chart, DataTable, Gallery, Paragraph
+from softvote.reporting.report.page import SECTIONS
+from softvote.reporting.report.section import ReportData
+
+TAGS = ["even", "large", "loop"]
+
+
+def tag_labels(digits: Digits) -> NDArray[np.int64]:
+    return KINDS["tags"].labels(digits[1][:TRAIN])
+
+
+def tag_probabilities(labels: NDArray[np.int64], seed: int, shift: float = 0.0) -> NDArray[np.float32]:
+    """Mostly right; the lower `shift`, the lower all of them."""
+    noise = np.random.default_rng(seed).normal(size=labels.shape)
+    return (1 / (1 + np.exp(-(3 * labels - 1.5 + noise + shift)))).astype(np.float32)
+
+
+def tag_data(digits: Digits, members: dict[str, NDArray[np.float32]], **more: Any) -> ReportData:
+    """Tags of digits; `metric` of the competition among the rest."""
+    metric = more.pop("metric", {"name": "f1", "average": "macro"})
+    facts = {"labels": None, "solution": None, "metric": metric} | KINDS["tags"].facts
+    dataset = more.pop("dataset", None) or make_dataset(digits, tag_labels(digits))
+    return make_data(digits, members, dataset=dataset, competition=facts, **more)
+
+
+def fit_decisions(data: ReportData) -> dict[str, FittedDecision]:
+    """What the stages keep beside each voter."""
+    scorer = data.row_scorer
+    return {
+        name: FittedDecision(
+            scorer.decision, tuple(scorer.decision.fit(oof, data.labels, scorer.space, scorer.metric))
+        )
+        for name, oof in data.voters.items()
+    }
+
+
+def build(name: str, data: ReportData) -> list[Block]:
+    assert SECTIONS[name].reason_to_leave_out(data) == ""
+    return list(SECTIONS[name].build(data))
+
+
+def tables(blocks: list[Block]) -> list[DataTable]:
+    return [block for block in blocks if isinstance(block, DataTable)]
+
+
+def column(table: DataTable, name: str) -> list[str]:
+    return [row[list(table.header).index(name)].text for row in table.cells]
+
+
+def row_of(table: DataTable, name: str) -> dict[str, str]:
+    cells = next(row for row in table.cells if row[0].text == name)
+    return dict(zip(table.header, (cell.text for cell in cells), strict=True))
+
+
+def text_of(blocks: list[Block]) -> str:
+    return "\n".join(block.text for block in blocks if isinstance(block, Paragraph))
+
+
+def value(text: str) -> float:
+    return float(text.split()[0].rstrip("%"))
+
+
+# ---------------------------------------------------------------- tags
+
+
+@pytest.mark.parametrize("beta", [1.0, 2.0])
+def test_each_tag_is_scored_as_scikit_learn_has_it(digits: Digits, beta: float) -> None:
+    labels = tag_labels(digits)
+    oof = tag_probabilities(labels, 1)
+    metric = {"name": "f1"} if beta == 1 else {"name": "f_beta", "beta": 2}
+    data = tag_data(digits, {"a": oof}, metric=metric)
+    table = tables(build("tags", data))[0]
+    answers = (oof > 0.5).astype(int)
+    for tag, name in enumerate(TAGS):
+        found = row_of(table, name)
+        wanted = fbeta_score(labels[:, tag], answers[:, tag], beta=beta)
+        assert value(found[f"F{beta:g}"]) == pytest.approx(100 * wanted, abs=0.006)
+        average = average_precision_score(labels[:, tag], oof[:, tag])
+        assert value(found["average precision"]) == pytest.approx(100 * average, abs=0.006)
+        assert int(found["missed"]) == int((labels[:, tag] > answers[:, tag]).sum())
+        assert int(found["wrongly named"]) == int((labels[:, tag] < answers[:, tag]).sum())
+        assert found["threshold"] == "0.5"
+    scores = [value(text) for text in column(table, f"F{beta:g}")]
+    assert scores == sorted(scores)
+
+
+def test_the_error_of_a_tag_is_about_what_other_rows_would_change(digits: Digits) -> None:
+    random = np.random.default_rng(0)
+    found, told = [], []
+    for seed in range(30):
+        labels = (random.random((TRAIN, 3)) < 0.3).astype(np.int64)
+        oof = tag_probabilities(labels, seed)
+        found.append(f1_score(labels[:, 0], oof[:, 0] > 0.5))
+        if seed < 3:
+            data = tag_data(digits, {"a": oof}, dataset=make_dataset(digits, labels))
+            text = row_of(tables(build("tags", data))[0], "even")["F1"]
+            told.append(float(text.split()[2]) / 100)
+    assert np.mean(told) == pytest.approx(np.std(found), rel=0.4)
+
+
+def test_tags_are_named_by_fitted_thresholds_and_scored_on_other_folds(digits: Digits) -> None:
+    labels = tag_labels(digits)
+    data = tag_data(digits, {"a": tag_probabilities(labels, 1, shift=-2.0)})
+    plain = {name: value(row_of(tables(build("tags", data))[0], name)["F1"]) for name in TAGS}
+    data = tag_data(digits, {"a": tag_probabilities(labels, 1, shift=-2.0)}, decisions=fit_decisions(data))
+    blocks = build("tags", data)
+    table = tables(blocks)[0]
+    fitted = data.decision_of("vote").fitted
+    for tag, name in enumerate(TAGS):
+        found = row_of(table, name)
+        assert found["threshold"].startswith(f"{fitted[tag]:.3f} (") and value(found["F1"]) > plain[name]
+    answers = data.row_scorer.cross_decide(data.oof, labels, data.fold_of_row)
+    assert answers is not None and np.array_equal(data.answers, answers)
+    in_sample = data.name_answers("vote")
+    assert not np.array_equal(in_sample, answers)  # else the test could not tell them apart
+    assert "without the row's fold" in text_of(blocks)
+
+
+def test_a_tag_on_no_row_has_no_average_precision_and_stops_nothing(digits: Digits) -> None:
+    labels = tag_labels(digits)
+    labels[:, 2] = 0
+    data = tag_data(digits, {"a": tag_probabilities(labels, 1)}, dataset=make_dataset(digits, labels))
+    found = row_of(tables(build("tags", data))[0], "loop")
+    assert found["average precision"] == found["recall"] == "–" and found["rows"] == "0"
+
+
+def test_the_surest_mistakes_of_a_tag_come_first_with_both_kinds(digits: Digits) -> None:
+    labels = tag_labels(digits)
+    oof = (0.1 + 0.8 * labels).astype(np.float32)
+    missed = np.flatnonzero(labels[:, 0] == 1)[:2]
+    wrongly = np.flatnonzero(labels[:, 0] == 0)[:1]
+    oof[missed[0], 0], oof[missed[1], 0], oof[wrongly[0], 0] = 0.3, 0.01, 0.8
+    data = tag_data(digits, {"a": oof})
+    (gallery,) = (block for block in build("tag_mistakes", data) if isinstance(block, Gallery))
+    assert gallery.title == "even: missed 2, wrongly named 1; the surest 3"
+    rows = [card.caption.split("\n")[0] for card in gallery.cards]
+    assert rows == [f"row {row}" for row in (missed[1], wrongly[0], missed[0])]
+    assert "missed even 1%" in gallery.cards[0].caption and "wrongly even 80%" in gallery.cards[1].caption
+
+
+def test_a_tag_that_is_taken_for_another_is_found_with_its_pictures(digits: Digits) -> None:
+    labels = tag_labels(digits)
+    oof = (0.1 + 0.8 * labels).astype(np.float32)
+    swapped = np.flatnonzero((labels[:, 0] == 1) & (labels[:, 1] == 0))[:40]
+    oof[swapped, 0], oof[swapped, 1] = 0.1, 0.9
+    data = tag_data(digits, {"a": oof})
+    matrix, taken, together = tables(build("tag_pairs", data))
+    assert matrix.cells[0][2].text == "40" and matrix.cells[1][1].text == ""
+    assert [cell.text for cell in taken.cells[0][:3]] == ["even", "large", "40"]
+    keys = taken.cells[0][2].pictures
+    assert keys and all("wrongly large" in data.pictures.entries[key][1] for key in keys)
+    said = {tuple(cell.text for cell in row[:2]): row[-1].text for row in together.cells}
+    assert said[("even", "loop")] == "too rarely" or said[("large", "loop")] == "too often"
+
+
+def test_without_mistakes_the_sections_of_tags_say_so(digits: Digits) -> None:
+    data = tag_data(digits, {"a": (0.1 + 0.8 * tag_labels(digits)).astype(np.float32)})
+    assert "makes no mistake" in text_of(build("tag_mistakes", data))
+    assert "but for noise" in text_of(build("tag_pairs", data))
+
+
+def test_which_member_knows_which_tag(digits: Digits) -> None:
+    labels = tag_labels(digits)
+    one, other = tag_probabilities(labels, 1), tag_probabilities(labels, 2)
+    one[:, 0] = np.random.default_rng(0).random(TRAIN)
+    table = tables(build("tags", tag_data(digits, {"one": one, "other": other})))[1]
+    assert table.header == ["tag", "vote", "one", "other"]
+    found = row_of(table, "even")
+    assert value(found["other"]) > value(found["vote"]) > value(found["one"])
+
+
+@pytest.mark.parametrize(("shift", "word"), [(-2.0, "too low"), (2.0, "too high")])
+def test_the_reliability_of_tags_is_of_their_probabilities(digits: Digits, shift: float, word: str) -> None:
+    random = np.random.default_rng(0)
+    honest = (1 / (1 + np.exp(-random.normal(size=(TRAIN, 3)) * 2))).astype(np.float32)
+    labels = (random.random((TRAIN, 3)) < honest).astype(np.int64)
+    logit = np.log(honest / (1 - honest))
+    off = (1 / (1 + np.exp(-(logit + shift)))).astype(np.float32)
+    data = tag_data(digits, {"honest": honest, "off": off}, dataset=make_dataset(digits, labels))
+    (table,) = tables(build("calibration", data))
+    verdicts = dict(zip(column(table, "voter"), column(table, "it is"), strict=True))
+    assert verdicts["honest"] == "as chance has it" and verdicts["off"] == word
+
+
+def test_members_of_tags_agree_tag_by_tag(digits: Digits) -> None:
+    labels = tag_labels(digits)
+    oof = (0.1 + 0.8 * labels).astype(np.float32)
+    other = oof.copy()
+    other[:60, 0] = 1 - other[:60, 0]
+    blocks = build("agreement", tag_data(digits, {"a": oof, "b": other}))
+    equal = tables(blocks)[1]
+    assert equal.cells[0][2].text == f"{1 - 60 / (3 * TRAIN):.2%}"
+
+
+# ---------------------------------------------------------------- targets
+
+
+def target_data(digits: Digits, members: dict[str, NDArray[np.float32]] | None = None) -> ReportData:
+    labels = KINDS["targets"].labels(digits[1][:TRAIN])
+    facts = {"labels": None, "solution": None} | KINDS["targets"].facts
+    if members is None:
+        members = {name: target_probabilities(labels, seed) for seed, name in enumerate("ab")}
+    return make_data(digits, members, dataset=make_dataset(digits, labels), competition=facts)
+
+
+def target_probabilities(labels: NDArray[np.int64], seed: int) -> NDArray[np.float32]:
+    parts = [make_probabilities(labels[:, t], seed + 7 * t, 1.5, size) for t, size in enumerate((2, 3))]
+    return np.concatenate(parts, axis=1)
+
+
+def test_each_target_is_scored_by_itself(digits: Digits) -> None:
+    labels = KINDS["targets"].labels(digits[1][:TRAIN])
+    oof = target_probabilities(labels, 1)
+    targets, by_voter, by_fold, counts, pairs = tables(build("targets", target_data(digits, {"a": oof})))
+    right = np.stack([oof[:, :2].argmax(1), oof[:, 2:].argmax(1)], axis=1) == labels
+    for target, name in enumerate(("parity", "size")):
+        found = row_of(targets, name)
+        assert value(found["accuracy"]) == pytest.approx(100 * right[:, target].mean(), abs=0.006)
+        assert int(found["mistakes"]) == int((~right[:, target]).sum()) and "±" in found["log loss"]
+        assert row_of(by_voter, "a")[name] == found["accuracy"]
+        folds = [right[fold::2, target].mean() for fold in range(2)]
+        assert [value(row_of(by_fold, name)[f"fold {fold}"]) for fold in range(2)] == pytest.approx(
+            [100 * each for each in folds], abs=0.006
+        )
+    wrong = (~right).sum(axis=1)
+    assert column(counts, "images") == [f"{(wrong == count).sum():,}" for count in range(3)]
+    assert pairs.cells[0][2].text == str(int((wrong == 2).sum()))
+
+
+def test_every_target_has_its_confusions_mistakes_and_reliability(digits: Digits) -> None:
+    data = target_data(digits)
+    captions = [table.caption for table in tables(build("confusion", data))]
+    assert captions[0] == "parity: Answers of vote" and "size: Classes" in captions
+    assert sum(table.matrix for table in tables(build("confusion", data))) == 2
+    titles = [block.title for block in build("mistakes", data) if isinstance(block, Gallery)]
+    assert titles[0].startswith("parity: Surest mistakes") and titles[2].startswith("size: Surest")
+    wrong = next(block for block in build("mistakes", data) if isinstance(block, Gallery)).cards[0]
+    assert "parity: label " in wrong.caption and wrong.tone == "bad"
+    assert tables(build("calibration", data))[0].rows
+    assert "targets of images" in tables(build("agreement", data))[1].caption
+
+
+# ---------------------------------------------------------------- numbers
+
+
+def grade_data(
+    digits: Digits, members: dict[str, NDArray[np.float32]], metric: Any = None, **more: Any
+) -> ReportData:
+    facts = {"solution": None} | KINDS["ordered"].facts | ({"metric": metric} if metric else {})
+    return make_data(digits, members, competition=facts, **more)
+
+
+def test_errors_of_numbers_are_of_the_expected_label(digits: Digits) -> None:
+    labels = digits[1][:TRAIN]
+    oof = make_probabilities(labels, 1, 3)
+    blocks = build("numbers", grade_data(digits, {"a": oof}))
+    errors, by_fold = tables(blocks)
+    residual = oof.astype(float) @ np.arange(10) - labels
+    found = row_of(errors, "a")
+    for name, wanted in (("mean residual", residual.mean()), ("mean absolute error", abs(residual).mean()),
+                         ("squared error", (residual**2).mean())):  # fmt: skip
+        assert value(found[name]) == pytest.approx(wanted, abs=6e-5)
+    off = abs(oof.argmax(1) - labels)
+    assert value(found["at most one off"]) == pytest.approx(100 * (off <= 1).mean(), abs=0.006)
+    assert value(row_of(by_fold, "a")["fold 1"]) == pytest.approx(abs(residual[1::2]).mean(), abs=6e-5)
+    (gallery,) = (block for block in blocks if isinstance(block, Gallery))
+    assert gallery.cards[0].caption.startswith(f"row {abs(residual).argmax()},")
+    assert sum(isinstance(block, Chart) for block in blocks) == 2
+
+
+def test_grades_are_answered_by_their_cut_points(digits: Digits) -> None:
+    labels = digits[1][:TRAIN]
+    low = make_probabilities(np.maximum(labels - 1, 0), 1, 9)  # one too low everywhere: cut points mend it
+    data = grade_data(digits, {"a": low}, metric="quadratic_weighted_kappa")
+    before = float(np.mean(data.answers == labels))
+    data = grade_data(digits, {"a": low}, metric="quadratic_weighted_kappa", decisions=fit_decisions(data))
+    assert np.mean(data.answers == labels) > before + 0.3
+    matrix = tables(build("confusion", data))[0]
+    assert int(matrix.cells[5][6].text) > 0.5 * int((labels == 5).sum())
+
+
+@pytest.mark.parametrize(("kind", "names"), [("tags", {"tags", "tag_pairs", "tag_mistakes"}),
+                                             ("targets", {"targets"}), ("ordered", {"numbers"})])  # fmt: skip
+def test_sections_appear_as_the_labels_allow(digits: Digits, kind: str, names: set[str]) -> None:
+    labels = tag_labels(digits)
+    data = {
+        "tags": lambda: tag_data(digits, {"a": tag_probabilities(labels, 1)}),
+        "targets": lambda: target_data(digits),
+        "ordered": lambda: grade_data(digits, {"a": make_probabilities(digits[1][:TRAIN], 1)}),
+    }[kind]()
+    mine = {"tags", "tag_pairs", "tag_mistakes", "targets", "numbers"}
+    there = {name for name in mine if not SECTIONS[name].reason_to_leave_out(data)}
+    assert there == names
+
+
+def test_rows_of_a_group_are_drawn_together(digits: Digits) -> None:
+    labels = tag_labels(digits)
+    labels, oof = (
+        np.repeat(each[: TRAIN // 10], 10, axis=0) for each in (labels, tag_probabilities(labels, 1))
+    )
+    dataset = make_dataset(digits, labels)
+    alone = tag_data(digits, {"a": oof}, dataset=dataset)
+    scorer = Scorer.of_pipeline(alone.pipeline, np.arange(TRAIN) // 10)
+    grouped = tag_data(digits, {"a": oof}, dataset=dataset, scorer=scorer)
+    errors = [
+        [float(row_of(tables(build("tags", data))[0], name)["F1"].split()[2]) for name in TAGS]
+        for data in (alone, grouped)
+    ]
+    assert np.mean(errors[1]) > 2 * np.mean(errors[0])
