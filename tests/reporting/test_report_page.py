@@ -110,6 +110,13 @@ def test_words_in_backquotes_are_code(tmp_path: Path) -> None:
     )
 
 
+def test_narrow_columns_break_names_and_errors_and_never_a_number(tmp_path: Path) -> None:
+    table = DataTable(["big_kernel_cnn", "b"], [["a.b_c 1_000 0.5", Cell("99.1 ± 0.2 %", 0.991)]])
+    page = write(tmp_path / "p.html", table)
+    assert "big_<wbr>kernel_<wbr>cnn" in page and "a.<wbr>b_<wbr>c 1_000 0.5" in page
+    assert "<span>99.1</span> <span>± 0.2 %</span>" in page
+
+
 def test_columns_of_numbers_are_known_by_their_cells() -> None:
     table = DataTable(["a", "b", "c"], [["x", Cell("99.1 ± 0.2 %", 0.991), "-1"], ["", "", "2,000"]])
     assert table.is_number == [False, True, True]

@@ -324,6 +324,7 @@ def test_a_search_is_shown_with_what_is_noise(digits: Digits) -> None:
     [table] = [block for block in blocks if isinstance(block, DataTable)]
     assert [row[0].text for row in table.cells] == ["1", "0, as it stands", "2"]
     assert [row[3].text for row in table.cells] == ["noise", "", "stopped at 50 % of its training"]
+    assert table.cells[2][1].text == "" and table.is_number[1]  # scores stand under each other
     assert sum(isinstance(block, Chart) for block in blocks) == 2
     with pytest.raises(LeftOutError, match="nothing was searched"):
         SECTIONS["tuning"].build(make_data(digits))

@@ -176,6 +176,21 @@ def test_ticked_rows_are_downloaded_as_a_csv(browser: Any, tmp_path: Path) -> No
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("width", [1200, 390])
+def test_the_table_of_scores_is_read_without_scrolling_sideways(
+    browser: Any, project: Path, width: int
+) -> None:
+    found = Opened(browser, project / "reports" / "tiny.html", width)
+    sizes = found.page.locator("#scores .scroll").evaluate_all(
+        "all => all.map(e => e.scrollWidth - e.clientWidth)"
+    )
+    assert len(sizes) == 2 and max(sizes) <= 1
+    cell = found.page.locator("#scores table.wide td").first
+    named = cell.evaluate("cell => getComputedStyle(cell, '::before').content")
+    assert (named == '"accuracy"') == (width == 390)
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["tiny", "index"])
 def test_nothing_but_tables_is_wider_than_a_phone(browser: Any, project: Path, name: str) -> None:
     found = Opened(browser, project / "reports" / f"{name}.html", width=390)

@@ -44,6 +44,11 @@ class Cell:
     href: str = ""
 
 
+def percent_cell(value: float, digits: int = 2) -> Cell:
+    """A proportion as a percentage."""
+    return Cell(f"{100 * value:.{digits}f} %", float(value))
+
+
 @dataclass(frozen=True)
 class DataTable:
     """Rows that people sort and, where there are many, filter.
@@ -69,6 +74,11 @@ class DataTable:
     def cells(self) -> list[list[Cell]]:
         """All cells, none of them plain text."""
         return [[Cell(cell) if isinstance(cell, str) else cell for cell in row] for row in self.rows]
+
+    @property
+    def is_upright(self) -> bool:
+        """Whether names of columns stand on end: a matrix of long names would be too wide with them lying."""
+        return self.matrix and len(self.header) > 7 and max(map(len, self.header[1:])) > 4
 
     @property
     def is_number(self) -> list[bool]:

@@ -30,15 +30,16 @@ _VARIABLES = {_INK: _variable("ink"), _FAINT: _variable("line")} | {
 _WIDTH, _HEIGHT = 4.7, 3.1  # inches; at the width of a phone letters keep the size that they have here
 
 
-def draw_scores(title: str, scores: Mapping[str, tuple[float, float]], unit: str) -> Chart:
+def draw_scores(title: str, scores: Mapping[str, tuple[float, float]], unit: str, marked: int = 1) -> Chart:
     """A dot per name with a bar of one standard error to both sides, the first on top.
 
     Args:
         scores: value and standard error.
+        marked: how many from the top are set off.
     """
     figure, axis = _create_axis(max(1.2, 0.23 * len(scores) + 0.7))
     for place, (value, error) in enumerate(scores.values()):
-        colour = SERIES[0] if place == 0 else SERIES[1]
+        colour = SERIES[0] if place < marked or not marked else SERIES[1]
         axis.errorbar(value, -place, xerr=error, fmt="o", color=colour, markersize=4, linewidth=1.3)
     axis.set_yticks(-np.arange(len(scores)), [_shorten(name) for name in scores])
     axis.set(xlabel=unit, ylim=(-len(scores) + 0.4, 0.6))
@@ -212,6 +213,7 @@ def _create_axis(height: float = _HEIGHT) -> tuple[Any, Any]:
     figure = Figure(figsize=(_WIDTH, height), layout="constrained")
     axis = figure.subplots()
     axis.set_facecolor("none")
+    axis.set_axisbelow(True)
     axis.tick_params(which="both", colors=_INK, labelsize=9)
     for side, spine in axis.spines.items():
         spine.set(color=_INK, linewidth=0.8, visible=side in ("left", "bottom"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import resources
@@ -72,6 +73,7 @@ def _environment() -> Any:
     environment.globals["asset"] = _read_asset
     environment.filters["kind"] = lambda block: type(block).__name__
     environment.filters["with_code"] = _mark_code
+    environment.filters["breakable"] = _mark_breaks
     environment.filters["data_uri"] = _as_data_uri
     environment.filters["embedded_json"] = _as_json
     return environment
@@ -91,6 +93,20 @@ def _mark_code(text: str) -> Any:
     parts = text.split("`")
     marked = [Markup("<code>{}</code>").format(p) if i % 2 else escape(p) for i, p in enumerate(parts)]
     return Markup("").join(marked)
+
+
+def _mark_breaks(text: str) -> Any:
+    """The text with where a narrow column may break it: before `±`, and within the names of members and keys.
+
+    A number never leaves its unit.
+    """
+    from markupsafe import Markup, escape
+
+    value, plus_minus, error = text.partition(" ± ")
+    if plus_minus:
+        return Markup("<span>{}</span> <span>± {}</span>").format(value, error)
+    parts = re.split(r"(?<=[a-zA-Z\d][_./])(?=[a-zA-Z])", text)
+    return Markup("<wbr>").join(map(escape, parts))
 
 
 def _as_data_uri(text: str) -> str:

@@ -30,6 +30,8 @@ def build_agreement(data: ReportData) -> Sequence[Block]:
         f"All of them are wrong on {np.count_nonzero(wrong.all(axis=0)):,} {what}, "
         f"at least one is right on {np.count_nonzero(~wrong.all(axis=0)):,}."
     )
+    if any(data.decision_of(name).fitted for name in names):
+        note += " Each answers by what is fitted for it on these very rows."
     return [
         _matrix(names, _correlate(wrong), "Correlation of being wrong (phi)", "{:.2f}"),
         _matrix(names, equal, f"Share of {what} with the same answer", "{:.2%}"),

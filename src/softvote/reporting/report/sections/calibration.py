@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from softvote.reporting.report.blocks import Block, Cell, DataTable, Paragraph
+from softvote.reporting.report.blocks import Block, Cell, DataTable, Paragraph, percent_cell
 from softvote.reporting.report.charts import draw_histograms, draw_reliability
 from softvote.reporting.report.section import ReportData, needs_members, section
 
@@ -109,9 +109,6 @@ def _judge(
     words = "as chance has it" if error <= chance else off[0] if too_low else off[1]
     return [
         name,
-        Cell(f"{100 * error:.2f} %", error),
-        Cell(f"{100 * chance:.2f} %", chance),
-        Cell(f"{100 * confidence.mean():.2f} %", float(confidence.mean())),
-        Cell(f"{100 * right.mean():.2f} %", float(right.mean())),
+        *map(percent_cell, (error, chance, float(confidence.mean()), float(right.mean()))),
         Cell(words, tone="" if error <= chance else "bad"),
     ]

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.metrics import confusion_matrix
 
-from softvote.reporting.report.blocks import Block, Cell, DataTable, Paragraph, Tone
+from softvote.reporting.report.blocks import Block, Cell, DataTable, Paragraph, Tone, percent_cell
 from softvote.reporting.report.questions import Question
 from softvote.reporting.report.section import ReportData, needs_members, needs_questions, section
 
@@ -87,16 +87,12 @@ def _list_classes(asked: Question, found: NDArray[np.int64]) -> DataTable:
         [
             name,
             Cell(f"{support[k]:,}", float(support[k])),
-            *(_percent(each[k]) for each in (recall, precision, f1)),
+            *(percent_cell(each[k]) for each in (recall, precision, f1)),
         ]
         for k, name in enumerate(asked.classes)
         if support[k] or found[:, k].any()
     ]
     return DataTable(["class", "rows", "recall", "precision", "F1"], rows, asked.title("Classes"))
-
-
-def _percent(value: float) -> Cell:
-    return Cell(f"{100 * value:.2f} %", float(value))
 
 
 def _list_confusions(
@@ -113,7 +109,7 @@ def _list_confusions(
                 asked.classes[label],
                 asked.classes[answer],
                 Cell(f"{count:,}", count, pictures=keys[label, answer]),
-                Cell(f"{count / of_label:.2%}", count / of_label),
+                percent_cell(count / of_label),
             ]
         )
     caption = asked.title("Confusions, the most frequent first")

@@ -82,16 +82,16 @@ def _list_voters(data: ReportData, values: NDArray[np.float64]) -> DataTable:
     for name, oof in data.voters.items():
         true = values[data.labels]
         residual = oof.astype(np.float64) @ values - true
-        off = np.abs(data.name_answers(name) - data.labels)
+        off = np.abs(residual)
         rows.append(
             [
                 name,
-                *(_mean(data, each) for each in (residual, np.abs(residual), residual**2)),
-                *(_mean(data, (off <= most).astype(np.float64), percent=True) for most in (0, 1)),
+                *(_mean(data, each) for each in (residual, off, residual**2)),
+                *(_mean(data, (off <= most).astype(np.float64), percent=True) for most in (0.5, 1.5)),
             ]
         )
-    header = ["voter", "mean residual", "mean absolute error", "squared error", "answers right"]
-    return DataTable([*header, "at most one off"], rows, "Errors of the expected label, and of answers")
+    header = ["voter", "mean residual", "mean absolute error", "squared error", "off by ≤ 0.5"]
+    return DataTable([*header, "off by ≤ 1.5"], rows, "Errors of the expected label")
 
 
 def _mean(data: ReportData, each: NDArray[np.float64], percent: bool = False) -> Cell:

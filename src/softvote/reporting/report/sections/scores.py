@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from softvote.metrics import scores
-from softvote.metrics.scores import Difference, Score
+from softvote.metrics.scores import Difference, Score, Verdict
 from softvote.reporting.report.blocks import Block, Cell, DataTable, Paragraph, Tone
 from softvote.reporting.report.charts import draw_scores
 from softvote.reporting.report.section import ReportData, needs_members, section
@@ -25,6 +25,13 @@ def build_scores(data: ReportData) -> Sequence[Block]:
     note = "± is one standard error. A difference of at most two of its paired standard errors is noise. "
     note += "Weights that a rule fits are scored on folds they were not fitted on."
     metric = data.scorer.metric
+    decision = data.scorer.decision
+    if decision.needs_fit:
+        note += (
+            f" Members and rules are compared as decided by {decision.unfitted.describe(data.scorer.space)}. "
+            f"As submitted: with {decision.name.replace('_', ' ')} where they are better, scored on other "
+            "folds than they were fitted on."
+        )
     dots = {_voter(row.name, row.kind): row.score for row in data.comparison.rows if row.score}
     sign, factor = (-1 if metric.greater_is_better else 1), (100 if metric.percent else 1)
     ordered = sorted(dots.items(), key=lambda item: sign * item[1].value)
@@ -44,25 +51,29 @@ def _list_voters(data: ReportData) -> DataTable:
     """A row per member and rule, with the columns that say something of this metric and task."""
     chosen = data.vote_record.rule if data.vote_record else ""
     metric = data.scorer.metric
+    is_decided = data.scorer.decision.needs_fit and any(record.decision for record in data.scores.values())
     header = ["voter", metric.title]
+    header += ["as submitted"] if is_decided else []
     header += [] if metric.name == "log_loss" else ["log loss"]
     header += ["squared error"] if data.task.is_of_sums else []
     rows = []
     for row in data.comparison.rows:
-        name = _voter(row.name, row.kind)
-        if row.kind == "rule" and row.name == chosen:
-            name += " (this one votes)"
+        is_chosen = row.kind == "rule" and row.name == chosen
+        name = _voter(row.name, row.kind) + (" (this one votes)" if is_chosen else "")
         cells: list[Cell | str] = [name, _score(row.score)]
+        if is_decided:
+            voter = row.name if row.kind == "member" else data.pipeline.ensemble.name if is_chosen else ""
+            record = data.scores.get(voter)
+            cells.append(_score(record.headline if record else None))
         if metric.name != "log_loss":
             cells.append(_score(row.log_loss))
         if data.task.is_of_sums:
             oof = data.members[row.name].oof if row.kind == "member" else data.comparison.votes[row.name]
             cells.append(_score(None if oof is None else scores.squared_error(oof, data.labels)))
-        tone: Tone = "good" if row.words == "better" else "bad" if row.words == "worse" else ""
-        cells += [_difference(row.to_mean), _difference(row.to_best), Cell(row.words, tone=tone)]
+        cells += [_difference(row.to_mean) or row.words, _difference(row.to_best)]
         rows.append(cells)
     caption = f"Members and rules on {len(data.rows):,} out-of-fold rows; = is a vote of all members"
-    return DataTable([*header, "to the mean", "to the best member", "against the mean"], rows, caption)
+    return DataTable([*header, "to the mean", "to the best member"], rows, caption)
 
 
 def _score(score: Score | None) -> Cell | str:
@@ -70,7 +81,11 @@ def _score(score: Score | None) -> Cell | str:
 
 
 def _difference(difference: Difference | None) -> Cell | str:
-    return "" if difference is None else Cell(str(difference), difference.value)
+    """With its verdict, which is told by colour where it is more than noise."""
+    if difference is None:
+        return ""
+    tones: dict[Verdict, Tone] = {"better": "good", "worse": "bad", "noise": ""}
+    return Cell(f"{difference} {difference.verdict}", difference.value, tones[difference.verdict])
 
 
 def _list_folds(data: ReportData) -> DataTable:

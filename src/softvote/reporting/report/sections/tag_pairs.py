@@ -7,7 +7,6 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from softvote.metrics.scores import paired_difference
 from softvote.reporting.report.blocks import Block, Cell, DataTable, Paragraph
 from softvote.reporting.report.section import (
     LeftOutError,
@@ -101,34 +100,30 @@ def _list_taken(
 
 
 def _list_together(data: ReportData, there: NDArray[np.bool_], named: NDArray[np.bool_]) -> list[Block]:
-    """Pairs that answers have together on more or fewer images than labels have."""
+    """Pairs that answers have together on more or fewer images than labels, however often each is named."""
     in_labels, in_answers = _count_pairs(there, there), _count_pairs(named, named)
-    gap = np.triu(np.abs(in_answers - in_labels), 1)
-    pairs = np.argwhere(gap > 0)
-    order = np.argsort(-gap[tuple(pairs.T)], kind="stable")[: 4 * _MOST_PAIRS]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        rate = np.nan_to_num(named.sum(axis=0) / there.sum(axis=0), posinf=0.0)
+    expected = in_labels * np.outer(rate, rate)
+    gap = in_answers - expected
+    noise = 2 * np.sqrt(np.maximum(1, np.maximum(expected, in_answers)))
+    pairs = np.argwhere(np.triu(np.abs(gap) > noise, 1))
+    order = np.argsort(-np.abs(gap)[tuple(pairs.T)], kind="stable")[:_MOST_PAIRS]
     rows: list[list[Cell | str]] = []
     for one, other in pairs[order].tolist():
-        said, true = named[:, one] & named[:, other], there[:, one] & there[:, other]
-        difference = paired_difference(said, true)
-        if difference.verdict == "noise" or len(rows) == _MOST_PAIRS:
-            continue
-        positions = np.flatnonzero(said != true)[:_PICTURES]
-        counts = [int(each[one, other]) for each in (in_answers, in_labels)]
-        rows.append(
-            [
-                data.classes[one],
-                data.classes[other],
-                Cell(f"{counts[0]:,}", counts[0], pictures=data.store_pictures(positions.tolist())),
-                Cell(f"{counts[1]:,}", counts[1]),
-                Cell(str(difference), difference.value),
-                "too often" if difference.value > 0 else "too rarely",
-            ]
-        )
+        differs = (named[:, one] & named[:, other]) != (there[:, one] & there[:, other])
+        keys = data.store_pictures(np.flatnonzero(differs)[:_PICTURES].tolist())
+        said, true, wanted = int(in_answers[one, other]), int(in_labels[one, other]), expected[one, other]
+        cells: list[Cell | str] = [data.classes[one], data.classes[other]]
+        cells += [Cell(f"{said:,}", said, pictures=keys), Cell(f"{true:,}", true)]
+        cells += [Cell(f"{wanted:,.1f}", float(wanted)), "too often" if said > wanted else "too rarely"]
+        rows.append(cells)
     if not rows:
         return []
-    header = ["tag", "and tag", "in answers", "in labels", "difference, points", "together"]
+    header = ["tag", "and tag", "in answers", "in labels", "expected", "together"]
     note = (
-        "Images that have both, by answers and by labels, with the paired standard error; what is within two "
-        "of them is left out. A pair that excludes each other and is named together wants a rule of its own."
+        "Images that have both tags. Expected: as often as in labels, times how much more or less often "
+        "either is named than it is there; what is within two standard errors of that (Poisson) is left out. "
+        "Tags that exclude each other and are named together want a rule of their own."
     )
     return [DataTable(header, rows, "Together in answers and in labels"), Paragraph(note, "note")]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +13,7 @@ from softvote.metrics.counts import hits
 from softvote.metrics.evaluation import bootstrap_weights, error_of_resamples, score_of_mean
 from softvote.metrics.f_beta import F1, FMeasure
 from softvote.metrics.scores import Difference, Score
-from softvote.reporting.report.blocks import Block, Cell, Chart, DataTable, Paragraph
+from softvote.reporting.report.blocks import Block, Cell, Chart, DataTable, Paragraph, percent_cell
 from softvote.reporting.report.charts import draw_scores
 from softvote.reporting.report.section import ReportData, needs_members, needs_tags, section
 
@@ -34,7 +34,7 @@ _PICTURES = 12
 def build_tags(data: ReportData) -> Sequence[Block]:
     """Build the table of tags, a chart of the weakest, and what each voter ranks best."""
     judged = _judge(data)
-    measure = judged.measure.title.removeprefix("macro ")
+    measure = f"F{judged.measure.weight_of_recall:g}"
     order = np.argsort(judged.values, kind="stable")
     shown = _choose(judged, order)
     weakest = {
@@ -46,7 +46,7 @@ def build_tags(data: ReportData) -> Sequence[Block]:
     blocks: list[Block] = [
         _list_tags(data, judged, shown, measure),
         Paragraph(_how_to_read(data), "note"),
-        draw_scores(f"{title}, with one standard error", weakest, f"{measure}, %"),
+        draw_scores(f"{title}, with one standard error", weakest, f"{measure}, %", marked=0),
     ]
     return [*blocks, *_rank_voters(data, shown)]
 
@@ -129,9 +129,7 @@ def _describe(data: ReportData, judged: _Judged, tag: int) -> list[Cell | str]:
     missed, wrongly = np.flatnonzero(there & ~named), np.flatnonzero(named & ~there)
     average, error = (float(each[tag]) for each in judged.precision)
     f_score = Score(float(judged.values[tag]), float(judged.errors[tag]), len(there))
-    shares = [
-        Cell(f"{right / count:.1%}", right / count) if count else "–" for count in (named.sum(), there.sum())
-    ]
+    shares = [percent_cell(right / count, 1) if count else "–" for count in (named.sum(), there.sum())]
     gap = score_of_mean(oof.astype(np.float64) - there, data.row_scorer.groups)
     too_probable = Difference(gap.value, gap.standard_error, gap.rows)
     return [
@@ -189,7 +187,9 @@ def _rank_voters(data: ReportData, shown: list[int]) -> list[Block | Chart]:
         values = [float(column[place]) for column in columns.values()]
         low, high = min(values), max(values)
         cells: list[Cell | str] = [
-            "–" if np.isnan(value) else Cell(f"{value:.1%}", value, heat=(value - low) / ((high - low) or 1))
+            "–"
+            if np.isnan(value)
+            else replace(percent_cell(value, 1), heat=(value - low) / ((high - low) or 1))
             for value in values
         ]
         rows.append([data.classes[tag], *cells])

@@ -8,7 +8,7 @@ import numpy as np
 
 from softvote.metrics import METRICS, as_metric
 from softvote.metrics.scores import Score
-from softvote.reporting.report.blocks import Block, Cell, DataTable, Paragraph
+from softvote.reporting.report.blocks import Block, Cell, DataTable, Paragraph, percent_cell
 from softvote.reporting.report.questions import Question, list_questions
 from softvote.reporting.report.section import ReportData, needs_members, section
 from softvote.task import LabelSpace, Task
@@ -109,7 +109,7 @@ def _list_wrong_counts(data: ReportData) -> DataTable:
         first = positions[np.argsort(-sure[positions], kind="stable")][:_PICTURES]
         keys = data.store_pictures(first.tolist()) if count else []
         share = len(positions) / len(wrong)
-        cells = [Cell(f"{len(positions):,}", len(positions), pictures=keys), Cell(f"{share:.2%}", share)]
+        cells = [Cell(f"{len(positions):,}", len(positions), pictures=keys), percent_cell(share)]
         rows.append([str(count), *cells])
     return DataTable(["targets wrong", "images", "share"], rows, "Targets that are wrong of an image")
 

@@ -8,6 +8,7 @@ from softvote.reporting.report.blocks import Block, Cell, DataTable, Paragraph, 
 from softvote.reporting.report.charts import draw_bars, draw_trials
 from softvote.reporting.report.section import LeftOutError, ReportData, section
 from softvote.reporting.tuning import best_so_far
+from softvote.scheduling.estimate import format_duration
 from softvote.tuning.records import TrialRecord, TuneRecord
 from softvote.tuning.search import shorten_key
 
@@ -24,15 +25,17 @@ def build_search(data: ReportData) -> Sequence[Block]:
     if search is None:
         raise LeftOutError("nothing was searched: say tune: in the pipeline, and run the tune stage")
     scored = sorted(search.scored, key=lambda trial: trial.number)
-    values = [trial.score.value for trial in scored if trial.score]
-    errors = [trial.score.standard_error for trial in scored if trial.score]
+    scores = [trial.score for trial in scored if trial.score]
+    factor = 100 if all(score.percent for score in scores) else 1
+    values = [factor * score.value for score in scores]
+    errors = [factor * score.standard_error for score in scores]
     history = draw_trials(
         "Trials, with one standard error, and the best so far",
         [trial.number for trial in scored],
         values,
         errors,
         best_so_far(values, search.greater_is_better),
-        search.metric,
+        f"{search.metric}, %" if factor == 100 else search.metric,
     )
     blocks: list[Block] = [_list_trials(search), Paragraph(_how_to_read(search), "note"), history]
     if search.importance:
@@ -59,14 +62,15 @@ def _list_trials(search: TuneRecord) -> DataTable:
 
 def _line(trial: TrialRecord, keys: list[str]) -> list[Cell | str]:
     name = Cell(str(trial.number) if trial.number else "0, as it stands", trial.number)
-    score = Cell(str(trial.score), trial.score.value) if trial.score else Cell(trial.outcome)
-    gain: list[Cell | str] = ["", trial.reason]
+    score = Cell(str(trial.score), trial.score.value) if trial.score else ""
+    told = trial.reason.startswith(trial.outcome) or trial.score
+    gain: list[Cell | str] = ["", trial.reason if told else f"{trial.outcome}: {trial.reason}".strip(": ")]
     if trial.gain:
         tones: dict[str, Tone] = {"better": "good", "worse": "bad", "noise": ""}
         word = trial.gain.verdict
         gain = [Cell(str(trial.gain), trial.gain.value), Cell(word, tone=tones[word])]
     values = [_value(trial.values.get(key)) for key in keys]
-    return [name, score, *gain, *values, Cell(f"{trial.seconds:.0f} s", trial.seconds)]
+    return [name, score, *gain, *values, Cell(format_duration(trial.seconds), trial.seconds)]
 
 
 def _value(value: object) -> Cell | str:

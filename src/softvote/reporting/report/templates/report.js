@@ -19,6 +19,11 @@
     if (a === "" || b === "") return null;
     return typeof a === "number" && typeof b === "number" ? a - b : String(a).localeCompare(String(b), undefined, { numeric: true });
   };
+  for (const table of document.querySelectorAll("table.wide")) { // on a phone a row is a card, and cells are named
+    const names = [...table.tHead.rows[0].cells].map((head) => head.textContent.trim());
+    for (const row of table.tBodies[0].rows) [...row.cells].forEach((cell, column) => { cell.dataset.label = names[column]; });
+  }
+
   for (const table of document.querySelectorAll("table.sortable")) {
     table.tHead.addEventListener("click", (event) => {
       const button = event.target.closest("button");
