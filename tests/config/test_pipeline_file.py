@@ -706,3 +706,30 @@ def test_names_of_labels_and_columns_keep_their_dots(tmp_path: Path) -> None:
     said = load(tmp_path, text).competition.files.model_dump()
     assert said["rename"] == renamed
     assert said["groups"] == {"patient.id": "([0-9]+)_"}
+
+
+def test_a_key_that_is_known_one_level_deeper_is_named_there(tmp_path: Path) -> None:
+    text = GOOD.replace("pixel_csv}", "image_folder}, images: lazy")
+    (line,) = problems(tmp_path, text)
+    assert line == "p.yaml, line 1: competition.images: unknown key; did you mean 'files.images'?"
+    (line,) = problems(tmp_path, GOOD.replace("model: cnn", "model: cnn, lr: 0.1"))
+    assert "did you mean 'optimizer.lr'?" in line
+
+
+def test_transforms_that_there_are_not_are_told_with_all_other_mistakes(tmp_path: Path) -> None:
+    pytest.importorskip("albumentations")
+    text = (
+        GOOD.replace("model: cnn", "model: cnn, epochs: -1, augment: {albumentations: [HorizontalFlop]}")
+        + "  other: {model: cnn, augment: {albumentations: [{Blur: {blur_limits: 3}}]}}\n"
+        + "  third: {model: cnn, augment: {saturation: 0.1}}\n"
+    )
+    told = problems(tmp_path, text)
+    assert [line.split(": ")[1] for line in told] == [
+        "members.cnn.epochs",
+        "members.cnn.augment.albumentations.0",
+        "members.other.augment.albumentations.0.Blur.blur_limits",
+        "members.third.augment.saturation",
+    ]
+    assert "did you mean 'HorizontalFlip'?" in told[1]
+    alone = problems(tmp_path, text.replace("epochs: -1, ", ""))
+    assert alone == told[1:]  # once each, in either round

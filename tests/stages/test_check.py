@@ -15,6 +15,7 @@ from softvote.scheduling import estimate
 from softvote.scheduling.engine import JobBatch
 from softvote.scheduling.job import Job
 from softvote.scheduling.throughput import Throughput
+from softvote.stages import check, open_run
 
 TRAIN, TEST = 300, 100
 
@@ -121,3 +122,22 @@ def test_a_real_look(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
     cells, out = read_check(project, capsys, "--set", "members.resnet5=null", "--set", "engine.workers=2")
     assert "time: about " in out and " s for what is due, 2 at once\n" in out
     assert float(cells["cnn"][2].replace(",", "")) > 0 and cells["cnn"][4] == "s"
+
+
+def test_weights_that_are_not_here_are_told_before_anything_takes_time(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[str] = []
+
+    def stop(*given: object, **more: object) -> None:
+        raise UserError.at("networks", "are built")
+
+    monkeypatch.setattr(check, "build_networks", stop)
+    run = open_run(
+        project, "tiny", ["members.cnn.model=test_resnet", "members.cnn.model_args.pretrained=true"]
+    )
+    with pytest.raises(UserError, match="are built"):
+        check.run(run, lambda line: said.append(str(line)))
+    (line,) = said
+    assert line.startswith("note: published weights of cnn are not here; `train` fetches timm/test_resnet.")
+    assert f"put them as {project / 'input' / 'weights' / 'test_resnet.safetensors'}" in line

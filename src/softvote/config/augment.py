@@ -82,7 +82,7 @@ class _Augment(_Movements):
 
 def _in_words(name: str, amount: Any) -> str:
     if isinstance(amount, list):  # of names, each alone or with arguments
-        return f"{name} {', '.join(each if isinstance(each, str) else next(iter(each)) for each in amount)}"
+        return f"{name} {'+'.join(each if isinstance(each, str) else next(iter(each)) for each in amount)}"
     if isinstance(amount, dict):
         return " ".join([name, *(_in_words(key, value) for key, value in amount.items())])
     if isinstance(amount, tuple):

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from softvote.config.competition import Competition
+from softvote.config.augment import Augment
+from softvote.config.competition import Competition, Image
 from softvote.config.recipe import Member
 from softvote.config.registry import HEADS_PLACE, load_registry
-from softvote.config.views import Box, Crop
+from softvote.config.views import Box, Crop, TestTime
 from softvote.errors import Problem
 
 
@@ -16,7 +17,8 @@ def find_misfits_of_member(member: Member, competition: Competition) -> Iterator
     """Find what a member asks of labels and images that they do not give; problems name its keys."""
     hidden, extra = competition.hidden_digits, member.extra_train
     yield from _views_that_do_not_fit(member, competition)
-    yield from _changes_that_do_not_fit(member, competition)
+    yield from find_changes_that_do_not_fit("augment", member.augment, competition.image)
+    yield from find_changes_that_do_not_fit("tta", member.tta, competition.image)
     head = load_registry(HEADS_PLACE)[member.head]
     yield from member.misfits_of_weights(competition.task, competition.classes)
     misfits = member.misfits_of_head(competition.task.kind)
@@ -57,9 +59,9 @@ def _views_that_do_not_fit(member: Member, competition: Competition) -> Iterator
         )
 
 
-def _changes_that_do_not_fit(member: Member, competition: Competition) -> Iterator[Problem]:
-    image = competition.image
-    shape = (image.channels, image.height, image.width)
-    for key, changes in (("augment", member.augment), ("tta", member.tta)):
-        for problem in changes.find_misfits(*shape) if changes else ():
-            yield replace(problem, where=f"{key}.{problem.where}")
+def find_changes_that_do_not_fit(
+    key: str, changes: Augment | TestTime | None, image: Image
+) -> Iterator[Problem]:
+    """What `augment` or `tta` of a member cannot do to images; the place is a key of the member."""
+    for problem in changes.find_misfits(image.channels, image.height, image.width) if changes else ():
+        yield replace(problem, where=f"{key}.{problem.where}")

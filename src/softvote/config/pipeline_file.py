@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import copy
-import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
 from pydantic import ValidationError
 
+from softvote.config.augment import Augment
+from softvote.config.competition import Image
+from softvote.config.known_keys import find_key
+from softvote.config.member_fit import find_changes_that_do_not_fit
 from softvote.config.pipeline import Pipeline
 from softvote.config.schema import ConfigError
 from softvote.config.settings import Key, Places, apply_setting, name_today
 from softvote.config.tuning import TuneConfig, find_misfits
+from softvote.config.views import TestTime
 from softvote.errors import ErrorCollector, Problem, UserError, one_of
 
 # The keys that say which kind of optimizer, schedule, view, metric, form, decision or files it is.
@@ -198,9 +202,9 @@ def _problems_of(
 ) -> ErrorCollector:
     problems, seen = ErrorCollector(), set[Key]()
     for problem in error.errors():
-        key, known = _key_in_file(problem["loc"], values)
+        key, known, deeper = find_key(problem["loc"], values)
         cause = problem.get("ctx", {}).get("error")
-        found = cause.problems if isinstance(cause, ConfigError) else [_in_words(problem, known, key)]
+        found = cause.problems if isinstance(cause, ConfigError) else [_in_words(problem, known, key, deeper)]
         for each in found:
             # Where several keys are at odds with each other, each problem names the key to fix.
             inner = each.where.split(".") if each.where else []
@@ -209,15 +213,50 @@ def _problems_of(
                 where = f"{_place(written, places, path)}: {'.'.join(map(str, written))}"
                 problems.add(where, each.what, each.hint)
             seen.add(written)
+    for member, each in _find_change_misfits(values):
+        written = _key_as_written(_with_numbers(("members", member, *each.where.split(".")), values), places)
+        if written not in seen:
+            where = f"{_place(written, places, path)}: {'.'.join(map(str, written))}"
+            problems.add(where, each.what, each.hint)
+        seen.add(written)
     return problems
 
 
-def _in_words(problem: Any, known: list[str], key: Key) -> Problem:
-    """One validation problem in words, with what would be right; the place is left to the caller."""
+def _find_change_misfits(values: dict[str, Any]) -> Iterator[tuple[str, Problem]]:
+    """What members do to images that cannot be done, where the rest of the file is wrong too.
+
+    A whole pipeline looks for that itself; one that is no pipeline yet would tell it in a second round.
+
+    Yields:
+        the member's name, and a problem whose place is a key of it.
+    """
+    competition, members = values.get("competition"), values.get("members")
+    try:
+        image = Image.model_validate((competition if isinstance(competition, dict) else {}).get("image"))
+    except ValidationError:
+        return
+    for name, member in members.items() if isinstance(members, dict) else ():
+        for key, kind in (("augment", Augment), ("tta", TestTime)):
+            try:
+                changes = kind.model_validate(member[key]) if member.get(key) else None
+            except (ValidationError, AttributeError, TypeError):  # which is told with all others
+                continue
+            for problem in find_changes_that_do_not_fit(key, changes, image):
+                yield str(name), problem
+
+
+def _in_words(problem: Any, known: list[str], key: Key, deeper: list[str]) -> Problem:
+    """One validation problem in words, with what would be right; the place is left to the caller.
+
+    Args:
+        known: the keys that would be known in its place.
+        deeper: keys of the same name below one of these.
+    """
     kind, message = problem["type"], str(problem["msg"])
     what, hint = f"{message[0].lower()}{message[1:]}, not {problem['input']!r}", ""
     if kind == "extra_forbidden":
-        what, hint = "unknown key", one_of(known, str(key[-1]))
+        what = "unknown key"
+        hint = f"did you mean {' or '.join(map(repr, deeper))}?" if deeper else one_of(known, str(key[-1]))
     elif kind == "too_short":
         what = f"needs more than {problem['input']!r}"
         if not problem["input"]:
@@ -238,54 +277,6 @@ def _in_words(problem: Any, known: list[str], key: Key) -> Problem:
     elif kind == "value_error":
         what = message.removeprefix("Value error, ")
     return Problem("", what, hint)
-
-
-@functools.cache
-def _schema_of_keys() -> dict[str, Any]:
-    """JSON Schema of a pipeline file without a word on what its keys mean, which takes seconds to find."""
-    return Pipeline.model_json_schema()
-
-
-def _key_in_file(loc: tuple[str | int, ...], values: dict[str, Any]) -> tuple[Key, list[str]]:
-    """The key as the file has it, and the keys that would be known beside it.
-
-    The validator puts the kind of a union into its locations (`optimizer.adam.lr`); files do not.
-    """
-    schema = _schema_of_keys()
-    definitions = schema["$defs"]
-    key: list[str | int] = []
-    inside: Any = values
-    known: list[str] = []
-    for part in loc:
-        schema = _resolve(schema, definitions, inside)
-        known = list(schema.get("properties", {}))
-        present = (isinstance(inside, dict) and part in inside) or (
-            isinstance(inside, list) and isinstance(part, int) and part < len(inside)
-        )
-        if not present and part not in known and not isinstance(part, int):
-            continue
-        key.append(part)
-        schema = schema.get("properties", {}).get(part) or schema.get("additionalProperties") or {}
-        inside = inside[part] if present else None
-    return tuple(key), known
-
-
-def _resolve(schema: Any, definitions: dict[str, Any], inside: Any) -> dict[str, Any]:
-    """A schema with its reference followed, and of several kinds the one that `inside` names."""
-    if not isinstance(schema, dict):
-        return {}
-    if "$ref" in schema:
-        return dict(definitions[schema["$ref"].rsplit("/", 1)[1]])
-    mapping = schema.get("discriminator", {}).get("mapping")
-    if mapping and isinstance(inside, dict):
-        chosen = inside.get(schema["discriminator"]["propertyName"])
-        return dict(definitions[mapping[chosen].rsplit("/", 1)[1]]) if chosen in mapping else {}
-    kinds = [*schema.get("anyOf", []), *schema.get("oneOf", [])]
-    references = [kind for kind in kinds if "$ref" in kind]
-    if isinstance(inside, dict) and references:
-        return _resolve(references[0], definitions, inside)
-    unions = [kind for kind in kinds if "discriminator" in kind]
-    return _resolve(unions[0], definitions, inside) if isinstance(inside, dict) and unions else schema
 
 
 def _with_numbers(key: Key, values: Any) -> Key:

@@ -52,10 +52,10 @@ def _changes(member: Member) -> bool:
 
 
 def _in_words(member: Member) -> str:
-    """What is done to images: `batched rotate 10, cutmix 1`."""
+    """What is done to images: `batched rotate 10 cutmix 1`."""
     augment = [f"{member.augment.engine} {member.augment.amounts()}"] if member.augment else []
     mixed = [f"{kind} {alpha:g}" for kind in ("mixup", "cutmix") if (alpha := getattr(member, kind))]
-    return ", ".join([*augment, *mixed])
+    return " ".join([*augment, *mixed])
 
 
 def _as_epoch_sees(

@@ -50,13 +50,17 @@ def run(run: Run, report: Report = ignore) -> CheckResult:
     """Build every network, look for what is done already and how long the rest takes.
 
     Args:
-        report: takes the result too where an error follows.
+        report: takes, before anything else, a line for each member whose published weights are not on this
+            machine; and the result too where an error follows.
 
     Raises:
         UserError: every network that cannot be built or cannot take the images; data or folds that cannot
             be used; at the end, every member that was tried and cannot be trained.
     """
     members, folds = run.pipeline.members, len(run.pipeline.folds.trained)
+    here, absent = _weights(run)
+    for line in absent:
+        report(line)  # at once: trying how fast members train takes minutes
     networks = build_networks(run.pipeline, list(members), with_weights=False)
     check_choices(run)
     plan, missing = _plan(run)
@@ -69,7 +73,7 @@ def run(run: Run, report: Report = ignore) -> CheckResult:
     lines.append(f"{count} trainings on {folds} of {run.pipeline.folds.count} folds, {epochs} epochs in all")
     rule = "shares" if run.pipeline.ensemble.shares else run.pipeline.ensemble.rule
     lines.append(f"then a vote of {len(run.pipeline.voters)}, rule: {rule}")
-    lines += [*_scoring(run), *_weights(run)]
+    lines += [*_scoring(run), *here]
     if due:
         lines.append(_dues(trainings, due, foretold).removesuffix("\n"))
     lines.append(_time(plan, due, foretold))
@@ -98,20 +102,20 @@ def _scoring(run: Run) -> list[str]:
     ]
 
 
-def _weights(run: Run) -> list[str]:
-    """The published weights that members start from, and where they are."""
-    folder, lines = run.workspace.weights, list[str]()
+def _weights(run: Run) -> tuple[list[str], list[str]]:
+    """The published weights that members start from: those on this machine, and those that are not."""
+    here, absent = list[str](), list[str]()
     for name, member in run.pipeline.members.items():
-        weights = published_weights(member.model, member.model_args, folder)
+        weights = published_weights(member.model, member.model_args, run.workspace.weights)
         if weights is None:
             continue
+        of = f"published weights of {name}"
         if file := weights.find():
-            found = f"{file}, sha256 {sha256_of(file)[:8]}"
+            here.append(f"{of}: {file}, sha256 {sha256_of(file)[:8]}")
         else:
-            hub = f"`train` fetches {weights.source} from the hub, or " if weights.source else "not here; "
-            found = f"{hub}put them as {weights.place}"
-        lines.append(f"published weights of {name}: {found}")
-    return lines
+            hub = f"`train` fetches {weights.source} from the hub, or " if weights.source else ""
+            absent.append(f"note: {of} are not here; {hub}put them as {weights.place}")
+    return here, absent
 
 
 def _headline(run: Run) -> str:

@@ -43,7 +43,7 @@ class FoldsResult:
     def __str__(self) -> str:
         if not self.made:
             return f"folds: {self.path} is there and unchanged"
-        kept = f"{self.twins} near-identical images kept together"
+        kept = f"{self.twins:,} near-identical images kept together"
         if self.grouped:
             kept = f"{self.grouped} and {kept}"
         if self.given:
@@ -53,7 +53,7 @@ class FoldsResult:
             named = ", ".join(f"{name} ({count})" for name, count in self.rare)
             lines.append(f"note: fewer rows than folds in class {named}; not every fold holds them")
         if self.parted:
-            which = f"{self.parted} images are nearly identical to one in another of the given folds"
+            which = f"{self.parted:,} images are nearly identical to one in another of the given folds"
             lines.append(f"note: {which}; scores flatter")
         return "\n".join([*lines, f"wrote {self.path}"])
 
@@ -80,7 +80,7 @@ def run(run: Run) -> FoldsResult:
         folds=spec.count,
         twins=len(twins) - int(twins.max()) - 1,
         rare=_rare_names(competition.classes, task.columns(labels), spec.count),
-        grouped=f"{len(np.unique(columns[spec.group]))} groups of {spec.group}" if spec.group else "",
+        grouped=f"{len(np.unique(columns[spec.group])):,} groups of {spec.group}" if spec.group else "",
         given=spec.column or "",
         parted=_count_parted(twins, assigned),
     )
