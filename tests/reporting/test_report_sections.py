@@ -97,7 +97,7 @@ def test_every_kind_of_task_has_a_report(digits: Digits, kind: Kind) -> None:
 def test_scores_are_of_members_and_rules_and_folds(digits: Digits) -> None:
     all_voters, by_fold = tables(build("scores", make_data(digits)))
     voters = column(all_voters, "voter")
-    assert voters[:3] == ["cnn", "resnet5", "= mean (this one votes)"] and "= greedy" in voters
+    assert voters[:3] == ["cnn", "resnet5", "= mean (votes)"] and "= greedy" in voters
     assert all("±" in cell for cell in column(all_voters, "accuracy"))
     assert column(by_fold, "voter") == ["cnn", "resnet5", "vote"] and by_fold.header[1:] == [
         "fold 0",

@@ -14,6 +14,7 @@ from conftest import Digits
 from projects import softvote, times, write_pipeline, write_project
 from sklearn.metrics import cohen_kappa_score, log_loss
 
+from softvote.ensembling.records import ScoreRecord
 from softvote.kaggle.notebook import build_kernel
 from softvote.stages import open_run
 from softvote.stages.plan import make_plan
@@ -83,7 +84,12 @@ def test_the_vote_says_by_what_its_table_compares(root: Path, capsys: pytest.Cap
     said = (
         "Members and rules are compared as decided by the most probable label, without fitted cut points.\n"
     )
-    assert said in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert said in out
+    told = out.partition("As submitted they score ")[2].split("\n")[0]
+    for name in ("cnn", "again"):
+        record = ScoreRecord.read(root / f"models/tiny/{name}/scores.json")
+        assert record is not None and f"{name} {record.headline}" in told
 
 
 def test_check_says_what_is_scored_decided_and_written(

@@ -34,6 +34,7 @@ class EnsembleResult:
         expected: what its submission may be expected to score, and why; empty where nothing was scored.
         compared_by: what members and rules of the table are decided by, where the decision is fitted and they
             are not; empty elsewhere.
+        submitted: what each member scores as it would be submitted, likewise.
         settled: that a search settled values on the rows of the scores; empty where none did.
     """
 
@@ -48,6 +49,7 @@ class EnsembleResult:
     decided: str = ""
     expected: str = ""
     compared_by: str = ""
+    submitted: str = ""
     settled: str = ""
 
     def __str__(self) -> str:
@@ -57,6 +59,7 @@ class EnsembleResult:
         lines += (
             [f"Members and rules are compared as decided by {self.compared_by}."] if self.compared_by else []
         )
+        lines += [f"As submitted they score {self.submitted}."] if self.submitted else []
         lines += [f"{self.name}: {self.rule} ({weights})"]
         lines += [f"{self.name}: {self.decided}"] if self.decided else []
         lines += [f"{self.name}: expected of the test rows {self.expected}"] if self.expected else []
@@ -92,6 +95,7 @@ def run(run: Run) -> EnsembleResult:
         decided=_decision_in_words(plan, scores) if scores else "",
         expected=_expected_in_words(plan, name),
         compared_by=_comparison_in_words(plan),
+        submitted=_submitted_in_words(plan),
         settled=plan.settled_note,
     )
 
@@ -108,6 +112,15 @@ def _comparison_in_words(plan: Plan) -> str:
         return ""
     plain = decision.unfitted.describe(plan.scorer.space, ())
     return f"{plain}, without fitted {decision.name.replace('_', ' ')}"
+
+
+def _submitted_in_words(plan: Plan) -> str:
+    """The score of each member with its decision, which the table compares without."""
+    if not plan.scorer.decision.needs_fit:
+        return ""
+    folders = {name: plan.run.folder.predictions(name) for name in plan.run.pipeline.voters}
+    records = {name: ScoreRecord.read(folder.scores) for name, folder in folders.items()}
+    return ", ".join(f"{name} {record.headline}" for name, record in records.items() if record)
 
 
 def _decision_in_words(plan: Plan, scores: ScoreRecord) -> str:

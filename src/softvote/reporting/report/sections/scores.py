@@ -22,7 +22,8 @@ from softvote.reporting.report.section import ReportData, needs_members, section
 )
 def build_scores(data: ReportData) -> Sequence[Block]:
     """Build the table of members and rules, a chart of it, and the scores by fold."""
-    note = "± is one standard error. A difference of at most two of its paired standard errors is noise. "
+    note = "± is one standard error. Differences are to the vote by the mean and to the best member, paired; "
+    note += "at most two of their standard errors are noise. "
     note += "Weights that a rule fits are scored on folds they were not fitted on."
     metric = data.scorer.metric
     decision = data.scorer.decision
@@ -59,7 +60,7 @@ def _list_voters(data: ReportData) -> DataTable:
     rows = []
     for row in data.comparison.rows:
         is_chosen = row.kind == "rule" and row.name == chosen
-        name = _voter(row.name, row.kind) + (" (this one votes)" if is_chosen else "")
+        name = _voter(row.name, row.kind) + (" (votes)" if is_chosen else "")
         cells: list[Cell | str] = [name, _score(row.score)]
         if is_decided:
             voter = row.name if row.kind == "member" else data.pipeline.ensemble.name if is_chosen else ""
@@ -73,7 +74,7 @@ def _list_voters(data: ReportData) -> DataTable:
         cells += [_difference(row.to_mean) or row.words, _difference(row.to_best)]
         rows.append(cells)
     caption = f"Members and rules on {len(data.rows):,} out-of-fold rows; = is a vote of all members"
-    return DataTable([*header, "to the mean", "to the best member"], rows, caption)
+    return DataTable([*header, "to the mean", "to the best"], rows, caption)
 
 
 def _score(score: Score | None) -> Cell | str:
