@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import torch
@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from softvote.heads import HEADS, create_head
-from softvote.heads.base import Head, HeadSpec
+from softvote.heads.base import Head, HeadSpec, TeachableHead
 from softvote.heads.digits import DIGITS, log_probabilities_of_sum
 from softvote.heads.regression import RegressionHead
 from softvote.task import Task, TaskKind
@@ -457,3 +457,67 @@ def test_a_single_digit_is_known_from_the_value() -> None:
     expected = head.loss(outputs, values, digits)
     assert torch.equal(head.loss(outputs, values), expected)
     assert torch.equal(head.loss(outputs, values, torch.full((ROWS, 1), -1)), expected)
+
+
+# ---------------------------------------------------------------- a teacher's probabilities
+
+taught = pytest.mark.parametrize(
+    ("name", "spec"),
+    [case for case in CASES if HEADS[case[0]].takes_teacher],
+    ids=[f"{name}-{spec.num_values}" for name, spec in CASES if HEADS[name].takes_teacher],
+)
+
+
+@heads
+def test_losses_of_rows_have_the_mean_that_is_trained_on(name: str, spec: HeadSpec) -> None:
+    head, (values, digits) = create_head(name, replace(spec, label_smoothing=0.1)), truth_of(spec, name=name)
+    outputs = outputs_of(head.num_outputs)
+    rows = head.loss(outputs, values, digits, reduction="none")
+    assert rows.shape == (ROWS,)
+    torch.testing.assert_close(rows.mean(), head.loss(outputs, values, digits))
+    torch.testing.assert_close(
+        rows[:3],
+        head.loss(outputs[:3], values[:3], digits if digits is None else digits[:3], reduction="none"),
+    )
+
+
+@taught
+@pytest.mark.parametrize("temperature", [1.0, 3.0])
+def test_soft_loss_is_least_where_student_and_teacher_agree(
+    name: str, spec: HeadSpec, temperature: float
+) -> None:
+    head = cast(TeachableHead, create_head(name, spec))
+    theirs, mine = outputs_of(head.num_outputs), outputs_of(head.num_outputs, 2 * ROWS)[ROWS:]
+    wanted = head.probabilities(theirs)
+    least, other = (head.soft_loss(outputs, wanted, temperature) for outputs in (theirs, mine))
+    assert least.shape == (ROWS,) and least.dtype == torch.float32
+    assert (least <= other + 1e-4).all() and least.mean() < other.mean() - 0.01
+    outputs = theirs.clone().requires_grad_()
+    (gradient,) = torch.autograd.grad(head.soft_loss(outputs, wanted, temperature).mean(), outputs)
+    assert gradient.abs().max() < 1e-3
+
+
+@taught
+def test_a_teacher_who_is_sure_is_a_label(name: str, spec: HeadSpec) -> None:
+    """At temperature 1, and where digits are known by their sum alone."""
+    head, (values, _) = cast(TeachableHead, create_head(name, spec)), truth_of(spec, name=name)
+    outputs = outputs_of(head.num_outputs)
+    wanted = torch.from_numpy(task_of(name, spec).columns(values.numpy())).float()
+    torch.testing.assert_close(
+        head.soft_loss(outputs, wanted, 1.0), head.loss(outputs, values, reduction="none")
+    )
+
+
+@pytest.mark.parametrize("name", ["softmax", "tags"])
+def test_gradients_stay_as_large_when_it_is_hot(name: str) -> None:
+    """Hinton, Vinyals and Dean: at high temperatures they are differences of centred logits, over K."""
+    head = cast(TeachableHead, create_head(name, HeadSpec(10)))
+    theirs, mine = outputs_of(10, scale=1.0), outputs_of(10, 2 * ROWS, scale=1.0)[ROWS:].requires_grad_()
+    loss = head.soft_loss(mine, head.probabilities(theirs), 100.0)
+    (gradient,) = torch.autograd.grad(loss.sum(), mine)
+    difference = mine - theirs
+    if name == "softmax":
+        expected = (difference - difference.mean(1, keepdim=True)) / 10
+    else:
+        expected = difference / 4 / 10
+    torch.testing.assert_close(gradient, expected.detach(), rtol=0.1, atol=5e-3)

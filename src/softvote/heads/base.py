@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, Protocol, Self, TypeVar
 
 from softvote.config.registry import LossConfig, Registry
 from softvote.heads.losses.cross_entropy import CrossEntropy
@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
+Reduction = Literal["mean", "none"]
+
+
 class Head(Protocol):
     """From raw outputs to a loss, and to probabilities of the values an image can show."""
 
@@ -23,16 +26,19 @@ class Head(Protocol):
     needs_calibration: bool
     """Whether something is left to measure on rows the network was not trained on."""
 
-    def loss(self, outputs: Tensor, values: Tensor, digits: Tensor | None = None) -> Tensor:
+    def loss(
+        self, outputs: Tensor, values: Tensor, digits: Tensor | None = None, reduction: Reduction = "mean"
+    ) -> Tensor:
         """How wrong the outputs are.
 
         Args:
             outputs: float (B, num_outputs).
             values: int64 (B,), 0..K-1; of tags (B, K) of 0 and 1, of targets (B, T).
             digits: int64 (B, S), the hidden digits 0..9; -1 throughout a row where they are not known.
+            reduction: as torch's losses have it.
 
         Returns:
-            float scalar, the mean per row.
+            float scalar, the mean per row; float (B,) where that is not reduced.
         """
         ...
 
@@ -58,6 +64,24 @@ class Head(Protocol):
         ...
 
 
+class TeachableHead(Head, Protocol):
+    """A head whose probabilities can be drawn to those of others."""
+
+    def soft_loss(self, outputs: Tensor, wanted: Tensor, temperature: float) -> Tensor:
+        """How far the head's probabilities are from wanted ones (Hinton, Vinyals and Dean 2015).
+
+        Args:
+            outputs: float (B, num_outputs).
+            wanted: float (B, K), probabilities.
+            temperature: by which logits on both sides are divided.
+
+        Returns:
+            float32 (B,), cross-entropies in nats times the temperature's square, so that gradients stay as
+            large; the mean of a row's tags or targets.
+        """
+        ...
+
+
 @dataclass(frozen=True)
 class HeadKind:
     """What a head asks of labels and recipe, known without torch, and how one is made.
@@ -72,6 +96,7 @@ class HeadKind:
         needs_known_digits: where several digits hide, some rows must say which.
         takes_label_smoothing: whether the loss has a use for it.
         takes_loss: whether another loss and weights of classes mean something.
+        takes_teacher: whether it is a `TeachableHead`.
     """
 
     create: Callable[[HeadSpec], Head]
@@ -83,6 +108,7 @@ class HeadKind:
     needs_known_digits: bool = False
     takes_label_smoothing: bool = False
     takes_loss: bool = False
+    takes_teacher: bool = False
 
 
 HEADS: Registry[HeadKind] = Registry()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Self
 
-from softvote.heads.base import HeadSpec, NeedsNoCalibration, register_head
+from softvote.heads.base import HeadSpec, NeedsNoCalibration, Reduction, register_head
 from softvote.heads.digits import DIGITS, IMPOSSIBLE
 from softvote.task import LARGEST_DIGIT
 
@@ -38,7 +38,9 @@ class DigitSetHead(NeedsNoCalibration):
         """Build the head of a specification."""
         return cls(spec.digits())
 
-    def loss(self, outputs: Tensor, values: Tensor, digits: Tensor | None = None) -> Tensor:
+    def loss(
+        self, outputs: Tensor, values: Tensor, digits: Tensor | None = None, reduction: Reduction = "mean"
+    ) -> Tensor:
         """float (B, 10) and int64 (B, S) -> float scalar, the mean of a row's ten losses, in nats."""
         from torch.nn import functional
 
@@ -49,7 +51,8 @@ class DigitSetHead(NeedsNoCalibration):
         known = digits[:, 0] >= 0
         present = functional.one_hot(digits.clamp_min(0), DIGITS).amax(1).float()
         each = functional.binary_cross_entropy_with_logits(outputs.float(), present, reduction="none")
-        return (each.mean(1) * known).sum() / known.sum().clamp_min(1)
+        rows = each.mean(1) * known
+        return rows.sum() / known.sum().clamp_min(1) if reduction == "mean" else rows
 
     def probabilities(self, outputs: Tensor) -> Tensor:
         """float (B, 10) -> float32 (B, K)."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Self
 
-from softvote.heads.base import HeadSpec, NeedsNoCalibration, register_head
+from softvote.heads.base import HeadSpec, NeedsNoCalibration, Reduction, register_head
+from softvote.heads.soft_targets import soft_cross_entropy
 from softvote.task import LARGEST_DIGIT
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ DIGITS = LARGEST_DIGIT + 1
 IMPOSSIBLE = -1e30  # for the log of zero: differences of it are numbers, those of -inf are not
 
 
-@register_head("digits", rank=2, needs_hidden_digits=True)
+@register_head("digits", rank=2, needs_hidden_digits=True, takes_teacher=True)
 class DigitsHead(NeedsNoCalibration):
     """S digit distributions that combine into the distribution of their sum.
 
@@ -46,16 +47,23 @@ class DigitsHead(NeedsNoCalibration):
 
         return functional.log_softmax(outputs.float().view(-1, self.hidden_digits, DIGITS), dim=2)
 
-    def loss(self, outputs: Tensor, values: Tensor, digits: Tensor | None = None) -> Tensor:
+    def loss(
+        self, outputs: Tensor, values: Tensor, digits: Tensor | None = None, reduction: Reduction = "mean"
+    ) -> Tensor:
         """float (B, S * 10) and int64 (B,), perhaps int64 (B, S) -> float scalar, in nats."""
         from torch.nn import functional
 
         each = self.log_probabilities_of_digits(outputs)
-        loss = functional.nll_loss(log_probabilities_of_sum(each), values)
+        loss = functional.nll_loss(log_probabilities_of_sum(each), values, reduction=reduction)
         if digits is None:
             return loss
-        named = each.gather(2, digits.clamp_min(0)[..., None]).squeeze(2)
-        return loss - (named * (digits >= 0)).sum() / len(values)
+        named = each.gather(2, digits.clamp_min(0)[..., None]).squeeze(2) * (digits >= 0)
+        return loss - (named.sum() / len(values) if reduction == "mean" else named.sum(1))
+
+    def soft_loss(self, outputs: Tensor, wanted: Tensor, temperature: float) -> Tensor:
+        """float (B, S * 10) and (B, K) -> float32 (B,), of the sum, in nats."""
+        each = self.log_probabilities_of_digits(outputs)
+        return soft_cross_entropy(log_probabilities_of_sum(each), wanted, temperature)
 
     def probabilities(self, outputs: Tensor) -> Tensor:
         """float (B, S * 10) -> float32 (B, K)."""

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from softvote.heads.base import register_head
+from softvote.heads.base import Reduction, register_head
 from softvote.heads.objective import Objective, ObjectiveHead
+from softvote.heads.soft_targets import soft_cross_entropy
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 
-@register_head("ordinal", rank=4, kinds=("ordered",), default_of="ordered", takes_loss=True)
+@register_head(
+    "ordinal", rank=4, kinds=("ordered",), default_of="ordered", takes_loss=True, takes_teacher=True
+)
 class OrdinalHead(ObjectiveHead):
     """K ordered classes as K - 1 conditional questions: is it more than k, given that it is no less?
 
@@ -37,9 +40,15 @@ class OrdinalHead(ObjectiveHead):
         more, no_more = functional.logsigmoid(outputs), functional.logsigmoid(-outputs)
         return functional.pad(more.cumsum(1), (1, 0)) + functional.pad(no_more, (0, 1))
 
-    def loss(self, outputs: Tensor, values: Tensor, digits: Tensor | None = None) -> Tensor:
+    def loss(
+        self, outputs: Tensor, values: Tensor, digits: Tensor | None = None, reduction: Reduction = "mean"
+    ) -> Tensor:
         """float (B, K - 1) and int64 (B,) -> float scalar, of cross-entropy in nats."""
-        return self.objective.of_classes(self.log_probabilities(outputs), values)
+        return self.objective.of_classes(self.log_probabilities(outputs), values, reduction=reduction)
+
+    def soft_loss(self, outputs: Tensor, wanted: Tensor, temperature: float) -> Tensor:
+        """float (B, K - 1) and (B, K) -> float32 (B,), in nats."""
+        return soft_cross_entropy(self.log_probabilities(outputs), wanted, temperature)
 
     def probabilities(self, outputs: Tensor) -> Tensor:
         """float (B, K - 1) -> float32 (B, K)."""

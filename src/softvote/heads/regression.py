@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Self
 
-from softvote.heads.base import HeadSpec, register_head
+from softvote.heads.base import HeadSpec, Reduction, register_head
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -39,11 +39,13 @@ class RegressionHead:
         """float (B, 1) -> float32 (B,), the values that are meant."""
         return outputs.float().squeeze(1) + (self.num_values - 1) / 2
 
-    def loss(self, outputs: Tensor, values: Tensor, digits: Tensor | None = None) -> Tensor:
+    def loss(
+        self, outputs: Tensor, values: Tensor, digits: Tensor | None = None, reduction: Reduction = "mean"
+    ) -> Tensor:
         """float (B, 1) and int64 (B,) -> float scalar, the mean squared error."""
         from torch.nn import functional
 
-        return functional.mse_loss(self.numbers(outputs), values.float())
+        return functional.mse_loss(self.numbers(outputs), values.float(), reduction=reduction)
 
     def probabilities(self, outputs: Tensor) -> Tensor:
         """float (B, 1) -> float32 (B, K); the ends take what lies beyond them."""
