@@ -41,7 +41,7 @@ Done = set[tuple[str, int, int]]
 def _whole_members(run: Run, done: Done, folds: list[int]) -> list[str]:
     """The members that have learned all of these folds, and what they start from too."""
     names = [name for name in run.pipeline.members if all((name, fold, 0) in done for fold in folds)]
-    while lost := [name for name in names if run.pipeline.members[name].source not in (None, *names)]:
+    while lost := [name for name in names if not set(names).issuperset(run.pipeline.members[name].sources)]:
         names = [name for name in names if name not in lost]
     return names
 

@@ -31,19 +31,20 @@ TRAIN, TEST = 300, 100
     ("seconds", "sources", "at_once", "expected"),
     [
         ([], [], 2, 0),
-        ([3], [None], 4, 3),
-        ([3, 4, 5], [None] * 3, 1, 12),
-        ([3, 4, 5], [None] * 3, 2, 8),  # the third begins when the first ends
-        ([3, 4, 5], [None] * 3, 3, 5),
-        ([3, 4], [None, 0], 2, 7),
-        ([3, 4, 2], [None, 0, None], 2, 7),  # what need not wait goes first
-        ([4, 3], [1, None], 2, 7),
-        ([3, 3, 3], [None, 0, 1], 8, 9),
-        ([1] * 25, [None] * 25, 2, 13),
+        ([3], [()], 4, 3),
+        ([3, 4, 5], [()] * 3, 1, 12),
+        ([3, 4, 5], [()] * 3, 2, 8),  # the third begins when the first ends
+        ([3, 4, 5], [()] * 3, 3, 5),
+        ([3, 4], [(), [0]], 2, 7),
+        ([3, 4, 2], [(), [0], ()], 2, 7),  # what need not wait goes first
+        ([4, 3], [[1], ()], 2, 7),
+        ([3, 3, 3], [(), [0], [1]], 8, 9),
+        ([3, 4, 2], [(), (), [0, 1]], 2, 6),  # what needs two waits for both
+        ([1] * 25, [()] * 25, 2, 13),
     ],
 )
 def test_jobs_side_by_side(
-    seconds: list[float], sources: list[int | None], at_once: int, expected: float
+    seconds: list[float], sources: list[list[int]], at_once: int, expected: float
 ) -> None:
     assert makespan(seconds, sources, at_once) == expected
 
@@ -107,7 +108,7 @@ def test_the_time_of_a_run(tmp_path: Path, digits: Digits, measured: list[Any]) 
     told = read_forecast(project(tmp_path, digits))
     cnn, resnet5 = 1 + 2 * 2 + 250 / 1000, 2 + 2 * 1 + 250 / 100
     assert [seconds for _, seconds in told.jobs] == pytest.approx([cnn, resnet5] * 2, abs=0.05)
-    assert told.seconds == pytest.approx(LAUNCH + makespan([cnn, resnet5] * 2, [None] * 4, 2), abs=0.1)
+    assert told.seconds == pytest.approx(LAUNCH + makespan([cnn, resnet5] * 2, [()] * 4, 2), abs=0.1)
     assert told.longest("cnn") == pytest.approx(cnn, abs=0.05)
     assert told.at_once == 2 and not told.failed
     assert [(name, gpus) for name, gpus, _ in measured] == [("cnn", [0, 0]), ("resnet5", [0, 0])]

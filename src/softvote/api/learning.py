@@ -211,7 +211,7 @@ def _check_recipe(member: Member, data: ImageData, init_from: FittedMember | Non
     ]:
         problems.add(f"member.{problem.where}", problem.what, problem.hint)
     problems.raise_any()
-    for key in ("extra_train", "glyphs_from"):
+    for key in ("extra_train", "glyphs_from", "teacher"):
         if getattr(member, key) is not None:
             raise UserError.at(
                 f"member.{key}", "needs the files of its pipeline", "use softvote.run(pipeline)"

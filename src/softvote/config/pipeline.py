@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -264,28 +265,39 @@ class Pipeline(Strict):
     def _members_build_on_members(self) -> Pipeline:
         problems = []
         for name, member in self.members.items():
-            source, key = member.source, "init_from" if member.init_from else "glyphs_from"
-            if source is not None and source not in self.members:
-                known = one_of(list(self.members), source)
-                problems.append(Problem(f"members.{name}.{key}", f"no member '{source}'", known))
-            elif source is not None and member.refit and not self.members[source].refit:
-                what = f"starts from {source}, which has none"
-                problems.append(Problem(f"members.{name}.refit", what, "set it there too"))
-            elif circle := self._circle_from(name):
-                what = f"is circular: {' <- '.join(circle)}"
-                problems.append(Problem(f"members.{name}.{key}", what, "break the circle"))
+            for source, key in member.sources.items():
+                if source not in self.members:
+                    known = one_of(list(self.members), source)
+                    problems.append(Problem(f"members.{name}.{key}", f"no member '{source}'", known))
+                elif member.refit and not self.members[source].refit:
+                    what = f"starts from {source}, which has none"
+                    problems.append(Problem(f"members.{name}.refit", what, "set it there too"))
+                elif circle := self._find_way([name, source], name):
+                    what = f"is circular: {' <- '.join(circle)}"
+                    problems.append(Problem(f"members.{name}.{key}", what, "break the circle"))
         if problems:
             raise ConfigError(*problems)
         return self
 
-    def _circle_from(self, name: str) -> list[str]:
-        """The members from this one back to itself, each starting from the next; empty without a circle."""
-        path = [name]
-        while (member := self.members.get(path[-1])) and member.source not in (None, *path[1:]):
-            path.append(str(member.source))
-            if path[-1] == name:
-                return path
+    def _find_way(self, path: list[str], target: str) -> list[str]:
+        """The path lengthened to a member, each starting from the next; empty where none leads there."""
+        if path[-1] == target:
+            return path
+        member = self.members.get(path[-1])
+        for source in member.sources if member else ():
+            if source not in path[1:] and (way := self._find_way([*path, source], target)):
+                return way
         return []
+
+    def with_sources(self, names: Iterable[str]) -> list[str]:
+        """These members and all that they start from, directly or not."""
+        found = dict.fromkeys(names)
+        waiting = list(found)
+        while waiting:
+            new = [source for source in self.members[waiting.pop(0)].sources if source not in found]
+            found |= dict.fromkeys(new)
+            waiting += new
+        return list(found)
 
     @model_validator(mode="after")
     def _heads_are_of_the_task(self) -> Pipeline:
@@ -317,6 +329,12 @@ class Pipeline(Strict):
     def refitted(self) -> list[str]:
         """Names of the voters with a network that has no out-of-fold score."""
         return [name for name in self.voters if self.members[name].refit]
+
+    @property
+    def transductive(self) -> list[str]:
+        """Names of the members that learned test images, or build on one that did."""
+        learned = {name for name, member in self.members.items() if member.learns_test_rows}
+        return [name for name in self.members if learned.intersection(self.with_sources([name]))]
 
     def vote_shares(self) -> list[float] | None:
         """The weight of each voter, in their order, where the ensemble gives shares; they sum to 1.

@@ -22,6 +22,7 @@ from softvote.config.registry import (
     union_of,
 )
 from softvote.config.schema import BelowOne, ConfigError, NonNegative, Positive, Strict
+from softvote.config.teacher import Teacher
 from softvote.config.views import TestTime, View
 from softvote.errors import Problem, one_of
 from softvote.task import Task, TaskKind
@@ -219,11 +220,13 @@ class Recipe(Strict):
             "label_smoothing": "takes_label_smoothing",
             "loss": "takes_loss",
             "class_weights": "takes_loss",
+            "teacher": "takes_teacher",  # which a member has
         }
+        fields = type(self).model_fields
         problems = [
             Problem(key, f"is for head: {_heads_that(need)}", f"head: {self.head} has no use for it")
             for key, need in needs.items()
-            if getattr(self, key) != Recipe.model_fields[key].default and not getattr(head, need)
+            if key in fields and getattr(self, key) != fields[key].default and not getattr(head, need)
         ]
         if head.takes_loss and kind not in self.loss.kinds:
             what = f"{self.loss.name} is for {_kinds_in_words(self.loss.kinds)}"
@@ -272,6 +275,8 @@ class Member(Recipe):
     glyphs_from: str | None = None
     """A member of slots under head: digits. This one learns from images composed anew in every epoch,
     of digits that were cut from the training images and named by that member's readings and the sums."""
+    teacher: Teacher | None = None
+    """Other members whose probabilities of the training rows this one learns beside the labels."""
     freeze: bool = False
     """Keep the weights that `init_from` gives as they are, and train only the classifier."""
 
@@ -289,7 +294,7 @@ class Member(Recipe):
             return self
         if self.head != "digits":
             raise ConfigError.at("", "glyphs_from teaches single digits", "set head: digits")
-        without = ("init_from", "extra_train", "mixup", "cutmix", "view")
+        without = ("init_from", "extra_train", "mixup", "cutmix", "view", "teacher")
         if any(getattr(self, key) for key in without) or self.sampling == "balanced":
             raise ConfigError.at(
                 "", f"glyphs_from goes without {', '.join(without)} and sampling: balanced", "leave them out"
@@ -303,9 +308,16 @@ class Member(Recipe):
         return self
 
     @property
-    def source(self) -> str | None:
-        """The member whose training of the same fold must be there first."""
-        return self.init_from or self.glyphs_from
+    def sources(self) -> dict[str, str]:
+        """The members whose trainings of the same fold come first, each with the key that names it."""
+        taught = dict.fromkeys(self.teacher.names if self.teacher else (), "teacher.member")
+        keys = ("init_from", "glyphs_from")
+        return taught | {name: key for key in keys if (name := getattr(self, key))}
+
+    @property
+    def learns_test_rows(self) -> bool:
+        """Whether it trains on the test images too."""
+        return self.teacher is not None and self.teacher.test_rows
 
     @property
     def weights_file(self) -> Path | None:

@@ -32,7 +32,7 @@ class ExtraRows:
         digits: int64 (n, S), the hidden digits; None where they are not known.
     """
 
-    images: NDArray[np.uint8]
+    images: Pixels
     values: NDArray[np.int64]
     digits: NDArray[np.int64] | None
 

@@ -168,6 +168,20 @@ def _refuse_blind(name: str, pipeline: Pipeline, shape: tuple[int, int, int]) ->
         )
 
 
+def _refuse_teachers(
+    member: Member, network: Network, pipeline: Pipeline, shape: tuple[int, int, int]
+) -> None:
+    """Refuse to learn from whoever names something else, or is calibrated on rows that validate."""
+    for name in member.teacher.names if member.teacher else ():
+        teacher = create_network(pipeline.members[name], pipeline.competition.task, shape, with_weights=False)
+        if network.takes_addend or teacher.takes_addend:
+            what = f"{name} and its student must name what an image shows, without an addend"
+            raise UserError.at("teacher", what, "choose networks that take none")
+        if teacher.head.needs_calibration:
+            what = f"head: {pipeline.members[name].head} of {name} is measured on rows that validate"
+            raise UserError.at("teacher", f"{what}, whose labels a student must not hear of", "name another")
+
+
 def build_networks(
     pipeline: Pipeline, names: Sequence[str], with_weights: bool, weights_folder: Path | None = None
 ) -> dict[str, Network]:
@@ -192,6 +206,7 @@ def build_networks(
                 models.load_backbone(network.model, source.model.state_dict())
             if member.glyphs_from:
                 _refuse_blind(member.glyphs_from, pipeline, shape)
+            _refuse_teachers(member, network, pipeline, shape)
             if member.freeze:
                 models.freeze_backbone(network.model)
             networks[name] = network

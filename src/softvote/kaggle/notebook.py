@@ -150,12 +150,7 @@ def build_kernel(
 def _select_needed(pipeline: Pipeline, voter: str) -> Pipeline:
     """The pipeline with no members but those that the voter is made of, and what those start from."""
     voters = [voter] if voter in pipeline.members else pipeline.voters
-    names: list[str] = []
-    for voting in voters:
-        name: str | None = voting
-        while name and name not in names:
-            names.append(name)
-            name = pipeline.members[name].source
+    names = pipeline.with_sources(voters)
     members = {name: member for name, member in pipeline.members.items() if name in names}
     alone = {"shares": None, "rule": "auto"} if voter in pipeline.members else {}
     ensemble = pipeline.ensemble.model_copy(update={"members": voters} | alone)

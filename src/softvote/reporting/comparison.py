@@ -72,13 +72,18 @@ class ComparisonTable:
         return table.astype(dict.fromkeys(numbers, float))
 
 
-def render_table(table: Sequence[ComparisonRow], metric: MetricConfig) -> str:
+def render_table(
+    table: Sequence[ComparisonRow], metric: MetricConfig, transductive: Sequence[str] = ()
+) -> str:
     """The rows of a comparison as aligned plain text, with words on how to read it and on each rule.
 
     Differences are in the metric's unit, those of percentages in points. 98 columns while names have at most
     14 letters.
+
+    Args:
+        transductive: names of members that learned test images, and are marked, as is every vote of them.
     """
-    lines = [_cells(row, metric) for row in table]
+    lines = [_cells(row, metric, transductive) for row in table]
     return tables.render(_header(metric), lines) + "\n".join(_explain(table, metric)) + "\n"
 
 
@@ -87,8 +92,15 @@ def _header(metric: MetricConfig) -> list[str]:
     return ["voter", metric.title, *log_loss, "to mean", "to best member", "against the mean"]
 
 
-def _cells(row: ComparisonRow, metric: MetricConfig) -> list[str]:
-    name = row.name if row.kind == "member" else f"= {row.name}"
+def name_voter(row: ComparisonRow, transductive: Sequence[str]) -> str:
+    """What a row is called: a vote after `=`, and marked where a member of the table learned test images."""
+    if row.kind == "member":
+        return tables.mark_transductive(row.name, row.name in transductive)
+    return f"= {tables.mark_transductive(row.name, bool(transductive))}"
+
+
+def _cells(row: ComparisonRow, metric: MetricConfig, transductive: Sequence[str] = ()) -> list[str]:
+    name = name_voter(row, transductive)
     log_loss = [] if metric.name == "log_loss" else [row.log_loss]
     scored = (row.score, *log_loss, row.to_mean, row.to_best)
     return [name, *(str(cell) if cell else "" for cell in scored), row.words]

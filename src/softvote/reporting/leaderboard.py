@@ -11,7 +11,7 @@ from typing import Any
 from softvote.reporting.plots import Point, cross_validation_against_leaderboard
 from softvote.reporting.tables import render
 from softvote.tracking.comparison import FEWEST_RANKED, LeaderboardComparison, LeaderboardRow
-from softvote.tracking.ledger import Entry
+from softvote.tracking.ledger import TRANSDUCTIVE, Entry
 
 _LONGEST = 60  # letters of a name beside its point; settings can be many
 
@@ -72,7 +72,7 @@ def _cells(row: LeaderboardRow, file: str) -> list[str]:
         row.verdict,
     ]
     values += [row.cv_rank, row.leaderboard_rank, row.status]
-    names = [_name(row.entry), row.entry.ensemble, file]
+    names = [_name(row.entry), row.entry.voter, file]
     return [*names, *("" if value is None else str(value) for value in values)]
 
 
@@ -121,7 +121,9 @@ def _points(rows: Sequence[LeaderboardRow]) -> list[Point]:
     for row, file in zip(scored, files, strict=True):
         name, score = _name(row.entry), row.leaderboard
         if several[name] > 1:
-            name = ", ".join(filter(None, [name, row.entry.ensemble, file]))
+            name = ", ".join(filter(None, [name, row.entry.voter, file]))
+        elif row.entry.is_transductive:
+            name = f"{name}, {TRANSDUCTIVE}"
         if score is not None:
             name = shorten(name, _LONGEST, placeholder=" ...")
             metric = row.entry.scored_by

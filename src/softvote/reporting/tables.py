@@ -4,6 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from softvote.tracking.ledger import TRANSDUCTIVE
+
+
+def mark_transductive(voter: str, learned_test: bool) -> str:
+    """A voter's name, marked where some of its networks learned test images."""
+    return f"{voter}, {TRANSDUCTIVE}" if learned_test else voter
+
 
 def render(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """Columns under a header and a rule, two spaces apart; columns of numbers are flush right.

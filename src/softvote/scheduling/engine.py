@@ -59,11 +59,12 @@ class JobBatch:
         return read_dataset(self.competition, self.workspace)
 
     def rows(self, job: Job) -> int:
-        """How many rows a job's training learns from, with extra ones unless their file is damaged."""
+        """How many rows a job's training learns from; extra ones count unless their file is damaged."""
         extra = job.member.extra_train
         own = 0 if extra and extra.only else np.count_nonzero(self.folds != job.fold)
         labels = load_array(self.workspace.inputs / extra.labels, ErrorCollector()) if extra else None
-        return int(own) + (0 if labels is None else labels.size)
+        test = len(self.dataset().test_pixels) if job.member.learns_test_rows else 0
+        return int(own) + (0 if labels is None else labels.size) + test
 
 
 @dataclass(frozen=True)
@@ -164,9 +165,9 @@ def _log_faults(log: TextIO) -> Iterator[None]:
 
 
 def as_waiting(job: Job) -> Unfinished:
-    """A job whose source is not there."""
-    source = job.source.label if job.source else ""
-    what = f"waits for {source}, which another run is busy with"
+    """A job of whose sources some are not there."""
+    missing = [source for source in job.sources if read_status(source).due == "train"] or job.sources
+    what = f"waits for {' and '.join(source.label for source in missing)}, which another run is busy with"
     return Unfinished(job, "busy", UserError.at(job.label, what, "run the same command again"))
 
 
@@ -175,10 +176,13 @@ def as_taken(job: Job) -> Unfinished:
     return Unfinished(job, "busy", UserError.at(job.label, "another run is busy with it"))
 
 
-def as_blocked(job: Job) -> Unfinished:
-    """A job whose source failed."""
-    source = job.source.label if job.source else ""
-    return Unfinished(job, "failed", UserError.at(job.label, f"starts from {source}, which failed"))
+def find_blocked(job: Job, left: Sequence[Unfinished]) -> Unfinished | None:
+    """The job, where one of those that were left is a source of it and failed."""
+    for source in job.sources:
+        if any(each.job is source for each in left if each.kind == "failed"):
+            why = UserError.at(job.label, f"{job.describe_need(source)}, which failed")
+            return Unfinished(job, "failed", why)
+    return None
 
 
 def _run(status: JobStatus, dataset: Dataset, work: JobBatch) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from heapq import heappop, heappush
 
@@ -26,7 +26,7 @@ FORECAST_VERSION = 2
 """Bumped whenever paces are measured otherwise or are others, so that none of an older version is taken."""
 
 
-_OF_THE_DATA = ("data", "image", "classes", "hidden_digits", "addend", "extra_train")
+_OF_THE_DATA = ("data", "image", "classes", "hidden_digits", "addend", "extra_train", "test_data")
 
 
 _NOT_OF_THE_PACE = {"epochs", "no_aug_epochs", "init_from", "curves"}
@@ -87,7 +87,8 @@ def forecast(
         trains = read_status(job, files).due == "train"
         jobs.append((job, _seconds(job, trains, pace, network, _validating(job, work), test)))
     sources = [
-        next((place for place, (other, _) in enumerate(jobs) if other is job.source), None) for job, _ in jobs
+        [place for place, (other, _) in enumerate(jobs) if any(other is source for source in job.sources)]
+        for job, _ in jobs
     ]
     whole = None if failed else start + makespan([seconds for _, seconds in jobs], sources, len(gpus))
     return Forecast(paces, failed, jobs, len(gpus), whole)
@@ -132,19 +133,19 @@ def _seconds(job: Job, trains: bool, pace: Throughput, network: Network, validat
     return pace.start + training + (passes * validating + test) / pace.predicted
 
 
-def makespan(seconds: Sequence[float], sources: Sequence[int | None], at_once: int) -> float:
-    """Seconds until jobs are done that begin in their order, each when its source is done and a place free.
+def makespan(seconds: Sequence[float], sources: Sequence[Collection[int]], at_once: int) -> float:
+    """Seconds until jobs are done that begin in their order, each when its sources are done and a place free.
 
     Args:
         seconds: of each job.
-        sources: the position of the job that must be done before; None where there is none.
+        sources: the positions of the jobs that must be done before each.
         at_once: places.
     """
     waiting, running = list(range(len(seconds))), list[tuple[float, int]]()
-    done, now = set[int | None]([None]), 0.0
+    done, now = set[int](), 0.0
     while waiting:
         for job in list(waiting):
-            if len(running) < at_once and sources[job] in done:
+            if len(running) < at_once and done.issuperset(sources[job]):
                 heappush(running, (now + seconds[job], job))
                 waiting.remove(job)
         now, ended = heappop(running)

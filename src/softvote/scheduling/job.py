@@ -37,6 +37,7 @@ class Job:
             that a recipe learns new words without being trained again.
         test_fingerprint: of the test images.
         source: the job whose weights, or whose glyphs, this one starts from.
+        teachers: the jobs whose probabilities this one learns.
         extra: reads the rows that are added to its training rows.
         repeat: from 0; the first is the training of a member without repeats.
         decoding: how values of image files become 0..255, for the record; the images show what it does.
@@ -55,6 +56,7 @@ class Job:
     test_fingerprint: str
     task: Task
     source: Job | None = None
+    teachers: tuple[Job, ...] = ()
     extra: Callable[[Dataset], ExtraRows] | None = None
     repeat: int = 0
     decoding: Mapping[str, Any] = field(default_factory=dict)
@@ -66,6 +68,15 @@ class Job:
     @property
     def label(self) -> str:
         return f"{self.context} {self.member_name} {describe_jobs([self])}".strip()
+
+    @property
+    def sources(self) -> list[Job]:
+        """The jobs whose trainings must be there before this one begins."""
+        return [*([self.source] if self.source else []), *self.teachers]
+
+    def describe_need(self, source: Job) -> str:
+        """What it needs one of its sources for: `starts from cnn fold 0`."""
+        return f"{'starts' if source is self.source else 'learns'} from {source.label}"
 
     @property
     def training_fingerprint(self) -> str:

@@ -20,6 +20,7 @@ from softvote.storage.fingerprints import fingerprint
 from softvote.storage.paths import PipelineFolder, Workspace
 from softvote.storage.snapshot import Snapshot
 from softvote.training.glyphs import GLYPHS_VERSION
+from softvote.training.teaching import TEACHING_VERSION
 
 TRAINING_VERSION = 1
 """Bumped whenever the same recipe trains to other weights, as when a default of the recipe changes."""
@@ -86,8 +87,11 @@ class _Planner:
         """A job of a member on a fold, or on all rows."""
         if (name, fold, repeat) not in self.jobs:
             member = self.pipeline.members[name].model_copy(update={"repeats": 1, "refit": False})
-            source = self._source(member.source, fold, repeat) if member.source else None
-            inputs = self._inputs(name, member, fold, repeat, source)
+            started = member.init_from or member.glyphs_from
+            source = self._source(started, fold, repeat) if started else None
+            taught_by = member.teacher.names if member.teacher else ()
+            teachers = tuple(self._source(teacher, fold, repeat) for teacher in taught_by)
+            inputs = self._inputs(name, member, fold, repeat, source) | self._lessons(member, teachers)
             voter, digest = self.folder.predictions(name), self.dataset.test_fingerprint
             folder = voter.refit if fold == REFIT else voter.fold(fold, repeat)
             extra = None
@@ -96,7 +100,7 @@ class _Planner:
                     load_extra, member.extra_train, self.workspace, self.pipeline.competition
                 )
             self.jobs[name, fold, repeat] = Job(
-                name, member, fold, folder, inputs, digest, self.task, source, extra, repeat,
+                name, member, fold, folder, inputs, digest, self.task, source, teachers, extra, repeat,
                 self.pipeline.competition.image.decoding, self.workspace.weights, observers=self.observers,
             )  # fmt: skip
         return self.jobs[name, fold, repeat]
@@ -124,6 +128,15 @@ class _Planner:
                 self.extra_digests[files] = fingerprint_of(member.extra_train, self.workspace)
             inputs["extra_train"] = self.extra_digests[files]
         return inputs
+
+    def _lessons(self, member: Member, teachers: Sequence[Job]) -> dict[str, Any]:
+        """What is added to the inputs of a member that others teach."""
+        if member.teacher is None:
+            return {}
+        views = [job.member.tta.model_dump(exclude_defaults=True) for job in teachers]
+        lessons = [[job.training_fingerprint, view] for job, view in zip(teachers, views, strict=True)]
+        added = {"teacher": fingerprint([TEACHING_VERSION, lessons])}
+        return added | ({"test_data": self.dataset.test_fingerprint} if member.learns_test_rows else {})
 
 
 def ensemble_fingerprint(pipeline: Pipeline, jobs: Sequence[Job], name: str, files: Snapshot) -> str:

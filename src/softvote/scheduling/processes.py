@@ -21,9 +21,9 @@ from softvote.scheduling.engine import (
     JobBatch,
     TimeLeft,
     Unfinished,
-    as_blocked,
     as_late,
     as_waiting,
+    find_blocked,
     run_locked,
 )
 from softvote.scheduling.job import Job
@@ -128,11 +128,10 @@ class _Pool:
 
     def _leave_what_is_blocked(self) -> None:
         """One that is blocked blocks those that start from it."""
-        failed = [left.job for left in self.left if left.kind == "failed"]
-        lost = [job for job in self.waiting if any(job.source is other for other in failed)]
-        if lost:
-            self.waiting = [job for job in self.waiting if job not in lost]
-            self.left += [as_blocked(job) for job in lost]
+        found = [find_blocked(job, self.left) for job in self.waiting]
+        if lost := [blocked for blocked in found if blocked]:
+            self.waiting = [job for job, blocked in zip(self.waiting, found, strict=True) if not blocked]
+            self.left += lost
             self._leave_what_is_blocked()
 
     def _start(self, job: Job, place: int) -> None:

@@ -21,7 +21,7 @@ from typing import Any
 
 from softvote.config.pipeline import RayEngine
 from softvote.errors import ErrorCollector, Problem, UserError
-from softvote.scheduling.engine import JobBatch, Unfinished, as_blocked, as_taken, as_waiting
+from softvote.scheduling.engine import JobBatch, Unfinished, as_taken, as_waiting, find_blocked
 from softvote.scheduling.job import Job
 from softvote.scheduling.ray_node import LEFT_BY_TRAINING, FileContents, FileKeeper, do_job, read_files
 from softvote.scheduling.status import Due, is_ready, read_status
@@ -136,8 +136,8 @@ class _Driver:
     def _hand_out(self) -> None:
         """What is ready; one that cannot be handed out stops no other."""
         for job in list(self.waiting):
-            if any(left.kind == "failed" and left.job is job.source for left in self.left):
-                self.left.append(as_blocked(job))
+            if blocked := find_blocked(job, self.left):
+                self.left.append(blocked)
             else:
                 try:
                     if not is_ready(job):
@@ -160,9 +160,9 @@ class _Driver:
         remove_temp_files(job.folder.path)
         extra = self._extra_of(job) if due == "train" else None
         own = read_files(job.folder, LEFT_BY_TRAINING) if due == "predict" else {}
-        source = read_files(job.source.folder, LEFT_BY_TRAINING) if job.source else {}
+        sources = [read_files(source.folder, LEFT_BY_TRAINING) for source in job.sources]
         sent = self.do.remote(
-            replace(job, extra=None), self.data, extra, own, source, self.work.checkpoint_seconds,
+            replace(job, extra=None), self.data, extra, own, sources, self.work.checkpoint_seconds,
             self.share, self.keeper, job.folder.checkpoint.resolve(),
             self.work.workspace.autotune.resolve(),
         )  # fmt: skip

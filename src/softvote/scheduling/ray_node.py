@@ -10,7 +10,7 @@ import functools
 import socket
 import tempfile
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -69,7 +69,7 @@ def do_job(
     data: tuple[Dataset, NDArray[np.int64]],
     extra: ExtraRows | None,
     own: FileContents,
-    source: FileContents,
+    sources: Sequence[FileContents],
     seconds: float,
     share: tuple[int, int],
     keeper: Any,
@@ -80,7 +80,7 @@ def do_job(
 
     Args:
         own: files of the job that are there already.
-        source: files of the job whose weights it starts from.
+        sources: files of each job that it starts from.
         share: threads of each process, and processes that train together.
         kept: the keeper's path of the checkpoint.
         cache: the keeper's folder of them.
@@ -95,7 +95,7 @@ def do_job(
     # What all jobs of a node share is read-only, and nobody writes to it.
     warnings.filterwarnings("ignore", "The given NumPy array is not writable")
     with tempfile.TemporaryDirectory(prefix="softvote-") as place:
-        here = _relocate(job, extra, Path(place), own, source)
+        here = _relocate(job, extra, Path(place), own, sources)
         checkpoint = ray.get(keeper.read.remote(kept))
         if checkpoint is not None:
             here.folder.checkpoint.write_bytes(checkpoint)
@@ -167,13 +167,16 @@ def _cause(error: Any) -> UserError:
     return error.cause if isinstance(error.cause, UserError) else UserError(str(error.cause))
 
 
-def _relocate(job: Job, extra: ExtraRows | None, place: Path, own: FileContents, source: FileContents) -> Job:
-    """The job with its folder, and that of its source, under another place."""
-    folders = [FoldFolder(place / "own"), FoldFolder(place / "source")]
-    for folder, files in zip(folders, (own, source), strict=True):
+def _relocate(
+    job: Job, extra: ExtraRows | None, place: Path, own: FileContents, sources: Sequence[FileContents]
+) -> Job:
+    """The job with its folder, and those of its sources, under another place."""
+    folders = [FoldFolder(place / "own"), *(FoldFolder(place / f"source{n}") for n in range(len(sources)))]
+    for folder, files in zip(folders, (own, *sources), strict=True):
         folder.path.mkdir()
         for name, content in files.items():
             (folder.path / name).write_bytes(content)
-    started_from = replace(job.source, folder=folders[1]) if job.source else None
+    moved = [replace(source, folder=folder) for source, folder in zip(job.sources, folders[1:], strict=True)]
+    source, teachers = (moved[0], moved[1:]) if job.source else (None, moved)
     given = None if extra is None else functools.partial(_give, extra)
-    return replace(job, folder=folders[0], source=started_from, extra=given)
+    return replace(job, folder=folders[0], source=source, teachers=tuple(teachers), extra=given)

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 
 from softvote.data.dataset import Dataset
-from softvote.scheduling.engine import JobBatch, TimeLeft, Unfinished, as_blocked, as_late, run_locked
+from softvote.scheduling.engine import JobBatch, TimeLeft, Unfinished, as_late, find_blocked, run_locked
 from softvote.scheduling.job import Job
 from softvote.scheduling.resources import assign_devices, set_worker_device, split_cores
 
@@ -24,11 +24,8 @@ def run_sequential(work: JobBatch) -> list[Unfinished]:
     while jobs:
         left = list[Unfinished]()
         for job in jobs:
-            lost = any(job.source is other.job for other in failed)
-            began = time.monotonic()
-            if lost:
-                found: Unfinished | None = as_blocked(job)
-            else:
+            began, found = time.monotonic(), find_blocked(job, failed)
+            if found is None:
                 found = _run_alone(job, work, data) if left_over.is_enough(job) else as_late(job)
             if found:
                 (failed if found.kind == "failed" else left).append(found)

@@ -10,6 +10,7 @@ from softvote.ensembling.predictions import has_intact_predictions
 from softvote.ensembling.records import ScoreRecord
 from softvote.inference.record import TrainingRecord, find_weights_machine
 from softvote.scheduling.job import Job
+from softvote.storage.fingerprints import fingerprint
 from softvote.storage.snapshot import Snapshot
 
 Due = Literal["train", "predict", "done"]
@@ -25,7 +26,7 @@ class JobStatus:
 
     Attributes:
         reason: why it is not done, in words; empty where it is.
-        is_ready: whether the training it starts from is there, or no longer needed.
+        is_ready: whether the trainings it starts from are there, or no longer needed.
     """
 
     job: Job
@@ -46,21 +47,23 @@ def read_status(job: Job, files: Snapshot | None = None) -> JobStatus:
     """
     files = files or Snapshot()
     due, reason = _due(job, files)
-    ready = due != "train" or job.source is None or read_status(job.source, files).due != "train"
+    ready = due != "train" or all(read_status(source, files).due != "train" for source in job.sources)
     return JobStatus(job, due, reason, ready)
 
 
 def is_ready(job: Job, files: Snapshot | None = None) -> bool:
     """Whether a job could begin: `JobStatus.is_ready`, without a look at files where it starts from none."""
-    return job.source is None or read_status(job, files).is_ready
+    return not job.sources or read_status(job, files).is_ready
 
 
 def source_weights(job: Job, files: Snapshot | None = None) -> str | None:
-    """sha256 of the weights that a job starts from, where it starts from any and they were trained."""
-    if job.source is None:
+    """sha256 of the weights that a job starts from, of several a fingerprint; None until all are trained."""
+    files = files or Snapshot()
+    records = [files.read(TrainingRecord, source.folder.recipe) for source in job.sources]
+    found = [record.weights_sha256 for record in records if record and record.weights_sha256]
+    if not found or len(found) < len(records):
         return None
-    record = (files or Snapshot()).read(TrainingRecord, job.source.folder.recipe)
-    return record.weights_sha256 or None if record else None
+    return fingerprint(found) if found[1:] else found[0]
 
 
 def published_weights_sha256(job: Job, files: Snapshot | None = None) -> str | None:

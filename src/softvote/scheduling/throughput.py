@@ -36,6 +36,7 @@ from softvote.training.callbacks import Callback
 from softvote.training.glyphs import any_glyphs
 from softvote.training.rows import Split
 from softvote.training.state import TrainingState
+from softvote.training.teaching import any_soft_targets
 from softvote.training.train import TrainingSpec, compute_config_for, train
 
 SECONDS = 3.0
@@ -182,6 +183,8 @@ def _trial(job: Job, work: JobBatch, meet: Barrier, seconds: float) -> Throughpu
     data = training_rows(job, dataset, work.folds)
     if job.member.glyphs_from:
         data = replace(data, glyphs=any_glyphs())
+    if job.teachers:
+        data = replace(data, soft=any_soft_targets(data, job.task.num_values))
     trial = _Trial(job, work, data, meet)
     # What is slow once in a process is slow here; only the choice is left out, which one training makes.
     before = time.perf_counter() - began - trial.choosing

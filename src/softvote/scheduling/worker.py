@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from softvote import __version__
 from softvote.data.dataset import Dataset
+from softvote.data.extra_rows import ExtraRows
 from softvote.data.pixels import JoinedPixels
 from softvote.ensembling.predictions import Predictions, write_predictions
 from softvote.errors import UserError
@@ -29,8 +30,10 @@ from softvote.storage.files import remove_if_exists, remove_temp_files, write_te
 from softvote.storage.fingerprints import fingerprint, sha256_of
 from softvote.storage.git import git_state
 from softvote.training.glyphs import glyphs_of
+from softvote.training.teaching import teach
 
 if TYPE_CHECKING:
+    from softvote.inference.predictor import Predictor
     from softvote.training.checkpoint import Checkpoints
     from softvote.training.data_parallel import Alone
     from softvote.training.rows import Split
@@ -149,10 +152,20 @@ def _prepare(job: Job, dataset: Dataset, folds: NDArray[np.int64]) -> tuple[Trai
     data = training_rows(job, dataset, folds)
     if job.source and job.member.glyphs_from:
         data = replace(data, glyphs=glyphs_of(job.source.folder, dataset, folds == job.fold))
+    if job.teachers:
+        test = len(dataset.test_pixels) if job.member.learns_test_rows else 0
+        data = teach(data, [_teacher(teacher) for teacher in job.teachers], test)
     seed = training_seed(job.inputs["pipeline_seed"], job.member_name, job.fold, job.repeat)
     start = load_weights(job.source.folder) if job.source and job.member.init_from else None
     classes = job.inputs["classes"]
     return TrainingSpec(job.member, job.task, seed, job.label, start, classes, job.weights_folder), data
+
+
+def _teacher(job: Job) -> Predictor:
+    """What predicts as a job that teaches does by its recipe, whatever its folder still says of views."""
+    from softvote.inference.loading import load_predictor
+
+    return replace(load_predictor(job.folder), tta=job.member.tta)
 
 
 def assist(job: Job, dataset: Dataset, folds: NDArray[np.int64], group: Alone) -> None:
@@ -194,28 +207,43 @@ def _checkpoints(
 
 
 def training_rows(job: Job, dataset: Dataset, folds: NDArray[np.int64]) -> Split:
-    """The rows of the training folds, and the extra ones after them."""
+    """The rows of the training folds, after them the extra ones, and the test rows where these are learned.
+
+    Whoever teaches a job puts soft targets in the place of the labels that test rows have here, which mean
+    nothing.
+    """
     import torch
 
     from softvote.training.rows import Split, StoredSplit
 
     rows = np.flatnonzero(folds != job.fold)
-    extra = job.extra(dataset) if job.extra else None
-    if extra is None:
+    more = [job.extra(dataset)] if job.extra else []
+    if job.member.learns_test_rows:
+        blank = np.zeros((len(dataset.test_pixels), *job.task.label_shape), np.int64)
+        more.append(ExtraRows(dataset.test_pixels, blank, None))
+    if not more:
         return Split.of(dataset.train, rows)
     if job.member.extra_train and job.member.extra_train.only:
         rows = rows[:0]
-    more = np.arange(len(extra.values)) + len(folds)
-    unknown = np.full((len(rows), job.task.hidden_digits or 0), -1)
-    digits = None if extra.digits is None else np.concatenate([unknown, extra.digits])
-    rows = np.concatenate([rows, more])
+    labels = np.concatenate([dataset.train.image_labels, *(part.values for part in more)])
+    digits = [_unknown_digits(job, len(rows))]
+    digits += [
+        _unknown_digits(job, len(part.values)) if part.digits is None else part.digits for part in more
+    ]
+    are_known = any(part.digits is not None for part in more)
+    rows = np.concatenate([rows, np.arange(len(folds), len(labels))])
     return StoredSplit(
         torch.from_numpy(rows),
-        torch.from_numpy(np.concatenate([dataset.train.image_labels, extra.values])[rows]),
+        torch.from_numpy(labels[rows]),
         rows,
-        None if digits is None else torch.from_numpy(digits),
-        pixels=JoinedPixels([dataset.train_pixels, extra.images]),
+        torch.from_numpy(np.concatenate(digits)) if are_known else None,
+        pixels=JoinedPixels([dataset.train_pixels, *(part.images for part in more)]),
     )
+
+
+def _unknown_digits(job: Job, rows: int) -> NDArray[np.int64]:
+    """The hidden digits of rows of which nobody knows them, int64 (rows, S)."""
+    return np.full((rows, job.task.hidden_digits or 0), -1)
 
 
 def _record(

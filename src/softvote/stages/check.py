@@ -26,6 +26,7 @@ from softvote.stages import Report, Run, ignore
 from softvote.stages.plan import Plan, make_plan
 from softvote.stages.tune import check_choices
 from softvote.storage.fingerprints import sha256_of
+from softvote.tracking.ledger import TRANSDUCTIVE
 
 
 @dataclass(frozen=True)
@@ -161,7 +162,7 @@ def _recipes(members: dict[str, Member], networks: dict[str, Network]) -> str:
             member.head,
             f"{count_parameters(networks[name].model):,}",
             str(member.epochs),
-            ", ".join([member.optimizer.name, member.schedule.name, *_balance(member)]),
+            ", ".join([member.optimizer.name, member.schedule.name, *_balance(member), *_teachers(member)]),
             member.augment.amounts() if member.augment else "none",
             _inputs(member),
         ]
@@ -177,6 +178,14 @@ def _balance(member: Member) -> list[str]:
         *(["class weights"] if member.class_weights else []),
         *(["balanced sampling"] if member.sampling == "balanced" else []),
     ]
+
+
+def _teachers(member: Member) -> list[str]:
+    """Who teaches it, and whether test images too."""
+    if member.teacher is None:
+        return []
+    taught = f"taught by {' and '.join(member.teacher.names)}"
+    return [taught, TRANSDUCTIVE] if member.learns_test_rows else [taught]
 
 
 def _inputs(member: Member) -> str:

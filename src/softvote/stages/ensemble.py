@@ -14,10 +14,11 @@ from softvote.ensembling.vote import soft_vote
 from softvote.errors import ErrorCollector
 from softvote.metrics.scores import Score
 from softvote.reporting.comparison import render_table
+from softvote.reporting.tables import mark_transductive
 from softvote.scheduling.job import describe_jobs
 from softvote.stages import Run
 from softvote.stages.expectation import describe_source, expect
-from softvote.stages.plan import WITHOUT_SCORE, Plan, make_plan
+from softvote.stages.plan import LEARNED_TEST_IMAGES, WITHOUT_SCORE, Plan, make_plan
 from softvote.storage.files import remove_if_exists, write_text
 
 
@@ -35,6 +36,7 @@ class EnsembleResult:
         compared_by: what members and rules of the table are decided by, where the decision is fitted and they
             are not; empty elsewhere.
         submitted: what each member scores as it would be submitted, likewise.
+        transductive: members among the voters that learned test images.
         settled: that a search settled values on the rows of the scores; empty where none did.
     """
 
@@ -50,6 +52,7 @@ class EnsembleResult:
     expected: str = ""
     compared_by: str = ""
     submitted: str = ""
+    transductive: tuple[str, ...] = ()
     settled: str = ""
 
     def __str__(self) -> str:
@@ -60,10 +63,11 @@ class EnsembleResult:
             [f"Members and rules are compared as decided by {self.compared_by}."] if self.compared_by else []
         )
         lines += [f"As submitted they score {self.submitted}."] if self.submitted else []
-        lines += [f"{self.name}: {self.rule} ({weights})"]
+        lines += [f"{mark_transductive(self.name, bool(self.transductive))}: {self.rule} ({weights})"]
         lines += [f"{self.name}: {self.decided}"] if self.decided else []
         lines += [f"{self.name}: expected of the test rows {self.expected}"] if self.expected else []
         lines += [f"{refitted}: {WITHOUT_SCORE}" for refitted in self.refitted]
+        lines += [f"{name}: {LEARNED_TEST_IMAGES}" for name in self.transductive]
         if self.squared_error:
             lines.append(f"{self.name}: squared error of the expected sum {self.squared_error}")
         lines += [f"note: {self.settled}"] if self.settled else []
@@ -96,6 +100,7 @@ def run(run: Run) -> EnsembleResult:
         expected=_expected_in_words(plan, name),
         compared_by=_comparison_in_words(plan),
         submitted=_submitted_in_words(plan),
+        transductive=tuple(plan.transductive_among([name])),
         settled=plan.settled_note,
     )
 
@@ -164,7 +169,8 @@ def _vote(plan: Plan) -> None:
     test = soft_vote([member.test for member in members], weights, rule.space, voters, plan.task.blocks)
     folder = plan.run.folder.predictions(ensemble.name)
     remove_if_exists(folder.scores)
-    write_text(folder.comparison, render_table(compared.rows, scorer.metric))
+    transductive = plan.transductive_among([ensemble.name])
+    write_text(folder.comparison, render_table(compared.rows, scorer.metric, transductive))
     chosen = {name: float(weight) for name, weight in zip(voters, weights, strict=True)}
     VoteRecord(rule=rule.name, space=rule.space, weights=chosen).write(folder.vote)
     predictions = Predictions(rows, voted, test)

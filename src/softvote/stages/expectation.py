@@ -26,8 +26,8 @@ def expect(plan: Plan, voter: str) -> Score | None:
     the twin's score is added to this one's; else what averaging the networks of all folds gains.
 
     Returns:
-        None where nothing was scored, or where predictions of single folds are damaged: a submission does
-        not need them.
+        None where nothing was scored, where networks learned the test images, which no row of training can
+        stand for, or where predictions of single folds are damaged: a submission does not need them.
 
     Raises:
         UserError: a damaged ledger.
@@ -37,7 +37,9 @@ def expect(plan: Plan, voter: str) -> Score | None:
         return None
     cv = record.headline
     twin = newest_twin(plan, voter)
-    return _as_twin(cv, twin) if twin else _with_all_folds(plan, voter, cv)
+    if twin:
+        return _as_twin(cv, twin)
+    return None if plan.transductive_among([voter]) else _with_all_folds(plan, voter, cv)
 
 
 def describe_source(plan: Plan, voter: str) -> str:

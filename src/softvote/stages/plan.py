@@ -20,10 +20,16 @@ from softvote.scheduling.status import JobStatus, read_status
 from softvote.stages import Run
 from softvote.storage.snapshot import Snapshot
 from softvote.task import Task
-from softvote.tracking.ledger import SETTLED
+from softvote.tracking.ledger import SETTLED, TRANSDUCTIVE
 
 WITHOUT_SCORE = "its refit on all rows predicts test rows too, and is in no out-of-fold score"
 """What is said of a member with a refit wherever scores are shown."""
+
+
+LEARNED_TEST_IMAGES = (
+    f"{TRANSDUCTIVE}: its training, or one that it builds on, had test images with a teacher's probabilities"
+)
+"""What is said of a member that did, or builds on one, wherever scores are shown."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +66,15 @@ class Plan:
             return ""
         found = f"values are the best of {tuned.trials} trials of {tuned.pipeline}"
         return f"{found}, {SETTLED}: scores flatter"
+
+    def transductive_among(self, voters: Sequence[str]) -> list[str]:
+        """Which of some members learned test images; of the ensemble, which of its voters."""
+        pipeline = self.run.pipeline
+        names = {name for voter in voters for name in self._members_of(voter)}
+        return [name for name in pipeline.transductive if name in names]
+
+    def _members_of(self, voter: str) -> list[str]:
+        return [voter] if voter in self.run.pipeline.members else self.run.pipeline.voters
 
     def jobs_of(self, member: str) -> list[Job]:
         """One job a trained fold and repeat."""

@@ -17,8 +17,9 @@ from softvote.reporting.report.experiments import Experiment, read_experiment
 from softvote.reporting.report.index import list_competitions
 from softvote.reporting.report.page import BuiltSection, attachments_of, build_sections, write_page
 from softvote.reporting.report.section import ReportData
+from softvote.reporting.tables import mark_transductive
 from softvote.stages import Run, open_run
-from softvote.stages.plan import Plan, make_plan, read_decision
+from softvote.stages.plan import LEARNED_TEST_IMAGES, Plan, make_plan, read_decision
 from softvote.storage.files import write_text
 from softvote.storage.paths import Workspace
 from softvote.tracking.comparison import LeaderboardComparison, join_ledger
@@ -96,6 +97,7 @@ def _gather(plan: Plan, experiments: list[Experiment], ledger: list[Entry]) -> R
         experiments=[each for each in experiments if each.competition == competition],
         given_labels=_read_given_labels(plan),
         search=_read_search(run),
+        transductive=plan.transductive_among(names),
         settled=plan.settled_note,
         decisions={name: read_decision(run, name) for name in current},
         scores={name: record for name in current if (record := _read_scores(run, name))},
@@ -151,7 +153,8 @@ def _describe(data: ReportData, sections: list[BuiltSection]) -> dict[str, objec
     tiles = []
     scores, vote = data.vote_scores, data.vote_record
     if scores and vote and scores.accuracy:
-        rule = f"{data.pipeline.ensemble.name}, rule {vote.rule}"
+        voter = mark_transductive(data.pipeline.ensemble.name, bool(data.transductive))
+        rule = f"{voter}, rule {vote.rule}"
         title = data.scorer.metric.title
         tiles.append((f"cross-validation, {title}", str(scores.headline), rule))
         if scores.log_loss:
@@ -164,6 +167,8 @@ def _describe(data: ReportData, sections: list[BuiltSection]) -> dict[str, objec
     warnings = []
     if data.unfinished:
         warnings.append(f"Not trained as the pipeline says now, and left out: {', '.join(data.unfinished)}.")
+    if data.transductive:
+        warnings += [f"{name}: {LEARNED_TEST_IMAGES}." for name in data.transductive]
     if data.settled:
         warnings.append(f"{data.settled[:1].upper()}{data.settled[1:]}.")
     return {

@@ -24,7 +24,7 @@ from softvote.stages.plan import Plan, make_plan, read_decision
 from softvote.stages.send import SendOptions, kaggle_slug, send
 from softvote.storage.fingerprints import sha256_of
 from softvote.storage.git import git_state
-from softvote.tracking.ledger import REFIT_BESIDE, SETTLED, Entry, append_entry
+from softvote.tracking.ledger import REFIT_BESIDE, SETTLED, TRANSDUCTIVE, Entry, append_entry
 from softvote.tracking.submission import SubmissionFormat, submission_text, write_submission_file
 
 
@@ -151,11 +151,13 @@ def _entry(plan: Plan, name: str, path: Path, test_rows: int, solution: Score | 
 
 
 def _folds(plan: Plan, name: str) -> str:
-    """Trained of all, whether a refit on all rows predicts beside them, and whether the score flatters."""
+    """Trained of all, and marks of refits, of test images that were learned, and of scores that flatter."""
     pipeline = plan.run.pipeline
     voters = [name] if name in pipeline.members else pipeline.voters
     refit = any(pipeline.members[voter].refit for voter in voters)
-    marks = f"{REFIT_BESIDE if refit else ''}{f' + {SETTLED}' if plan.settled_note else ''}"
+    marks = REFIT_BESIDE if refit else ""
+    marks += f" + {TRANSDUCTIVE}" if not set(voters).isdisjoint(pipeline.transductive) else ""
+    marks += f" + {SETTLED}" if plan.settled_note else ""
     return f"{len(pipeline.folds.trained)}/{pipeline.folds.count}{marks}"
 
 
@@ -174,13 +176,17 @@ def _lines(entry: Entry) -> list[str]:
     if entry.solution is not None:
         lines.append(["solution.csv", str(entry.solution), f"{entry.test_rows:,}", "test rows"])
     table = render([f"{entry.scored_by.title} on", "score", "rows", "of"], lines).removesuffix("\n")
-    told = [f"{entry.pipeline}, {entry.ensemble} ({', '.join(entry.members)})", table]
+    told = [f"{entry.pipeline}, {entry.voter} ({', '.join(entry.members)})", table]
     if entry.decision:
         told.append(f"decided by {entry.decision}")
     if entry.folds.endswith(SETTLED):
         told.append(f"values were {SETTLED} by a search: the cross-validation flatters")
     if REFIT_BESIDE in entry.folds:
         told.append("refits on all rows predict test rows too, and are in no out-of-fold score")
+    if entry.is_transductive:
+        told.append(
+            f"{TRANSDUCTIVE}: networks learned these test images, of which cross-validation knows nothing"
+        )
     if entry.squared_error is not None:
         told.append(f"squared error of the expected sum in cross-validation: {entry.squared_error}")
     return told

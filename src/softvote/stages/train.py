@@ -13,14 +13,14 @@ from softvote.errors import ErrorCollector, Problem, UserError, one_of
 from softvote.inference.record import TrainingRecord
 from softvote.metrics.scores import Score
 from softvote.progress import poll
-from softvote.reporting.tables import render
+from softvote.reporting.tables import mark_transductive, render
 from softvote.scheduling import create_engine
 from softvote.scheduling.engine import JobBatch, Unfinished
 from softvote.scheduling.job import Job, describe_jobs
-from softvote.scheduling.status import JobStatus
+from softvote.scheduling.status import JobStatus, read_status
 from softvote.scheduling.worker import CHECKPOINT_SECONDS
 from softvote.stages import Report, Run, ignore
-from softvote.stages.plan import WITHOUT_SCORE, Plan, make_plan
+from softvote.stages.plan import LEARNED_TEST_IMAGES, WITHOUT_SCORE, Plan, make_plan
 from softvote.storage.locks import file_lock, try_lock
 from softvote.trackers import require_tracker
 
@@ -132,9 +132,9 @@ def wait_for_others(jobs: Sequence[Job]) -> None:
 
 
 def _is_held(job: Job) -> bool:
-    """Whether another process holds a job or one that it starts from."""
+    """Whether another process holds a job or one of those that it starts from."""
     with try_lock(job.folder.lock) as mine:
-        return not mine or (job.source is not None and _is_held(job.source))
+        return not mine or any(map(_is_held, job.sources))
 
 
 def _all_busy(left: Sequence[Unfinished], due: Sequence[JobStatus]) -> list[Problem]:
@@ -196,12 +196,13 @@ def check_dependencies(due: list[JobStatus]) -> None:
     problems, to_come = ErrorCollector(), [status.job for status in due]
     for status in due:
         job = status.job
-        if job.source and job.source not in to_come and not status.is_ready:
-            problems.add(
-                f"members.{job.member_name}",
-                f"starts from {job.source.label}, which is not trained",
-                f"add `member` {job.source.member_name}",
-            )
+        for source in job.sources if not status.is_ready else ():
+            if source not in to_come and read_status(source).due == "train":
+                problems.add(
+                    f"members.{job.member_name}",
+                    f"{job.describe_need(source)}, which is not trained",
+                    f"add `member` {source.member_name}",
+                )
     problems.raise_any()
 
 
@@ -233,10 +234,10 @@ def _finish_members(plan: Plan, left: list[Unfinished]) -> TrainResult:
     metrics = _metrics_to_show(plan)
     lines, notes = list[tuple[str, ...]](), list[str]()
     for name in plan.run.pipeline.members:
-        jobs = plan.jobs_of(name)
+        jobs, shown_as = plan.jobs_of(name), mark_transductive(name, name in plan.run.pipeline.transductive)
         finished = [status for status in plan.statuses(jobs) if status.is_done]
         if len(finished) < len(jobs):
-            lines.append((name, f"{len(finished)}/{len(jobs)}", *[""] * len(metrics), "unfinished"))
+            lines.append((shown_as, f"{len(finished)}/{len(jobs)}", *[""] * len(metrics), "unfinished"))
             continue
         scores, records = (
             _finish_member(plan, name, jobs),
@@ -244,12 +245,13 @@ def _finish_members(plan: Plan, left: list[Unfinished]) -> TrainResult:
         )
         minutes = sum(record.seconds for record in records if record) / 60
         shown = [str(score(scores)) for score in metrics.values()]
-        lines.append((name, f"{len(jobs)}/{len(jobs)}", *shown, f"{minutes:.1f} min"))
+        lines.append((shown_as, f"{len(jobs)}/{len(jobs)}", *shown, f"{minutes:.1f} min"))
         notes += _as_numbers(name, [record.head for record in records if record])
     headings = list(metrics)
     for name in plan.run.pipeline.members:
         if plan.run.pipeline.members[name].refit:
             notes.append(f"{name}: {WITHOUT_SCORE}")
+    notes += [f"{name}: {LEARNED_TEST_IMAGES}" for name in plan.run.pipeline.transductive]
     if plan.settled_note:
         notes.append(f"note: {plan.settled_note}")
     repeated = len(plan.jobs) > len(plan.run.pipeline.folds.trained) * len(plan.run.pipeline.members)

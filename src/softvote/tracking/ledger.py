@@ -30,6 +30,10 @@ def now() -> str:
 REFIT_BESIDE = " + refit"
 
 
+TRANSDUCTIVE = "transductive"
+"""What marks scores of networks that learned test images, without their labels."""
+
+
 SETTLED = "settled on these rows"
 """What marks scores on rows by which a search settled values."""
 
@@ -45,8 +49,9 @@ class Entry:
     """Name and rule, such as `vote: mean`; or a member alone."""
     members: tuple[str, ...]
     folds: str
-    """Trained of all, such as `5/5`; followed by `REFIT_BESIDE` where some networks were in no score, and by
-    ` + ` and `SETTLED` where a search settled values on the rows of the score."""
+    """Trained of all, such as `5/5`; followed by `REFIT_BESIDE` where some networks were in no score, and,
+    each after ` + `, by `TRANSDUCTIVE` where some learned test images, and `SETTLED` where a search settled
+    values on the rows of the score."""
     settings: tuple[str, ...] = ()
     """What `--set` laid over the pipeline file."""
     metric: str = "accuracy"
@@ -92,6 +97,16 @@ class Entry:
     def scored_by(self) -> MetricConfig:
         """The metric: its direction, and how it is shown."""
         return parse_metric(self.metric)
+
+    @property
+    def voter(self) -> str:
+        """`ensemble`, marked where it is transductive."""
+        return f"{self.ensemble}, {TRANSDUCTIVE}" if self.is_transductive else self.ensemble
+
+    @property
+    def is_transductive(self) -> bool:
+        """Whether some of its networks learned test images."""
+        return TRANSDUCTIVE in self.folds
 
     @property
     def squared_error(self) -> Score | None:

@@ -9,7 +9,7 @@ from softvote.tracking.ledger import Entry
 
 def submission_message(entry: Entry) -> str:
     """One line for Kaggle's list of submissions, with the sha256 that leads back to the ledger."""
-    return f"{entry.pipeline}, {entry.ensemble}, cross-validation {entry.cv}, sha256 {entry.sha256}"
+    return f"{entry.pipeline}, {entry.voter}, cross-validation {entry.cv}, sha256 {entry.sha256}"
 
 
 def parse_sha256(description: str) -> str | None:

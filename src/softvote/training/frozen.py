@@ -59,7 +59,7 @@ class FrozenBackboneLearner(Learner):
             images = self._identity(data.take(which).images.to(self.compute_config.device))
             with self.compute_config.autocast():
                 parts.append(self.whole.features(self.compute_config.to_memory_format(images)).float())
-        return Split(torch.cat(parts), data.image_labels, data.rows, data.digits)
+        return Split(torch.cat(parts), data.image_labels, data.rows, data.digits, soft=data.soft)
 
     def _batch(self, epoch: int, images: Tensor, rows: Rows) -> Tensor:
         return images

@@ -34,6 +34,7 @@ from softvote.training.mixing import Mixing, draw_mixing
 from softvote.training.optim import LearningRate, create_optimizer
 from softvote.training.parts import micro_batches
 from softvote.training.rows import Split
+from softvote.training.teaching import mean_taught_loss
 
 
 class Learner:
@@ -248,13 +249,11 @@ class Learner:
         targets = _targets(batch.image_labels, addends)
         if mixing is None:
             outputs = self._outputs(images, addends)
-            return self._loss(outputs, addends, batch.image_labels, batch.digits), outputs, targets
+            return self._loss(outputs, addends, batch), outputs, targets
         images, mixing = mixing.mix(images, batch.rows, self._seed("cutmix", epoch))
         outputs = self._outputs(images, addends)
-        labels, digits = batch.image_labels.flip(0), None if batch.digits is None else batch.digits.flip(0)
         loss = mixing.mix_losses(
-            self._loss(outputs, addends, batch.image_labels, batch.digits),
-            self._loss(outputs, addends, labels, digits),
+            self._loss(outputs, addends, batch), self._loss(outputs, addends, batch.flip_targets())
         )
         return loss, outputs, mixing.of_larger_part(targets)
 
@@ -267,10 +266,12 @@ class Learner:
         with self.compute_config.autocast():
             return self.forward(self.compute_config.to_memory_format(images), addends)
 
-    def _loss(
-        self, outputs: Tensor, addends: Tensor | None, image_labels: Tensor, digits: Tensor | None
-    ) -> Tensor:
-        return self.network.head.loss(outputs, _targets(image_labels, addends), digits)
+    def _loss(self, outputs: Tensor, addends: Tensor | None, batch: Split) -> Tensor:
+        """The mean loss of a batch, of which the labels, digits and soft targets are read."""
+        head, targets = self.network.head, _targets(batch.image_labels, addends)
+        if batch.soft is None or self.member.teacher is None:
+            return head.loss(outputs, targets, batch.digits)
+        return mean_taught_loss(head, outputs, targets, batch, self.member.teacher)
 
     def _addends(self, epoch: int, data: Split) -> Tensor | None:
         """Integers drawn anew for each image in each epoch, int64 (B,), where the network takes them."""
@@ -293,7 +294,7 @@ class Learner:
             batch = data.take(which)
             addends = self._addends(0, batch)  # the same each time
             outputs = self._outputs(self._identity(batch.images), addends)
-            total += float(self._loss(outputs, addends, batch.image_labels, batch.digits)) * len(which)
+            total += float(self._loss(outputs, addends, batch)) * len(which)
         self.to_training_mode()
         return self.group.agree(total / len(data.rows))
 

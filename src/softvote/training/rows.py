@@ -22,6 +22,31 @@ _APART = 1 << 32  # between the numbers of a row and of its next time in an epoc
 
 
 @dataclass(frozen=True)
+class SoftTargets:
+    """What a teacher says of rows.
+
+    Attributes:
+        probabilities: float32 (n, K), of the values that an image can show.
+        labelled: bool (n,), whether a row has a label too.
+    """
+
+    probabilities: Tensor
+    labelled: Tensor
+
+    def take(self, which: Tensor) -> SoftTargets:
+        """Those of some rows, by position, int64 (B,) on the device."""
+        return SoftTargets(self.probabilities[which], self.labelled[which])
+
+    def flip(self) -> SoftTargets:
+        """Those of the rows in reverse."""
+        return SoftTargets(self.probabilities.flip(0), self.labelled.flip(0))
+
+    def to(self, device: str) -> SoftTargets:
+        """The same on a device."""
+        return SoftTargets(self.probabilities.to(device), self.labelled.to(device))
+
+
+@dataclass(frozen=True)
 class Split:
     """The rows one training sees.
 
@@ -34,6 +59,8 @@ class Split:
         digits: int64 (n, S), the hidden digits; -1 throughout a row where they are not known.
         glyphs: single digits from which images are composed that are fed in place of the rows' own.
         resampled: whether a position may come several times, as `draw_balanced` gives it.
+        soft: what a teacher says of each row; the labels of rows that have none are then what it finds most
+            probable.
     """
 
     images: Tensor
@@ -42,6 +69,7 @@ class Split:
     digits: Tensor | None = None
     glyphs: Glyphs | None = None
     resampled: bool = False
+    soft: SoftTargets | None = None
 
     @staticmethod
     def of(images: ImageSplit, rows: NDArray[np.int64]) -> StoredSplit:
@@ -59,6 +87,11 @@ class Split:
         """H, W of the images."""
         height, width = self.shape[2:]
         return height, width
+
+    @property
+    def known_labels(self) -> Tensor:
+        """Labels as `image_labels`, of the rows that have one."""
+        return self.image_labels if self.soft is None else self.image_labels[self.soft.labelled]
 
     @property
     def selected(self) -> Tensor | Pixels:
@@ -88,14 +121,21 @@ class Split:
         if self.resampled:
             rows = rows + times * _APART
         digits = None if self.digits is None else self.digits[chosen]
-        return Split(self.images[chosen], self.image_labels[chosen], rows, digits)
+        soft = self.soft and self.soft.take(chosen)
+        return Split(self.images[chosen], self.image_labels[chosen], rows, digits, soft=soft)
+
+    def flip_targets(self) -> Split:
+        """The same images with what the rows in reverse show."""
+        digits = None if self.digits is None else self.digits.flip(0)
+        soft = self.soft and self.soft.flip()
+        return replace(self, image_labels=self.image_labels.flip(0), digits=digits, soft=soft)
 
     def to(self, device: str) -> Split:
         """The same rows on a device; on one that computes apart from the processor, their numbers too."""
         digits = None if self.digits is None else self.digits.to(device)
         rows = torch.as_tensor(self.rows).to(device) if device == "cuda" else self.rows
         images, labels = (to_device(each, torch.device(device)) for each in (self.images, self.image_labels))
-        return Split(images, labels, rows, digits)
+        return Split(images, labels, rows, digits, soft=self.soft and self.soft.to(device))
 
 
 @dataclass(frozen=True)
@@ -125,8 +165,9 @@ class StoredSplit(Split):
         """Some of the rows, by position, int64 (n,); no image is copied."""
         some = super().take(which)
         return StoredSplit(
-            some.images, some.image_labels, some.rows, some.digits, pixels=self.pixels, device=self.device
-        )
+            some.images, some.image_labels, some.rows, some.digits, soft=some.soft,
+            pixels=self.pixels, device=self.device,
+        )  # fmt: skip
 
     def read(self, which: Rows) -> Split:
         """A batch in the memory of the processor, from which `Split.to` takes it to a device."""
@@ -147,4 +188,5 @@ class StoredSplit(Split):
         for part in iterate_pixels(self.selected):
             images[start : start + len(part)] = torch.from_numpy(part)
             start += len(part)
-        return replace(Split(images[:0], self.image_labels, self.rows, self.digits).to(device), images=images)
+        rest = Split(images[:0], self.image_labels, self.rows, self.digits, soft=self.soft)
+        return replace(rest.to(device), images=images)

@@ -142,7 +142,7 @@ def _choose(
 def _create_network(spec: TrainingSpec, fed: Split) -> Network:
     """The network before its first step."""
     _, channels, height, width = fed.shape
-    weights = class_weights(spec.member.class_weights, spec.task, spec.classes, fed.image_labels.numpy())
+    weights = class_weights(spec.member.class_weights, spec.task, spec.classes, fed.known_labels.numpy())
     torch.manual_seed(derive_seed(spec.seed, "weights"))
     shape = (channels, height, width)
     network = create_network(

@@ -87,16 +87,12 @@ class SearchSpec:
         return StudyAddress(self.folder.storage, name, self.scorer.metric.greater_is_better, self.tune.pruner)
 
     def plan(self, pipeline: Pipeline, folder: PipelineFolder) -> list[Job]:
-        """The jobs of a trial, each after the one it starts from.
+        """The jobs of a trial, each after those it starts from.
 
         Raises:
             UserError: extra rows that are missing.
         """
-        names = dict.fromkeys(self.members)
-        for name in self.members:
-            while (source := pipeline.members[name].source) and source not in names:
-                names[source] = None
-                name = source
+        names = pipeline.with_sources(self.members)
         once = {"repeats": 1, "refit": False, "curves": False}
         members = {
             name: member.model_copy(update=once) for name, member in pipeline.members.items() if name in names
@@ -123,7 +119,7 @@ class SearchSpec:
 
 
 def _depth(job: Job) -> int:
-    return 0 if job.source is None else 1 + _depth(job.source)
+    return 1 + max(map(_depth, job.sources), default=-1)
 
 
 @dataclass

@@ -12,7 +12,7 @@ from softvote.data.folds import FoldsRecord, fold_table_key
 from softvote.ensembling.records import ScoreRecord, VoteRecord
 from softvote.metrics.scores import Score
 from softvote.storage.paths import PipelineFolder, PredictionsFolder
-from softvote.tracking.ledger import SETTLED, Entry
+from softvote.tracking.ledger import SETTLED, TRANSDUCTIVE, Entry
 
 
 @dataclass(frozen=True)
@@ -28,6 +28,7 @@ class Experiment:
         log_loss: the same; only from its files.
         entry: its newest row of the ledger.
         is_settled: whether a search settled values on the rows that it is scored on.
+        is_transductive: whether a voter learned test images.
     """
 
     name: str
@@ -40,6 +41,13 @@ class Experiment:
     log_loss: Score | None
     entry: Entry | None
     is_settled: bool = False
+    is_transductive: bool = False
+
+    @property
+    def marks(self) -> str:
+        """What is to be said of its score, each after a comma; empty where nothing is."""
+        marks = {TRANSDUCTIVE: self.is_transductive, SETTLED: self.is_settled}
+        return "".join(f", {mark}" for mark, applies in marks.items() if applies)
 
     @property
     def competition(self) -> str:
@@ -86,6 +94,7 @@ def read_experiment(
         log_loss=scores.log_loss if scores else None,
         entry=entry,
         is_settled=_is_settled(pipeline, folds, entry),
+        is_transductive=_is_transductive(pipeline, scores, entry),
     )
 
 
@@ -96,6 +105,13 @@ def _is_settled(pipeline: Pipeline, folds: FoldsRecord | None, entry: Entry | No
     return pipeline.tuned is not None and pipeline.tuned.has_seen(
         pipeline.folds.trained, fold_table_key(folds)
     )
+
+
+def _is_transductive(pipeline: Pipeline, scores: ScoreRecord | None, entry: Entry | None) -> bool:
+    """Whether a voter learned test images, by the pipeline whose files are here, else by the ledger."""
+    if scores is None and entry is not None:
+        return entry.is_transductive
+    return not set(pipeline.voters).isdisjoint(pipeline.transductive)
 
 
 def describe_changes(old: Pipeline, new: Pipeline) -> list[str]:

@@ -8,7 +8,6 @@ from collections.abc import Callable, Sequence
 from softvote.metrics.scores import Difference
 from softvote.reporting.report.blocks import Cell, DataTable
 from softvote.reporting.report.experiments import Experiment, describe_changes
-from softvote.tracking.ledger import SETTLED
 
 
 def list_competitions(
@@ -69,5 +68,5 @@ def unpaired_gain(base: Experiment, each: Experiment) -> Difference | None:
 
 
 def _score(each: Experiment) -> str:
-    """The score, marked where a search settled values on the same rows."""
-    return f"{each.cv}, {SETTLED}" if each.is_settled else str(each.cv)
+    """The score, marked where something is to be said of it."""
+    return f"{each.cv}{each.marks}"

@@ -12,7 +12,6 @@ from softvote.reporting.report.blocks import Block, Cell, DataTable, Paragraph, 
 from softvote.reporting.report.experiments import Experiment, describe_changes
 from softvote.reporting.report.index import unpaired_gain
 from softvote.reporting.report.section import LeftOutError, ReportData, section
-from softvote.tracking.ledger import SETTLED
 
 _TONES: dict[Verdict, Tone] = {"better": "good", "worse": "bad", "noise": ""}
 
@@ -51,8 +50,7 @@ def build_ladder(data: ReportData) -> Sequence[Block]:
 
 def _compare(data: ReportData, this: Experiment, other: Experiment) -> list[Cell | str]:
     name = Cell(other.name, href="" if other is this else f"{other.name}.html")
-    mark = f", {SETTLED}" if other.is_settled else ""
-    score = Cell(f"{other.cv}{mark}", other.cv.value) if other.cv else ""
+    score = Cell(f"{other.cv}{other.marks}", other.cv.value) if other.cv else ""
     if other is this:
         return [Cell(f"{other.name} (this one)"), score, "", "", "", ""]
     paired = _paired_gain(data, other)

@@ -64,7 +64,7 @@ def _describe(data: ReportData, row: LeaderboardRow) -> list[Cell | str]:
     ]
     return [
         " ".join([row.entry.pipeline, *row.entry.settings]) + here,
-        row.entry.ensemble,
+        row.entry.voter,
         *scores,
         "" if difference is None else Cell(str(difference), difference.value),
         Cell(row.verdict, tone=tone) if row.verdict else "",

@@ -8,9 +8,11 @@ import numpy as np
 
 from softvote.metrics import scores
 from softvote.metrics.scores import Difference, Score, Verdict
+from softvote.reporting.comparison import name_voter
 from softvote.reporting.report.blocks import Block, Cell, DataTable, Paragraph, Tone
 from softvote.reporting.report.charts import draw_scores
 from softvote.reporting.report.section import ReportData, needs_members, section
+from softvote.reporting.tables import mark_transductive
 
 
 @section(
@@ -33,7 +35,8 @@ def build_scores(data: ReportData) -> Sequence[Block]:
             f"As submitted: with {decision.name.replace('_', ' ')} where they are better, scored on other "
             "folds than they were fitted on."
         )
-    dots = {_voter(row.name, row.kind): row.score for row in data.comparison.rows if row.score}
+    transductive = data.transductive
+    dots = {name_voter(row, transductive): row.score for row in data.comparison.rows if row.score}
     sign, factor = (-1 if metric.greater_is_better else 1), (100 if metric.percent else 1)
     ordered = sorted(dots.items(), key=lambda item: sign * item[1].value)
     chart = draw_scores(
@@ -42,10 +45,6 @@ def build_scores(data: ReportData) -> Sequence[Block]:
         f"{metric.title}, %" if metric.percent else metric.title,
     )
     return [_list_voters(data), Paragraph(note, "note"), chart, _list_folds(data)]
-
-
-def _voter(name: str, kind: str) -> str:
-    return name if kind == "member" else f"= {name}"
 
 
 def _list_voters(data: ReportData) -> DataTable:
@@ -60,7 +59,7 @@ def _list_voters(data: ReportData) -> DataTable:
     rows = []
     for row in data.comparison.rows:
         is_chosen = row.kind == "rule" and row.name == chosen
-        name = _voter(row.name, row.kind) + (" (votes)" if is_chosen else "")
+        name = name_voter(row, data.transductive) + (" (votes)" if is_chosen else "")
         cells: list[Cell | str] = [name, _score(row.score)]
         if is_decided:
             voter = row.name if row.kind == "member" else data.pipeline.ensemble.name if is_chosen else ""
@@ -96,7 +95,8 @@ def _list_folds(data: ReportData) -> DataTable:
         voters |= {data.pipeline.ensemble.name: data.vote.oof}
     rows: list[list[Cell | str]] = []
     for name, oof in voters.items():
-        cells: list[Cell | str] = [name]
+        learned_test = bool(data.transductive) if name not in data.members else name in data.transductive
+        cells: list[Cell | str] = [mark_transductive(name, learned_test)]
         for fold in folds:
             own = np.flatnonzero(data.fold_of_row == fold)
             found = data.row_scorer.for_rows(own).evaluate(oof[own], data.labels[own])
