@@ -1,4 +1,4 @@
-"""Soft targets from a teacher: what a student learns, what it never hears of, and what is said of test images."""
+"""Soft targets from a teacher: what a student learns and never hears of, and what is said of test images."""
 
 from __future__ import annotations
 
@@ -275,10 +275,10 @@ def test_without_test_images_nothing_is_marked(root: Path, capsys: pytest.Captur
         ({"student": {"teacher": {"member": "c"}}}, "members.student.teacher.member: no member 'c'"),
         ({"student": {"teacher": {"member": ["a", "a"]}}}, "a member is named twice"),
         ({"student": {"teacher": {"member": "student"}}}, "is circular: student <- student"),
-        ({"a": {"teacher": {"member": "heir"}}}, "members.a.teacher.member: is circular: a <- heir <- student <- a"),
+        ({"a": {"teacher": {"member": "heir"}}}, "a.teacher.member: is circular: a <- heir <- student <- a"),
         ({"student": {"teacher": {"member": "a", "weight": 0}}}, "teacher.weight"),
         ({"student": {"teacher": {"member": "a", "temperature": 0}}}, "teacher.temperature"),
-        ({"student": {"head": "regression"}}, "members.student.teacher: is for head: softmax, digits, ordinal, "),
+        ({"student": {"head": "regression"}}, "student.teacher: is for head: softmax, digits, ordinal, "),
         ({"b": {"head": "regression"}}, "head: regression of b is measured on rows that validate"),
         ({"student": {"refit": True}}, "members.student.refit: starts from a, which has none"),
     ],

@@ -107,6 +107,19 @@ def test_two_processes_train_what_one_trains(prepare: Prepare, settings: tuple[s
     assert not together.folder.checkpoint.exists()
 
 
+def test_two_processes_are_taught_as_one_is(prepare: Prepare) -> None:
+    """Each asks the teachers; test images are shared out as all rows are."""
+    settings = ("members.cnn.teacher={member: resnet5, test_rows: true}", "defaults.mixup=0.5")
+    plan, alone = prepare("alone", *settings)
+    _, together = prepare("together", *settings)
+    run_job(alone.teachers[0], plan.dataset, plan.folds)
+    expected, found = train_by(1, plan, alone), train_by(2, plan, together)
+    for name, value in expected.items():
+        torch.testing.assert_close(found[name], value, rtol=1e-4, atol=1e-4)
+    record = TrainingRecord.read(together.folder.recipe)
+    assert record is not None and record.images_per_epoch == 60 + 20
+
+
 def test_batch_norm_and_dropout_see_shares_and_learn_all_the_same(prepare: Prepare) -> None:
     settings = (*CNN, "defaults.epochs=6", "defaults.ema=0.9")
     plan, job = prepare("together", *settings)

@@ -40,6 +40,11 @@ MEMBERS: dict[str, Any] = {
     "resnet5": {"model": "resnet5", "epochs": 80, "augment": {"rotate": 10}},
     "cnn": {"model": "cnn", "ema": 0.9, "epochs": 40},
     "started": {"model": "cnn", "init_from": "cnn"},
+    "taught": {
+        "model": "cnn",
+        "init_from": "cnn",
+        "teacher": {"member": ["resnet5", "started"], "test_rows": True},
+    },
 }
 
 

@@ -21,7 +21,7 @@ from softvote.training import cuda_graphs
 from softvote.training.checkpoint import Checkpoints
 from softvote.training.cuda_graphs import StepGraphs
 from softvote.training.learner import Learner
-from softvote.training.rows import Split
+from softvote.training.rows import SoftTargets, Split
 from softvote.training.train import TrainedNetwork, TrainingSpec, train
 
 ROWS = 100
@@ -95,12 +95,16 @@ def member(**facts: Any) -> Member:
 @pytest.fixture(scope="module")
 def data(digits: Digits) -> Split:
     images, labels = digits
-    return Split(torch.from_numpy(images[:ROWS, None]), torch.from_numpy(labels[:ROWS]), np.arange(ROWS))
+    said = torch.rand(ROWS, 10, generator=torch.Generator().manual_seed(0))
+    soft = SoftTargets(said / said.sum(1, keepdim=True), torch.arange(ROWS) % 3 > 0)
+    return Split(
+        torch.from_numpy(images[:ROWS, None]), torch.from_numpy(labels[:ROWS]), np.arange(ROWS), soft=soft
+    )
 
 
 def there(data: Split, device: str) -> Split:
     """As on a device that computes apart from the processor."""
-    return Split(data.images, data.image_labels, torch.as_tensor(data.rows), data.digits)
+    return Split(data.images, data.image_labels, torch.as_tensor(data.rows), data.digits, soft=data.soft)
 
 
 Recorders = list[Any]
@@ -174,11 +178,16 @@ CASES: dict[str, dict[str, Any]] = {
         "schedule": {"name": "cosine"},
     },  # skipped steps are not recorded
     "micro_batch": {"micro_batch": 6, "mixup": 0.5, "schedule": {"name": "cosine"}},
+    "taught": {
+        "teacher": {"member": "other", "temperature": 2},
+        "cutmix": 1.0,
+        "schedule": {"name": "cosine"},
+    },  # of whom rows of the other cases are told in vain
 }
 
 
 SOON = {
-    "one_cycle", "augmented", "mixup", "cutmix", "light", "ema", "held_out", "fp16", "micro_batch",
+    "one_cycle", "augmented", "mixup", "cutmix", "light", "ema", "held_out", "fp16", "micro_batch", "taught",
 }  # fmt: skip
 
 
