@@ -12,7 +12,7 @@ from softvote.compute.device import to_device
 def test_only_memory_of_the_processor_is_pinned(
     monkeypatch: pytest.MonkeyPatch, place: str, pinned: int
 ) -> None:
-    """What lies on a device cannot be; "meta" stands for a GPU, and nothing is copied to the one asked for."""
+    """What lies on a device cannot be; "meta" stands for a GPU, and nothing is copied."""
     seen = list[torch.Tensor]()
 
     def pin(tensor: torch.Tensor) -> torch.Tensor:

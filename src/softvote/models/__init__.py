@@ -32,8 +32,8 @@ from softvote.progress import note
 
 __all__ = [
     "classifier_prefixes", "count_parameters", "create_model", "describe_models", "freeze_backbone",
-    "load_backbone", "load_strict", "own_models", "published_files", "published_levels", "published_weights", "takes_addend",
-    "timm_models", "without_published_weights",
+    "load_backbone", "load_strict", "own_models", "published_files", "published_levels", "published_weights",
+    "takes_addend", "timm_models", "without_published_weights",
 ]  # fmt: skip
 
 for _module in pkgutil.iter_modules(__path__):
