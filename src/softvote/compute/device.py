@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -79,14 +80,18 @@ def release_memory(device: str) -> None:
 
 @contextmanager
 def for_training(device: str) -> Iterator[None]:
-    """Let a GPU take its fastest ways: tf32 products, convolutions that were tried, a stream to record."""
+    """Let a GPU take its fastest ways: tf32 products, convolutions that were tried, a stream to record.
+
+    Trying takes as long for 1 epoch as for 100: a minute was seen for a network of 50 convolutions, so
+    SOFTVOTE_CUDNN_BENCHMARK=0 takes the ways that cuDNN proposes.
+    """
     if device != "cuda":
         yield
         return
     backend, products = torch.backends.cudnn, torch.get_float32_matmul_precision()
     stream: Any = torch.cuda.Stream()  # type: ignore[no-untyped-call]
     tried, before = backend.benchmark, torch.cuda.current_stream()
-    backend.benchmark = True
+    backend.benchmark = os.environ.get("SOFTVOTE_CUDNN_BENCHMARK", "1") != "0"
     torch.set_float32_matmul_precision("high")
     stream.wait_stream(before)
     try:
