@@ -260,6 +260,14 @@ def test_test_images_are_learned_and_it_is_said_everywhere(
     assert read_ledger(own / "submissions" / "ledger.csv")[-1].folds == "2/2"
 
 
+def test_what_builds_on_a_student_needs_its_teachers_too(root: Path) -> None:
+    """What kernels and trials take along, and what is marked."""
+    pipeline = stages.open_run(root, "tiny", TRANSDUCTIVE[1:]).pipeline
+    assert pipeline.with_sources(["heir"]) == ["heir", "student", "a", "b"]
+    assert pipeline.with_sources(["b", "a"]) == ["b", "a"]
+    assert pipeline.transductive == ["student", "heir"]
+
+
 def test_without_test_images_nothing_is_marked(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert softvote(root, "train", "tiny") == 0
     assert "transductive" not in capsys.readouterr().out
