@@ -230,7 +230,7 @@ def test_a_fold_is_decided_by_what_the_other_folds_say() -> None:
 
     scorer = dataclasses.replace(scorer_of(2, "f1", "tags"), decision=Watching(name="thresholds"))
     scorer.decide(probabilities, labels, folds)
-    assert seen == [400, -200] * 3 + [600]
+    assert seen == [400] * 3 + [-200] * 3 + [600]
 
 
 def test_one_fold_cannot_be_fitted() -> None:
