@@ -295,6 +295,14 @@ def test_errors_of_numbers_are_of_the_expected_label(digits: Digits) -> None:
     assert sum(isinstance(block, Chart) for block in blocks) == 2
 
 
+def test_a_share_of_all_rows_is_not_certain(digits: Digits) -> None:
+    """As accuracy has it: two standard errors of what never went wrong are about 3 / n."""
+    surely = np.eye(10, dtype=np.float32)[digits[1][:TRAIN]]
+    errors = tables(build("numbers", grade_data(digits, {"a": surely})))[0]
+    share, _, error = row_of(errors, "a")["off by ≤ 0.5"].removesuffix(" %").split()
+    assert share == "100.00" and 2 * float(error) == pytest.approx(100 * 3 / TRAIN, rel=0.2)
+
+
 def test_grades_are_answered_by_their_cut_points(digits: Digits) -> None:
     labels = digits[1][:TRAIN]
     low = make_probabilities(np.maximum(labels - 1, 0), 1, 9)  # one too low everywhere: cut points mend it

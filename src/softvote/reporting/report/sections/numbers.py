@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from softvote.metrics.evaluation import score_of_mean
+from softvote.metrics.scores import Score, proportion
 from softvote.reporting.report.blocks import Block, Cell, DataTable, Gallery, Paragraph
 from softvote.reporting.report.charts import draw_histograms, draw_quantiles
 from softvote.reporting.report.section import ReportData, needs_members, section
@@ -79,6 +80,7 @@ def _values(classes: Sequence[str]) -> NDArray[np.float64]:
 
 def _list_voters(data: ReportData, values: NDArray[np.float64]) -> DataTable:
     rows: list[list[Cell | str]] = []
+    groups = data.row_scorer.groups
     for name, oof in data.voters.items():
         true = values[data.labels]
         residual = oof.astype(np.float64) @ values - true
@@ -86,16 +88,22 @@ def _list_voters(data: ReportData, values: NDArray[np.float64]) -> DataTable:
         rows.append(
             [
                 name,
-                *(_mean(data, each) for each in (residual, off, residual**2)),
-                *(_mean(data, (off <= most).astype(np.float64), percent=True) for most in (0.5, 1.5)),
+                *(_show(score_of_mean(each, groups)) for each in (residual, off, residual**2)),
+                *(_show(_score_share(off <= most, groups)) for most in (0.5, 1.5)),
             ]
         )
     header = ["voter", "mean residual", "mean absolute error", "squared error", "off by ≤ 0.5"]
     return DataTable([*header, "off by ≤ 1.5"], rows, "Errors of the expected label")
 
 
-def _mean(data: ReportData, each: NDArray[np.float64], percent: bool = False) -> Cell:
-    score = score_of_mean(each, data.row_scorer.groups, percent)
+def _score_share(right: NDArray[np.bool_], groups: NDArray[np.integer] | None) -> Score:
+    """The share of rows; without groups its error is that of a proportion, never 0 where all are right."""
+    if groups is None:
+        return proportion(right)
+    return score_of_mean(right.astype(np.float64), groups, percent=True)
+
+
+def _show(score: Score) -> Cell:
     return Cell(str(score), score.value)
 
 
@@ -108,6 +116,6 @@ def _list_folds(data: ReportData, values: NDArray[np.float64]) -> DataTable:
         for fold in folds:
             own = np.flatnonzero(data.fold_of_row == fold)
             score = score_of_mean(off[own], data.row_scorer.for_rows(own).groups)
-            cells.append(Cell(str(score), score.value))
+            cells.append(_show(score))
         rows.append(cells)
     return DataTable(["voter", *(f"fold {fold}" for fold in folds)], rows, "Mean absolute error by fold")
