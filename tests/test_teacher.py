@@ -228,7 +228,9 @@ def test_test_images_are_learned_and_it_is_said_everywhere(
     own: Path, capsys: pytest.CaptureFixture[str], known_throughput: None
 ) -> None:
     assert softvote(own, "check", "tiny", *TRANSDUCTIVE) == 0
-    assert "taught by a and b, transductive" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "\nstudent, transductive " in said and "taught by a and b " in said
+    assert "\nheir, transductive " in said and "\na  " in said
     assert softvote(own, "train", "tiny", *TRANSDUCTIVE) == 0
     said = capsys.readouterr().out
     for name in ("student", "heir"):

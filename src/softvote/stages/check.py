@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from softvote.config.competition import Competition
-from softvote.config.pipeline import LocalEngine
+from softvote.config.pipeline import LocalEngine, Pipeline
 from softvote.config.recipe import Member
 from softvote.data.dataset import read_dataset
 from softvote.data.folds import FoldTable
@@ -16,7 +16,7 @@ from softvote.ensembling.scorer import Scorer
 from softvote.errors import UserError
 from softvote.inference.network import Network, build_networks
 from softvote.models import count_parameters, published_weights
-from softvote.reporting.tables import render
+from softvote.reporting.tables import mark_transductive, render
 from softvote.scheduling.engine import JobBatch
 from softvote.scheduling.estimate import Forecast, forecast, format_duration
 from softvote.scheduling.job import Job
@@ -26,7 +26,6 @@ from softvote.stages import Report, Run, ignore
 from softvote.stages.plan import Plan, make_plan
 from softvote.stages.tune import check_choices
 from softvote.storage.fingerprints import sha256_of
-from softvote.tracking.ledger import TRANSDUCTIVE
 
 
 @dataclass(frozen=True)
@@ -67,7 +66,7 @@ def run(run: Run, report: Report = ignore) -> CheckResult:
     plan, missing = _plan(run)
     due = [status.job for status in plan.statuses() if not status.is_done] if plan else []
     foretold = _forecast(plan, due, networks) if plan and due else None
-    lines = [_headline(run), *_notes(run), _recipes(members, networks).removesuffix("\n")]
+    lines = [_headline(run), *_notes(run), _recipes(run.pipeline, networks).removesuffix("\n")]
     trainings = {name: member.repeats * folds + member.refit for name, member in members.items()}
     epochs = sum(member.epochs * trainings[name] for name, member in members.items())
     count = sum(trainings.values())
@@ -153,11 +152,12 @@ def _describe_hidden(competition: Competition) -> str:
     return f" ({digits}{' and an addend' if competition.addend else ''})"
 
 
-def _recipes(members: dict[str, Member], networks: dict[str, Network]) -> str:
+def _recipes(pipeline: Pipeline, networks: dict[str, Network]) -> str:
     header = ["member", "model", "head", "parameters", "epochs", "trained with", "augmentation", "sees"]
+    transductive = pipeline.transductive
     lines = [
         [
-            name,
+            mark_transductive(name, name in transductive),
             member.model,
             member.head,
             f"{count_parameters(networks[name].model):,}",
@@ -166,7 +166,7 @@ def _recipes(members: dict[str, Member], networks: dict[str, Network]) -> str:
             member.augment.amounts() if member.augment else "none",
             _inputs(member),
         ]
-        for name, member in members.items()
+        for name, member in pipeline.members.items()
     ]
     return render(header, lines)
 
@@ -181,11 +181,8 @@ def _balance(member: Member) -> list[str]:
 
 
 def _teachers(member: Member) -> list[str]:
-    """Who teaches it, and whether test images too."""
-    if member.teacher is None:
-        return []
-    taught = f"taught by {' and '.join(member.teacher.names)}"
-    return [taught, TRANSDUCTIVE] if member.learns_test_rows else [taught]
+    """Who teaches it."""
+    return [f"taught by {' and '.join(member.teacher.names)}"] if member.teacher else []
 
 
 def _inputs(member: Member) -> str:
