@@ -81,7 +81,9 @@ def test_a_twin_with_known_answers_says_what_to_expect(root: Path) -> None:
     assert "other scored" in describe_source(plan, "vote")
 
 
-@pytest.mark.parametrize("facts", [{"ensemble": "cnn"}, {"metric": "log_loss"}])
+@pytest.mark.parametrize(
+    "facts", [{"ensemble": "cnn"}, {"metric": "log_loss"}, {"folds": "2/2 + transductive"}]
+)
 def test_a_twin_that_did_something_else_says_nothing(root: Path, facts: dict[str, object]) -> None:
     run = load(root, twin="other")
     enter_twin(root, run, **facts)

@@ -26,8 +26,9 @@ def expect(plan: Plan, voter: str) -> Score | None:
     the twin's score is added to this one's; else what averaging the networks of all folds gains.
 
     Returns:
-        None where nothing was scored, where networks learned the test images, which no row of training can
-        stand for, or where predictions of single folds are damaged: a submission does not need them.
+        None where nothing was scored; and without a twin, where networks learned the test images, which no
+        row of training can stand for, or where predictions of single folds are damaged: a submission does not
+        need them.
 
     Raises:
         UserError: a damaged ledger.
@@ -52,14 +53,19 @@ def describe_source(plan: Plan, voter: str) -> str:
 
 
 def newest_twin(plan: Plan, voter: str) -> Entry | None:
-    """The newest row in the ledger of the same voter in the pipeline's twin, where its solution is known."""
+    """The newest row in the ledger of the same voter in the pipeline's twin, where its solution is known.
+
+    One that learned its test images stands for one that did, and no other.
+    """
     twin, metric = plan.run.pipeline.twin, str(plan.run.pipeline.competition.metric)
     if twin is None:
         return None
+    learned_test = bool(plan.transductive_among([voter]))
     rows = [
         entry
         for entry in read_ledger(plan.run.workspace.ledger)
         if (entry.pipeline, entry.ensemble.split(":")[0], entry.metric) == (twin, voter, metric)
+        and entry.is_transductive == learned_test
         and entry.solution is not None
     ]
     return rows[-1] if rows else None
