@@ -93,7 +93,7 @@ def run(root: Path, everything: bool = False, names: Sequence[str] = ()) -> Clea
 
     That is machine code of sources that have changed since, and parsed input files that have.
     Precisions and speeds that were found on this machine stay in any case: trainings that go on need them;
-    so do weights, predictions and scores, and what another process reads now.
+    so do weights, predictions and scores, and what another process decodes now.
 
     Args:
         everything: also remove what is used: machine code, parsed input files, downloads that were not
