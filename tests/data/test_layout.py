@@ -518,6 +518,10 @@ def test_an_id_in_several_rows_is_told(
     first = rows[0].partition(",")[0]
     assert told.startswith(f"2 {repeated} {name}, such as '{first}' in rows 2 and {len(rows) + 4}: each must")
     assert error_when_read(workspace)
+    path.write_text("\n".join([header, *rows, rows[0]]))
+    assert any(
+        f"1 id stands in several rows of {name}," in line for line in scaffold_pipeline(folder, "digits").took
+    )
 
 
 def error_when_read(workspace: Workspace) -> str:

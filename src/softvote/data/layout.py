@@ -232,9 +232,10 @@ def _notes_of_repeated_ids(candidate: Candidate, found: DetectedLayout) -> list[
         repeated = {text: of for text, of in rows.items() if len(of) > 1}
         if repeated:
             text, of = next(iter(repeated.items()))
+            several = "1 id stands" if len(repeated) == 1 else f"{len(repeated):,} ids stand"
             shown = f"{quote(text)} in rows {of[0]} and {of[1]}"
             notes.append(
-                f"{len(repeated):,} ids stand in several rows of {table.path.name}, such as {shown}: each "
+                f"{several} in several rows of {table.path.name}, such as {shown}: each "
                 "must stand in one before the data can be read; drop rows, or name another column"
             )
     return notes
