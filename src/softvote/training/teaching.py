@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import reduce
 from typing import TYPE_CHECKING, cast
 
 import numpy as np
@@ -43,8 +44,8 @@ def teach(data: Split, teachers: Sequence[Predictor], test_rows: int) -> Split:
     from softvote.training.rows import SoftTargets
 
     images = cast("Pixels", data.selected)  # where they are stored: none is on a device yet
-    each = np.stack([teacher.probabilities(images) for teacher in teachers])
-    found: NDArray[np.float32] = np.asarray(each.mean(axis=0))
+    added = reduce(np.add, (teacher.probabilities(images) for teacher in teachers))  # two are held at most
+    found: NDArray[np.float32] = np.asarray(added / np.float32(len(teachers)))
     count = len(data.rows)
     labelled = torch.arange(count) < count - test_rows
     labels = data.image_labels.clone()
