@@ -106,12 +106,11 @@ def run(root: Path, everything: bool = False, names: Sequence[str] = ()) -> Clea
             be removed. Unknown names remove nothing.
     """
     kinds = [*_caches(Workspace(root), everything, "unread" in names), *_by_name(Workspace(root), names)]
-    known = [kind.name for kind in kinds if kind.name and kind.paths]
+    known = [kind.name for kind in kinds if kind.name]
     problems = ErrorCollector()
     for name in names:
         if name not in known:
-            hint = one_of(known, name) if known else "nothing is removed by name here"
-            problems.add(name, "is not kept under this name", hint)
+            problems.add(name, "is not kept under this name", one_of(known, name))
     problems.raise_any()
     with contextlib.ExitStack() as claims:
         for kind in kinds:
