@@ -166,6 +166,20 @@ def test_a_tag_that_is_taken_for_another_is_found_with_its_pictures(digits: Digi
     assert keys and all("wrongly large" in data.pictures.entries[key][1] for key in keys)
 
 
+def test_of_many_tags_none_is_taken_for_another_by_chance(digits: Digits) -> None:
+    """Of 6,320 pairs hundreds are beyond two standard errors though no mistake knows of another."""
+    random, count = np.random.default_rng(0), 80
+    labels = (random.random((TRAIN, count)) < 0.5).astype(np.int64)
+    answers = np.where(random.random(labels.shape) < 0.1, 1 - labels, labels)
+    names = [f"tag {number}" for number in range(count)]
+    data = make_data(
+        digits, {"a": (0.1 + 0.8 * answers).astype(np.float32)}, dataset=make_dataset(digits, labels),
+        competition={"labels": None, "solution": None, "metric": {"name": "f1"}}
+        | KINDS["tags"].facts | {"tags": names},
+    )  # fmt: skip
+    assert all(not table.rows for table in tables(build("tag_pairs", data)))
+
+
 @pytest.mark.parametrize(("swap", "word"), [(1, "too often"), (-1, "too rarely")])
 def test_tags_that_go_together_in_answers_but_not_in_labels_are_found(
     digits: Digits, swap: int, word: str

@@ -19,6 +19,7 @@ from softvote.reporting.report.section import (
 _MOST_TAGS = 40  # of a matrix that fits a screen
 _MOST_PAIRS = 60
 _PICTURES = 12
+_BY_CHANCE = 0.05  # how probable it is that any of all pairs is listed where tags know nothing of each other
 
 
 @section(
@@ -82,9 +83,11 @@ def _list_taken(
     data: ReportData, taken: NDArray[np.int64], missed: NDArray[np.bool_], wrongly: NDArray[np.bool_]
 ) -> DataTable:
     """Pairs that meet on more images than they would if mistakes knew nothing of each other."""
+    from scipy.stats import poisson
+
     chance = np.outer(missed.sum(axis=0), wrongly.sum(axis=0)) / len(missed)
-    surplus = taken - chance - 2 * np.sqrt(chance)
-    pairs = np.argwhere((surplus > 0) & (taken > 1))
+    is_more = poisson.sf(taken - 1, chance) < _BY_CHANCE / (taken.size - len(taken))  # Bonferroni
+    pairs = np.argwhere(is_more & (taken > 1))
     order = np.argsort(-(taken - chance)[tuple(pairs.T)], kind="stable")[:_MOST_PAIRS]
     rows: list[list[Cell | str]] = []
     for one, other in pairs[order].tolist():
@@ -94,19 +97,24 @@ def _list_taken(
         cells += [Cell(f"{count:,}", count, pictures=keys)]
         rows.append([*cells, Cell(f"{chance[one, other]:.1f}", float(chance[one, other]))])
     caption = (
-        "Taken for another more often than by chance" if rows else "No tag is taken for another but by chance"
+        "Taken for another more often than by chance (Poisson, 5 % for all pairs together)"
+        if rows
+        else "No tag is taken for another more often than by chance"
     )
     return DataTable(["missed", "named instead", "images", "by chance"], rows, caption)
 
 
 def _list_together(data: ReportData, there: NDArray[np.bool_], named: NDArray[np.bool_]) -> list[Block]:
     """Pairs that answers have together on more or fewer images than labels, however often each is named."""
+    from scipy.stats import norm
+
     in_labels, in_answers = _count_pairs(there, there), _count_pairs(named, named)
     with np.errstate(divide="ignore", invalid="ignore"):
         rate = np.nan_to_num(named.sum(axis=0) / there.sum(axis=0), posinf=0.0)
     expected = in_labels * np.outer(rate, rate)
     gap = in_answers - expected
-    noise = 2 * np.sqrt(np.maximum(1, np.maximum(expected, in_answers)))
+    errors = norm.isf(_BY_CHANCE / (gap.size - len(gap)))  # of both sides of half as many pairs; Bonferroni
+    noise = errors * np.sqrt(np.maximum(1, np.maximum(expected, in_answers)))
     pairs = np.argwhere(np.triu(np.abs(gap) > noise, 1))
     order = np.argsort(-np.abs(gap)[tuple(pairs.T)], kind="stable")[:_MOST_PAIRS]
     rows: list[list[Cell | str]] = []
@@ -123,7 +131,8 @@ def _list_together(data: ReportData, there: NDArray[np.bool_], named: NDArray[np
     header = ["tag", "and tag", "in answers", "in labels", "expected", "together"]
     note = (
         "Images that have both tags. Expected: as often as in labels, times how much more or less often "
-        "either is named than it is there; what is within two standard errors of that (Poisson) is left out. "
-        "Tags that exclude each other and are named together want a rule of their own."
+        "either is named than it is there; what chance could do to one of so many pairs (Poisson, 5 % for "
+        "all of them together) is left out. Tags that exclude each other and are named together want a rule "
+        "of their own."
     )
     return [DataTable(header, rows, "Together in answers and in labels"), Paragraph(note, "note")]
