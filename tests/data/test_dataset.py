@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import data_fixtures as data
 import numpy as np
@@ -100,6 +101,39 @@ def test_test_rows_follow_the_sample_submission(
     dataset = read_dataset(with_ids, workspace)
     rows = [30 + int(name) - 1 for name in order]
     assert dataset.test_ids == order and np.array_equal(dataset.test_pixels[:, 0], digits[0][rows])
+
+
+@pytest.mark.parametrize("file_format", READERS)
+def test_the_samples_order_lasts(file_format: str, workspace: Workspace, digits: Digits) -> None:
+    """In the first reading and in those from the cache."""
+    competition = data.write_competition(workspace.input("digits"), file_format, digits)
+    as_files = read_dataset(competition, workspace)
+    order = [*data.TEST_IDS[1:], data.TEST_IDS[0]]
+    write_sample(workspace, order)
+    has_ids = file_format not in ("pixel_csv", "npy")  # whose files name no test image
+    rows = [30 + (data.TEST_IDS.index(name) if has_ids else row) for row, name in enumerate(order)]
+    first, again = read_dataset(competition, workspace), read_dataset(competition, workspace)
+    for dataset in (first, again):
+        assert dataset.test_ids == order and np.array_equal(dataset.test_pixels[:, 0], digits[0][rows])
+        assert dataset.test_fingerprint == first.test_fingerprint != as_files.test_fingerprint
+
+
+def test_images_that_change_places_once_written_are_written_anew(
+    workspace: Workspace, digits: Digits, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    competition = data.write_competition(workspace.input("digits"), "image_folder", digits)
+    as_files = read_dataset(competition, workspace)
+    shutil.rmtree(workspace.cache)
+    put = softvote.data.dataset.put_in_sample_order
+
+    def put_last_first(*arguments: Any) -> Any:
+        test = put(*arguments)
+        return dataclasses.replace(test, pixels=test.pixels[::-1].copy())
+
+    monkeypatch.setattr(softvote.data.dataset, "put_in_sample_order", put_last_first)
+    for dataset in (read_dataset(competition, workspace), read_dataset(competition, workspace)):
+        assert np.array_equal(dataset.test_pixels, as_files.test_pixels[::-1])
+        assert dataset.test_fingerprint != as_files.test_fingerprint
 
 
 # ---------------------------------------------------------------- what is refused
