@@ -87,12 +87,16 @@ def test_kills_change_no_bit(
     assert not find_half_written(root / "models" / "tiny" / "cnn")
 
 
-def kill_before_rename(number: int) -> None:
-    """Let this process die when it has written so many files and is about to give the next its name."""
+def kill_before_rename(number: int, to: tuple[str, ...] = ("",)) -> None:
+    """Let this process die when it has written so many files and is about to give the next its name.
+
+    Args:
+        to: what these names begin with; how many others there are depends on how old the data's files are.
+    """
     left, rename = iter(range(number)), Path.replace
 
     def replace(self: Path, target: Path) -> Path:
-        if next(left, None) is None:
+        if Path(target).name.startswith(to) and next(left, None) is None:
             os.kill(os.getpid(), signal.SIGKILL)
         return rename(self, target)
 
@@ -118,15 +122,15 @@ def test_a_kill_before_any_rename_changes_no_bit(tmp_path: Path, untouched: list
 # ---------------------------------------------------------------- a probe that other work sways
 
 
-def fake_probe(precision: str, deaths: int | None = None) -> None:
-    """Let the probe of this process find a precision the fastest; and perhaps let it die as above."""
+def fake_probe(precision: str, dies: bool = False) -> None:
+    """Let the probe of this process find a precision the fastest; and perhaps let it die thereafter."""
 
     def fastest(model: nn.Module, shape: object, candidates: list[ComputeConfig]) -> ComputeConfig:
         return ComputeConfig(candidates[0].device, precision, "contiguous", {})
 
     autotune._fastest = fastest  # type: ignore[assignment]
-    if deaths is not None:
-        kill_before_rename(deaths)
+    if dies:
+        kill_before_rename(0, to=("checkpoint", "weights"))
 
 
 def test_a_kill_before_the_first_checkpoint_keeps_the_precision(tmp_path: Path, digits: Digits) -> None:
@@ -135,7 +139,7 @@ def test_a_kill_before_the_first_checkpoint_keeps_the_precision(tmp_path: Path, 
     roots = [project(tmp_path / name, digits, **auto) for name in ("killed", "whole", "other")]
     for root in roots:
         run(root, "folds", "tiny")
-    killed = start(roots[0], "train", "tiny", "--fold", "0", before=partial(fake_probe, "bf16", 1))
+    killed = start(roots[0], "train", "tiny", "--fold", "0", before=partial(fake_probe, "bf16", dies=True))
     killed.join()
     assert killed.exitcode == -signal.SIGKILL and not half_done(roots[0])
     for root, precision in zip(roots, ("fp32", "bf16", "fp32"), strict=True):

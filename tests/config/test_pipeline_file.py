@@ -733,3 +733,15 @@ def test_transforms_that_there_are_not_are_told_with_all_other_mistakes(tmp_path
     assert "did you mean 'HorizontalFlip'?" in told[1]
     alone = problems(tmp_path, text.replace("epochs: -1, ", ""))
     assert alone == told[1:]  # once each, in either round
+
+
+@pytest.mark.parametrize("kind", ["[]", "[adam]", "{adam: 1}", "1"])
+def test_a_kind_that_is_no_name(tmp_path: Path, kind: str) -> None:
+    text = f"competition: {{name: digits, files: {{format: {kind}}}, labels: {{first: 0, last: 9}}}}\n"
+    text += f"members:\n  cnn: {{model: cnn, optimizer: {{name: {kind}}}}}\n"
+    (tmp_path / "p.yaml").write_text(text)
+    with pytest.raises(UserError) as raised:
+        read_pipeline_file(tmp_path / "p.yaml")
+    lines = str(raised.value).splitlines()
+    assert any("line 1: competition.files: unknown kind" in line for line in lines)
+    assert any("line 3: members.cnn.optimizer: unknown kind" in line for line in lines)

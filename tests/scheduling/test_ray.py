@@ -141,7 +141,10 @@ def test_two_processes_of_a_node_train_one_network(tmp_path: Path, digits: Digit
     facts: dict[str, Any] = {"members": {"plain": plain}, "defaults": RECIPE}
     here = project(tmp_path / "here", digits, {"workers": 1}, **facts)
     there = project(
-        tmp_path / "there", digits, {"name": "ray", "cpus": 2, "devices_per_training": 2}, **facts
+        tmp_path / "there",
+        digits,
+        {"name": "ray", "address": "local", "cpus": 2, "devices_per_training": 2},  # not that of other tests
+        **facts,
     )
     for root in (here, there):
         training = process(root, "train", "tiny", "--fold", "0")

@@ -74,7 +74,8 @@ def _resolve(schema: Any, definitions: dict[str, Any], inside: Any) -> dict[str,
     mapping = schema.get("discriminator", {}).get("mapping")
     if mapping and isinstance(inside, dict):
         chosen = inside.get(schema["discriminator"]["propertyName"])
-        return dict(definitions[mapping[chosen].rsplit("/", 1)[1]]) if chosen in mapping else {}
+        is_known = isinstance(chosen, str) and chosen in mapping  # a list, say, is a mistake to tell of
+        return dict(definitions[mapping[chosen].rsplit("/", 1)[1]]) if is_known else {}
     kinds = [*schema.get("anyOf", []), *schema.get("oneOf", [])]
     references = [kind for kind in kinds if "$ref" in kind]
     if isinstance(inside, dict) and references:

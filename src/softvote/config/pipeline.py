@@ -126,8 +126,9 @@ class RayEngine(Strict):
     name: Literal["ray"]
     """`ray`: trainings run on a Ray cluster."""
     address: str | None = None
-    """Address of the cluster's head, as host:port; if omitted, the variable RAY_ADDRESS says it, else Ray
-    starts on this machine."""
+    """Address of the cluster's head, as host:port, or `local` for one that starts on this machine and ends
+    with the run; if omitted, the variable RAY_ADDRESS says it, else it is a cluster that runs on this machine,
+    or `local`."""
     cpus: Annotated[float, Field(gt=0)] = 1.0
     """CPU cores per training."""
     gpus: Annotated[float, Field(ge=0)] = 0.0

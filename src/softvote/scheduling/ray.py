@@ -84,7 +84,7 @@ def _connect(spec: RayEngine) -> None:
     carried = {name: os.environ[name] for name in _CARRIED if name in os.environ}
     environment = {"py_modules": [str(Path(softvote.__file__).parent)], "env_vars": carried}
     try:
-        if address and address != "auto":
+        if address not in (None, "", "auto", "local"):
             _knock(address)  # Ray itself would try for minutes
         ray.init(
             address=address, runtime_env=environment, logging_level=logging.ERROR, include_dashboard=False
