@@ -127,8 +127,8 @@ class RayEngine(Strict):
     """`ray`: trainings run on a Ray cluster."""
     address: str | None = None
     """Address of the cluster's head, as host:port, or `local` for one that starts on this machine and ends
-    with the run; if omitted, the variable RAY_ADDRESS says it, else it is a cluster that runs on this machine,
-    or `local`."""
+    with the run; if omitted, the variable RAY_ADDRESS says it, else it is one that runs on this machine, or
+    `local`."""
     cpus: Annotated[float, Field(gt=0)] = 1.0
     """CPU cores per training."""
     gpus: Annotated[float, Field(ge=0)] = 0.0
