@@ -16,6 +16,8 @@ from softvote.ensembling.predictions import Predictions
 from softvote.ensembling.records import VoteRecord
 from softvote.ensembling.scorer import Scorer
 from softvote.ensembling.vote import weighted_mean
+from softvote.reporting.report.blocks import Block, DataTable
+from softvote.reporting.report.page import SECTIONS
 from softvote.reporting.report.section import ReportData
 
 TRAIN, TEST = 600, 200
@@ -84,3 +86,17 @@ def make_data(
         "vote_record": VoteRecord(rule="mean", space="probability", weights=names),
     }
     return ReportData(**(content | more))
+
+
+def build_section(name: str, data: ReportData) -> list[Block]:
+    """What a section shows of data that it does not leave out."""
+    assert SECTIONS[name].reason_to_leave_out(data) == ""
+    return list(SECTIONS[name].build(data))
+
+
+def tables_of(blocks: list[Block]) -> list[DataTable]:
+    return [block for block in blocks if isinstance(block, DataTable)]
+
+
+def column_of(table: DataTable, name: str) -> list[str]:
+    return [row[list(table.header).index(name)].text for row in table.cells]

@@ -510,7 +510,7 @@ def test_an_id_in_several_rows_is_told(
     data.write_competition(folder, file_format, digits)
     path, repeated = folder / name, "ids stand in several rows of"
     if not path.exists() or (name == "train.csv" and file_format == "pixel_csv"):  # which has no ids
-        return
+        pytest.skip(f"{file_format} has no ids in {name}")
     assert not any(repeated in line for line in scaffold_pipeline(folder, "digits").took)
     header, *rows = path.read_text().splitlines()
     path.write_text("\n".join([header, *rows, rows[2], rows[2], rows[0]]))

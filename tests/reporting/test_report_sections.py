@@ -11,7 +11,16 @@ import pytest
 from conftest import Digits
 from kinds import KINDS, Kind
 from numpy.typing import NDArray
-from report_data import TEST, TRAIN, make_data, make_dataset, make_probabilities
+from report_data import (
+    TEST,
+    TRAIN,
+    build_section,
+    column_of,
+    make_data,
+    make_dataset,
+    make_probabilities,
+    tables_of,
+)
 from untrained import write_fold
 
 from softvote.ensembling.predictions import Predictions
@@ -22,19 +31,6 @@ from softvote.reporting.report.section import LeftOutError, ReportData
 from softvote.reporting.report.sections.calibration import calibration_error
 from softvote.tracking.comparison import LeaderboardComparison, LeaderboardRow
 from softvote.tracking.ledger import Entry
-
-
-def build(name: str, data: ReportData) -> list[Block]:
-    assert SECTIONS[name].reason_to_leave_out(data) == ""
-    return list(SECTIONS[name].build(data))
-
-
-def tables(blocks: list[Block]) -> list[DataTable]:
-    return [block for block in blocks if isinstance(block, DataTable)]
-
-
-def column(table: DataTable, name: str) -> list[str]:
-    return [row[list(table.header).index(name)].text for row in table.cells]
 
 
 def text_of(blocks: list[Block]) -> str:
@@ -91,15 +87,15 @@ def test_every_kind_of_task_has_a_report(digits: Digits, kind: Kind) -> None:
     assert built["calibration"].blocks and built["agreement"].blocks
     single = "" if kind.task.is_single_label else f"this competition has {kind.task.kind}"
     assert single in built["labels"].left_out
-    assert column(tables(list(built["scores"].blocks))[0], "voter")[:2] == ["a", "b"]
+    assert column_of(tables_of(list(built["scores"].blocks))[0], "voter")[:2] == ["a", "b"]
 
 
 def test_scores_are_of_members_and_rules_and_folds(digits: Digits) -> None:
-    all_voters, by_fold = tables(build("scores", make_data(digits)))
-    voters = column(all_voters, "voter")
+    all_voters, by_fold = tables_of(build_section("scores", make_data(digits)))
+    voters = column_of(all_voters, "voter")
     assert voters[:3] == ["cnn", "resnet5", "= mean (votes)"] and "= greedy" in voters
-    assert all("±" in cell for cell in column(all_voters, "accuracy"))
-    assert column(by_fold, "voter") == ["cnn", "resnet5", "vote"] and by_fold.header[1:] == [
+    assert all("±" in cell for cell in column_of(all_voters, "accuracy"))
+    assert column_of(by_fold, "voter") == ["cnn", "resnet5", "vote"] and by_fold.header[1:] == [
         "fold 0",
         "fold 1",
     ]
@@ -109,22 +105,24 @@ def test_who_makes_the_vote_right_adds_and_who_makes_it_wrong_harms(digits: Digi
     labels = digits[1][:TRAIN]
     good, noise = make_probabilities(labels, 1, 9), make_probabilities((labels + 1) % 10, 2, 5)
     members = {"good": good, "noise": noise, "other": make_probabilities(labels, 4, 2)}
-    (table,) = tables(build("contributions", make_data(digits, members)))
-    verdicts = dict(zip(column(table, "member"), column(table, "which is"), strict=True))
+    (table,) = tables_of(build_section("contributions", make_data(digits, members)))
+    verdicts = dict(zip(column_of(table, "member"), column_of(table, "which is"), strict=True))
     assert verdicts["good"] == "adds" and verdicts["noise"] == "harms"
 
 
 def test_a_member_without_weight_is_named(digits: Digits) -> None:
     members = {name: make_probabilities(digits[1][:TRAIN], seed) for seed, name in enumerate("abc")}
     assert "Without weight in the vote: c" in text_of(
-        build("contributions", make_data(digits, members, [0.5, 0.5, 0]))
+        build_section("contributions", make_data(digits, members, [0.5, 0.5, 0]))
     )
 
 
 def test_members_that_are_the_same_agree_and_fail_together(digits: Digits) -> None:
     same = make_probabilities(digits[1][:TRAIN], 1, 2)
     other = make_probabilities(digits[1][:TRAIN], 2, 2)
-    correlation, equal = tables(build("agreement", make_data(digits, {"a": same, "b": same, "c": other})))
+    correlation, equal = tables_of(
+        build_section("agreement", make_data(digits, {"a": same, "b": same, "c": other}))
+    )
     assert correlation.cells[0][2].text == "1.00" and equal.cells[0][2].text == "100.00%"
     assert float(correlation.cells[0][3].text) < 0.5
 
@@ -133,7 +131,7 @@ def test_the_most_frequent_confusion_stands_first_with_its_pictures(digits: Digi
     labels = digits[1][:TRAIN]
     answers = np.where((labels == 3) & (np.arange(TRAIN) % 2 == 0), 5, labels)
     data = make_data(digits, {"a": make_probabilities(answers, 1, 12)})
-    matrix, _, pairs = tables(build("confusion", data))
+    matrix, _, pairs = tables_of(build_section("confusion", data))
     count = int(((labels == 3) & (answers == 5)).sum())
     assert [cell.text for cell in pairs.cells[0][:3]] == ["3", "5", str(count)]
     keys = pairs.cells[0][2].pictures
@@ -149,7 +147,9 @@ def test_surest_mistakes_come_first_and_rights_the_least_sure(digits: Digits) ->
     oof[9] = 0.09
     oof[9, labels[9]] = 0.19
     wrong, right = (
-        block for block in build("mistakes", make_data(digits, {"a": oof})) if isinstance(block, Gallery)
+        block
+        for block in build_section("mistakes", make_data(digits, {"a": oof}))
+        if isinstance(block, Gallery)
     )
     assert [card.caption.split(",")[0] for card in wrong.cards[:2]] == ["row 7", "row 8"]
     assert right.cards[0].caption.startswith("row 9, 19%") and right.cards[0].tone == "good"
@@ -166,8 +166,8 @@ def test_a_calibrated_voter_is_told_from_one_too_sure(digits: Digits) -> None:
     labels = np.array([random.choice(10, p=row / row.sum()) for row in calibrated.astype(float)])
     sure = calibrated**3 / (calibrated**3).sum(axis=1, keepdims=True)
     data = make_data(digits, {"calibrated": calibrated, "sure": sure}, dataset=make_dataset(digits, labels))
-    (table,) = tables(build("calibration", data))
-    verdicts = dict(zip(column(table, "voter"), column(table, "it is"), strict=True))
+    (table,) = tables_of(build_section("calibration", data))
+    verdicts = dict(zip(column_of(table, "voter"), column_of(table, "it is"), strict=True))
     assert verdicts["calibrated"] == "as chance has it" and verdicts["sure"] == "too sure"
 
 
@@ -177,14 +177,14 @@ def test_planted_label_errors_are_found_and_written(digits: Digits) -> None:
     planted = np.arange(0, TRAIN, 50)
     given[planted] = (given[planted] + 3) % 10
     oof = make_probabilities(digits[1][:TRAIN], 1, 12)
-    blocks = build("labels", make_data(digits, {"a": oof}, dataset=make_dataset(digits, given)))
+    blocks = build_section("labels", make_data(digits, {"a": oof}, dataset=make_dataset(digits, given)))
     (attachment,) = (block for block in blocks if isinstance(block, Attachment))
     rows = list(csv.DictReader(io.StringIO(attachment.text)))
     found = {int(row["row"]) for row in rows}
     assert found <= set(planted.tolist()) and len(found) >= len(planted) - 2
     assert all(int(row["corrected"]) == digits[1][int(row["row"])] for row in rows)
     assert all(int(row["label"]) == given[int(row["row"])] for row in rows)
-    assert "flatter" in text_of(blocks) and tables(blocks)[0].selectable
+    assert "flatter" in text_of(blocks) and tables_of(blocks)[0].selectable
 
 
 def test_twins_across_folds_labels_and_test_are_counted(digits: Digits) -> None:
@@ -192,10 +192,10 @@ def test_twins_across_folds_labels_and_test_are_counted(digits: Digits) -> None:
     dataset.train_pixels[1] = dataset.train_pixels[0]
     dataset.train_labels[1] = (dataset.train_labels[0] + 1) % 10
     dataset.test_pixels[5] = dataset.train_pixels[10]
-    counts, groups = tables(build("duplicates", make_data(digits, dataset=dataset)))
-    assert column(counts, "count") == ["2", "1", "1", "1", "1"]
-    assert column(groups, "note") == ["different labels, several folds", "training and test"]
-    assert column(groups, "rows") == ["train 0, train 1", "train 10, test 5"]
+    counts, groups = tables_of(build_section("duplicates", make_data(digits, dataset=dataset)))
+    assert column_of(counts, "count") == ["2", "1", "1", "1", "1"]
+    assert column_of(groups, "note") == ["different labels, several folds", "training and test"]
+    assert column_of(groups, "rows") == ["train 0, train 1", "train 10, test 5"]
 
 
 @pytest.mark.parametrize("is_shifted", [True, False])
@@ -205,7 +205,7 @@ def test_a_test_set_of_another_kind_is_told(digits: Digits, is_shifted: bool) ->
     dataset = make_dataset((images[order, 0], labels[order]))
     if is_shifted:
         dataset.test_pixels[:] = np.roll(dataset.test_pixels, 2, axis=3)
-    blocks = build("adversarial", make_data(digits, dataset=dataset))
+    blocks = build_section("adversarial", make_data(digits, dataset=dataset))
     assert ("by more than noise" in text_of(blocks)) == is_shifted
     assert any(isinstance(block, Gallery) for block in blocks) == is_shifted
 
@@ -215,8 +215,8 @@ def test_learning_curves_are_means_over_trainings(tmp_path: Path, digits: Digits
     for folder, last in zip(folders, ("0.2", "0.4"), strict=True):
         folder.log.write_text(f"epoch,loss,accuracy\n1,2.0,0.5\n2,{last},0.9\n")
     data = make_data(digits, trainings={"cnn": folders, "resnet5": []})
-    blocks = build("curves", data)
-    (table,) = tables(blocks)
+    blocks = build_section("curves", data)
+    (table,) = tables_of(blocks)
     assert [cell.text for cell in table.cells[0]] == ["cnn", "2", "0.3000", "90.00 %"]
     assert sum(isinstance(block, Chart) for block in blocks) == 2
 
@@ -231,9 +231,9 @@ def test_cost_adds_up_over_trainings(tmp_path: Path, digits: Digits) -> None:
             folder.recipe
         )
         folders.append(folder)
-    table = tables(build("cost", make_data(digits, trainings={"cnn": folders})))[0]
+    table = tables_of(build_section("cost", make_data(digits, trainings={"cnn": folders})))[0]
     wanted = {"trainings": "2", "per training": "30 s", "images/s": "10", "memory, MiB": "501"}
-    assert {name: column(table, name)[0] for name in wanted} == wanted
+    assert {name: column_of(table, name)[0] for name in wanted} == wanted
 
 
 def entry(pipeline: str, score: float) -> Entry:
@@ -247,15 +247,15 @@ def entry(pipeline: str, score: float) -> Entry:
 def test_the_leaderboard_has_no_empty_column(digits: Digits) -> None:
     row = LeaderboardRow(entry=entry("tiny", 0.91), solution=entry("tiny", 0.91).solution)
     board = LeaderboardComparison("digits", [row], 0)
-    (table,) = tables(build("leaderboard", make_data(digits, leaderboard=board)))
-    assert "public" not in table.header and column(table, "pipeline") == ["tiny (this one)"]
-    assert column(table, "which is") == ["chance"]
+    (table,) = tables_of(build_section("leaderboard", make_data(digits, leaderboard=board)))
+    assert "public" not in table.header and column_of(table, "pipeline") == ["tiny (this one)"]
+    assert column_of(table, "which is") == ["chance"]
 
 
 def test_layers_are_listed_with_what_they_cost(digits: Digits) -> None:
     pytest.importorskip("torchinfo")
-    members, layers = tables(build("layers", make_data(digits)))
-    assert column(members, "parameters") == ["134,250", "134,250"]  # as tests/models counts them at 8 x 8
+    members, layers = tables_of(build_section("layers", make_data(digits)))
+    assert column_of(members, "parameters") == ["134,250", "134,250"]  # as tests/models counts them at 8 x 8
     convolutions = [row for row in layers.cells if "Conv2d" in row[0].text]
     assert convolutions[0][1].text == "32 × 8 × 8" and convolutions[0][2].text == "320"
     assert convolutions[0][3].text == f"{320 * 64:,}"
@@ -268,7 +268,7 @@ def test_where_a_network_looks_follows_what_decides(tmp_path: Path, digits: Digi
     ]
     data = make_data(digits, trainings={"cnn": folders, "resnet5": folders})
     try:
-        blocks = build("attention", data)
+        blocks = build_section("attention", data)
     except LeftOutError as left_out:
         assert "feature map" in str(left_out)
     else:
@@ -296,11 +296,11 @@ def test_corrected_labels_are_scored_as_given_too(digits: Digits) -> None:
     given = labels.copy()
     given[:60] = (given[:60] + 1) % 10
     data = make_data(digits, {"a": make_probabilities(labels, 1, 30)}, given_labels=given)
-    blocks = build("corrections", data)
+    blocks = build_section("corrections", data)
     assert "60 training labels" in text_of(blocks)
-    (table,) = tables(blocks)
-    assert column(table, "on corrected labels")[0].startswith("100.00")
-    assert column(table, "on given labels")[0].startswith("90.00")
+    (table,) = tables_of(blocks)
+    assert column_of(table, "on corrected labels")[0].startswith("100.00")
+    assert column_of(table, "on given labels")[0].startswith("90.00")
 
 
 def test_a_search_is_shown_with_what_is_noise(digits: Digits) -> None:

@@ -9,7 +9,15 @@ import pytest
 from conftest import Digits
 from kinds import KINDS
 from numpy.typing import NDArray
-from report_data import TRAIN, make_data, make_dataset, make_probabilities
+from report_data import (
+    TRAIN,
+    build_section,
+    column_of,
+    make_data,
+    make_dataset,
+    make_probabilities,
+    tables_of,
+)
 from sklearn.metrics import average_precision_score, f1_score, fbeta_score
 
 from softvote.ensembling.scorer import FittedDecision, Scorer
@@ -49,19 +57,6 @@ def fit_decisions(data: ReportData) -> dict[str, FittedDecision]:
     }
 
 
-def build(name: str, data: ReportData) -> list[Block]:
-    assert SECTIONS[name].reason_to_leave_out(data) == ""
-    return list(SECTIONS[name].build(data))
-
-
-def tables(blocks: list[Block]) -> list[DataTable]:
-    return [block for block in blocks if isinstance(block, DataTable)]
-
-
-def column(table: DataTable, name: str) -> list[str]:
-    return [row[list(table.header).index(name)].text for row in table.cells]
-
-
 def row_of(table: DataTable, name: str) -> dict[str, str]:
     cells = next(row for row in table.cells if row[0].text == name)
     return dict(zip(table.header, (cell.text for cell in cells), strict=True))
@@ -84,7 +79,7 @@ def test_each_tag_is_scored_as_scikit_learn_has_it(digits: Digits, beta: float) 
     oof = tag_probabilities(labels, 1)
     metric = {"name": "f1"} if beta == 1 else {"name": "f_beta", "beta": 2}
     data = tag_data(digits, {"a": oof}, metric=metric)
-    table = tables(build("tags", data))[0]
+    table = tables_of(build_section("tags", data))[0]
     answers = (oof > 0.5).astype(int)
     for tag, name in enumerate(TAGS):
         found = row_of(table, name)
@@ -95,7 +90,7 @@ def test_each_tag_is_scored_as_scikit_learn_has_it(digits: Digits, beta: float) 
         assert int(found["missed"]) == int((labels[:, tag] > answers[:, tag]).sum())
         assert int(found["wrongly named"]) == int((labels[:, tag] < answers[:, tag]).sum())
         assert found["threshold"] == "0.5"
-    scores = [value(text) for text in column(table, f"F{beta:g}")]
+    scores = [value(text) for text in column_of(table, f"F{beta:g}")]
     assert scores == sorted(scores)
 
 
@@ -108,7 +103,7 @@ def test_the_error_of_a_tag_is_about_what_other_rows_would_change(digits: Digits
         found.append(f1_score(labels[:, 0], oof[:, 0] > 0.5))
         if seed < 3:
             data = tag_data(digits, {"a": oof}, dataset=make_dataset(digits, labels))
-            text = row_of(tables(build("tags", data))[0], "even")["F1"]
+            text = row_of(tables_of(build_section("tags", data))[0], "even")["F1"]
             told.append(float(text.split()[2]) / 100)
     assert np.mean(told) == pytest.approx(np.std(found), rel=0.4)
 
@@ -116,10 +111,10 @@ def test_the_error_of_a_tag_is_about_what_other_rows_would_change(digits: Digits
 def test_tags_are_named_by_fitted_thresholds_and_scored_on_other_folds(digits: Digits) -> None:
     labels = tag_labels(digits)
     data = tag_data(digits, {"a": tag_probabilities(labels, 1, shift=-2.0)})
-    plain = {name: value(row_of(tables(build("tags", data))[0], name)["F1"]) for name in TAGS}
+    plain = {name: value(row_of(tables_of(build_section("tags", data))[0], name)["F1"]) for name in TAGS}
     data = tag_data(digits, {"a": tag_probabilities(labels, 1, shift=-2.0)}, decisions=fit_decisions(data))
-    blocks = build("tags", data)
-    table = tables(blocks)[0]
+    blocks = build_section("tags", data)
+    table = tables_of(blocks)[0]
     fitted = data.decision_of("vote").fitted
     for tag, name in enumerate(TAGS):
         found = row_of(table, name)
@@ -135,7 +130,7 @@ def test_a_tag_on_no_row_has_no_average_precision_and_stops_nothing(digits: Digi
     labels = tag_labels(digits)
     labels[:, 2] = 0
     data = tag_data(digits, {"a": tag_probabilities(labels, 1)}, dataset=make_dataset(digits, labels))
-    found = row_of(tables(build("tags", data))[0], "loop")
+    found = row_of(tables_of(build_section("tags", data))[0], "loop")
     assert found["average precision"] == found["recall"] == "–" and found["rows"] == "0"
 
 
@@ -146,7 +141,7 @@ def test_the_surest_mistakes_of_a_tag_come_first_with_both_kinds(digits: Digits)
     wrongly = np.flatnonzero(labels[:, 0] == 0)[:1]
     oof[missed[0], 0], oof[missed[1], 0], oof[wrongly[0], 0] = 0.3, 0.01, 0.8
     data = tag_data(digits, {"a": oof})
-    (gallery,) = (block for block in build("tag_mistakes", data) if isinstance(block, Gallery))
+    (gallery,) = (block for block in build_section("tag_mistakes", data) if isinstance(block, Gallery))
     assert gallery.title == "even: missed 2, wrongly named 1; the surest 3"
     rows = [card.caption.split("\n")[0] for card in gallery.cards]
     assert rows == [f"row {row}" for row in (missed[1], wrongly[0], missed[0])]
@@ -159,7 +154,7 @@ def test_a_tag_that_is_taken_for_another_is_found_with_its_pictures(digits: Digi
     swapped = np.flatnonzero((labels[:, 0] == 1) & (labels[:, 1] == 0))[:40]
     oof[swapped, 0], oof[swapped, 1] = 0.1, 0.9
     data = tag_data(digits, {"a": oof})
-    matrix, taken = tables(build("tag_pairs", data))[:2]
+    matrix, taken = tables_of(build_section("tag_pairs", data))[:2]
     assert matrix.cells[0][2].text == "40" and matrix.cells[1][1].text == ""
     assert [cell.text for cell in taken.cells[0][:3]] == ["even", "large", "40"]
     keys = taken.cells[0][2].pictures
@@ -177,7 +172,7 @@ def test_of_many_tags_none_is_taken_for_another_by_chance(digits: Digits) -> Non
         competition={"labels": None, "solution": None, "metric": {"name": "f1"}}
         | KINDS["tags"].facts | {"tags": names},
     )  # fmt: skip
-    assert all(not table.rows for table in tables(build("tag_pairs", data)))
+    assert all(not table.rows for table in tables_of(build_section("tag_pairs", data)))
 
 
 @pytest.mark.parametrize(("swap", "word"), [(1, "too often"), (-1, "too rarely")])
@@ -190,22 +185,22 @@ def test_tags_that_go_together_in_answers_but_not_in_labels_are_found(
     with_loop = np.flatnonzero(loop & (large != (swap > 0)))[:60]
     without = np.flatnonzero(~loop & (large == (swap > 0)))[:60]
     oof[with_loop, 1], oof[without, 1] = 1 - oof[with_loop, 1], 1 - oof[without, 1]  # as often as before
-    table = tables(build("tag_pairs", tag_data(digits, {"a": oof})))[-1]
+    table = tables_of(build_section("tag_pairs", tag_data(digits, {"a": oof})))[-1]
     said = {tuple(cell.text for cell in row[:2]): row[-1].text for row in table.cells}
     assert said[("large", "loop")] == word and ("even", "loop") not in said
 
 
 def test_without_mistakes_the_sections_of_tags_say_so(digits: Digits) -> None:
     data = tag_data(digits, {"a": (0.1 + 0.8 * tag_labels(digits)).astype(np.float32)})
-    assert "makes no mistake" in text_of(build("tag_mistakes", data))
-    assert "but for noise" in text_of(build("tag_pairs", data))
+    assert "makes no mistake" in text_of(build_section("tag_mistakes", data))
+    assert "but for noise" in text_of(build_section("tag_pairs", data))
 
 
 def test_which_member_knows_which_tag(digits: Digits) -> None:
     labels = tag_labels(digits)
     one, other = tag_probabilities(labels, 1), tag_probabilities(labels, 2)
     one[:, 0] = np.random.default_rng(0).random(TRAIN)
-    table = tables(build("tags", tag_data(digits, {"one": one, "other": other})))[1]
+    table = tables_of(build_section("tags", tag_data(digits, {"one": one, "other": other})))[1]
     assert table.header == ["tag", "vote", "one", "other"]
     found = row_of(table, "even")
     assert value(found["other"]) > value(found["vote"]) > value(found["one"])
@@ -219,8 +214,8 @@ def test_the_reliability_of_tags_is_of_their_probabilities(digits: Digits, shift
     logit = np.log(honest / (1 - honest))
     off = (1 / (1 + np.exp(-(logit + shift)))).astype(np.float32)
     data = tag_data(digits, {"honest": honest, "off": off}, dataset=make_dataset(digits, labels))
-    (table,) = tables(build("calibration", data))
-    verdicts = dict(zip(column(table, "voter"), column(table, "it is"), strict=True))
+    (table,) = tables_of(build_section("calibration", data))
+    verdicts = dict(zip(column_of(table, "voter"), column_of(table, "it is"), strict=True))
     assert verdicts["honest"] == "as chance has it" and verdicts["off"] == word
 
 
@@ -229,8 +224,8 @@ def test_members_of_tags_agree_tag_by_tag(digits: Digits) -> None:
     oof = (0.1 + 0.8 * labels).astype(np.float32)
     other = oof.copy()
     other[:60, 0] = 1 - other[:60, 0]
-    blocks = build("agreement", tag_data(digits, {"a": oof, "b": other}))
-    equal = tables(blocks)[1]
+    blocks = build_section("agreement", tag_data(digits, {"a": oof, "b": other}))
+    equal = tables_of(blocks)[1]
     assert equal.cells[0][2].text == f"{1 - 60 / (3 * TRAIN):.2%}"
 
 
@@ -253,7 +248,9 @@ def target_probabilities(labels: NDArray[np.int64], seed: int) -> NDArray[np.flo
 def test_each_target_is_scored_by_itself(digits: Digits) -> None:
     labels = KINDS["targets"].labels(digits[1][:TRAIN])
     oof = target_probabilities(labels, 1)
-    targets, by_voter, by_fold, counts, pairs = tables(build("targets", target_data(digits, {"a": oof})))
+    targets, by_voter, by_fold, counts, pairs = tables_of(
+        build_section("targets", target_data(digits, {"a": oof}))
+    )
     right = np.stack([oof[:, :2].argmax(1), oof[:, 2:].argmax(1)], axis=1) == labels
     for target, name in enumerate(("parity", "size")):
         found = row_of(targets, name)
@@ -265,21 +262,21 @@ def test_each_target_is_scored_by_itself(digits: Digits) -> None:
             [100 * each for each in folds], abs=0.006
         )
     wrong = (~right).sum(axis=1)
-    assert column(counts, "images") == [f"{(wrong == count).sum():,}" for count in range(3)]
+    assert column_of(counts, "images") == [f"{(wrong == count).sum():,}" for count in range(3)]
     assert pairs.cells[0][2].text == str(int((wrong == 2).sum()))
 
 
 def test_every_target_has_its_confusions_mistakes_and_reliability(digits: Digits) -> None:
     data = target_data(digits)
-    captions = [table.caption for table in tables(build("confusion", data))]
+    captions = [table.caption for table in tables_of(build_section("confusion", data))]
     assert captions[0] == "parity: Answers of vote" and "size: Classes" in captions
-    assert sum(table.matrix for table in tables(build("confusion", data))) == 2
-    titles = [block.title for block in build("mistakes", data) if isinstance(block, Gallery)]
+    assert sum(table.matrix for table in tables_of(build_section("confusion", data))) == 2
+    titles = [block.title for block in build_section("mistakes", data) if isinstance(block, Gallery)]
     assert titles[0].startswith("parity: Surest mistakes") and titles[2].startswith("size: Surest")
-    wrong = next(block for block in build("mistakes", data) if isinstance(block, Gallery)).cards[0]
+    wrong = next(block for block in build_section("mistakes", data) if isinstance(block, Gallery)).cards[0]
     assert "parity: label " in wrong.caption and wrong.tone == "bad"
-    assert tables(build("calibration", data))[0].rows
-    assert "targets of images" in tables(build("agreement", data))[1].caption
+    assert tables_of(build_section("calibration", data))[0].rows
+    assert "targets of images" in tables_of(build_section("agreement", data))[1].caption
 
 
 # ---------------------------------------------------------------- numbers
@@ -295,8 +292,8 @@ def grade_data(
 def test_errors_of_numbers_are_of_the_expected_label(digits: Digits) -> None:
     labels = digits[1][:TRAIN]
     oof = make_probabilities(labels, 1, 3)
-    blocks = build("numbers", grade_data(digits, {"a": oof}))
-    errors, by_fold = tables(blocks)
+    blocks = build_section("numbers", grade_data(digits, {"a": oof}))
+    errors, by_fold = tables_of(blocks)
     residual = oof.astype(float) @ np.arange(10) - labels
     found = row_of(errors, "a")
     for name, wanted in (("mean residual", residual.mean()), ("mean absolute error", abs(residual).mean()),
@@ -312,7 +309,7 @@ def test_errors_of_numbers_are_of_the_expected_label(digits: Digits) -> None:
 def test_a_share_of_all_rows_is_not_certain(digits: Digits) -> None:
     """As accuracy has it: two standard errors of what never went wrong are about 3 / n."""
     surely = np.eye(10, dtype=np.float32)[digits[1][:TRAIN]]
-    errors = tables(build("numbers", grade_data(digits, {"a": surely})))[0]
+    errors = tables_of(build_section("numbers", grade_data(digits, {"a": surely})))[0]
     share, _, error = row_of(errors, "a")["off by ≤ 0.5"].removesuffix(" %").split()
     assert share == "100.00" and 2 * float(error) == pytest.approx(100 * 3 / TRAIN, rel=0.2)
 
@@ -324,7 +321,7 @@ def test_grades_are_answered_by_their_cut_points(digits: Digits) -> None:
     before = float(np.mean(data.answers == labels))
     data = grade_data(digits, {"a": low}, metric="quadratic_weighted_kappa", decisions=fit_decisions(data))
     assert np.mean(data.answers == labels) > before + 0.3
-    matrix = tables(build("confusion", data))[0]
+    matrix = tables_of(build_section("confusion", data))[0]
     assert int(matrix.cells[5][6].text) > 0.5 * int((labels == 5).sum())
 
 
@@ -352,7 +349,7 @@ def test_rows_of_a_group_are_drawn_together(digits: Digits) -> None:
     scorer = Scorer.of_pipeline(alone.pipeline, np.arange(TRAIN) // 10)
     grouped = tag_data(digits, {"a": oof}, dataset=dataset, scorer=scorer)
     errors = [
-        [float(row_of(tables(build("tags", data))[0], name)["F1"].split()[2]) for name in TAGS]
+        [float(row_of(tables_of(build_section("tags", data))[0], name)["F1"].split()[2]) for name in TAGS]
         for data in (alone, grouped)
     ]
     assert np.mean(errors[1]) > 2 * np.mean(errors[0])

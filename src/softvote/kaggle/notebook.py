@@ -122,12 +122,7 @@ def build_kernel(
     needed = _select_needed(pipeline, voter)
     slug = _slug(name, mode)
     _refuse(name, needed, mode, owner, accelerator)
-    if mode == "infer":
-        role, carried = "weights", _trained_files(workspace.pipeline(name), voter)
-    else:
-        from softvote.models import published_files  # which kernels without any need not import
-
-        role, carried = "backbones", published_files(needed.members, workspace.weights)
+    role, carried = _carried_files(workspace, name, needed, mode, voter)
     dataset = f"{owner}/{_slug(name, role)}" if carried else ""
     checksums = {file: sha256_of(path) for file, path in carried.items()}
     packed = _wheels_in(wheels) if wheels else {}
@@ -198,6 +193,17 @@ def _refuse(name: str, pipeline: Pipeline, mode: Mode, owner: str, accelerator: 
         if member.extra_train:
             problems.add(f"{key}.extra_train", f"reads {member.extra_train.images}, {remedy}")
     problems.raise_any()
+
+
+def _carried_files(
+    workspace: Workspace, name: str, needed: Pipeline, mode: Mode, voter: str
+) -> tuple[str, dict[str, Path]]:
+    """What a kernel's data set is called, and the weights in it by their names there."""
+    if mode == "infer":
+        return "weights", _trained_files(workspace.pipeline(name), voter)
+    from softvote.models import published_files  # which kernels without any need not import
+
+    return "backbones", published_files(needed.members, workspace.weights)
 
 
 def _trained_files(pipeline: PipelineFolder, voter: str) -> dict[str, Path]:
