@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import threading
+from collections.abc import Callable, Container
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -12,9 +14,13 @@ from conftest import Digits
 from projects import softvote, times, write_project
 from trainings import results, two_cores, until
 
+from softvote.progress import poll
+from softvote.stages import train
 from softvote.storage.files import read_json, write_json
 from softvote.storage.locks import try_lock
 from softvote.storage.paths import PipelineFolder
+
+PATIENCE = 300.0  # seconds, on a machine that does much else
 
 ONE = {"cnn": {"model": "cnn"}}
 TWO = {"cnn": {"model": "cnn"}, "resnet5": {"model": "resnet5"}}
@@ -126,10 +132,25 @@ def test_a_job_of_another_run_is_left_and_told(
 
 
 def test_a_run_that_finds_all_busy_says_so_or_waits(
-    tmp_path: Path, digits: Digits, workers: int, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path,
+    digits: Digits,
+    workers: int,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     folder = project(tmp_path, digits, members=ONE, engine={"workers": workers}, folds={"count": 2})
     jobs = [folder.predictions("cnn").fold(fold) for fold in (0, 1)]
+    found_busy = threading.Event()
+
+    def poll_and_tell(what: str, look: Callable[[], str], lasting: Container[str]) -> str:
+        def look_and_tell() -> str:
+            state = look()
+            found_busy.set()
+            return state
+
+        return poll(what, look_and_tell, lasting)
+
+    monkeypatch.setattr(train, "poll", poll_and_tell)
     with ThreadPoolExecutor(1) as pool:
         with try_lock(jobs[0].lock), try_lock(jobs[1].lock):
             assert softvote(tmp_path, "train", "tiny") == 1
@@ -138,11 +159,10 @@ def test_a_run_that_finds_all_busy_says_so_or_waits(
             assert err.splitlines()[-1] == f"softvote: train: {what}; wait for it with WAIT=1 (--wait)"
             assert "cnn fold 1: another run is busy with it\n" in out
             run = pool.submit(softvote, tmp_path, "train", "tiny", "--wait")
-            while "2 trainings: another run is busy, 0:00" not in err:
-                assert not run.done()
-                err += capsys.readouterr().err
+            assert found_busy.wait(PATIENCE)
             assert not any(job.weights.exists() for job in jobs)
         assert run.result() == 0
+    assert "2 trainings: another run is busy, 0:0" in capsys.readouterr().err
     assert folder.predictions("cnn").scores.is_file()
 
 
