@@ -2,10 +2,12 @@
 
     python scripts/loops.py                        # every network of ours in which something goes in one
     python scripts/loops.py cnn resnet5 --precision fp32 --rounds 20
+    python scripts/loops.py cnn resnet5 --compile  # and with PyTorch's own layers under torch.compile
 
 Forward, backward and optimiser on random images, on one thread, by turns in one process; batches of 128, of
-32 where images are as large as digit-sum's. Errors are standard errors of the mean over rounds. Takes half a
-minute a network on one core of an AMD EPYC.
+32 where images are as large as digit-sum's. Times are of the processor, which other programs change little;
+errors are standard errors of the mean over rounds. Takes half a minute a network on one core of an AMD EPYC,
+and one to three minutes more to compile one, for which a C++ compiler must be there.
 """
 
 from __future__ import annotations
@@ -14,11 +16,12 @@ import argparse
 import statistics
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 from unittest import mock
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from softvote import machine
 from softvote.compute.precision import ComputeConfig
@@ -45,6 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("networks", nargs="*", default=[*NETWORKS], metavar="NAME")
     parser.add_argument("--precision", choices=["bf16", "fp32"], default="bf16")
     parser.add_argument("--rounds", type=int, default=10, help="of each (%(default)s)")
+    parser.add_argument("--compile", action="store_true", help="measure torch.compile beside them")
     parsed = parser.parse_args(arguments)
     return run_program("loops", lambda: _compare(parsed))
 
@@ -55,8 +59,11 @@ def _compare(parsed: argparse.Namespace) -> None:
     torch.set_flush_denormal(True)
     machine.keep_freed_memory()
     compute_config = ComputeConfig("cpu", parsed.precision, "channels_last")
-    rows = [_compare_network(name, compute_config, parsed.rounds) for name in parsed.networks]
-    print(render(["network", "batch", "loops, ms", "PyTorch, ms", "times as fast"], rows), end="")
+    heads = ["network", "batch", "loops, ms", "PyTorch, ms", "times as fast"]
+    if parsed.compile:
+        heads += ["compiled, ms", "times as fast as compiled"]
+    rows = [_compare_network(name, compute_config, parsed) for name in parsed.networks]
+    print(render(heads, rows), end="")
 
 
 def _check(parsed: argparse.Namespace) -> None:
@@ -67,35 +74,42 @@ def _check(parsed: argparse.Namespace) -> None:
         raise UserError(f"--rounds {parsed.rounds}: too few; give 2 or more")
 
 
-def _compare_network(name: str, compute_config: ComputeConfig, rounds: int) -> list[str]:
+def _compare_network(name: str, compute_config: ComputeConfig, parsed: argparse.Namespace) -> list[str]:
     torch.manual_seed(0)
     size = NETWORKS[name]
     network = compute_config.to_device(create_model(name, OUTPUTS[size], 1, size)).train()
     optimizer = torch.optim.AdamW(network.parameters(), fused=True)
     images = compute_config.to_memory_format(torch.randn(BATCHES[size], 1, *size))
-    with_loops, without = list[float](), list[float]()
-    for _ in range(rounds + 1):
-        with_loops.append(_milliseconds(network, optimizer, images, compute_config))
+    others: list[Callable[..., Any]] = [network, torch.compile(network)] if parsed.compile else [network]
+    fused, plain = list[float](), [list[float]() for _ in others]
+    for _ in range(parsed.rounds + 1):
+        fused.append(_milliseconds(network, optimizer, images, compute_config))
         with mock.patch.object(fused_ops, "can_fuse", lambda *_: False):
-            without.append(_milliseconds(network, optimizer, images, compute_config))
-    with_loops, without = with_loops[1:], without[1:]  # the first round compiles and warms up
-    ratios = [slow / quick for quick, slow in zip(with_loops, without, strict=True)]
-    return [name, str(len(images)), _format(with_loops, 1), _format(without, 1), _format(ratios, 3)]
+            for forward, each in zip(others, plain, strict=True):
+                each.append(_milliseconds(forward, optimizer, images, compute_config))
+    cells = [name, str(len(images)), _format(fused[1:], 1)]  # the first round compiles and warms up
+    for each in plain:
+        ratios = [slow / quick for quick, slow in zip(fused[1:], each[1:], strict=True)]
+        cells += [_format(each[1:], 1), _format(ratios, 3)]
+    return cells
 
 
 def _milliseconds(
-    network: nn.Module, optimizer: torch.optim.Optimizer, images: Tensor, compute_config: ComputeConfig
+    forward: Callable[..., Any],
+    optimizer: torch.optim.Optimizer,
+    images: Tensor,
+    compute_config: ComputeConfig,
 ) -> float:
     """Of the quickest of a few steps."""
     seconds = []
     for _ in range(STEPS):
-        started = time.perf_counter()
+        started = time.process_time()
         with compute_config.autocast():
-            outputs = network(images)
+            outputs = forward(images)
         optimizer.zero_grad(set_to_none=True)
         outputs.float().square().mean().backward()
         optimizer.step()
-        seconds.append(time.perf_counter() - started)
+        seconds.append(time.process_time() - started)
     return 1000 * min(seconds)
 
 
