@@ -9,7 +9,7 @@ from conftest import Digits
 from projects import softvote, write_project
 
 from softvote import stages
-from softvote.scheduling.engine import JobBatch
+from softvote.scheduling.job_batch import JobBatch
 from softvote.stages.plan import make_plan
 
 

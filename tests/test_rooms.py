@@ -6,6 +6,7 @@ import ast
 import re
 from collections import defaultdict
 from collections.abc import Iterator
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 from programs import load
@@ -65,6 +66,24 @@ def test_a_room_imports_only_rooms_below_it() -> None:
         if ROOMS.index(name) < ROOMS.index(room)
     ]
     assert upward == []
+
+
+def imported_modules(path: Path, tree: ast.Module) -> set[Path]:
+    """Modules of the package that one names, also within functions or for their types alone.
+
+    A package that hands on what its modules define is not counted: it stands for the modules.
+    """
+    found = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "softvote":
+            place = PACKAGE.joinpath(*(node.module or "").split(".")[1:])
+            found |= {place / f"{alias.name}.py" for alias in node.names} | {place.with_suffix(".py")}
+    return {each for each in found if each.is_file()} - {path}
+
+
+def test_no_module_is_above_itself() -> None:
+    order = TopologicalSorter({path: imported_modules(path, tree) for _, path, tree in modules()})
+    order.prepare()  # raises CycleError, which names the circle
 
 
 def public_names(tree: ast.Module) -> Iterator[str]:

@@ -6,6 +6,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Self
 
+MOST_OF_A_KIND = 100
+"""So many mistakes of one kind are looked for; a wholly wrong file needs no line for each cell."""
+
 
 @dataclass(frozen=True)
 class Problem:

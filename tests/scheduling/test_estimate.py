@@ -17,9 +17,9 @@ from softvote import stages
 from softvote.errors import UserError
 from softvote.inference.network import Network, build_networks
 from softvote.scheduling import estimate as forecast_module
-from softvote.scheduling.engine import JobBatch
 from softvote.scheduling.estimate import Forecast, forecast, format_duration, makespan
 from softvote.scheduling.job import Job
+from softvote.scheduling.job_batch import JobBatch
 from softvote.scheduling.status import read_status
 from softvote.scheduling.throughput import Throughput
 from softvote.stages.plan import make_plan

@@ -27,8 +27,9 @@ from softvote.ensembling.predictions import read_predictions, write_predictions
 from softvote.errors import UserError
 from softvote.scheduling import planner
 from softvote.scheduling import worker as jobs_module
-from softvote.scheduling.engine import JobBatch, Unfinished
+from softvote.scheduling.engine import Unfinished
 from softvote.scheduling.job import Job
+from softvote.scheduling.job_batch import JobBatch
 from softvote.scheduling.planner import ensemble_fingerprint, plan
 from softvote.scheduling.sequential import run_sequential
 from softvote.scheduling.status import is_ready, read_status

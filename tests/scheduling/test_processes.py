@@ -28,7 +28,7 @@ from softvote.data.dataset import Dataset
 from softvote.progress import ScreenLock
 from softvote.scheduling import gpus as gpu_room
 from softvote.scheduling import processes, resources
-from softvote.scheduling.engine import JobBatch
+from softvote.scheduling.job_batch import JobBatch
 from softvote.scheduling.worker import training_rows
 from softvote.stages.plan import make_plan
 from softvote.storage.files import read_json

@@ -20,7 +20,7 @@ from projects import softvote, write_project
 from softvote import stages
 from softvote.errors import UserError
 from softvote.scheduling import throughput as pace_module
-from softvote.scheduling.engine import JobBatch
+from softvote.scheduling.job_batch import JobBatch
 from softvote.scheduling.throughput import Throughput, _trial, measure, spawn_seconds
 from softvote.stages.plan import make_plan
 from softvote.storage.paths import Workspace

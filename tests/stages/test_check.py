@@ -12,8 +12,8 @@ from projects import softvote, write_project
 
 from softvote.errors import UserError
 from softvote.scheduling import estimate
-from softvote.scheduling.engine import JobBatch
 from softvote.scheduling.job import Job
+from softvote.scheduling.job_batch import JobBatch
 from softvote.scheduling.throughput import Throughput
 from softvote.stages import check, open_run
 

@@ -246,7 +246,12 @@ class Pipeline(Strict):
 
     @model_validator(mode="after")
     def _search_is_of_this_pipeline(self) -> Pipeline:
-        if self.tune is not None and (problems := list(find_misfits_of_search(self.tune, self))):
+        if self.tune is None:
+            return self
+        misfits = find_misfits_of_search(
+            self.tune, list(self.members), self.ensemble.name, self.folds.count, self.competition
+        )
+        if problems := list(misfits):
             raise ConfigError(*problems)
         return self
 

@@ -14,7 +14,7 @@ from softvote.config.schema import ConfigError, Strict
 from softvote.errors import Problem, UserError, one_of
 
 if TYPE_CHECKING:
-    from softvote.config.pipeline import Pipeline
+    from softvote.config.competition import Competition
 
     SearchMetric = MetricConfig
 else:
@@ -159,25 +159,32 @@ def find_misfits(
                 break
 
 
-def find_misfits_of_search(tune: TuneConfig, pipeline: Pipeline) -> Iterator[Problem]:
-    """Find what of a search does not fit the pipeline it stands in."""
-    names = list(pipeline.members)
+def find_misfits_of_search(
+    tune: TuneConfig, members: Sequence[str], vote: str, folds: int, competition: Competition
+) -> Iterator[Problem]:
+    """Find what of a search does not fit the pipeline it stands in.
+
+    Args:
+        members: their names.
+        vote: name of the ensemble.
+        folds: how many there are.
+    """
     for name in tune.members or ():
-        if name not in names:
-            yield Problem("tune.members", f"no member '{name}'", one_of(names, name))
-    if tune.folds >= pipeline.folds.count:
-        what = f"{tune.folds} of {pipeline.folds.count} folds leave none that no trial is scored on"
-        yield Problem("tune.folds", what, f"at most {pipeline.folds.count - 1}")
-    if FOLDER in (*names, pipeline.ensemble.name):
+        if name not in members:
+            yield Problem("tune.members", f"no member '{name}'", one_of([*members], name))
+    if tune.folds >= folds:
+        what = f"{tune.folds} of {folds} folds leave none that no trial is scored on"
+        yield Problem("tune.folds", what, f"at most {folds - 1}")
+    if FOLDER in (*members, vote):
         yield Problem("tune", f"its trials lie in a folder {FOLDER}, as would what is called so", "rename it")
-    if tune.metric is None or not pipeline.competition.knows_classes:
+    if tune.metric is None or not competition.knows_classes:
         return
-    kind = pipeline.competition.task.kind
+    kind = competition.task.kind
     if kind not in tune.metric.kinds:
         yield Problem("tune.metric", f"{tune.metric.name} is not for {kind}", "leave it out")
     else:
         try:
-            tune.metric.check(pipeline.competition.label_space)
+            tune.metric.check(competition.label_space)
         except ConfigError as error:
             yield from error.under("tune.metric").problems
 

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from softvote.config.competition import Competition
 from softvote.data.csv_table import Table, open_table
-from softvote.data.readers.base import MOST, class_indices, quote, report_impossible_sums
-from softvote.errors import ErrorCollector
+from softvote.data.readers.base import class_indices, quote, report_impossible_sums
+from softvote.errors import MOST_OF_A_KIND, ErrorCollector
 
 CORRECTION_COLUMNS = ("row", "label", "corrected")
 """Columns of a file of corrections: a row of the train file from 0, its label as given, and the right one."""
@@ -45,7 +45,7 @@ def correct_labels(
     )
     rows = _read_rows(table, len(labels), problems)
     problems.raise_any()
-    for position in np.flatnonzero(labels[rows] != given)[:MOST].tolist():
+    for position in np.flatnonzero(labels[rows] != given)[:MOST_OF_A_KIND].tolist():
         here = competition.classes[labels[rows[position]]]
         what = f"label {table.column('label')[position]}, but the row's is {here}"
         problems.add(table.where(position, "label"), what, "take the file of these training rows")

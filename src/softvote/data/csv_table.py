@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from softvote.data.readers.base import read_bytes
 from softvote.errors import ErrorCollector, cell, one_of
+from softvote.storage.files import read_bytes
 
 
 class CsvLine(NamedTuple):

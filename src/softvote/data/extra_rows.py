@@ -14,9 +14,8 @@ from softvote.config.competition import Competition, LabelRange
 from softvote.config.recipe import ExtraTrain
 from softvote.data.dataset import Dataset
 from softvote.data.pixels import Pixels, iterate_pixels
-from softvote.data.readers.base import MOST
 from softvote.data.readers.npy import load_array, load_images
-from softvote.errors import ErrorCollector
+from softvote.errors import MOST_OF_A_KIND, ErrorCollector
 from softvote.storage.fingerprints import fingerprint, sha256_of
 from softvote.storage.paths import Workspace
 from softvote.task import LARGEST_DIGIT
@@ -110,7 +109,7 @@ def _integers(
         problems.add(path, f"holds {array.dtype} of shape {array.shape}, not {wanted}", "save it so")
         return nothing
     first, last = (np.broadcast_to(limit, array.shape) for limit in limits)
-    for found in np.argwhere((array < first) | (array > last))[:MOST].tolist():
+    for found in np.argwhere((array < first) | (array > last))[:MOST_OF_A_KIND].tolist():
         place, where = tuple(found), ", ".join(map(str, found))
         allowed = f"{first[place]}..{last[place]}"
         problems.add(f"{path}, index {where}", f"{array[place]} is not in {allowed}", "fix it")
@@ -121,7 +120,7 @@ def _report_other_sums(
     digits: NDArray[np.int64], values: NDArray[np.int64], path: Path, problems: ErrorCollector
 ) -> None:
     sums = digits.sum(axis=1)
-    for row in np.flatnonzero(sums != values)[:MOST].tolist():
+    for row in np.flatnonzero(sums != values)[:MOST_OF_A_KIND].tolist():
         problems.add(
             f"{path}, index {row}", f"digits sum to {sums[row]}, the label is {values[row]}", "fix one"
         )

@@ -23,8 +23,7 @@ from softvote import machine
 from softvote.data.decoding import Decoder
 from softvote.data.image_values import EncodedImage
 from softvote.data.pixels import StoredPixels
-from softvote.data.readers.base import MOST
-from softvote.errors import ErrorCollector, Problem, UserError
+from softvote.errors import MOST_OF_A_KIND, ErrorCollector, Problem, UserError
 from softvote.progress import CountProgress
 
 if TYPE_CHECKING:
@@ -135,10 +134,10 @@ class FileImages(StoredPixels):
             for part in self._decode_all(range(start, len(self))):
                 self.done.add(part.done)
                 for each in part.problems:
-                    if len(problems) - before <= MOST:
+                    if len(problems) - before <= MOST_OF_A_KIND:
                         problems.extend(each)
                 yield part.pixels
-                if len(problems) - before > MOST:
+                if len(problems) - before > MOST_OF_A_KIND:
                     return
                 progress.add(len(part.pixels))
         finally:

@@ -15,8 +15,8 @@ from pydantic import field_validator
 from softvote.config.registry import FilesConfig, Registry
 from softvote.config.schema import ConfigError
 from softvote.data.csv_table import Table
-from softvote.data.readers.base import MOST, class_indices, look_up, quote, report_duplicates
-from softvote.errors import ErrorCollector
+from softvote.data.readers.base import class_indices, look_up, quote, report_duplicates
+from softvote.errors import MOST_OF_A_KIND, ErrorCollector
 
 if TYPE_CHECKING:
     from softvote.config.competition import Competition
@@ -219,7 +219,7 @@ def _columns(cells: _Cells) -> NDArray[np.int64] | None:
     values = np.stack(parts, axis=1)
     if competition.tags is not None:
         return values
-    for position in islice(np.flatnonzero(values.sum(axis=1) != 1).tolist(), MOST):
+    for position in islice(np.flatnonzero(values.sum(axis=1) != 1).tolist(), MOST_OF_A_KIND):
         count = int(values[position].sum())
         what = f"{count} of the columns of classes hold 1" if count else "no column of a class holds 1"
         cells.problems.add(
@@ -253,7 +253,7 @@ def _list(cells: _Cells) -> NDArray[np.int64] | None:
             what = f"{quote(unknown[0])} is not one of competition.tags"
             cells.problems.add(where(position), what, "fix it, the tags or files.separator")
         values[position, [index_of[tag] for tag in tags if tag in index_of]] = 1
-        if len(cells.problems) - before > MOST:
+        if len(cells.problems) - before > MOST_OF_A_KIND:
             break
     return values
 
@@ -304,7 +304,7 @@ def _read_rows(cells: _Cells) -> LabelledRows | None:
         if parts is None:
             what = f"{quote(text)} does not end in _ and one of {', '.join(list(names)[:8])}"
             cells.problems.add(cells.table.where(position, cells.id), what, "fix it")
-            if len(cells.problems) > MOST:
+            if len(cells.problems) > MOST_OF_A_KIND:
                 return None
             continue
         name, column = parts
@@ -345,7 +345,7 @@ def _row_values(cells: _Cells, names: Mapping[str, int]) -> NDArray[np.int64]:
 def _report_gaps(
     cells: _Cells, ids: list[str], names: list[str], found: NDArray[np.int64], positions: list[int]
 ) -> None:
-    for row in np.flatnonzero((found < 0).any(axis=1))[:MOST].tolist():
+    for row in np.flatnonzero((found < 0).any(axis=1))[:MOST_OF_A_KIND].tolist():
         missing = names[int(np.argmax(found[row] < 0))]
         cells.problems.add(
             cells.table.where(positions[row], cells.id),
@@ -376,7 +376,7 @@ def groups_of_ids(
     groups: Groups = {}
     for name, expression in files.groups.items():
         found = [re.search(expression, text) for text in ids]
-        for position in islice((place for place, match in enumerate(found) if not match), MOST):
+        for position in islice((place for place, match in enumerate(found) if not match), MOST_OF_A_KIND):
             what = f"{quote(ids[position])} does not fit files.groups.{name} ({expression})"
             problems.add(where(position), what, "fix one")
         groups[name] = np.array([(match[1] or "") if match else "" for match in found], np.str_)

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from softvote.config.competition import Competition
 from softvote.data.forms import SampleTable
-from softvote.data.readers.base import MOST, Images, quote
-from softvote.errors import ErrorCollector, UserError
+from softvote.data.readers.base import Images, quote
+from softvote.errors import MOST_OF_A_KIND, ErrorCollector, UserError
 
 
 def put_in_sample_order(sample: SampleTable, test: Images, competition: Competition) -> Images:
@@ -47,11 +47,11 @@ def find_order(
     position_of = {name: position for position, name in enumerate(ids)}
     wanted = sample.template.ids
     order = np.array([position_of.get(name, -1) for name in wanted], np.int64)
-    for row in np.flatnonzero(order < 0)[:MOST].tolist():
+    for row in np.flatnonzero(order < 0)[:MOST_OF_A_KIND].tolist():
         problems.add(sample.where(row), f"id {quote(wanted[row])} is not in {source}", "fix one of them")
     known = set(wanted)
     unknown = (position for position, name in enumerate(ids) if name not in known)
-    for position in islice(unknown, MOST):
+    for position in islice(unknown, MOST_OF_A_KIND):
         what = f"id {quote(ids[position])} is not in {sample.table.path.name}"
         problems.add(where(position), what, "fix one of them")
     return order

@@ -14,8 +14,8 @@ from softvote.compute.device import find_device
 from softvote.errors import UserError
 from softvote.inference.network import Network
 from softvote.progress import note
-from softvote.scheduling.engine import JobBatch
 from softvote.scheduling.job import Job
+from softvote.scheduling.job_batch import JobBatch
 from softvote.scheduling.resources import assign_devices
 from softvote.scheduling.status import read_status
 from softvote.scheduling.throughput import Throughput, measure, spawn_seconds

@@ -15,8 +15,8 @@ from torch.autograd.graph import saved_tensors_hooks
 
 from softvote.config.recipe import Member
 from softvote.inference.network import Network, create_network
-from softvote.scheduling.engine import JobBatch
 from softvote.scheduling.job import Job
+from softvote.scheduling.job_batch import JobBatch
 
 _CONTEXT = 700 << 20  # bytes; of CUDA, its libraries and what the allocator leaves unused
 

@@ -18,7 +18,6 @@ from softvote.errors import UserError
 from softvote.machine import end_with_parent
 from softvote.progress import set_bar_position
 from softvote.scheduling.engine import (
-    JobBatch,
     TimeLeft,
     Unfinished,
     as_late,
@@ -27,6 +26,7 @@ from softvote.scheduling.engine import (
     run_locked,
 )
 from softvote.scheduling.job import Job
+from softvote.scheduling.job_batch import JobBatch
 from softvote.scheduling.resources import assign_devices, set_worker_device
 from softvote.scheduling.status import is_ready
 from softvote.storage.files import remove_if_empty

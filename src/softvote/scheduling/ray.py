@@ -21,8 +21,9 @@ from typing import Any
 
 from softvote.config.pipeline import RayEngine
 from softvote.errors import ErrorCollector, Problem, UserError
-from softvote.scheduling.engine import JobBatch, Unfinished, as_taken, as_waiting, find_blocked
+from softvote.scheduling.engine import Unfinished, as_taken, as_waiting, find_blocked
 from softvote.scheduling.job import Job
+from softvote.scheduling.job_batch import JobBatch
 from softvote.scheduling.ray_node import LEFT_BY_TRAINING, FileContents, FileKeeper, do_job, read_files
 from softvote.scheduling.status import Due, is_ready, read_status
 from softvote.storage.files import atomic_write, remove_if_exists, remove_temp_files

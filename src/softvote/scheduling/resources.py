@@ -6,7 +6,7 @@ import math
 
 from softvote import machine
 from softvote.errors import UserError
-from softvote.scheduling.engine import JobBatch
+from softvote.scheduling.job_batch import JobBatch
 
 _MEMORY_A_JOB = 9 << 28  # bytes, beside its rows; our largest, a ResNet50, takes 1.9 GiB
 

@@ -7,8 +7,9 @@ import time
 from collections.abc import Callable
 
 from softvote.data.dataset import Dataset
-from softvote.scheduling.engine import JobBatch, TimeLeft, Unfinished, as_late, find_blocked, run_locked
+from softvote.scheduling.engine import TimeLeft, Unfinished, as_late, find_blocked, run_locked
 from softvote.scheduling.job import Job
+from softvote.scheduling.job_batch import JobBatch
 from softvote.scheduling.resources import assign_devices, set_worker_device, split_cores
 
 

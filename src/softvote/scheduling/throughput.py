@@ -26,8 +26,8 @@ from softvote.errors import UserError
 from softvote.inference.network import create_network
 from softvote.inference.predictor import Predictor
 from softvote.machine import end_with_parent
-from softvote.scheduling.engine import JobBatch
 from softvote.scheduling.job import Job
+from softvote.scheduling.job_batch import JobBatch
 from softvote.scheduling.processes import context, prepare
 from softvote.scheduling.resources import set_worker_device
 from softvote.scheduling.worker import training_rows

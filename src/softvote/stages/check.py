@@ -17,9 +17,9 @@ from softvote.errors import UserError
 from softvote.inference.network import Network, build_networks
 from softvote.models import count_parameters, published_weights
 from softvote.reporting.tables import mark_transductive, render
-from softvote.scheduling.engine import JobBatch
 from softvote.scheduling.estimate import Forecast, forecast, format_duration
 from softvote.scheduling.job import Job
+from softvote.scheduling.job_batch import JobBatch
 from softvote.scheduling.planner import plan as plan_jobs
 from softvote.scheduling.worker import CHECKPOINT_SECONDS
 from softvote.stages import Report, Run, ignore

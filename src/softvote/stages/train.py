@@ -15,8 +15,9 @@ from softvote.metrics.scores import Score
 from softvote.progress import poll
 from softvote.reporting.tables import mark_transductive, render
 from softvote.scheduling import create_engine
-from softvote.scheduling.engine import JobBatch, Unfinished
+from softvote.scheduling.engine import Unfinished
 from softvote.scheduling.job import Job, describe_jobs
+from softvote.scheduling.job_batch import JobBatch
 from softvote.scheduling.status import JobStatus, read_status
 from softvote.scheduling.worker import CHECKPOINT_SECONDS
 from softvote.stages import Report, Run, ignore

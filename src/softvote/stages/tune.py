@@ -24,7 +24,7 @@ from softvote.ensembling.scorer import Scorer
 from softvote.errors import ErrorCollector, UserError
 from softvote.reporting.tables import render
 from softvote.reporting.tuning import plot_history, plot_importance
-from softvote.scheduling.engine import JobBatch
+from softvote.scheduling.job_batch import JobBatch
 from softvote.scheduling.processes import prepare, run_local
 from softvote.scheduling.worker import CHECKPOINT_SECONDS
 from softvote.stages import Run, open_run

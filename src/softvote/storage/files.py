@@ -1,4 +1,4 @@
-"""The one way files are written: whole or not at all."""
+"""The one way files are written, whole or not at all, and read."""
 
 from __future__ import annotations
 
@@ -12,6 +12,20 @@ from pathlib import Path
 from typing import Any
 
 from softvote.errors import UserError
+
+
+def read_bytes(path: Path) -> bytes:
+    """A file's content.
+
+    Raises:
+        UserError: it cannot be read.
+    """
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise UserError.at(
+            path, f"cannot be read ({error.strerror or error})", "fix it or its permissions"
+        ) from None
 
 
 @contextlib.contextmanager

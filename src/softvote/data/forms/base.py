@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from softvote.config.registry import FormConfig, Registry, register_by_name
 from softvote.data.csv_table import Table
-from softvote.data.readers.base import MOST, quote, report_duplicates
-from softvote.errors import ErrorCollector, one_of
+from softvote.data.readers.base import quote, report_duplicates
+from softvote.errors import MOST_OF_A_KIND, ErrorCollector, one_of
 from softvote.task import LabelSpace
 
 if TYPE_CHECKING:
@@ -182,9 +182,9 @@ def unique_ids(table: Table, problems: ErrorCollector) -> list[str]:
 def check_names_of_columns(table: Table, wanted: Sequence[str], what: str, problems: ErrorCollector) -> None:
     """Note columns after the id that are missing, and those that nobody knows."""
     there, place = table.header[1:], f"{table.path}, row 1"
-    for name in [name for name in wanted if name not in there][:MOST]:
+    for name in [name for name in wanted if name not in there][:MOST_OF_A_KIND]:
         problems.add(place, f"no column '{name}' for the {what} of that name", one_of(there, name))
-    for name in [name for name in there if name not in wanted][:MOST]:
+    for name in [name for name in there if name not in wanted][:MOST_OF_A_KIND]:
         problems.add(place, f"column '{name}' is not a {what}", one_of(list(wanted), name))
 
 

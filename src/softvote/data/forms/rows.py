@@ -29,8 +29,8 @@ from softvote.data.forms.base import (
     unique_ids,
 )
 from softvote.data.forms.columns import read_labels_of_target
-from softvote.data.readers.base import MOST, quote
-from softvote.errors import ErrorCollector
+from softvote.data.readers.base import quote
+from softvote.errors import MOST_OF_A_KIND, ErrorCollector
 from softvote.task import LabelSpace, TaskKind
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ class RowsForm(Form):
             first.setdefault(image, line)
             places[image] += 1
         short = [image for image, count in places.items() if count < len(names)]
-        for image in short[:MOST]:
+        for image in short[:MOST_OF_A_KIND]:
             problems.add(
                 table.where(first[image], table.header[0]),
                 f"image {quote(image)} has {places[image]} of {len(names)} lines",
@@ -86,7 +86,7 @@ class RowsForm(Form):
         for line, text in enumerate(line_ids):
             if (parts := self._parts(text, names)) is not None:
                 yield line, parts
-            elif (wrong := wrong + 1) <= MOST:
+            elif (wrong := wrong + 1) <= MOST_OF_A_KIND:
                 ends = ", ".join(f"{self.separator}{name}" for name in names[:8])
                 problems.add(
                     table.where(line, table.header[0]),
@@ -126,7 +126,7 @@ class RowsForm(Form):
             )
             for line, label in zip(own, found, strict=True):
                 labels[row_of[lines[line][0]], place] = label
-        for row in np.flatnonzero((labels < 0).any(axis=1))[:MOST].tolist():
+        for row in np.flatnonzero((labels < 0).any(axis=1))[:MOST_OF_A_KIND].tolist():
             problems.add(table.path, f"image {quote(ids[row])} lacks a line", "add it")
         first = {image: line for line, (image, _) in reversed(lines.items())}
         return Answers(ids, labels, [first[image] for image in ids])

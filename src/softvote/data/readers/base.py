@@ -13,16 +13,13 @@ from numpy.typing import NDArray
 
 from softvote.config.registry import FilesConfig, Registry
 from softvote.data.pixels import Pixels
-from softvote.errors import ErrorCollector, UserError, one_of
+from softvote.errors import MOST_OF_A_KIND, ErrorCollector, one_of
 from softvote.task import LARGEST_ADDEND
 
 if TYPE_CHECKING:
     from softvote.config.competition import Competition
     from softvote.data.file_images import FileImages
     from softvote.data.readers.detection import Candidate, DetectedLayout
-
-MOST = 100
-"""So many bad cells of one column are looked at; a wholly wrong file needs no line for each."""
 
 
 @dataclass(frozen=True)
@@ -157,7 +154,7 @@ def look_up(
         where: the place of the cell at a position of `cells`.
     """
     found = np.array([values.get(cell.strip(), -1) for cell in cells], np.int64).reshape(-1)
-    for position in np.flatnonzero(found < 0)[:MOST].tolist():
+    for position in np.flatnonzero(found < 0)[:MOST_OF_A_KIND].tolist():
         problems.add(where(position), wrong(cells[position].strip()))
     return np.maximum(found, 0)
 
@@ -206,7 +203,7 @@ def report_impossible_sums(
     """
     most = competition.task.num_values - 1
     shows = labels - addends
-    for position in np.flatnonzero((shows < 0) | (shows > most))[:MOST].tolist():
+    for position in np.flatnonzero((shows < 0) | (shows > most))[:MOST_OF_A_KIND].tolist():
         what = f"label {labels[position]} less addend {addends[position]} is {shows[position]}"
         problems.add(where(position), f"{what}, and hidden digits give 0..{most}", "fix one of them")
 
@@ -219,7 +216,7 @@ def report_duplicates(ids: Sequence[str], where: Callable[[int], str], problems:
         for position, name in enumerate(ids)
         if not name or first.setdefault(name, position) != position
     )
-    for position in islice(bad, MOST):
+    for position in islice(bad, MOST_OF_A_KIND):
         name = ids[position]
         if name:
             problems.add(where(position), f"id {quote(name)} is already at {where(first[name])}", "drop one")
@@ -230,17 +227,3 @@ def report_duplicates(ids: Sequence[str], where: Callable[[int], str], problems:
 def quote(text: str) -> str:
     """A cell's text in quotes, on one line, and not longer than a message can bear."""
     return repr(text if len(text) <= 40 else f"{text[:37]}...")
-
-
-def read_bytes(path: Path) -> bytes:
-    """A file's content.
-
-    Raises:
-        UserError: it cannot be read.
-    """
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise UserError.at(
-            path, f"cannot be read ({error.strerror or error})", "fix it or its permissions"
-        ) from None

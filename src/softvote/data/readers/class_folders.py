@@ -15,9 +15,9 @@ from softvote.data.image_values import EncodedImage
 from softvote.data.label_cells import Groups
 from softvote.data.label_detection import detect_groups, labels_of, spelling_notes
 from softvote.data.labelled_paths import PathsConfig, open_listed_paths, path_sources, read_paths
-from softvote.data.readers.base import MOST, READERS, Images, KeepImages, Reader, report_duplicates
+from softvote.data.readers.base import READERS, Images, KeepImages, Reader, report_duplicates
 from softvote.data.readers.detection import Candidate, DetectedLayout, train_csv_names
-from softvote.errors import ErrorCollector
+from softvote.errors import MOST_OF_A_KIND, ErrorCollector
 
 if TYPE_CHECKING:
     from softvote.config.competition import Competition
@@ -71,7 +71,7 @@ def _read_groups(
     report_duplicates(ids, lambda position: table.where(position, id_name), problems)
     row_of = {PurePosixPath(text).name: row for row, text in enumerate(ids)}
     rows = [row_of.get(PurePosixPath(name).name, -1) for name in names]
-    for name in [name for name, row in zip(names, rows, strict=True) if row < 0][:MOST]:
+    for name in [name for name, row in zip(names, rows, strict=True) if row < 0][:MOST_OF_A_KIND]:
         problems.add(path, f"no row of image {name}", "add it")
     if problems:
         return {}

@@ -27,11 +27,11 @@ from softvote.data.readers.base import (
     Reader,
     existing,
     lazy_images,
-    read_bytes,
     report_duplicates,
 )
 from softvote.data.readers.detection import Candidate, DetectedLayout
 from softvote.errors import ErrorCollector, UserError
+from softvote.storage.files import read_bytes
 
 if TYPE_CHECKING:
     from softvote.config.competition import Competition

@@ -17,7 +17,6 @@ from softvote.data.image_files import folders_of
 from softvote.data.label_cells import read_labels
 from softvote.data.label_detection import detect_groups, detect_labels
 from softvote.data.readers.base import (
-    MOST,
     READERS,
     Images,
     KeepImages,
@@ -34,7 +33,7 @@ from softvote.data.readers.detection import (
     Size,
     train_csv_names,
 )
-from softvote.errors import ErrorCollector, UserError
+from softvote.errors import MOST_OF_A_KIND, ErrorCollector, UserError
 
 if TYPE_CHECKING:
     from softvote.config.competition import Competition
@@ -86,7 +85,7 @@ def read(competition: Competition, folder: Path, keep: KeepImages | None = None)
         row_of = {name: row for row, name in enumerate(train_ids)}
         order = [row_of.get(name, -1) for name in rows.ids]
         source = ", ".join(folders_of(files.train_images))
-        for place in [place for place, row in enumerate(order) if row < 0][:MOST]:
+        for place in [place for place, row in enumerate(order) if row < 0][:MOST_OF_A_KIND]:
             where = table.where(int(rows.positions[place]), files.id)
             problems.add(where, f"id {quote(rows.ids[place])} is not in {source}", "fix one of them")
         if unlabelled := len(row_of) - len(rows.ids):

@@ -19,7 +19,6 @@ from softvote.data.csv_table import CsvLine, Table, open_table, read_table
 from softvote.data.label_cells import LabelledFiles, label_columns, read_row_labels
 from softvote.data.label_detection import detect_groups, detect_labels
 from softvote.data.readers.base import (
-    MOST,
     READERS,
     Images,
     KeepImages,
@@ -39,7 +38,7 @@ from softvote.data.readers.detection import (
     first_file,
     train_csv_name,
 )
-from softvote.errors import ErrorCollector, UserError
+from softvote.errors import MOST_OF_A_KIND, ErrorCollector, UserError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -255,9 +254,9 @@ def pixel_values(table: Table, columns: list[int], problems: ErrorCollector) -> 
         clean = np.array([_is_clean(frame[index]) for index in columns])
         pixels[start : start + _BLOCK, clean] = frame.loc[:, clean]
         unclean |= ~clean
-    for place in np.flatnonzero(unclean)[:MOST].tolist():
+    for place in np.flatnonzero(unclean)[:MOST_OF_A_KIND].tolist():
         pixels[:, place] = _check_cells(table, columns[place], problems)
-    more = np.count_nonzero(unclean) - MOST
+    more = np.count_nonzero(unclean) - MOST_OF_A_KIND
     if more > 0:
         problems.add(table.path, f"{more} more columns hold cells that are not integers 0..255")
     return pixels
@@ -289,7 +288,7 @@ def _check_cells(table: Table, index: int, problems: ErrorCollector) -> list[int
     name = table.header[index]
     cells = table.column(name)
     whole = [bool(WHOLE.fullmatch(text)) and int(text) <= 255 for text in cells]
-    for position in islice((place for place, good in enumerate(whole) if not good), MOST):
+    for position in islice((place for place, good in enumerate(whole) if not good), MOST_OF_A_KIND):
         text = cells[position]
         found = f"{quote(text)} is not a whole number from 0 to 255" if text else "is empty"
         problems.add(table.where(position, name), found, "write the pixel as an integer 0..255")
