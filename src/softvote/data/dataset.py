@@ -19,7 +19,14 @@ from softvote.config.competition import Competition
 from softvote.data.checksums import look_at_files, read_stamps, write_stamps
 from softvote.data.corrections import correct_labels
 from softvote.data.csv_table import read_table
-from softvote.data.dataset_record import DatasetRecord, cache_key, read_record, stamp_arrays, write_record
+from softvote.data.dataset_record import (
+    DatasetRecord,
+    cache_key,
+    read_record,
+    source_key,
+    stamp_arrays,
+    write_record,
+)
 from softvote.data.forms import SubmissionTemplate, as_form, read_sample
 from softvote.data.image_cache import SPLITS, ImageCache, PixelDigest
 from softvote.data.label_cells import DecodedFiles
@@ -60,6 +67,8 @@ class Dataset:
         `test_ids`.
     train_groups: what further columns say of each training image, str (N,), by the column's name.
     notes: what is to be said of how the files were read.
+    train_source: fingerprint of the files, labels and addends of the training rows, whatever the size of
+        their images; empty where they were not read from files.
     """
 
     train_pixels: Pixels
@@ -74,6 +83,7 @@ class Dataset:
     line_ids: list[str] | None = None
     train_groups: Mapping[str, NDArray[np.str_]] = field(default_factory=dict)
     notes: Sequence[str] = ()
+    train_source: str = ""
 
     @property
     def template(self) -> SubmissionTemplate:
@@ -108,7 +118,9 @@ def read_dataset(competition: Competition, workspace: Workspace) -> Dataset:
     if known.get(cache / name) != stamps:
         with contextlib.suppress(UserError):  # which only makes the next start slower
             write_stamps(cache / name, stamps)
-    return _with_corrections(dataset, competition, folder, cache)
+    dataset = _with_corrections(dataset, competition, folder, cache)
+    source = source_key(competition, stamps, dataset.train_labels, dataset.train_addends)
+    return replace(dataset, train_source=source)
 
 
 def _read_anew(competition: Competition, folder: Path, cache: Path) -> Dataset:
@@ -321,7 +333,7 @@ def _write_arrays(folder: Path, dataset: Dataset, images: ImageCache) -> None:
     past = time.time_ns() - _LONG_AGO
     for path in folder.glob("*.npy"):  # so that whoever writes to one sets it to another time for certain
         os.utime(path, ns=(past, past))
-    others = {name: value for name, value in vars(dataset).items() if name not in arrays}
+    others = {name: value for name, value in vars(dataset).items() if name not in (*arrays, "train_source")}
     names = list(others.pop("train_groups"))
     record = DatasetRecord(
         **others, group_names=names, arrays=stamp_arrays(folder), lazy=images.stays_in_files, digest=""
