@@ -30,7 +30,7 @@ from softvote.data.dataset_record import (
 from softvote.data.forms import SubmissionTemplate, as_form, read_sample
 from softvote.data.image_cache import SPLITS, ImageCache, PixelDigest
 from softvote.data.label_cells import DecodedFiles
-from softvote.data.pixels import Pixels, open_pixels
+from softvote.data.pixels import LARGE, Pixels, bytes_of, open_pixels, save_pixels
 from softvote.data.readers.registry import READERS
 from softvote.data.sample_order import find_order, put_in_sample_order
 from softvote.data.split import ImageSplit
@@ -143,7 +143,9 @@ def _read_anew(competition: Competition, folder: Path, cache: Path) -> Dataset:
                 notes=known.notes,
             )
         _save_cached(dataset, cache, images)
-        return dataset
+        if decoded or bytes_of(dataset.train_pixels) <= LARGE:
+            return dataset
+        return _load_cached(cache) or dataset  # instead of what was read whole, what all processes map
 
 
 def _unfinished(cache: Path, competition: Competition) -> Path:
@@ -326,7 +328,9 @@ def _write_arrays(folder: Path, dataset: Dataset, images: ImageCache) -> None:
     """Write what is not there yet, and the record."""
     arrays = {name: getattr(dataset, name) for name in (*_ARRAYS, *_ADDENDS)}
     for name, array in arrays.items() if not images.stays_in_files else ():
-        if array is not None and name not in images.digests:
+        if name in SPLITS and name not in images.digests:
+            save_pixels(folder / f"{name}.npy", array)
+        elif array is not None and name not in SPLITS:
             np.save(folder / f"{name}.npy", array, allow_pickle=False)
     for number, column in enumerate(dataset.train_groups.values()):
         np.save(folder / f"group{number}.npy", column, allow_pickle=False)
