@@ -130,6 +130,20 @@ def test_what_is_far_faster_is_taken(fastest: str, monkeypatch: pytest.MonkeyPat
     assert chosen.probe[fastest] == pytest.approx(SHAPE[0] / 0.1)
 
 
+def test_what_is_hopeless_and_slow_is_not_tried_to_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    for unit, least in ((1.0, 2), (0.01, 6)):
+        noted = speeds(monkeypatch, {f"{p} {m}": unit * (1 if p == "fp32" else 9) for p, m in CHOICES})
+        chosen = choose_compute_config(network(), (int(4 * unit) + 2, 1, 12, 12), "auto", "auto", CNN)
+        assert chosen.precision == "fp32" and set(chosen.probe) == {f"{p} {m}" for p, m in CHOICES}
+        assert [noted.count(f"{p} {m}") for p, m in CHOICES] == [
+            6 if p == "fp32" else least for p, m in CHOICES
+        ]
+    monkeypatch.setattr(autotune, "_SLOW", 0.0)
+    noted = speeds(monkeypatch, {f"{p} {m}": 1.0 for p, m in CHOICES})
+    choose_compute_config(network(), (9, 1, 12, 12), "auto", "auto", CNN)
+    assert len(noted) == 3 * len(CHOICES)
+
+
 def test_a_little_faster_is_not_worth_less_precision(monkeypatch: pytest.MonkeyPatch) -> None:
     speeds(monkeypatch, {f"{p} {m}": 1.0 if p == "fp32" else 0.9 for p, m in CHOICES})
     assert choose_compute_config(network(), SHAPE, "auto", "auto", CNN).precision == "fp32"

@@ -4,6 +4,7 @@ import dataclasses
 import shutil
 import subprocess
 import sys
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,12 @@ import pytest
 from conftest import Digits
 
 import softvote.data.dataset
+import softvote.data.pixels
+import softvote.data.readers.npy
 from softvote.config.competition import Competition
 from softvote.data.dataset import Dataset, read_dataset, read_solution
 from softvote.data.image_cache import ImageCache
+from softvote.data.pixels import MappedPixels
 from softvote.data.readers.registry import READERS
 from softvote.errors import UserError
 from softvote.storage.paths import Workspace
@@ -72,6 +76,34 @@ def test_every_format_gives_the_same_dataset(file_format: str, workspace: Worksp
     assert np.array_equal(dataset.train_labels, digits[1][order])
     assert np.array_equal(dataset.test_pixels[:, 0], digits[0][30:42])
     assert dataset.test_ids == data.TEST_IDS and dataset.sample_header == ("Id", "Label")
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_large_arrays_stay_in_their_files(
+    channels: int, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They are never held as a whole, and give what they give where they are read."""
+    folder, shape = workspace.input("digits"), (600 // channels, 100, 100, channels)
+    images = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
+    data.write_competition(folder, "npy", (images[:42, ..., 0], np.arange(42) % 10))
+    np.save(folder / "train.npy", images if channels > 1 else images[..., 0])
+    np.save(folder / "train_labels.npy", np.arange(len(images)) % 10)
+    np.save(folder / "test.npy", images[:12])
+    image = {"height": 100, "width": 100, "channels": channels}
+    competition = data.competition_of({"format": "npy"}, image=image)
+    small = read_dataset(competition, workspace)
+    shutil.rmtree(workspace.cache)
+    for module in (softvote.data.pixels, softvote.data.readers.npy, softvote.data.dataset):
+        monkeypatch.setattr(module, "LARGE", 0)
+    monkeypatch.setattr(softvote.data.pixels.iterate_pixels, "__defaults__", (1 << 18,))  # bytes at once
+    tracemalloc.start()
+    large = read_dataset(competition, workspace)
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert isinstance(large.train_pixels, MappedPixels) and most < images.nbytes // 2
+    assert large.train_fingerprint == small.train_fingerprint
+    assert np.array_equal(large.train_pixels[[7, 2]], images[[7, 2]].transpose(0, 3, 1, 2))
+    assert same(large, read_dataset(competition, workspace))
 
 
 def test_digests_tell_pixels_labels_and_ids_apart(

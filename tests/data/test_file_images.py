@@ -24,6 +24,7 @@ from softvote.config.competition import Competition
 from softvote.config.recipe import Member
 from softvote.data import checksums, dataset, image_cache
 from softvote.data.dataset import Dataset, read_dataset
+from softvote.data.dataset_record import source_key
 from softvote.data.decoding import Decoder
 from softvote.data.file_images import FileImages, ImageRow
 from softvote.data.image_cache import ImageCache
@@ -207,7 +208,20 @@ def test_a_changed_image_of_the_same_size_is_noticed(
         file.write(b"\0" * max(0, size - path.stat().st_size))
     after = read_dataset(competition, workspace)
     assert after.train_fingerprint != before.train_fingerprint
+    assert after.train_source != before.train_source
     assert np.array_equal(after.train_pixels[0], 255 - before.train_pixels[0])
+
+
+def test_rows_of_the_same_files_are_known_at_any_size(competition: Competition, workspace: Workspace) -> None:
+    before = read_dataset(competition, workspace)
+    larger = competition.image.model_copy(update={"height": 11, "width": 12, "resize": True})
+    after = read_dataset(lazy(competition.model_copy(update={"image": larger})), workspace)
+    assert after.train_pixels.shape[2:] == (11, 12) and after.train_fingerprint != before.train_fingerprint
+    assert after.train_source == before.train_source != ""
+    stamps, other = {"a": checksums.FileStamp(1, 2, 3, "4")}, before.train_labels.copy()
+    other[0] = 1 - other[0]
+    keys = {source_key(competition, stamps, labels, None) for labels in (before.train_labels, other)}
+    assert len(keys) == 2
 
 
 def test_files_under_another_time_are_read_and_found_the_same(

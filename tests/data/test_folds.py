@@ -201,6 +201,40 @@ def test_other_data_is_refused_by_both(folder: PipelineFolder) -> None:
             use(folder, origin(data="other"))
 
 
+def test_the_same_files_at_another_size_have_the_same_table(folder: PipelineFolder) -> None:
+    """A table that is damaged then is made again only where no training rests on it: it may be another."""
+    small, large = (folds.fold_inputs(LABELS, data, FoldsConfig(count=2), 0, source="s") for data in "ab")
+    folds.write_folds(folder, LABELS, ASSIGNED, small)
+    key = folds.read_folds(folder, small).key
+    assert folds.up_to_date(folder, large) and folds.read_folds(folder, large).key == key
+    for other in (origin("b"), folds.fold_inputs(LABELS, "b", FoldsConfig(count=2), 0, source="t")):
+        with pytest.raises(UserError, match=r"belongs to other data"):
+            folds.read_folds(folder, other)
+    with pytest.raises(UserError, match=r"was made with seed 0, now 5"):
+        folds.read_folds(folder, folds.fold_inputs(LABELS, "b", FoldsConfig(count=2), 5, source="s"))
+    folder.folds.write_bytes(folder.folds.read_bytes()[:-2])
+    assert not folds.up_to_date(folder, large)
+    folder.predictions("cnn").fold(0).path.mkdir(parents=True)
+    folder.predictions("cnn").fold(0).recipe.write_text("{}")
+    assert not folds.up_to_date(folder, small)
+    with pytest.raises(UserError, match=r"1 trainings depend"):
+        folds.up_to_date(folder, large)
+
+
+def test_a_table_of_an_older_version_learns_its_files(folder: PipelineFolder) -> None:
+    small, large = (folds.fold_inputs(LABELS, data, FoldsConfig(count=2), 0, source="s") for data in "ab")
+    old = folds.FoldInputs.model_validate(small.model_dump(exclude={"source"}))
+    folds.write_folds(folder, LABELS, ASSIGNED, old)
+    assert "source" not in folder.folds_record.read_text()
+    key = folds.read_folds(folder, small).key
+    with pytest.raises(UserError, match=r"if only the size of images changed: that size, run the folds"):
+        folds.read_folds(folder, large)
+    folds.remember_source(folder, large)
+    assert "source" not in folder.folds_record.read_text()
+    folds.remember_source(folder, small)
+    assert folds.read_folds(folder, large).key == key
+
+
 def test_a_table_changed_by_hand(folder: PipelineFolder) -> None:
     folds.write_folds(folder, LABELS, ASSIGNED, origin())
     folder.folds.write_text(folder.folds.read_text().replace("0,3,0", "0,3,1"))

@@ -71,6 +71,21 @@ def test_the_cache_of_the_hub_comes_after_the_folder(tmp_path: Path, no_hub: Pat
     assert weights.fetch() == tmp_path / "test_resnet.safetensors"
 
 
+def test_what_came_from_an_address_is_in_the_cache_of_torch(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path / "torch"))
+    address = "https://example.org/releases/some_net-0123.pth?download=1"
+    weights = published.PublishedWeights("some_net", "", address, tmp_path / "weights")
+    assert weights.find() is None
+    file = tmp_path / "torch" / "checkpoints" / "some_net-0123.pth"
+    file.parent.mkdir(parents=True)
+    file.write_bytes(b"weights")
+    assert weights.find() == weights.fetch() == file
+    monkeypatch.setattr(timm.models._hub, "get_dir", torch.hub.get_dir)
+    assert weights._download() == file  # where timm looks for it too
+
+
 @every_backbone
 def test_without_network_a_line_says_which_file_and_where(name: str, tmp_path: Path) -> None:
     with pytest.raises(UserError) as caught:

@@ -185,9 +185,30 @@ def test_a_pace_is_measured_again_only_where_it_may_be_another(
     assert [name for name, _, _ in measured[2:]] == ["cnn"]
     read_forecast(root, "defaults.augment={rotate: 5}")
     assert len(measured) == 5
+    read_forecast(root, "defaults.optimizer={name: adamw, lr: 0.01, weight_decay: 0.1}")
+    read_forecast(root, "defaults.schedule={name: one_cycle, warmup: 0.1}")
+    assert len(measured) == 5
+    read_forecast(root, "defaults.optimizer={name: sgd}")
+    assert len(measured) == 7
     monkeypatch.setattr(forecast_module, "FORECAST_VERSION", 0)
     read_forecast(root)
-    assert len(measured) == 7
+    assert len(measured) == 9
+
+
+def test_members_of_equal_networks_and_batches_are_measured_once(
+    tmp_path: Path, digits: Digits, measured: list[Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    members = {
+        "cnn": {"model": "cnn", "ema": 0.9}, "resnet5": {"model": "cnn", "ema": 0.9, "batch_size": 16},
+        "other": {"model": "cnn", "ema": 0.5, "label_smoothing": 0.0, "repeats": 2},
+    }  # fmt: skip
+    root = project(tmp_path, digits, members=members)
+    capsys.readouterr()
+    told = read_forecast(root)
+    assert [name for name, _, _ in measured] == ["cnn", "resnet5"]
+    assert told.throughputs["other"] == told.throughputs["cnn"] != told.throughputs["resnet5"]
+    notes = [line.partition(":")[0] for line in capsys.readouterr().err.splitlines() if "seconds" in line]
+    assert notes == ["cnn (1 of 2)", "resnet5 (2 of 2)"]
 
 
 Change = Callable[[JobBatch, pytest.MonkeyPatch], JobBatch]
@@ -221,9 +242,7 @@ CHANGES: dict[str, Change] = {
     "gpus": here("assign_devices", ([0, 1], 1)),
     "layers": here("layers", [[1, 2]]),
     "share": more_to_train_on,
-} | {
-    name: of_the_data(name) for name in ("data", "image", "classes", "hidden_digits", "addend", "extra_train")
-}
+} | {name: of_the_data(name) for name in ("image", "classes", "hidden_digits", "addend", "extra_train")}
 
 
 @pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)

@@ -79,7 +79,16 @@ def test_the_largest_training_is_the_one_with_extra_rows(tmp_path: Path, digits:
         rows = len(training_rows(job, work.dataset(), work.folds).rows)
         assert work.rows(job) == rows
         needed.append(training_bytes(job.member, create_network(job.member, job.task, image), image, rows))
-    assert largest_training_bytes(work) == max(needed) == needed[1] > needed[0]
+    assert largest_training_bytes(work, 1 << 30) == max(needed) == needed[1] > needed[0]
+
+
+def test_rows_that_stay_on_disk_take_no_memory_of_a_gpu(tmp_path: Path, digits: Digits) -> None:
+    """As `StoredSplit.to` decides by all images that are stored, of which a fold takes some."""
+    work, image = with_extra_rows(tmp_path, digits, False), 8 * 8
+    stored = (len(work.folds) + 200) * image
+    whole, few = (largest_training_bytes(work, 4 * stored - less) for less in (0, 1))
+    plain, more = work.rows(work.jobs[0]), work.rows(work.jobs[1])
+    assert whole - few == (more - plain) * image  # the plain one has fewer, which lie there still
 
 
 @pytest.mark.parametrize(

@@ -24,6 +24,7 @@ from projects import softvote, write_project
 from trainings import results, start, two_cores, until
 
 from softvote import machine, stages
+from softvote.data import pixels
 from softvote.data.dataset import Dataset
 from softvote.progress import ScreenLock
 from softvote.scheduling import gpus as gpu_room
@@ -328,6 +329,18 @@ def test_the_rows_of_the_largest_training_count_for_memory(
         assert resources.assign_devices(work) == ([0] * at_once, 2)
 
 
+def test_rows_that_stay_on_disk_take_no_memory(
+    tmp_path: Path, digits: Digits, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    work = with_extra_rows(tmp_path, digits, False)
+    monkeypatch.setattr(machine, "cores", lambda: 8)
+    monkeypatch.setattr(pixels, "LARGE", 0)
+    extra = 200 * 8 * 8
+    for free, at_once in ((3 * (BASE + extra), 3), (3 * (BASE + extra) - 1, 2)):
+        monkeypatch.setattr(machine, "free_memory", lambda free=free: free)
+        assert resources.assign_devices(work) == ([0] * at_once, 2)
+
+
 BASE = 9 << 28  # bytes of a job beside its rows
 GIB = 1 << 30
 
@@ -350,7 +363,7 @@ def test_jobs_share_gpus_where_they_fit(
     monkeypatch.setattr(machine, "cores", lambda: 8)
     monkeypatch.setattr(machine, "free_memory", lambda: 1 << 40)
     monkeypatch.setattr(gpu_room, "free_gpu_memory", lambda: free)
-    monkeypatch.setattr(gpu_room, "largest_training_bytes", lambda work: GIB)
+    monkeypatch.setattr(gpu_room, "largest_training_bytes", lambda work, free: GIB)
     rows = np.zeros(100, np.int64)
     work = JobBatch(Workspace(Path()), None, [], 25, rows, 60.0)  # type: ignore[arg-type]
     assert resources.assign_devices(work, workers) == (gpus, 8 // (workers or 8))

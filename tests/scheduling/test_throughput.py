@@ -141,6 +141,24 @@ def test_the_first_steps_count_for_the_start_alone(
     assert len(met) == 2 and len(steps) == 3 + 12
 
 
+def test_long_steps_are_few(tmp_path: Path, digits: Digits, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A network that takes long for each is known by the second and the third, and by one prediction."""
+    work, clock = work_of(tmp_path, digits, {}), Clock(monkeypatch)
+    steps: list[None] = []
+
+    def seconds(*arguments: Any) -> float:
+        steps.append(None)
+        return 9.0 if len(steps) == 1 else 6.0
+
+    clock.slow(monkeypatch, Learner, "step", seconds)
+    clock.slow(monkeypatch, pace_module, "compute_config_for", lambda *_: 100.0)
+    clock.slow(monkeypatch, pace_module.Predictor, "probabilities", lambda images, addends: len(images) / 16)
+    met, meet = meeting()
+    found = _trial(work.jobs[0], work, meet, 3.0)
+    assert found.trained == pytest.approx(found.fed / 5 / 6) and found.start == pytest.approx(3)
+    assert found.predicted == pytest.approx(16) and len(met) == 2 and len(steps) == 3
+
+
 def test_features_that_are_frozen_are_reckoned_for_all_rows(
     tmp_path: Path, digits: Digits, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -94,6 +94,7 @@ def test_who_looks_on_changes_no_bit(digits: Digits) -> None:
 
 RECIPES: list[dict[str, Any]] = [
     {}, {"ema": 0.9}, {"model": "resnet5"}, {"mixup": 0.4}, {"init_from": "other", "freeze": True},
+    {"init_from": "other", "freeze": True, "ema": 0.9},
 ]  # fmt: skip
 
 

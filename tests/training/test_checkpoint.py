@@ -185,6 +185,20 @@ def test_what_other_threads_computed_is_named_and_not_gone_on_from(
     assert Checkpoints(path, "key", 60, threads=4).read() is not None
 
 
+@pytest.mark.parametrize(("threads", "goes"), [(4, "starts again"), (None, "goes on")])
+def test_what_another_number_of_processes_computed_is_named(
+    tmp_path: Path, threads: int | None, goes: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Accelerators, which have no threads that matter, repeat no bits in any case."""
+    path = tmp_path / "checkpoint.pt"
+    Checkpoints(path, "key", 60, threads=threads).write(STATE)
+    content = Checkpoints(path, "key", 60, threads=threads, processes=2).read()
+    assert (content is not None) == (goes == "goes on")
+    what = f"devices_per_training changed, 1 -> 2, and with it the bits; this training {goes}"
+    assert capsys.readouterr().err == f"{path}: {what}\n"
+    assert Checkpoints(path, "key", 60, threads=threads).read() is not None and not capsys.readouterr().err
+
+
 DAMAGE: dict[str, Callable[[bytes], bytes]] = {
     "empty": lambda content: b"",
     "cut off": lambda content: content[:-1],

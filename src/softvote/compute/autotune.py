@@ -19,6 +19,14 @@ PROBE_VERSION = 2
 _ROUNDS = 6  # each candidate takes a step a round; the first round is not timed
 
 
+_SLOW, _FEW_ROUNDS = 10.0, 3  # seconds after which so many rounds do: long steps sway little
+
+
+_HOPELESS, _PAUSE = 3.0, 0.5
+"""A step that takes so many times as long as another's is not tried again, unless the difference may be a
+pause of the machine, in seconds."""
+
+
 _WORTH_IT = 1.25  # how much faster a less plain choice must be; less would change with the machine's mood
 
 
@@ -113,14 +121,27 @@ def _fastest(
     _fill_zeros(model)
     images = torch.randn(shape, generator=torch.Generator().manual_seed(0)).to(candidates[0].device)
     tried = [c for c in candidates if c.precision == "fp32" or _agrees_with_fp32(model, images, c)]
-    # By turns, and the best of each: what else the machine does must not decide.
-    rounds = [{c: _seconds_per_step(c.to_device(model), images, c) for c in tried} for _ in range(_ROUNDS)]
-    speeds = {c: shape[0] / min(seconds[c] for seconds in rounds[1:]) for c in tried}
+    speeds = {c: shape[0] / spent for c, spent in _least_seconds(model, images, tried).items()}
     model.load_state_dict(state)
     model.zero_grad(set_to_none=True)
-    best = next(c for c in tried if speeds[c] * _WORTH_IT >= max(speeds.values()))
+    best = next(c for c in speeds if speeds[c] * _WORTH_IT >= max(speeds.values()))
     probe = {f"{c.precision} {c.memory_format}": round(speed, 1) for c, speed in speeds.items()}
     return ComputeConfig(best.device, best.precision, best.memory_format, probe)
+
+
+def _least_seconds(
+    model: nn.Module, images: Tensor, tried: list[ComputeConfig]
+) -> dict[ComputeConfig, float]:
+    """Of each, in their order: by turns, and the best, for what else the machine does must not decide."""
+    least, began = dict[ComputeConfig, float](), time.perf_counter()
+    for number in range(_ROUNDS):
+        seconds = {c: _seconds_per_step(c.to_device(model), images, c) for c in tried}
+        if number:
+            least |= {c: min(spent, least.get(c, spent)) for c, spent in seconds.items()}
+            tried = [c for c in tried if seconds[c] <= max(_PAUSE, _HOPELESS * min(seconds.values()))]
+        if number + 1 >= _FEW_ROUNDS and time.perf_counter() - began >= _SLOW:
+            break
+    return least
 
 
 def _agrees_with_fp32(model: nn.Module, images: Tensor, candidate: ComputeConfig) -> bool:

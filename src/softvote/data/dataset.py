@@ -19,11 +19,18 @@ from softvote.config.competition import Competition
 from softvote.data.checksums import look_at_files, read_stamps, write_stamps
 from softvote.data.corrections import correct_labels
 from softvote.data.csv_table import read_table
-from softvote.data.dataset_record import DatasetRecord, cache_key, read_record, stamp_arrays, write_record
+from softvote.data.dataset_record import (
+    DatasetRecord,
+    cache_key,
+    read_record,
+    source_key,
+    stamp_arrays,
+    write_record,
+)
 from softvote.data.forms import SubmissionTemplate, as_form, read_sample
 from softvote.data.image_cache import SPLITS, ImageCache, PixelDigest
 from softvote.data.label_cells import DecodedFiles
-from softvote.data.pixels import Pixels, open_pixels
+from softvote.data.pixels import LARGE, Pixels, bytes_of, open_pixels, save_pixels
 from softvote.data.readers.registry import READERS
 from softvote.data.sample_order import find_order, put_in_sample_order
 from softvote.data.split import ImageSplit
@@ -60,6 +67,8 @@ class Dataset:
         `test_ids`.
     train_groups: what further columns say of each training image, str (N,), by the column's name.
     notes: what is to be said of how the files were read.
+    train_source: fingerprint of the files, labels and addends of the training rows, whatever the size of
+        their images; empty where they were not read from files.
     """
 
     train_pixels: Pixels
@@ -74,6 +83,7 @@ class Dataset:
     line_ids: list[str] | None = None
     train_groups: Mapping[str, NDArray[np.str_]] = field(default_factory=dict)
     notes: Sequence[str] = ()
+    train_source: str = ""
 
     @property
     def template(self) -> SubmissionTemplate:
@@ -108,7 +118,9 @@ def read_dataset(competition: Competition, workspace: Workspace) -> Dataset:
     if known.get(cache / name) != stamps:
         with contextlib.suppress(UserError):  # which only makes the next start slower
             write_stamps(cache / name, stamps)
-    return _with_corrections(dataset, competition, folder, cache)
+    dataset = _with_corrections(dataset, competition, folder, cache)
+    source = source_key(competition, stamps, dataset.train_labels, dataset.train_addends)
+    return replace(dataset, train_source=source)
 
 
 def _read_anew(competition: Competition, folder: Path, cache: Path) -> Dataset:
@@ -131,7 +143,9 @@ def _read_anew(competition: Competition, folder: Path, cache: Path) -> Dataset:
                 notes=known.notes,
             )
         _save_cached(dataset, cache, images)
-        return dataset
+        if decoded or bytes_of(dataset.train_pixels) <= LARGE:
+            return dataset
+        return _load_cached(cache) or dataset  # instead of what was read whole, what all processes map
 
 
 def _unfinished(cache: Path, competition: Competition) -> Path:
@@ -314,14 +328,16 @@ def _write_arrays(folder: Path, dataset: Dataset, images: ImageCache) -> None:
     """Write what is not there yet, and the record."""
     arrays = {name: getattr(dataset, name) for name in (*_ARRAYS, *_ADDENDS)}
     for name, array in arrays.items() if not images.stays_in_files else ():
-        if array is not None and name not in images.digests:
+        if name in SPLITS and name not in images.digests:
+            save_pixels(folder / f"{name}.npy", array)
+        elif array is not None and name not in SPLITS:
             np.save(folder / f"{name}.npy", array, allow_pickle=False)
     for number, column in enumerate(dataset.train_groups.values()):
         np.save(folder / f"group{number}.npy", column, allow_pickle=False)
     past = time.time_ns() - _LONG_AGO
     for path in folder.glob("*.npy"):  # so that whoever writes to one sets it to another time for certain
         os.utime(path, ns=(past, past))
-    others = {name: value for name, value in vars(dataset).items() if name not in arrays}
+    others = {name: value for name, value in vars(dataset).items() if name not in (*arrays, "train_source")}
     names = list(others.pop("train_groups"))
     record = DatasetRecord(
         **others, group_names=names, arrays=stamp_arrays(folder), lazy=images.stays_in_files, digest=""

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
 
 from softvote.config.competition import Competition
 from softvote.data.checksums import Stamps
@@ -42,6 +46,22 @@ def cache_key(competition: Competition, stamps: Stamps) -> str:
         include={"files", "image", "labels", "hidden_digits", "addend", "sample_submission"}
     ) | competition.model_dump(include={"tags", "targets", "ordered", "form"}, exclude_defaults=True)
     return fingerprint([CACHE_VERSION, config, {name: stamp.sha256 for name, stamp in stamps.items()}])
+
+
+_OF_THE_SIZE = {"size", "images"}
+"""Keys of `files` that say nothing about which rows there are, only how their pixels are read."""
+
+
+def source_key(
+    competition: Competition, stamps: Stamps, labels: NDArray[np.int64], addends: NDArray[np.int64] | None
+) -> str:
+    """A fingerprint of which rows there are: their files, in which order, and what they are labelled.
+
+    It is the same for every size and number of channels that images are brought to.
+    """
+    files = competition.files.model_dump(mode="json", exclude_defaults=True, exclude=_OF_THE_SIZE)
+    known = [hashlib.sha256(each.tobytes()).hexdigest() for each in (labels, addends) if each is not None]
+    return fingerprint([CACHE_VERSION, files, known, {name: stamp.sha256 for name, stamp in stamps.items()}])
 
 
 def read_record(cache: Path) -> DatasetRecord | None:

@@ -60,14 +60,13 @@ def load_extra(
         UserError: every problem of the files; images of the test set or of the training rows.
     """
     paths, problems = _paths(spec, workspace), ErrorCollector()
-    images = load_images(paths["images"], competition.image, problems)
-    pixels = np.ascontiguousarray(images.transpose(0, 3, 1, 2))
+    pixels = load_images(paths["images"], competition.image, problems)
     first, last = _limits(competition)
-    shape = (len(images), *competition.task.label_shape)
+    shape = (len(pixels), *competition.task.label_shape)
     values = _integers(paths["labels"], shape, (first, last), problems) - first
     digits = None
     if "digits" in paths:
-        shape = (len(images), competition.hidden_digits or 0)
+        shape = (len(pixels), competition.hidden_digits or 0)
         digits = _integers(paths["digits"], shape, (0, LARGEST_DIGIT), problems)
         if not problems:
             _report_other_sums(digits, values, paths["digits"], problems)
@@ -126,7 +125,7 @@ def _report_other_sums(
         )
 
 
-def _refuse_known_images(pixels: NDArray[np.uint8], path: Path, dataset: Dataset) -> None:
+def _refuse_known_images(pixels: Pixels, path: Path, dataset: Dataset) -> None:
     """A test image in training, or a validation image among the extra rows, would make scores lie."""
     known = {digest: f"test row {row}" for row, digest in enumerate(_digests(dataset.test_pixels))}
     known |= {digest: f"training row {row}" for row, digest in enumerate(_digests(dataset.train_pixels))}

@@ -32,6 +32,8 @@ class FoldInputs(JsonRecord):
         group: the column whose equal values share a fold; empty without one.
         column: the column that gives the folds; empty where they are made.
         column_sha256: of the values of either.
+        source: fingerprint of the files and labels of the rows, as `Dataset.train_source` has it; empty where
+            it is not known.
     """
 
     data: str
@@ -42,6 +44,7 @@ class FoldInputs(JsonRecord):
     group: str = ""
     column: str = ""
     column_sha256: str = ""
+    source: str = ""
 
 
 class FoldsRecord(FoldInputs):
@@ -49,9 +52,14 @@ class FoldsRecord(FoldInputs):
 
     sha256: str
 
+    def is_of(self, inputs: FoldInputs) -> bool:
+        """Whether it is of the same rows: equal ones, or those of the same files read at another size."""
+        return self.data == inputs.data or (self.source != "" and self.source == inputs.source)
+
     def changed(self, inputs: FoldInputs) -> list[str]:
-        """Which of the inputs are others now."""
-        return [name for name in FoldInputs.model_fields if getattr(self, name) != getattr(inputs, name)]
+        """Which of the inputs are others now, beside the rows."""
+        names = [name for name in FoldInputs.model_fields if name not in ("data", "source")]
+        return [name for name in names if getattr(self, name) != getattr(inputs, name)]
 
 
 @dataclass(frozen=True)
@@ -73,11 +81,13 @@ def fold_inputs(
     spec: FoldsConfig,
     seed: int,
     columns: Mapping[str, NDArray[np.str_]] | None = None,
+    source: str = "",
 ) -> FoldInputs:
     """What the fold table of these labels is made from.
 
     Args:
         columns: of the training table, (N,) each; needed where the folds are made from one.
+        source: of the rows, as `FoldInputs` has it.
 
     Raises:
         UserError: there is no such column.
@@ -88,6 +98,7 @@ def fold_inputs(
         count=spec.count,
         near_identical=spec.near_identical,
         seed=seed,
+        source=source,
     )
     key = "group" if spec.group else "column"
     if not (name := spec.group or spec.column):
@@ -123,9 +134,22 @@ def up_to_date(folder: PipelineFolder, inputs: FoldInputs) -> bool:
         return False
     _refuse_other_data(folder.folds, written, inputs)
     if not written.changed(inputs):
-        return is_intact(folder.folds, written.sha256)  # a damaged table is made again, byte for byte
+        if is_intact(folder.folds, written.sha256):
+            return True
+        if written.data == inputs.data:
+            return False  # a damaged table is made again, byte for byte
     _refuse_orphans(folder)
     return False
+
+
+def remember_source(folder: PipelineFolder, inputs: FoldInputs) -> None:
+    """Note the files of the rows beside the table of these rows, where it has none or others.
+
+    Tables that older versions made have none. The table itself and its key stay.
+    """
+    written = FoldsRecord.read(folder.folds_record)
+    if written and written.data == inputs.data and written.source != inputs.source:
+        written.model_copy(update={"source": inputs.source}).write(folder.folds_record)
 
 
 def read_folds(folder: PipelineFolder, inputs: FoldInputs) -> FoldTable:
@@ -181,11 +205,14 @@ def _refuse_orphans(folder: PipelineFolder) -> None:
 
 
 def _refuse_other_data(path: Path, written: FoldsRecord, inputs: FoldInputs) -> None:
-    if written.data == inputs.data:
+    if written.is_of(inputs):
         return
+    back = "put that data back"
+    if not written.source and written.rows == inputs.rows:
+        back += " (if only the size of images changed: that size, run the folds stage, then change it again)"
     raise UserError.at(
         path,
         f"belongs to other data: it was made from {written.rows} rows, "
         f"here are {inputs.rows} with other content",
-        f"put that data back, or delete {path.parent} to start over",
+        f"{back}, or delete {path.parent} to start over",
     )

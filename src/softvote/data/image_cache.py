@@ -7,17 +7,16 @@ the way. A reading that is killed goes on after the last rows that it noted as w
 from __future__ import annotations
 
 import hashlib
-import io
 import os
 import shutil
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
-from softvote.data.pixels import Pixels, bytes_of, iterate_pixels, open_pixels
+from softvote.data.pixels import Pixels, bytes_of, iterate_pixels, npy_header, open_pixels
 from softvote.errors import ErrorCollector, UserError
 from softvote.progress import note
 from softvote.storage.files import write_json
@@ -167,17 +166,9 @@ class ImageCache:
             ) from None
 
 
-def _header(images: FileImages) -> bytes:
-    """How a `.npy` file of the images begins."""
-    buffer = io.BytesIO()
-    described: dict[str, Any] = {"descr": "|u1", "fortran_order": False, "shape": images.shape}
-    np.lib.format.write_array_header_1_0(buffer, described)
-    return buffer.getvalue()
-
-
 def _go_on(file: BinaryIO, written: WrittenRows, images: FileImages, digest: PixelDigest) -> int:
     """Leave the file ready for the next row: the first, or the one after those that were written."""
-    header, size = _header(images), int(np.prod(images.shape[1:]))
+    header, size = npy_header(images.shape), int(np.prod(images.shape[1:]))
     is_there = file.read(len(header)) == header
     rows = written.rows if is_there and _length(file) >= len(header) + written.rows * size else 0
     file.seek(0)

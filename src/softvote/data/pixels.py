@@ -5,6 +5,7 @@ Whoever takes `Pixels` asks for the rows it needs now, and for no others.
 
 from __future__ import annotations
 
+import io
 import math
 import mmap
 import sys
@@ -76,16 +77,24 @@ class MappedPixels(StoredPixels):
 
     Args:
         path: of an array uint8 (N, C, H, W).
+        channels_last: whether it is (N, H, W, C), or (N, H, W) of one channel, instead.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, channels_last: bool = False) -> None:
         mapped = np.load(path, mmap_mode="r", allow_pickle=False)
-        self.shape, self._mapped = mapped.shape, mapped
+        self._channels_last, self._mapped = channels_last, mapped
+        self.shape = self._in_order(mapped).shape
         self._touched = 0
+
+    def _in_order(self, images: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Images of the file as (n, C, H, W)."""
+        if not self._channels_last:
+            return images
+        return (images if images.ndim == 4 else images[..., None]).transpose(0, 3, 1, 2)
 
     def gather(self, rows: NDArray[np.int64]) -> NDArray[np.uint8]:
         """Copy rows, and let go of what was read where it is much."""
-        found: NDArray[np.uint8] = np.asarray(self._mapped)[rows]
+        found = np.ascontiguousarray(self._in_order(np.asarray(self._mapped)[rows]))
         self._touched += found.nbytes
         if self._touched > LARGE:
             self._touched = 0
@@ -94,7 +103,7 @@ class MappedPixels(StoredPixels):
 
     def __reduce__(self) -> Any:
         # Elsewhere the file may not be: there it is an array, whose memory Ray shares.
-        return np.asarray, (np.asarray(self._mapped),)
+        return np.asarray, (np.ascontiguousarray(self._in_order(np.asarray(self._mapped))),)
 
 
 def _let_go(mapped: np.memmap[Any, Any]) -> None:
@@ -112,6 +121,14 @@ class SelectedPixels(StoredPixels):
     def gather(self, rows: NDArray[np.int64]) -> NDArray[np.uint8]:
         """The same rows of the whole."""
         return gather_rows(self.whole, self.rows[rows])
+
+
+def join_pixels(parts: Sequence[Pixels]) -> Pixels:
+    """Several pixels of one size as one: an array of arrays, else rows of each part."""
+    if len(parts) == 1:
+        return parts[0]
+    arrays = [part for part in parts if is_array(part)]
+    return np.concatenate(arrays) if len(arrays) == len(parts) else JoinedPixels(parts)
 
 
 class JoinedPixels(StoredPixels):
@@ -181,6 +198,22 @@ def open_pixels(path: Path) -> Pixels:
     # Pages are copied when written to, because torch warns of arrays that cannot be.
     mapped = np.load(path, mmap_mode="c", allow_pickle=False)
     return MappedPixels(path) if mapped.nbytes > LARGE else np.asarray(mapped)
+
+
+def npy_header(shape: tuple[int, ...]) -> bytes:
+    """How a `.npy` file of an array uint8 of a shape begins."""
+    buffer = io.BytesIO()
+    described: dict[str, Any] = {"descr": "|u1", "fortran_order": False, "shape": shape}
+    np.lib.format.write_array_header_1_0(buffer, described)
+    return buffer.getvalue()
+
+
+def save_pixels(path: Path, pixels: Pixels) -> None:
+    """Write a `.npy` file of all images, of which few lie in memory at once."""
+    with path.open("wb") as file:
+        file.write(npy_header(pixels.shape))
+        for part in iterate_pixels(pixels):
+            file.write(np.ascontiguousarray(part).data)
 
 
 def iterate_pixels(pixels: Pixels, bytes_at_once: int = _READ_AT_ONCE) -> Iterator[NDArray[np.uint8]]:

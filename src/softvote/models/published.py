@@ -16,8 +16,10 @@ from pathlib import Path
 from textwrap import shorten
 from types import ModuleType
 from typing import Any
+from urllib.parse import urlparse
 
 import timm
+import torch
 from huggingface_hub import get_hf_file_metadata, hf_hub_download, hf_hub_url
 from huggingface_hub.errors import LocalEntryNotFoundError
 from timm.models._hub import download_cached_file
@@ -58,15 +60,21 @@ class PublishedWeights:
         return f"{self.repository}/{self.remote}" if self.repository else self.remote
 
     def find(self) -> Path | None:
-        """Their file where it is on this machine already: in the folder, or in the hub's cache."""
+        """Their file where it is on this machine already: in the folder, or in the hub's or torch's cache."""
         if self.place is not None and self.place.is_file():
             return self.place
         if not self.repository:
-            return None
+            return self._find_downloaded()
         try:
             return Path(hf_hub_download(self.repository, self.remote, local_files_only=True))
         except LocalEntryNotFoundError:
             return None
+
+    def _find_downloaded(self) -> Path | None:
+        """The file of an address, where torch's hub, to which timm leaves it, put it once."""
+        name = Path(urlparse(self.remote).path).name
+        file = Path(torch.hub.get_dir()) / "checkpoints" / name
+        return file if name and file.is_file() else None
 
     def fetch(self) -> Path:
         """Their file, from the hub where it is not on this machine yet.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from heapq import heappop, heappush
@@ -11,25 +12,33 @@ import torch
 
 from softvote.compute.autotune import layers, machine_environment
 from softvote.compute.device import find_device
+from softvote.config.recipe import Member
+from softvote.data.file_images import FileImages
 from softvote.errors import UserError
 from softvote.inference.network import Network
+from softvote.models import without_published_weights
 from softvote.progress import note
 from softvote.scheduling.job import Job
 from softvote.scheduling.job_batch import JobBatch
 from softvote.scheduling.resources import assign_devices
 from softvote.scheduling.status import read_status
 from softvote.scheduling.throughput import Throughput, measure, spawn_seconds
-from softvote.storage.cache import JsonObject, disk_cache
+from softvote.storage.cache import JsonObject, disk_cache, get_cached
+from softvote.storage.fingerprints import fingerprint
 from softvote.storage.snapshot import Snapshot
 
-FORECAST_VERSION = 2
+FORECAST_VERSION = 3
 """Bumped whenever paces are measured otherwise or are others, so that none of an older version is taken."""
 
 
-_OF_THE_DATA = ("data", "image", "classes", "hidden_digits", "addend", "extra_train", "test_data")
+_OF_THE_DATA = ("image", "classes", "hidden_digits", "addend", "extra_train")
 
 
-_NOT_OF_THE_PACE = {"epochs", "no_aug_epochs", "init_from", "curves"}
+_NOT_OF_THE_PACE = {"epochs", "no_aug_epochs", "init_from", "curves", "decay_norms"}
+
+
+_ON_OR_OFF = {"label_smoothing", "mixup", "cutmix", "ema", "clip_grad", "class_weights", "glyphs_from"}
+"""Keys of a recipe of which the pace depends on whether something is done, not on how much."""
 
 
 @dataclass(frozen=True)
@@ -73,13 +82,7 @@ def forecast(
     gpus = gpus[: len(work.jobs)]
     if workers == 1:  # jobs run in this process then, which has threads of its own
         threads = min(threads, torch.get_num_threads())
-    paces, failed = dict[str, Throughput](), dict[str, UserError]()
-    first = {job.member_name: job for job in reversed(work.jobs)}
-    for name, job in reversed(first.items()):
-        try:
-            paces[name] = _pace(job, work, networks[name], gpus, threads)
-        except UserError as error:
-            failed[name] = error
+    paces, failed = _paces(work, networks, gpus, threads)
     test, files = len(work.dataset().test_pixels), files or Snapshot()
     jobs = list[tuple[Job, float]]()
     for job in [job for job in work.jobs if job.member_name in paces]:
@@ -101,28 +104,63 @@ def _launch(work: JobBatch) -> float:
     )
 
 
-def _pace(job: Job, work: JobBatch, network: Network, gpus: list[int], threads: int) -> Throughput:
-    """What was measured before under equal conditions, or is now."""
+def _paces(
+    work: JobBatch, networks: Mapping[str, Network], gpus: list[int], threads: int
+) -> tuple[dict[str, Throughput], dict[str, UserError]]:
+    """Of each member what was measured under equal conditions, or is now; and why some cannot be."""
+    paces, failed = dict[str, Throughput](), dict[str, UserError]()
+    folder, first = work.workspace.throughputs, {job.member_name: job for job in reversed(work.jobs)}
+    conditions = {
+        name: _conditions(job, work, networks[name], gpus, threads) for name, job in reversed(first.items())
+    }
+    keys = {name: fingerprint(of) for name, of in conditions.items()}
+    unknown = [keys[name] for name, of in conditions.items() if get_cached(folder, of) is None]
+    unknown = list(dict.fromkeys(unknown))
+
+    def find(name: str) -> JsonObject:
+        which = f" ({unknown.index(keys[name]) + 1} of {len(unknown)})" if unknown[1:] else ""
+        note(f"{name}{which}: trained for some seconds, to see how fast it is here")
+        return asdict(measure(first[name], work, gpus, threads))
+
+    for name, of in conditions.items():
+        try:
+            paces[name] = Throughput(**disk_cache(folder)(of, functools.partial(find, name)))
+        except UserError as error:
+            failed[name] = error
+    return paces, failed
+
+
+def _conditions(job: Job, work: JobBatch, network: Network, gpus: list[int], threads: int) -> JsonObject:
+    """All that the pace of a job depends on; members of equal ones are measured once."""
+    dataset = work.dataset()
     conditions = machine_environment(find_device()) | {
         "version": FORECAST_VERSION,
         "threads": threads,
         "gpus": gpus,
-        "member": job.member.model_dump(mode="json", exclude=_NOT_OF_THE_PACE),
+        "member": _recipe_of_pace(job.member),
         "layers": layers(network.model),
         "share": round(1 - _validating(job, work) / len(work.folds), 2),
+        "rows": [len(work.folds), len(dataset.test_pixels)],
     }
-    conditions |= {name: job.inputs.get(name) for name in _OF_THE_DATA}
+    if isinstance(dataset.train_pixels, FileImages):  # which are decoded on the way, and cost what they cost
+        conditions["data"] = job.inputs["data"]
     if job.teachers:
-        lessons = [
-            teacher.member.model_dump(mode="json", exclude=_NOT_OF_THE_PACE) for teacher in job.teachers
-        ]
-        conditions["teachers"] = lessons
+        conditions["teachers"] = [_recipe_of_pace(teacher.member) for teacher in job.teachers]
+    return conditions | {name: job.inputs.get(name) for name in _OF_THE_DATA}
 
-    def find() -> JsonObject:
-        note(f"{job.member_name}: trained for some seconds, to see how fast it is here")
-        return asdict(measure(job, work, gpus, threads))
 
-    return Throughput(**disk_cache(work.workspace.throughputs)(conditions, find))
+def _recipe_of_pace(member: Member) -> JsonObject:
+    """What of a recipe makes steps slower or faster."""
+    recipe = member.model_dump(mode="json", exclude=_NOT_OF_THE_PACE)
+    recipe |= {key: bool(recipe[key]) for key in _ON_OR_OFF}
+    return recipe | {
+        "model_args": without_published_weights(member.model_args),
+        "optimizer": member.optimizer.name,
+        "schedule": [member.schedule.name, member.schedule.held_out_proportion],
+        "loss": member.loss.name,
+        "layer_decay": member.layer_decay < 1,
+        "teacher": member.teacher and ["taught", member.learns_test_rows],
+    }
 
 
 def _validating(job: Job, work: JobBatch) -> int:

@@ -17,6 +17,7 @@ from softvote.config.recipe import Member
 from softvote.inference.network import Network, create_network
 from softvote.scheduling.job import Job
 from softvote.scheduling.job_batch import JobBatch
+from softvote.training.rows import lie_on_device
 
 _CONTEXT = 700 << 20  # bytes; of CUDA, its libraries and what the allocator leaves unused
 
@@ -59,31 +60,41 @@ def free_gpu_memory() -> list[int]:
     return [torch.cuda.mem_get_info(gpu)[0] for gpu in range(torch.cuda.device_count())]
 
 
-def largest_training_bytes(work: JobBatch) -> int:
-    """Bytes that the largest of the trainings takes on a GPU, about; at least one is due."""
+def largest_training_bytes(work: JobBatch, free: int) -> int:
+    """Bytes that the largest of the trainings takes on a GPU, about; at least one is due.
+
+    Args:
+        free: bytes of the GPU, by which images lie there as a whole or come in batches.
+    """
     members = {job.member_name: job for job in work.jobs}
-    return max(_bytes_of(job, work.rows(job)) for job in members.values())
+    return max(_bytes_of(job, work, free) for job in members.values())
 
 
-def _bytes_of(job: Job, rows: int) -> int:
+def _bytes_of(job: Job, work: JobBatch, free: int) -> int:
     channels, height, width = job.inputs["image"]
     network = create_network(job.member, job.task, (channels, height, width), with_weights=False)
-    return training_bytes(job.member, network, (channels, height, width), rows)
+    test = len(work.dataset().test_pixels) if job.member.learns_test_rows else 0
+    stored = len(work.folds) + work.extra_rows(job) + test  # of which it takes some
+    held = lie_on_device(stored * channels * height * width, free)
+    return training_bytes(job.member, network, (channels, height, width), work.rows(job), held)
 
 
-def training_bytes(member: Member, network: Network, image: tuple[int, int, int], rows: int) -> int:
+def training_bytes(
+    member: Member, network: Network, image: tuple[int, int, int], rows: int, held: bool = True
+) -> int:
     """Bytes that a training takes on a GPU, about: data, weights and all that goes with them, activations.
 
     Args:
         image: channels, height and width.
-        rows: of the training set, which lies there as uint8.
+        rows: of the training set.
+        held: whether they lie there as uint8; else they stay where they are, and batches of them come.
     """
     weights = sum(parameter.numel() for parameter in network.model.parameters())
     a_weight = 2 + _OPTIMIZER_STATES[member.optimizer.name] + bool(member.ema)  # itself and its gradient
     pixels = math.prod(image)
     an_image = _WORKSPACE * measure_saved_bytes(network, image) + _BATCH_COPIES * _FLOAT * pixels
     batch = min(member.images_at_once, rows)
-    return _CONTEXT + rows * pixels + _FLOAT * weights * a_weight + round(batch * an_image)
+    return _CONTEXT + held * rows * pixels + _FLOAT * weights * a_weight + round(batch * an_image)
 
 
 def measure_saved_bytes(network: Network, image: tuple[int, int, int]) -> float:

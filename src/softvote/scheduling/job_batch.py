@@ -48,6 +48,11 @@ class JobBatch:
         """How many rows a job's training learns from; extra ones count unless their file is damaged."""
         extra = job.member.extra_train
         own = 0 if extra and extra.only else np.count_nonzero(self.folds != job.fold)
-        labels = load_array(self.workspace.inputs / extra.labels, ErrorCollector()) if extra else None
         test = len(self.dataset().test_pixels) if job.member.learns_test_rows else 0
-        return int(own) + (0 if labels is None else labels.size) + test
+        return int(own) + self.extra_rows(job) + test
+
+    def extra_rows(self, job: Job) -> int:
+        """How many of these are extra ones, whose images a process reads into its memory."""
+        extra = job.member.extra_train
+        labels = load_array(self.workspace.inputs / extra.labels, ErrorCollector()) if extra else None
+        return 0 if labels is None else len(labels)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 from softvote import machine
+from softvote.data.pixels import is_array
 from softvote.errors import UserError
 from softvote.scheduling.job_batch import JobBatch
 
@@ -39,7 +40,7 @@ def assign_devices(work: JobBatch, workers: int | None = None) -> tuple[list[int
     at_once, threads = split_cores(work.trainings, workers, _memory_of_largest(work))
     free = gpus.free_gpu_memory()
     if free and workers is None:
-        return gpus.assign_gpus(free, gpus.largest_training_bytes(work), at_once), threads
+        return gpus.assign_gpus(free, gpus.largest_training_bytes(work, max(free)), at_once), threads
     return [place % max(1, len(free)) for place in range(at_once)], threads
 
 
@@ -60,8 +61,12 @@ def _assign_groups(size: int, trainings: int, workers: int | None) -> tuple[list
 
 
 def _memory_of_largest(work: JobBatch) -> int:
-    """Bytes that the largest of the jobs takes, about; each process has a copy of the rows it trains on."""
-    rows = (work.rows(job) * math.prod(job.inputs["image"]) for job in work.jobs)
+    """Bytes that the largest of the jobs takes, about, with the rows it trains on.
+
+    Of many rows a process keeps none: it reads them from a file that all map, or decodes them on the way.
+    """
+    count = work.rows if not work.jobs or is_array(work.dataset().train_pixels) else work.extra_rows
+    rows = (count(job) * math.prod(job.inputs["image"]) for job in work.jobs)
     return _MEMORY_A_JOB + max(rows, default=0)
 
 

@@ -52,6 +52,9 @@ _STEPS = 6  # that are timed, at least
 _WARM_UP = 3  # steps; each of an epoch's two sizes of batch is slow when it is met first
 
 
+_LONG = 5.0  # seconds; so long a step, or a prediction, tells enough by itself
+
+
 _PREDICTING = 1 / 3  # of these seconds, timed once more for prediction
 
 
@@ -236,7 +239,7 @@ class _Trial:
         )
         train(spec, data, [watch], cache=self.choices)
         images_a_step = len(data.rows) / math.ceil(len(data.rows) / self.member.batch_size)
-        return max(0.0, watch.warm - _WARM_UP * watch.step), images_a_step / watch.step
+        return max(0.0, watch.warm - watch.warm_steps * watch.step), images_a_step / watch.step
 
     def predict(self, dataset: Dataset, seconds: float) -> float:
         """Images per second."""
@@ -267,8 +270,12 @@ class _Trial:
         compute_config.to_device(network.model)
         measured = network.normalisation(self._some(_IMAGES).selected, member.normalise)
         predictor = Predictor(network, measured, compute_config, member.tta, member.view)
+        began = time.perf_counter()
         predictor.probabilities(some.images, some.addends)
+        first = time.perf_counter() - began
         self.meet()
+        if first >= _LONG:
+            return len(some) / first
         began, batches = time.perf_counter(), 0
         while (spent := time.perf_counter() - began) < seconds or not batches:
             predictor.probabilities(some.images, some.addends)
@@ -281,22 +288,28 @@ class _StopAfter(Callback):
 
     Attributes:
         warm: seconds from its making until the warm-up was over.
+        warm_steps: taken until then; 0 while it lasts.
         step: seconds a step took after that.
     """
 
     def __init__(self, seconds: float, meet: Barrier) -> None:
         self.seconds, self.meet = seconds, meet
-        self.began, self.warm, self.step = time.perf_counter(), 0.0, 0.0
+        self.began = self.last = time.perf_counter()
+        self.warm, self.warm_steps, self.step = 0.0, 0, 0.0
 
     def on_step(self, state: TrainingState) -> None:
         """Time it."""
         device = state.compute_config.device
-        if state.steps == _WARM_UP:
-            self.warm = _now(device) - self.began
-            self.meet()
-            self.began = _now(device)
-        timed = state.steps - _WARM_UP
-        if timed >= _STEPS and time.perf_counter() - self.began >= self.seconds:
+        if not self.warm_steps:
+            now, before = _now(device), self.last
+            self.last = now
+            if state.steps >= _WARM_UP or (state.steps > 1 and now - before >= _LONG):
+                self.warm, self.warm_steps = now - self.began, state.steps
+                self.meet()
+                self.began = _now(device)
+            return
+        timed, spent = state.steps - self.warm_steps, time.perf_counter() - self.began
+        if spent >= self.seconds and (timed >= _STEPS or spent >= _LONG):
             self.step = (_now(device) - self.began) / timed
             state.stop()
 

@@ -113,18 +113,20 @@ def _train(
     from softvote.inference.loading import save_weights
     from softvote.inference.predictor import Predictor
     from softvote.training.callbacks import LogLeftOut, ShowProgress
+    from softvote.training.data_parallel import Alone
     from softvote.training.train import train
 
     source = source_weights(job)  # before they are read: if others come meanwhile, this one is due again
     published = _fetch_published_weights(job)
     spec, data = _prepare(job, dataset, folds)
-    checkpoints = _checkpoints(job, [source, *([published] if published else [])], seconds, keep)
+    starts_from = [source, *([published] if published else [])]
     started = time.perf_counter()
     left_out = dataset.train.take(np.flatnonzero(folds == job.fold))
     curves = [LogLeftOut(left_out)] if job.member.curves and len(left_out) else []
     observers = [observe(job, left_out) for observe in job.observers]
-    callbacks = [*curves, *observers, ShowProgress(), checkpoints]
-    with team() if team else contextlib.nullcontext() as group:
+    with team() if team else contextlib.nullcontext(Alone()) as group:
+        checkpoints = _checkpoints(job, starts_from, seconds, keep, group.size)
+        callbacks = [*curves, *observers, ShowProgress(), checkpoints]
         trained = train(spec, data, callbacks, checkpoints.read(), cache, group)
     # Epochs that a process which is gone has fed are in the log, not in this one's time.
     spent = max(time.perf_counter() - started, sum(epoch["seconds"] for epoch in trained.log))
@@ -193,7 +195,11 @@ def _fetch_published_weights(job: Job) -> str | None:
 
 
 def _checkpoints(
-    job: Job, starts_from: Sequence[str | None], seconds: float, keep: Callable[[bytes], None] | None
+    job: Job,
+    starts_from: Sequence[str | None],
+    seconds: float,
+    keep: Callable[[bytes], None] | None,
+    processes: int,
 ) -> Checkpoints:
     import torch
 
@@ -203,7 +209,7 @@ def _checkpoints(
     device = find_device()
     key = fingerprint([job.training_fingerprint, *starts_from, CHECKPOINT_VERSION, device])
     threads = torch.get_num_threads() if device == "cpu" else None  # elsewhere bits do not depend on them
-    return Checkpoints(job.folder.checkpoint, key, seconds, keep, threads)
+    return Checkpoints(job.folder.checkpoint, key, seconds, keep, threads, processes)
 
 
 def training_rows(job: Job, dataset: Dataset, folds: NDArray[np.int64]) -> Split:

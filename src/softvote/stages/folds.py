@@ -68,6 +68,7 @@ def run(run: Run) -> FoldsResult:
     dataset = read_dataset(competition, run.workspace)
     inputs = inputs_of_folds(run, dataset)
     if folds.up_to_date(run.folder, inputs):
+        folds.remember_source(run.folder, inputs)
         return FoldsResult(run.folder.folds, made=False)
     twins = near_identical_groups(dataset.train_pixels, spec.near_identical)
     labels, task, columns = dataset.train_labels, competition.task, dataset.train_groups

@@ -163,4 +163,5 @@ def inputs_of_folds(run: Run, dataset: Dataset) -> folds.FoldInputs:
         run.pipeline.folds,
         run.pipeline.seed,
         dataset.train_groups,
+        dataset.train_source,
     )

@@ -31,6 +31,7 @@ class Checkpoints(Callback):
         seconds: between two checkpoints.
         keep: given each file's content as well, for where the disk may be lost with the machine.
         threads: of this process; None where the bits of a training do not depend on them.
+        processes: that train together.
     """
 
     def __init__(
@@ -40,15 +41,18 @@ class Checkpoints(Callback):
         seconds: float,
         keep: Callable[[bytes], None] | None = None,
         threads: int | None = None,
+        processes: int = 1,
     ) -> None:
-        self.path, self.key, self.seconds, self.keep, self.threads = path, key, seconds, keep, threads
+        self.path, self.key, self.seconds, self.keep = path, key, seconds, keep
+        self.threads, self.processes = threads, processes
         self._written = time.monotonic()
 
     def read(self) -> dict[str, Any] | None:
         """The state to go on from; None where there is none, or it is of another training.
 
         A file that is damaged is named, set aside under `<name>.damaged`, and counts as none. One that other
-        threads computed is named and counts as none too: going on would give the bits of neither.
+        threads computed is named and counts as none too: going on would give the bits of neither. So does one
+        of another number of processes; on accelerators, which repeat no bits, it is named and gone on from.
         """
         try:
             content = self.path.read_bytes()
@@ -64,10 +68,16 @@ class Checkpoints(Callback):
     def _is_ours(self, state: dict[str, Any]) -> bool:
         if state["key"] != self.key:
             return False
+        before = state.get("processes", 1)  # which older ones do not say
         if state["threads"] != self.threads:
             what = f"threads changed, {state['threads']} -> {self.threads}, and with them the bits"
             note(f"{self.path}: {what}; this training starts again")
-        return bool(state["threads"] == self.threads)
+        elif before != self.processes:
+            what = f"devices_per_training changed, {before} -> {self.processes}, and with it the bits"
+            goes = "goes on" if self.threads is None else "starts again"
+            note(f"{self.path}: {what}; this training {goes}")
+        repeats = before == self.processes or self.threads is None
+        return bool(state["threads"] == self.threads) and repeats
 
     def _set_aside(self) -> None:
         aside = self.path.with_suffix(".damaged")
@@ -94,13 +104,16 @@ class Checkpoints(Callback):
             UserError: it cannot be written; the one before is left as it is.
         """
         buffer = io.BytesIO()
-        torch.save(state | {"key": self.key, "threads": self.threads}, buffer)
+        torch.save(state | self._whose(), buffer)
         content = hashlib.sha256(buffer.getvalue()).hexdigest().encode() + buffer.getvalue()
         with atomic_write(self.path) as temporary:
             temporary.write_bytes(content)
         if self.keep:
             self.keep(content)
         self._written = time.monotonic()
+
+    def _whose(self) -> dict[str, Any]:
+        return {"key": self.key, "threads": self.threads, "processes": self.processes}
 
     def remove(self) -> None:
         """Call when the training left its weights."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from dataclasses import replace
 
@@ -39,8 +40,14 @@ class FrozenBackboneLearner(Learner):
 
     @property
     def predictor(self) -> nn.Module:
-        """The whole network, once run with the classifier that was trained."""
-        return self.whole
+        """The whole network, with the classifier that predicts."""
+        classifier = super().predictor
+        if self.whole.classifier is classifier:
+            return self.whole
+        # Before the end the one that is trained stays in its place.
+        shown = copy.copy(self.whole)
+        shown._modules = self.whole._modules | {"classifier": classifier}
+        return shown
 
     def prepare(self, data: Split) -> Split:
         """The rows with features float32 (n, F) in place of the images, on the device."""

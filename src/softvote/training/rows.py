@@ -21,6 +21,11 @@ _MOST_OF_A_DEVICE = 0.25  # of its free memory may hold images, where several tr
 _APART = 1 << 32  # between the numbers of a row and of its next time in an epoch; more than there are rows
 
 
+def lie_on_device(images: int, free: int) -> bool:
+    """Whether so many bytes of images are brought to an accelerator as a whole, which has so many free."""
+    return images <= free * _MOST_OF_A_DEVICE
+
+
 @dataclass(frozen=True)
 class SoftTargets:
     """What a teacher says of rows.
@@ -181,7 +186,7 @@ class StoredSplit(Split):
 
     def to(self, device: str) -> Split:
         """The same rows for a device: their images all on it where there is room, else in batches."""
-        if device == "cpu" or bytes_of(self.pixels) > free_device_memory(device) * _MOST_OF_A_DEVICE:
+        if device == "cpu" or not lie_on_device(bytes_of(self.pixels), free_device_memory(device)):
             return replace(self, device=device)
         images = torch.empty(self.shape, dtype=torch.uint8, device=device)
         start = 0

@@ -15,6 +15,7 @@ from softvote.config.registry import FilesConfig
 from softvote.config.schema import ConfigError
 from softvote.data.decoding import Decoder, likely_range
 from softvote.data.image_values import ImageError
+from softvote.data.pixels import LARGE, MappedPixels, Pixels, join_pixels
 from softvote.data.readers.base import (
     READERS,
     Images,
@@ -89,7 +90,10 @@ def read(competition: Competition, folder: Path, keep: KeepImages | None = None)
         ]
         report_impossible_sums(sums, train_addends, competition, places.__getitem__, problems)
     problems.raise_any()
-    return Images(_join(train), sums, addends=train_addends), Images(_join(test), addends=test_addends)
+    return (
+        Images(join_pixels(train), sums, addends=train_addends),
+        Images(join_pixels(test), addends=test_addends),
+    )
 
 
 def open_test(competition: Competition, folder: Path) -> LazyImages:
@@ -98,18 +102,12 @@ def open_test(competition: Competition, folder: Path) -> LazyImages:
     test = [load_images(folder / name, competition.image, problems) for name in files.test]
     addends = _load_addends(folder, files.test_addends, files.test, test, problems)
     problems.raise_any()
-    return lazy_images(Images(_join(test), addends=addends))
+    return lazy_images(Images(join_pixels(test), addends=addends))
 
 
 def _files(competition: Competition) -> NpyArrays:
     assert isinstance(competition.files, NpyArrays)
     return competition.files
-
-
-def _join(arrays: list[NDArray[np.uint8]]) -> NDArray[np.uint8]:
-    """(N, C, H, W) of arrays (n, H, W, C)."""
-    whole = arrays[0] if len(arrays) == 1 else np.concatenate(arrays)
-    return np.ascontiguousarray(whole.transpose(0, 3, 1, 2))
 
 
 def file_of(name: str) -> str:
@@ -118,8 +116,8 @@ def file_of(name: str) -> str:
 
 
 def load_array(path: Path, problems: ErrorCollector) -> NDArray[Any] | None:
-    """The array of a `.npy` file, or of an `.npz` as `digits.npz:x_train`; what is wrong is noted, and gives
-    None."""
+    """The array of a `.npy` file, mapped where it is large, or of an `.npz` as `digits.npz:x_train`; what is
+    wrong is noted, and gives None."""
     file_path = path.with_name(file_of(path.name))
     if file_path.suffix == ".npz":
         return _load_packed(file_path, path.name.removeprefix(file_path.name).removeprefix(":"), problems)
@@ -129,7 +127,9 @@ def load_array(path: Path, problems: ErrorCollector) -> NDArray[Any] | None:
         if magic != b"\x93NUMPY":
             problems.add(path, "is not an .npy file", "write it with numpy.save")
             return None
-        array: NDArray[Any] = np.load(path, allow_pickle=False)
+        is_large = path.stat().st_size > LARGE
+        # Pages are copied when written to, because torch warns of arrays that cannot be.
+        array: NDArray[Any] = np.load(path, mmap_mode="c" if is_large else None, allow_pickle=False)
         return array
     except (OSError, ValueError, EOFError, SyntaxError) as error:
         _report_damage(path, error, problems)
@@ -161,11 +161,11 @@ def _load_packed(path: Path, name: str, problems: ErrorCollector) -> NDArray[Any
         return None
 
 
-def load_images(path: Path, image: ImageConfig, problems: ErrorCollector) -> NDArray[np.uint8]:
-    """uint8 (n, H, W, C), empty where the file is not so, which is noted."""
+def load_images(path: Path, image: ImageConfig, problems: ErrorCollector) -> Pixels:
+    """uint8 (n, C, H, W), empty where the file is not so, which is noted; left in a large file of uint8."""
     expected = (image.height, image.width, image.channels)
     array = load_array(path, problems)
-    nothing = np.empty((0, *expected), np.uint8)
+    nothing = np.empty((0, image.channels, image.height, image.width), np.uint8)
     if array is None:
         return nothing
     if array.dtype != np.uint8 and not image.value_ranges:
@@ -183,9 +183,12 @@ def load_images(path: Path, image: ImageConfig, problems: ErrorCollector) -> NDA
         problems.add(path, "holds no images", "download it again")
     if problems:
         return nothing
+    if array.dtype == np.uint8 and isinstance(array, np.memmap):
+        return MappedPixels(path, channels_last=True)
     array = array.reshape(-1, *expected)
     try:
-        return array if array.dtype == np.uint8 else Decoder(image).scale(array, check=True)
+        levels = array if array.dtype == np.uint8 else Decoder(image).scale(array, check=True)
+        return np.ascontiguousarray(levels.transpose(0, 3, 1, 2))
     except ImageError as error:
         problems.add(path, error.what, error.hint)
         return nothing
@@ -241,7 +244,7 @@ def _load_addends(
     folder: Path,
     names: list[str],
     images_names: list[str],
-    images: list[NDArray[np.uint8]],
+    images: list[Pixels],
     problems: ErrorCollector,
 ) -> NDArray[np.int64] | None:
     """Addends int64 (N,) from files of integers; None where there are no such files."""
@@ -267,19 +270,18 @@ def _load_some_addends(path: Path, problems: ErrorCollector) -> NDArray[np.int64
 def _report_other_lengths(
     folder: Path,
     files: NpyArrays,
-    train: list[NDArray[np.uint8]],
+    train: list[Pixels],
     labels: list[NDArray[np.int64]],
     problems: ErrorCollector,
 ) -> None:
     """Note labels that are not as many as the images, file by file where they come in pairs."""
-    pairs = list(zip(files.train_labels, labels, files.train, train, strict=False))
+    of_labels, of_images = list(map(len, labels)), list(map(len, train))
+    pairs = list(zip(files.train_labels, of_labels, files.train, of_images, strict=False))
     if len(train) != len(labels):
-        pairs = [
-            (files.train_labels[0], np.concatenate(labels), ", ".join(files.train), np.concatenate(train))
-        ]
+        pairs = [(files.train_labels[0], sum(of_labels), ", ".join(files.train), sum(of_images))]
     for name, some_labels, images_name, images in pairs:
-        if len(some_labels) != len(images):
-            what = f"has {len(some_labels)} labels for the {len(images)} images of {images_name}"
+        if some_labels != images:
+            what = f"has {some_labels} labels for the {images} images of {images_name}"
             problems.add(folder / name, what, "pair the files")
 
 
