@@ -23,8 +23,8 @@ from softvote.data.readers.base import quote
 from softvote.data.readers.detection import (
     Candidate,
     DetectedLayout,
-    IdColumn,
     Size,
+    UniqueIds,
     first_file,
     train_csv_names,
 )
@@ -226,11 +226,11 @@ def _notes_of_repeated_ids(candidate: Candidate, found: DetectedLayout) -> list[
     """What is to be said of files in which an id stands in several rows, which no reader takes."""
     sample, columns = candidate.sample_table, [*found.ids]
     if sample is not None:
-        columns.insert(0, IdColumn.of_table(sample, sample.header[0]))
+        columns.insert(0, UniqueIds.of_table(sample, sample.header[0]))
     if (id_name := found.files.get("id")) and found.files.get("label_cells") != "rows":
         names = [str(found.files.get(key, "")) for key in ("train", "test", "table")]
         opened = [read_table(candidate.folder / name) for name in names if name.endswith(".csv")]
-        columns += [IdColumn.of_table(table, id_name) for table in opened if id_name in table.header]
+        columns += [UniqueIds.of_table(table, id_name) for table in opened if id_name in table.header]
     notes = []
     for column in columns:
         rows = defaultdict[str, list[int]](list)

@@ -54,7 +54,7 @@ class Candidate:
 
 
 @dataclass(frozen=True)
-class IdColumn:
+class UniqueIds:
     """Ids of which each must stand once.
 
     Attributes:
@@ -70,7 +70,7 @@ class IdColumn:
     unit: str = "rows"
 
     @classmethod
-    def of_table(cls, table: Table, column: str) -> IdColumn:
+    def of_table(cls, table: Table, column: str) -> UniqueIds:
         """A column of a table."""
         return cls(table.path.name, table.column(column), [record.row for record in table.records])
 
@@ -105,7 +105,7 @@ class DetectedLayout:
     folds: Mapping[str, Any] = field(default_factory=dict)
     notes: Sequence[str] = ()
     resizable: bool = False
-    ids: Sequence[IdColumn] = ()
+    ids: Sequence[UniqueIds] = ()
 
 
 def first_file(folder: Path, *patterns: str) -> str | None:

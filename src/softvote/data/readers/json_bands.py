@@ -29,7 +29,7 @@ from softvote.data.readers.base import (
     lazy_images,
     report_duplicates,
 )
-from softvote.data.readers.detection import Candidate, DetectedLayout, IdColumn
+from softvote.data.readers.detection import Candidate, DetectedLayout, UniqueIds
 from softvote.errors import ErrorCollector, UserError
 from softvote.storage.files import read_bytes
 
@@ -224,15 +224,15 @@ def detect(candidate: Candidate) -> DetectedLayout | None:
     return DetectedLayout(
         files | labels.files, *(candidate.image or (side, side)), len(bands), (),
         competition=labels.competition, image=image, folds=folds, notes=[*notes, *labels.notes, *fold_notes],
-        ids=[_find_test_ids(test, id_name), *([] if in_rows else [IdColumn.of_table(table, id_name)])],
+        ids=[_find_test_ids(test, id_name), *([] if in_rows else [UniqueIds.of_table(table, id_name)])],
     )  # fmt: skip
 
 
-def _find_test_ids(path: Path, id_name: str) -> IdColumn:
+def _find_test_ids(path: Path, id_name: str) -> UniqueIds:
     """Ids of the test records, numbered as rows of a table; what else is wrong is told when they are read."""
     records = iterate_records(path, ErrorCollector())
     ids = {row: _text(record[id_name]) for row, record in enumerate(records, 2) if id_name in record}
-    return IdColumn(path.name, list(ids.values()), list(ids))
+    return UniqueIds(path.name, list(ids.values()), list(ids))
 
 
 def _value_range(arrays: list[NDArray[np.float32]], bands: list[str]) -> tuple[dict[str, Any], list[str]]:
