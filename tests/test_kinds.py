@@ -58,7 +58,7 @@ def write_project(root: Path, kind: Kind, digits: Digits) -> Path:
     return root
 
 
-@pytest.fixture(scope="module", params=KINDS)
+@pytest.fixture(scope="module", params=[pytest.param("ordered", marks=pytest.mark.slow), "tags", "targets"])
 def finished(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, digits: Digits
 ) -> tuple[Path, Kind]:

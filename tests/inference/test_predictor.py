@@ -69,6 +69,7 @@ def predict(folder: Path, images: Path, found: Path) -> None:
     np.save(found, load_predictor(FoldFolder(folder)).probabilities(np.load(images)))
 
 
+@pytest.mark.slow
 def test_a_fresh_process_predicts_the_same_from_the_folder_alone(
     fold: FoldFolder, digits: Digits, tmp_path: Path
 ) -> None:

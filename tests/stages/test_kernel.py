@@ -214,6 +214,9 @@ FAILURES = {
 }
 
 
+@pytest.mark.slow_but(
+    "400-SaveKernel", "401-CreateDataset", "429-Upload", "drop-StartBlobUpload", "400-GetDatasetStatus"
+)
 @pytest.mark.parametrize("call", CALLS)
 @pytest.mark.parametrize("kind", FAILURES)
 def test_a_failure_enters_nothing(place: Place, call: str, kind: str) -> None:

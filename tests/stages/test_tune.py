@@ -23,6 +23,8 @@ from softvote.storage.paths import PredictionsFolder
 from softvote.tracking.ledger import SETTLED, read_ledger
 from softvote.tuning.records import TuneRecord
 
+pytestmark = pytest.mark.usefixtures("forkserver")  # started with all that is needed here
+
 pytest.importorskip("optuna", reason="softvote[tune] is not installed")
 
 SPACE = {

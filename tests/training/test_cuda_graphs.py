@@ -186,9 +186,7 @@ CASES: dict[str, dict[str, Any]] = {
 }
 
 
-SOON = {
-    "one_cycle", "augmented", "mixup", "cutmix", "light", "ema", "held_out", "fp16", "micro_batch", "taught",
-}  # fmt: skip
+SOON = {"augmented", "mixup", "ema", "held_out"}
 
 
 @pytest.mark.parametrize(

@@ -70,6 +70,7 @@ def assert_close(one: TrainedNetwork, other: TrainedNetwork, within: float) -> N
 # ---------------------------------------------------------------- gradients that are added up
 
 
+@pytest.mark.slow_but("2-plain", "4-augmented", "7-mixup", "4-balanced")
 @pytest.mark.parametrize(
     "facts",
     [{}, {"mixup": 0.5}, {"ema": 0.9, "augment": {"rotate": 10}}, {"sampling": "balanced"}],

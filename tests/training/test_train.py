@@ -130,6 +130,7 @@ EXTRAS: dict[str, dict[str, Any]] = {
 }
 
 
+@pytest.mark.slow_but("ema", "mixup", "augment", "crop", "label_smoothing", "sgd")
 @pytest.mark.parametrize("extra", EXTRAS.values(), ids=EXTRAS)
 def test_every_extra_changes_the_outcome_and_learns(
     plain: TrainedNetwork, data: Split, digits: Digits, extra: dict[str, Any]
@@ -242,6 +243,7 @@ def flat(batches: list[list[int]]) -> list[int]:
     return [row for batch in batches for row in batch]
 
 
+@pytest.mark.slow_but("32", "299", "1000")
 @pytest.mark.parametrize("batch_size", [7, 32, 299, 300, 1000])
 def test_every_row_is_fed_once_an_epoch(data: Split, feeds: Feeds, batch_size: int) -> None:
     run(data, batch_size=batch_size)
@@ -670,6 +672,17 @@ STEPS: dict[str, tuple[dict[str, Any], Task, int]] = {
 }
 
 
+@pytest.mark.slow_but(
+    "plain-True",
+    "plain-False",
+    "augmented-True",
+    "digits-True",
+    "tags-True",
+    "targets-False",
+    "balanced-True",
+    "addend-False",
+    "deskewed-False",
+)
 @pytest.mark.parametrize("recordable", [False, True])
 @pytest.mark.parametrize(("facts", "task", "copies"), STEPS.values(), ids=STEPS)
 def test_a_step_waits_for_no_copy(
