@@ -359,6 +359,7 @@ def test_check_says_what_is_due(
     assert times(project) == before
 
 
+@pytest.mark.slow_but("of0")
 @pytest.mark.parametrize("of", [[], ["--member", "cnn"]])
 def test_a_picture_of_the_mistakes(project: Path, of: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(mistakes, "_MOST", 14)  # each takes time to draw

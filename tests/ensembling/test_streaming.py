@@ -120,6 +120,7 @@ class Clock:
         return LazyRows(rows.form, rows.positions, LazyImages(rows.images.count, None, load), rows.shape)
 
 
+@pytest.mark.slow_but("300-2")
 @pytest.mark.parametrize(("seconds", "used"), [(355, 3), (300, 2), (185, 1)])
 def test_where_time_will_not_do_fewer_networks_see_the_rest(
     voter: Ensemble, monkeypatch: pytest.MonkeyPatch, seconds: float, used: int

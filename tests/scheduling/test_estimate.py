@@ -210,6 +210,7 @@ CHANGES: dict[str, Change] = {
 }
 
 
+@pytest.mark.slow_but("share", "machine", "image", "extra_train")
 @pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
 def test_a_pace_is_of_one_machine_and_one_training_alone(
     tmp_path: Path, digits: Digits, measured: list[Any], monkeypatch: pytest.MonkeyPatch, change: Change

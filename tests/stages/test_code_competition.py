@@ -144,6 +144,7 @@ def test_submission_is_of_a_kernel_that_has_run(place: Place) -> None:
 # ---------------------------------------------------------------- fetched later
 
 
+@pytest.mark.slow
 def test_a_kernel_whose_wait_ended_is_fetched_later(ran: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     ran.server.fail("GetKernelSessionStatus", *[Failure(drop=True)] * 999)
     code, _, err = ran.softvote("kernel", "tiny", "--push")

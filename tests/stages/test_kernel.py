@@ -312,6 +312,7 @@ def test_a_kernel_that_left_no_submission(place: Place) -> None:
     assert line == f"kernel {INFER}: left no submission.csv; see its log: {log}, or {URL}"
 
 
+@pytest.mark.slow_but("<lambda>-2")
 @pytest.mark.parametrize(
     ("change", "rows"),
     [

@@ -124,6 +124,7 @@ FACTS: dict[str, dict[str, Any]] = {
 }
 
 
+@pytest.mark.slow_but("0-plain", "0-augmented", "1048576-plain", "0-held out")
 @pytest.mark.parametrize("facts", FACTS)
 @pytest.mark.parametrize("small", [0, 1 << 20])
 def test_where_images_lie_changes_no_bit(

@@ -179,6 +179,7 @@ def test_a_loss_that_overflows_says_what_to_do(data: Split) -> None:
         run(data, precision="fp16", optimizer={"name": "sgd", "lr": 1e6}, epochs=3)
 
 
+@pytest.mark.slow_but("{}", "{'micro_batch': 4}")
 @pytest.mark.parametrize(
     "facts",
     [

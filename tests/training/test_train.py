@@ -313,6 +313,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[bool, int]]:
     return noted
 
 
+@pytest.mark.slow_but("0", "3")
 @pytest.mark.parametrize("no_aug_epochs", [0, 1, 3, 5])
 def test_the_last_epochs_are_plain(
     data: Split, calls: list[tuple[bool, int]], feeds: Feeds, no_aug_epochs: int
@@ -519,6 +520,7 @@ def test_known_digits_teach_more_than_their_sum(pairs: Split) -> None:
     assert told > alone + 0.2
 
 
+@pytest.mark.slow_but("digits")
 @pytest.mark.parametrize("head", ["digits", "digit_set"])
 def test_held_out_rows_are_watched_with_their_digits(pairs: Split, head: str) -> None:
     trained = train(
@@ -584,6 +586,7 @@ def adder(monkeypatch: pytest.MonkeyPatch) -> Adder:
     return model
 
 
+@pytest.mark.slow_but("regression")
 @pytest.mark.parametrize("head", ["digits", "softmax", "regression"])
 def test_a_network_of_images_adds_the_addend_it_never_saw(data: Split, digits: Digits, head: str) -> None:
     trained = train(TrainingSpec(member(head=head, epochs=4), ADDER_TASK, 0, "adder"), data)
@@ -594,6 +597,7 @@ def test_a_network_of_images_adds_the_addend_it_never_saw(data: Split, digits: D
     assert (found.argmax(axis=1) == labels).mean() > (0.3 if head == "regression" else 0.7)
 
 
+@pytest.mark.slow_but("regression")
 @pytest.mark.parametrize("head", ["softmax", "regression"])
 def test_a_network_that_takes_the_addend_learns_to_add(digits: Digits, adder: Adder, head: str) -> None:
     adder.classifier[-1] = nn.Linear(128, 19 if head == "softmax" else 1)
@@ -816,6 +820,7 @@ def test_what_is_not_frozen_learns_as_a_whole(plain: TrainedNetwork, data: Split
 SAME = {"plain": {}, "ema": {"ema": 0.5}, "plateau": {"schedule": PLATEAU}, "sgd": EXTRAS["sgd"]}
 
 
+@pytest.mark.slow_but("plain", "ema")
 @pytest.mark.parametrize("extra", SAME.values(), ids=SAME)
 def test_features_computed_once_train_the_classifier_just_the_same(
     plain: TrainedNetwork, data: Split, monkeypatch: pytest.MonkeyPatch, extra: dict[str, Any]
