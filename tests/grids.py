@@ -1,15 +1,19 @@
-"""`@pytest.mark.slow_but(id, ...)`: of a grid of parameters, `make test` runs those with these ids.
+"""Which tests run when: `@pytest.mark.slow_but(id, ...)` leaves a grid but for these ids to the slow tests.
 
-What each parameter shows is shown by `make test-slow`; the few that stay are those that differ most.
+The few that stay are those that differ most from each other.
 """
 
 from __future__ import annotations
 
 import pytest
 
+# They take longest, and the last file to begin should not be one that others have to wait for.
+FIRST = ("test_train.py", "test_models.py", "test_writer.py")
+
 
 @pytest.hookimpl(tryfirst=True)  # before -m looks at the marks
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: item.path.name not in FIRST)
     missing: dict[str, set[str]] = {}
     for item in items:
         marker = item.get_closest_marker("slow_but")
