@@ -61,6 +61,7 @@ def small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(streaming, "_ROWS", 30)
 
 
+@pytest.mark.slow_but("16")
 @pytest.mark.parametrize("count", [1, 16, 100])
 def test_rows_a_part_at_a_time_give_the_bits_of_all_at_once(voter: Ensemble, count: int) -> None:
     pixels, said = images(count), list[str]()

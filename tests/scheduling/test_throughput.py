@@ -164,6 +164,7 @@ def test_features_that_are_frozen_are_reckoned_for_all_rows(
     assert found.trained == pytest.approx(32 / 0.5)
 
 
+@pytest.mark.slow_but("extras")
 @pytest.mark.parametrize(
     "member",
     [

@@ -116,6 +116,7 @@ def test_larger_images_show_several_digits(nowhere: Path) -> None:
     assert not any(filled[left + 28 : left + 36].any() for left in range(0, 140, 36))
 
 
+@pytest.mark.slow
 def test_both_formats_hold_the_same_images(nowhere: Path) -> None:
     datasets = []
     for kind in ("npy", "pixel_csv"):

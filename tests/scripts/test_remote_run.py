@@ -116,6 +116,7 @@ def test_what_needs_weights_says_where_they_are(
     assert "weights_left_on" not in read_json(project / "models/tiny/cnn/fold0/recipe.json")
 
 
+@pytest.mark.slow
 def test_where_time_is_short_whole_folds_vote(
     project: Path, wheels: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

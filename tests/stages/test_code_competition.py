@@ -93,6 +93,7 @@ def ran(place: Place) -> Place:
 # ---------------------------------------------------------------- submitted
 
 
+@pytest.mark.slow_but("words0")
 @pytest.mark.parametrize("words", [SUBMIT, ["submit", "tiny", "--send"]])
 def test_a_kernel_is_pushed_and_its_version_submitted(ran: Place, words: list[str]) -> None:
     shutil.copy(ran.server.folder / "digits" / "solution.csv", ran.server.folder / UNSEEN)
