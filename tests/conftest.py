@@ -29,7 +29,10 @@ from softvote.storage.paths import Workspace
 # A shell that runs the tests in the background lets them ignore Ctrl-C, and the programs they start too.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
-pytest_plugins = ["budget"]
+# No power fails in a test, and a disk that is asked to be sure each time keeps all others waiting.
+os.fsync = lambda file: None
+
+pytest_plugins = ["budget", "grids"]
 
 Digits = tuple[NDArray[np.uint8], NDArray[np.int64]]
 
@@ -48,6 +51,14 @@ def known_throughput(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(estimate, "measure", lambda *_: Throughput(600.0, 150.0, 0.5, 1000.0))
     monkeypatch.setattr(estimate, "spawn_seconds", lambda: 3.0)
+
+
+@pytest.fixture(scope="session")
+def forkserver() -> None:
+    """The server that processes are forked from, with all that any test needs there: one for all tests."""
+    from softvote.scheduling import processes
+
+    processes.prepare()
 
 
 @pytest.fixture(scope="session")

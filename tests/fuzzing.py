@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from projects import softvote
 
-FEW, MANY = 25, 2_000
+FEW, MANY = 12, 2_000
 """Examples of a property in `make test`, and in the slow tests."""
 
 # The same examples every time: a failure is one that everybody can have, and a green run stays green.

@@ -40,6 +40,7 @@ def test_the_version(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().out == f"softvote {__version__}\n"
 
 
+@pytest.mark.slow_but("more0")
 @pytest.mark.parametrize("more", [[], ["--all"]])
 def test_the_list_of_networks(more: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["models", *more]) == 0

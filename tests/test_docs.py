@@ -219,6 +219,7 @@ def test_python_uses_names_that_exist(block: Block) -> None:
         assert all(hasattr(imported, name.strip()) for name in names.split(","))
 
 
+@pytest.mark.slow_but("README.md")
 @pytest.mark.parametrize("page", ["README.md", "python.md"])
 def test_python_that_needs_data_runs_on_other_data(
     page: str, digits: Digits, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

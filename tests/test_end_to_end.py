@@ -359,6 +359,7 @@ def test_check_says_what_is_due(
     assert times(project) == before
 
 
+@pytest.mark.slow_but("of0")
 @pytest.mark.parametrize("of", [[], ["--member", "cnn"]])
 def test_a_picture_of_the_mistakes(project: Path, of: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(mistakes, "_MOST", 14)  # each takes time to draw
@@ -367,6 +368,7 @@ def test_a_picture_of_the_mistakes(project: Path, of: list[str], monkeypatch: py
     assert path.read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.slow
 def test_a_picture_of_the_augmentation(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert softvote(project, "augmentation", "tiny") == 1
     assert "no augmentation to show" in capsys.readouterr().err
@@ -374,6 +376,7 @@ def test_a_picture_of_the_augmentation(project: Path, capsys: pytest.CaptureFixt
     assert (models(project) / "resnet5" / "augmentation.png").read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.slow
 def test_larger_images_and_the_smallest_network(tmp_path: Path, digits: Digits) -> None:
     """28 x 28, two members of one architecture: they differ by their seeds."""
     large = np.kron(digits[0][:120], np.ones((1, 4, 4), np.uint8))[:, 2:30, 2:30]

@@ -58,7 +58,7 @@ def write_project(root: Path, kind: Kind, digits: Digits) -> Path:
     return root
 
 
-@pytest.fixture(scope="module", params=KINDS)
+@pytest.fixture(scope="module", params=[pytest.param("ordered", marks=pytest.mark.slow), "tags", "targets"])
 def finished(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, digits: Digits
 ) -> tuple[Path, Kind]:
@@ -102,6 +102,7 @@ def test_the_networks_in_the_folders_give_what_is_stored(finished: tuple[Path, K
     np.testing.assert_allclose(found, np.load(vote / "test.npy"), atol=1e-6)
 
 
+@pytest.mark.slow_but("tags")
 def test_predict_names_all_that_is_probable(
     finished: tuple[Path, Kind], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -121,6 +122,7 @@ def test_predict_names_all_that_is_probable(
         assert len(line["probability"].split(";")) == max(1, columns.sum())
 
 
+@pytest.mark.slow
 def test_mistakes_are_drawn(finished: tuple[Path, Kind], monkeypatch: pytest.MonkeyPatch) -> None:
     root, _ = finished
     monkeypatch.setattr(mistakes, "_MOST", 14)  # each takes time to draw

@@ -165,6 +165,7 @@ def test_the_heads_of_a_competition_of_digits_alone_are_refused_elsewhere(
     assert len(lines) == 2 and "members.digits.head" in lines[0] and "members.digit_set.head" in lines[1]
 
 
+@pytest.mark.slow
 @each
 def test_a_picture_of_the_hidden_digits(
     name: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch

@@ -95,6 +95,7 @@ def run_all(job: Job, dataset: Dataset, folds: NDArray[np.int64]) -> Job:
 # ---------------------------------------------------------------- what a student hears of
 
 
+@pytest.mark.slow_but("plain")
 @pytest.mark.parametrize("settings", [(), tuple(TRANSDUCTIVE[1:])], ids=["plain", "transductive"])
 def test_no_label_that_validates_reaches_a_student_through_its_teachers(
     root: Path, tmp_path: Path, settings: tuple[str, ...]

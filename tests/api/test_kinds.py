@@ -33,6 +33,7 @@ def data_of(kind: Kind, digits: Digits, rows: int = ROWS) -> sv.ImageData:
     return sv.ImageData(images, names, kind=kind.task.kind, target_sizes=kind.task.target_sizes)
 
 
+@pytest.mark.slow_but("tags")
 @every_kind
 def test_a_member_learns_predicts_and_comes_back(kind: Kind, digits: Digits, tmp_path: Path) -> None:
     data = data_of(kind, digits)
@@ -50,6 +51,7 @@ def test_a_member_learns_predicts_and_comes_back(kind: Kind, digits: Digits, tmp
     np.testing.assert_array_equal(again.predict_proba(images), found)
 
 
+@pytest.mark.slow_but("targets")
 @every_kind
 def test_out_of_fold_probabilities_with_views_and_balance(kind: Kind, digits: Digits) -> None:
     data = data_of(kind, digits, 200)

@@ -380,6 +380,7 @@ BAD: dict[str, tuple[Callable[[Path], None], str]] = {
 }  # fmt: skip
 
 
+@pytest.mark.slow_but("a digit too large", "another sum", "a test image", "a training image")
 @pytest.mark.parametrize("case", BAD)
 def test_bad_rows_are_one_line_and_leave_nothing(
     case: str, project: Path, capsys: pytest.CaptureFixture[str]

@@ -100,6 +100,7 @@ def test_files_that_are_known_are_not_decoded_at_the_start(
     assert read_dataset(lazy(competition), workspace).train_fingerprint
 
 
+@pytest.mark.slow_but("class_folders")
 def test_lazy_and_cached_trainings_give_the_same_weights(
     competition: Competition, workspace: Workspace
 ) -> None:

@@ -45,6 +45,7 @@ def noisy(images: Pixels, amount: int, seed: int = 0) -> Pixels:
 # ---------------------------------------------------------------- groups
 
 
+@pytest.mark.slow_but("3-3-4.0", "5-1-25.0", "1-1-0.0", "1-1-31.0")
 @pytest.mark.parametrize("distance", [0.0, 1.0, 4.0, 25.0, 31.0])
 @pytest.mark.parametrize(("scale", "channels"), [(1, 1), (5, 1), (3, 3)])
 def test_groups_are_those_of_measuring_every_pair(

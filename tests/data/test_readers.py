@@ -240,6 +240,7 @@ def test_pixel_csv_rows_are_lines_even_where_a_cell_has_two(folder: Path, digits
     assert places == ["train.csv, row 4, column label", "train.csv, row 10, column pixel2"]
 
 
+@pytest.mark.slow_but("7", "30", "4096")
 @pytest.mark.parametrize("block", [1, 7, 30, 4096])
 def test_pixel_csv_is_parsed_in_blocks_of_rows(
     block: int, folder: Path, digits: Digits, monkeypatch: pytest.MonkeyPatch

@@ -34,6 +34,7 @@ def networks(
     return [softmax(confidence * (seen + noise * rng.normal(size=seen.shape))) for _ in range(5)], labels
 
 
+@pytest.mark.slow_but("1.0-1.0", "2.0-3.0")
 @pytest.mark.parametrize("confidence", [0.5, 1.0, 3.0])
 @pytest.mark.parametrize("noise", [1.0, 2.0])
 def test_the_gain_of_averaging_is_found_without_labels(confidence: float, noise: float) -> None:

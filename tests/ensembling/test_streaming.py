@@ -61,6 +61,7 @@ def small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(streaming, "_ROWS", 30)
 
 
+@pytest.mark.slow_but("16")
 @pytest.mark.parametrize("count", [1, 16, 100])
 def test_rows_a_part_at_a_time_give_the_bits_of_all_at_once(voter: Ensemble, count: int) -> None:
     pixels, said = images(count), list[str]()
@@ -120,6 +121,7 @@ class Clock:
         return LazyRows(rows.form, rows.positions, LazyImages(rows.images.count, None, load), rows.shape)
 
 
+@pytest.mark.slow_but("300-2")
 @pytest.mark.parametrize(("seconds", "used"), [(355, 3), (300, 2), (185, 1)])
 def test_where_time_will_not_do_fewer_networks_see_the_rest(
     voter: Ensemble, monkeypatch: pytest.MonkeyPatch, seconds: float, used: int

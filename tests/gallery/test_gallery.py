@@ -25,8 +25,6 @@ GALLERY = REPOSITORY / "pipelines" / "gallery"
 # Different from each other in layout, task, metric and form; the others are of the slow tests.
 QUICK = (
     "dogs-vs-cats-redux-kernels-edition",  # zips within, classes in names, a probability
-    "plant-pathology-2021-fgvc8",  # tags in a list
-    "the-nature-conservancy-fisheries-monitoring",  # a folder for each class, a column for each
     "rsna-intracranial-hemorrhage-detection",  # DICOM, a row for each tag
 )
 

@@ -7,7 +7,7 @@ import io
 from pathlib import Path
 
 import pytest
-from gallery.miniatures import MAKERS, make
+from gallery.miniatures import MAKERS, SOME_SOON, make
 from gallery.unpacking import files_in
 
 
@@ -15,7 +15,7 @@ def test_there_are_twenty_five() -> None:
     assert len(MAKERS) == 25
 
 
-@pytest.mark.parametrize("slug", sorted(MAKERS))
+@pytest.mark.parametrize("slug", SOME_SOON)
 def test_the_solution_answers_the_sample(slug: str, tmp_path: Path) -> None:
     miniature = make(slug, tmp_path)
     files = files_in(miniature.zip)

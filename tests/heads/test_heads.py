@@ -107,7 +107,7 @@ def test_extreme_outputs_have_a_loss_and_gradients(name: str, spec: HeadSpec, sc
 
 
 @heads
-@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+@pytest.mark.parametrize("smoothing", [0.0, pytest.param(0.1, marks=pytest.mark.slow)])
 def test_the_loss_can_be_descended_to_the_labels(name: str, spec: HeadSpec, smoothing: float) -> None:
     head, task = create_head(name, replace(spec, label_smoothing=smoothing)), task_of(name, spec)
     (values, digits), outputs = truth_of(spec, name=name), outputs_of(head.num_outputs).requires_grad_()

@@ -48,6 +48,9 @@ def rows_of(task: Task, head: Any) -> tuple[Tensor, Tensor]:
     return outputs, labels if task.kind == "targets" else labels[:, 0]
 
 
+@pytest.mark.slow_but(
+    "cross_entropy-classes", "focal-classes", "focal-tags", "asymmetric-tags", "cross_entropy-ordered"
+)
 @losses
 def test_what_is_right_for_sure_costs_nothing(loss: str, task: Task) -> None:
     head = head_of(task, loss)

@@ -69,6 +69,7 @@ def predict(folder: Path, images: Path, found: Path) -> None:
     np.save(found, load_predictor(FoldFolder(folder)).probabilities(np.load(images)))
 
 
+@pytest.mark.slow
 def test_a_fresh_process_predicts_the_same_from_the_folder_alone(
     fold: FoldFolder, digits: Digits, tmp_path: Path
 ) -> None:
@@ -226,6 +227,7 @@ def rows(digits: Digits) -> Rows:
     return digits[0][:61][:, None], addends, digits[1][:61] + addends
 
 
+@pytest.mark.slow_but("regression-1", "softmax-1", "softmax-0", "digits-0")
 @pytest.mark.parametrize("shift", [0, 1])
 @pytest.mark.parametrize("head", HEADS_OF_CLASSES)
 def test_a_row_has_no_part_in_its_own_probabilities(head: str, shift: int, rows: Rows) -> None:

@@ -292,12 +292,14 @@ def test_a_competition_that_is_not_mounted(project: Path, tmp_path: Path) -> Non
     assert f"{place.input}: has neither competitions/{SLUG} nor {SLUG}; add it" in line
 
 
+@pytest.mark.slow
 def test_a_competition_without_its_files(project: Path, tmp_path: Path) -> None:
     place = Place(tmp_path / "kaggle", project, build(project, "infer"))
     (place.competition / "test.csv").unlink()
     assert "test.csv" in place.refused()
 
 
+@pytest.mark.slow
 def test_a_dataset_that_is_not_mounted_or_another(project: Path, tmp_path: Path) -> None:
     place = Place(tmp_path / "kaggle", project, build(project, "infer"))
     (place.dataset / "cnn.fold1.weights.safetensors").unlink()
@@ -519,6 +521,7 @@ def test_no_secret_gets_in(project: Path, tmp_path: Path, monkeypatch: pytest.Mo
 # ---------------------------------------------------------------- names
 
 
+@pytest.mark.slow_but("Step_4-CNN_x5-step-4-cnn-x5", "tiny-tiny")
 @pytest.mark.parametrize(
     ("name", "slug"),
     [

@@ -151,8 +151,18 @@ FAILURES = {
 }
 
 
-@pytest.mark.parametrize(("act", "call"), CALLS, ids=[f"{act}-{call}" for act, call in CALLS])
-@pytest.mark.parametrize("kind", FAILURES)
+# Every call, and every failure of one that sends a file and one that fetches one.
+SOON = {("submit", "Upload"), ("download", "Download")}
+
+
+@pytest.mark.parametrize(
+    ("act", "call", "kind"),
+    [
+        pytest.param(*each, kind, marks=() if kind == "400" or each in SOON else pytest.mark.slow)
+        for each in CALLS
+        for kind in FAILURES
+    ],
+)
 def test_failure_is_one_line(
     filled: Server,
     client: Client,

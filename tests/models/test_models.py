@@ -105,7 +105,13 @@ NETWORKS = {
     "sum_decoder": Facts(19_265, (4, 10), 1, ((1, 10), None), [(37, 1, 2, 10), (1, 1, 5, 10)]),
 }
 
+# Millions of parameters, which take their time to be drawn.
+LARGE = {"adder_net", "digit_encoder", "encoder_decoder", "resnet50_regressor"}
+
 own = pytest.mark.parametrize("name", own_models())
+small_ones_soon = pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.slow if name in LARGE else ()) for name in own_models()]
+)
 
 
 def build(
@@ -157,9 +163,27 @@ def test_parameter_count_at_other_outputs(name: str, outputs: int, parameters: i
     assert count_parameters(build(name, outputs)) == parameters
 
 
+SMALL = {
+    "basic_cnn",
+    "big_kernel_cnn",
+    "cnn",
+    "multilabel_cnn",
+    "resnet5",
+    "stn_cnn",
+    "sum_cnn",
+    "sum_decoder",
+}
+
+
 @pytest.mark.parametrize(
     ("name", "outputs", "channels", "height", "width"),
-    [(name, *other) for name, facts in NETWORKS.items() for other in facts.others],
+    [
+        pytest.param(
+            name, *other, marks=() if name in SMALL or other is facts.others[0] else pytest.mark.slow
+        )
+        for name, facts in NETWORKS.items()
+        for other in facts.others
+    ],
 )
 def test_other_sizes_channels_and_outputs(
     name: str, outputs: int, channels: int, height: int, width: int
@@ -196,7 +220,7 @@ def let_gradients_through(network: nn.Module) -> None:
                 nn.init.ones_(parameter)
 
 
-@own
+@small_ones_soon
 def test_gradient_reaches_every_parameter(name: str) -> None:
     network = build(name)
     let_gradients_through(network)
@@ -210,10 +234,6 @@ WITHOUT_LOOPS = {
     "basic_cnn", "deotte_cnn", "matuzas_senet", "multilabel_cnn", "resnet50_regressor", "sum_decoder"
 }  # fmt: skip
 """Nothing goes in one there, or too few channels are pooled."""
-
-
-# Millions of parameters, and no loop that others have not.
-LARGE = {"adder_net", "digit_encoder", "encoder_decoder", "resnet50_regressor"}
 
 
 @pytest.mark.parametrize(
@@ -256,14 +276,14 @@ def test_one_thread_learns_what_pytorchs_layers_learn(
         assert off <= share * expected.norm() + 1e-2 * share * largest, key
 
 
-@own
+@small_ones_soon
 def test_rows_of_a_batch_are_independent_in_evaluation(name: str) -> None:
     network, batch = build(name).eval(), batch_for(name, 3)
     with torch.no_grad():
         torch.testing.assert_close(network(batch)[1:2], network(batch[1:2]), rtol=1e-4, atol=1e-5)
 
 
-@own
+@small_ones_soon
 def test_the_seed_decides_the_weights(name: str) -> None:
     first, second = as_made(name).state_dict(), as_made.__wrapped__(name).state_dict()
     assert all(torch.equal(first[key], second[key]) for key in first)
@@ -283,7 +303,7 @@ def test_classifier_and_backbone_are_told_apart_by_name(name: str) -> None:
     assert parts == {"classifier"} | backbone.get(name, {"features"})
 
 
-@own
+@small_ones_soon
 def test_smallest_image(name: str) -> None:
     fits, too_small = NETWORKS[name].smallest
     assert build(name, size=fits)(images(2, 1, *fits)).shape == (2, NETWORKS[name].outputs)
@@ -622,7 +642,7 @@ def reference() -> Any:
     return network.eval()
 
 
-@pytest.fixture(scope="module", params=["safetensors", "pth"])
+@pytest.fixture(scope="module", params=["safetensors", pytest.param("pth", marks=pytest.mark.slow)])
 def weights(
     request: pytest.FixtureRequest, reference: nn.Module, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Path]:
@@ -685,9 +705,15 @@ def hollow(**changed: Tensor | None) -> dict[str, Tensor]:
 @pytest.mark.parametrize(("changed", "said"), [
     ({"fc.weight": torch.zeros(3, 2048), "fc.bias": None}, None),  # the classifier is of no use here
     ({"layer3.5.bn2.running_var": None}, r"Missing key\(s\) in state_dict: \"layer3.5.bn2.running_var\""),
-    ({"layer5.conv.weight": torch.zeros(2)}, r"Unexpected key\(s\) in state_dict: \"layer5.conv.weight\""),
+    pytest.param(
+        {"layer5.conv.weight": torch.zeros(2)}, r"Unexpected key\(s\) in state_dict: \"layer5.conv.weight\"",
+        marks=pytest.mark.slow,
+    ),
     ({"conv1.weight": torch.zeros(64, 3, 3, 3)}, "size mismatch for conv1.weight"),
-    ({"layer1.0.conv1.weight": torch.zeros(64, 64, 3, 3)}, "size mismatch for layer1.0.conv1.weight"),
+    pytest.param(
+        {"layer1.0.conv1.weight": torch.zeros(64, 64, 3, 3)}, "size mismatch for layer1.0.conv1.weight",
+        marks=pytest.mark.slow,
+    ),
 ])  # fmt: skip
 def test_every_weight_of_the_file_must_fit(
     changed: dict[str, Tensor | None], said: str | None, tmp_path: Path
@@ -704,6 +730,7 @@ def test_every_weight_of_the_file_must_fit(
     one_line_with_a_remedy(caught.value)
 
 
+@pytest.mark.slow_but("resnet5")
 @pytest.mark.parametrize("content", [{}, ResNet5().state_dict()], ids=["nothing", "resnet5"])
 def test_weights_of_another_network(content: dict[str, Tensor], tmp_path: Path) -> None:
     torch.save(content, tmp_path / "other.pth")
@@ -712,8 +739,9 @@ def test_weights_of_another_network(content: dict[str, Tensor], tmp_path: Path) 
     one_line_with_a_remedy(caught.value)
 
 
+@pytest.mark.slow_but("text-x.safetensors", "zip-x.pth")
 @pytest.mark.parametrize("name", ["x.safetensors", "x.pth"])
-@pytest.mark.parametrize("content", [b"", b"no weights\n" * 100, b"PK\x03\x04"])
+@pytest.mark.parametrize("content", [b"", b"no weights\n" * 100, b"PK\x03\x04"], ids=["empty", "text", "zip"])
 def test_damaged_weights(name: str, content: bytes, tmp_path: Path) -> None:
     (tmp_path / name).write_bytes(content)
     with pytest.raises(UserError, match=rf"weights {tmp_path / name}: cannot be read \(.+\); ") as caught:
@@ -721,6 +749,7 @@ def test_damaged_weights(name: str, content: bytes, tmp_path: Path) -> None:
     one_line_with_a_remedy(caught.value)
 
 
+@pytest.mark.slow_but("gone.pth")
 @pytest.mark.parametrize("name", ["gone.pth", "."])
 def test_weights_that_are_no_file(name: str, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=rf"weights {tmp_path / name}: no such file; ") as caught:

@@ -56,6 +56,7 @@ def call(folder: Path, largest_file: int = 1 << 30) -> list[float]:
     return [float(number) for number in done.stdout.split()]
 
 
+@pytest.mark.slow
 def test_machine_code_is_kept(tmp_path: Path) -> None:
     assert call(tmp_path) == [*EXPECTED, 0]
     assert call(tmp_path) == [*EXPECTED, 1]

@@ -115,6 +115,7 @@ def lines_of_names(path: Path) -> int:
     return int((np.diff(lines) == 1).sum())
 
 
+@pytest.mark.slow_but("8")
 @pytest.mark.parametrize("count", [1, 8, 40])
 def test_names_do_not_touch_however_near_the_points_are(tmp_path: Path, count: int) -> None:
     near = [point(0.996 + number / 1e5, 0.996) for number in range(count - 1)]
@@ -152,6 +153,7 @@ def test_a_panel_for_each_competition(tmp_path: Path) -> None:
     assert sizes[1][1] == pytest.approx(2 * sizes[0][1], rel=0.1) and sizes[1][0] < 1.1 * sizes[0][0]
 
 
+@pytest.mark.slow_but("1.0-0.0", "0.996-1.0")
 @pytest.mark.parametrize(("cv", "leaderboard"), [(1.0, 1.0), (0.0, 0.0), (1.0, 0.0), (0.996, 1.0)])
 def test_all_right_and_all_wrong_have_a_place(tmp_path: Path, cv: float, leaderboard: float) -> None:
     cross_validation_against_leaderboard(tmp_path / "board.png", {"digits": [point(cv, leaderboard)]})

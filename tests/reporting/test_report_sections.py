@@ -72,6 +72,7 @@ def make_probabilities_of(kind: Kind, labels: NDArray[np.int64], seed: int) -> N
     return np.concatenate(parts, axis=1)
 
 
+@pytest.mark.slow_but("tags")
 @pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
 def test_every_kind_of_task_has_a_report(digits: Digits, kind: Kind) -> None:
     labels = kind.labels(digits[1][:TRAIN])
@@ -197,6 +198,7 @@ def test_twins_across_folds_labels_and_test_are_counted(digits: Digits) -> None:
     assert column_of(groups, "rows") == ["train 0, train 1", "train 10, test 5"]
 
 
+@pytest.mark.slow_but("True")
 @pytest.mark.parametrize("is_shifted", [True, False])
 def test_a_test_set_of_another_kind_is_told(digits: Digits, is_shifted: bool) -> None:
     images, labels = digits[0][: TRAIN + TEST, None], digits[1]

@@ -19,6 +19,8 @@ from softvote.stages import train
 from softvote.storage.paths import FoldFolder
 from softvote.task import Task
 
+pytestmark = pytest.mark.usefixtures("forkserver")  # started with all that is needed here
+
 
 def named(member: str) -> Job:
     return Job(member, Member(model="cnn"), 0, FoldFolder(Path()), {}, "", Task(10))

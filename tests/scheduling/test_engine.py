@@ -71,6 +71,7 @@ def test_one_that_diverges_takes_only_its_heirs_along(
     assert "softvote: members.wild: fold 0, 1 is due (new); run the train stage" in told
 
 
+@pytest.mark.slow_but("1")
 def test_one_that_cannot_be_written_stops_no_other(
     tmp_path: Path, digits: Digits, workers: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -112,6 +113,7 @@ def test_an_error_nobody_foresaw_is_a_line_with_its_log_and_stops_no_other(
     assert not mine.crash.exists()
 
 
+@pytest.mark.slow_but("1")
 def test_a_job_of_another_run_is_left_and_told(
     tmp_path: Path, digits: Digits, workers: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -131,6 +133,7 @@ def test_a_job_of_another_run_is_left_and_told(
     assert folder.predictions("heir").scores.is_file() and not mine.crash.exists()
 
 
+@pytest.mark.slow_but("1")
 def test_a_run_that_finds_all_busy_says_so_or_waits(
     tmp_path: Path,
     digits: Digits,
@@ -166,6 +169,7 @@ def test_a_run_that_finds_all_busy_says_so_or_waits(
     assert folder.predictions("cnn").scores.is_file()
 
 
+@pytest.mark.slow_but("1")
 def test_a_job_that_another_run_leaves_meanwhile_is_done(
     tmp_path: Path, digits: Digits, workers: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -180,6 +184,7 @@ def test_a_job_that_another_run_leaves_meanwhile_is_done(
     assert "busy" not in capsys.readouterr().out
 
 
+@pytest.mark.slow_but("1")
 def test_done_jobs_are_not_done_again(tmp_path: Path, digits: Digits, workers: int) -> None:
     folder = project(tmp_path, digits, members=TWO, engine={"workers": workers})
     assert softvote(tmp_path, "train", "tiny") == 0

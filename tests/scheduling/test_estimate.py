@@ -245,6 +245,7 @@ CHANGES: dict[str, Change] = {
 } | {name: of_the_data(name) for name in ("image", "classes", "hidden_digits", "addend", "extra_train")}
 
 
+@pytest.mark.slow_but("share", "machine", "image", "extra_train")
 @pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
 def test_a_pace_is_of_one_machine_and_one_training_alone(
     tmp_path: Path, digits: Digits, measured: list[Any], monkeypatch: pytest.MonkeyPatch, change: Change

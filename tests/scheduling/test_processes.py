@@ -36,6 +36,8 @@ from softvote.storage.files import read_json
 from softvote.storage.locks import try_lock
 from softvote.storage.paths import PipelineFolder, Workspace
 
+pytestmark = pytest.mark.usefixtures("forkserver")  # started with all that is needed here
+
 TRAIN = ("train", "tiny", "--checkpoint", "0")
 LONG = {"epochs": 12}  # so long that what waits for its first checkpoint finds it still running
 
@@ -53,7 +55,7 @@ def untouched(tmp_path_factory: pytest.TempPathFactory, digits: Digits) -> dict[
     """What the pipeline leaves that nobody disturbs."""
     root = tmp_path_factory.mktemp("untouched")
     project(root, digits, workers=1)
-    assert softvote(root, *TRAIN) == 0
+    assert softvote(root, "train", "tiny") == 0
     return results(root)
 
 
@@ -185,11 +187,12 @@ def members_of(group: int) -> list[str]:
     return [state for found, state in lines if int(found) == group and not state.startswith("Z")]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("strike", "blow", "code"),
     [
-        pytest.param(os.kill, signal.SIGKILL, -signal.SIGKILL, marks=pytest.mark.slow),
-        pytest.param(os.kill, signal.SIGTERM, 143, marks=pytest.mark.slow),
+        (os.kill, signal.SIGKILL, -signal.SIGKILL),
+        (os.kill, signal.SIGTERM, 143),
         (os.killpg, signal.SIGINT, 130),  # as a terminal does for Ctrl-C
     ],
 )

@@ -83,6 +83,7 @@ def test_a_phase_hashes_each_file_once(plan: Plan, hashed: Counter[Path]) -> Non
     assert hashed == dict.fromkeys(files, 1)
 
 
+@pytest.mark.slow_but("submit")
 @pytest.mark.parametrize("stage", ["train", "ensemble", "submit"])
 def test_a_run_with_nothing_to_do_hashes_each_file_once(
     plan: Plan, hashed: Counter[Path], stage: str

@@ -209,6 +209,7 @@ def test_teachers_predict_every_row_before_the_first_epoch(
     assert found["student"].teaching == pytest.approx(rows * per_image * (1 + views))
 
 
+@pytest.mark.slow_but("extras")
 @pytest.mark.parametrize(
     "member",
     [

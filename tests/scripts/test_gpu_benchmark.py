@@ -35,6 +35,7 @@ def one_process(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gpu_benchmark, "check_learning", lambda seconds: ["it learns"])
 
 
+@pytest.mark.slow
 def test_what_is_measured_is_written_and_the_plan_foretold(
     one_process: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -50,6 +50,7 @@ def test_one_size_from_reading_to_submission(nowhere: Path) -> None:
     assert (nowhere / "out" / "growth.png").read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("words", "says"),
     [
@@ -63,6 +64,7 @@ def test_mistakes_of_the_user(nowhere: Path, words: list[str], says: str) -> Non
     assert list(nowhere.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_a_command_that_fails_is_told_with_its_words(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"^softvote folds: failed: .*growth.yaml"):
         growth.run("folds", tmp_path)
@@ -114,6 +116,7 @@ def test_larger_images_show_several_digits(nowhere: Path) -> None:
     assert not any(filled[left + 28 : left + 36].any() for left in range(0, 140, 36))
 
 
+@pytest.mark.slow
 def test_both_formats_hold_the_same_images(nowhere: Path) -> None:
     datasets = []
     for kind in ("npy", "pixel_csv"):

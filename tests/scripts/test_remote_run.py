@@ -100,6 +100,7 @@ def test_all_but_the_weights_come_home(
     assert not list((project / "models").rglob("*.safetensors"))
 
 
+@pytest.mark.slow
 def test_what_needs_weights_says_where_they_are(
     project: Path, wheels: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -115,6 +116,7 @@ def test_what_needs_weights_says_where_they_are(
     assert "weights_left_on" not in read_json(project / "models/tiny/cnn/fold0/recipe.json")
 
 
+@pytest.mark.slow
 def test_where_time_is_short_whole_folds_vote(
     project: Path, wheels: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -135,6 +137,7 @@ def test_where_time_is_short_whole_folds_vote(
     assert "train: 3 of 4 trainings are there" in said and "resnet5: train fold 1 (new)" in said
 
 
+@pytest.mark.slow
 def test_repeats_and_refits_go_along_and_are_left_out_where_they_were_not_reached(
     tmp_path: Path,
     digits: Digits,
@@ -157,6 +160,7 @@ def test_repeats_and_refits_go_along_and_are_left_out_where_they_were_not_reache
     assert folders == ["fold0", "fold0-repeat1", "fold1", "refit"]
 
 
+@pytest.mark.slow
 def test_members_that_learned_every_fold_vote_without_the_others(
     project: Path, wheels: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -171,6 +175,7 @@ def test_members_that_learned_every_fold_vote_without_the_others(
     assert (entry.folds, entry.settings) == ("2/2", ("members.cnn=null",))
 
 
+@pytest.mark.slow
 def test_what_is_done_comes_back_though_nothing_can_vote(project: Path, wheels: Path) -> None:
     out, code = there(pack(project, wheels), "--folds", "1")
     assert code == 1
@@ -179,6 +184,7 @@ def test_what_is_done_comes_back_though_nothing_can_vote(project: Path, wheels: 
     assert read_ledger(Workspace(project).ledger) == []
 
 
+@pytest.mark.slow
 def test_a_second_run_goes_on_and_its_submission_alone_is_taken(project: Path, wheels: Path) -> None:
     packed = pack(project, wheels)
     there(packed, "--set", "folds.train=1")
@@ -203,6 +209,7 @@ def test_a_failing_pipeline_costs_no_other(
     assert [entry.pipeline for entry in read_ledger(Workspace(project).ledger)] == ["other"]
 
 
+@pytest.mark.slow
 def test_a_trial_is_of_some_pipelines_and_says_what_it_laid_over_them(
     project: Path, wheels: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -214,6 +221,7 @@ def test_a_trial_is_of_some_pipelines_and_says_what_it_laid_over_them(
     assert (entry.pipeline, entry.settings) == ("tiny", ("folds.train=1", "members.cnn.epochs=2"))
 
 
+@pytest.mark.slow
 def test_other_folds_are_not_mixed_up(
     project: Path, wheels: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -302,6 +310,7 @@ def test_rows_that_do_not_sum_to_one_are_not_halved() -> None:
         halve(np.full((2, 3), 0.5, np.float32))
 
 
+@pytest.mark.slow
 def test_results_are_few_files_of_bounded_size(
     project: Path, wheels: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

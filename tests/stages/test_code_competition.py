@@ -97,6 +97,7 @@ def ran(place: Place) -> Place:
 # ---------------------------------------------------------------- submitted
 
 
+@pytest.mark.slow_but("words0")
 @pytest.mark.parametrize("words", [SUBMIT, ["submit", "tiny", "--send"]])
 def test_a_kernel_is_pushed_and_its_version_submitted(ran: Place, words: list[str]) -> None:
     shutil.copy(ran.server.folder / "digits" / "solution.csv", ran.server.folder / UNSEEN)
@@ -163,6 +164,7 @@ def test_submission_is_of_a_kernel_that_has_run(place: Place) -> None:
 # ---------------------------------------------------------------- fetched later
 
 
+@pytest.mark.slow
 def test_a_kernel_whose_wait_ended_is_fetched_later(ran: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     ran.server.fail("GetKernelSessionStatus", *[Failure(drop=True)] * 999)
     code, _, err = ran.softvote("kernel", "tiny", "--push")

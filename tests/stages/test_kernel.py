@@ -214,6 +214,9 @@ FAILURES = {
 }
 
 
+@pytest.mark.slow_but(
+    "400-SaveKernel", "401-CreateDataset", "429-Upload", "drop-StartBlobUpload", "400-GetDatasetStatus"
+)
 @pytest.mark.parametrize("call", CALLS)
 @pytest.mark.parametrize("kind", FAILURES)
 def test_a_failure_enters_nothing(place: Place, call: str, kind: str) -> None:
@@ -309,6 +312,7 @@ def test_a_kernel_that_left_no_submission(place: Place) -> None:
     assert line == f"kernel {INFER}: left no submission.csv; see its log: {log}, or {URL}"
 
 
+@pytest.mark.slow_but("<lambda>-2")
 @pytest.mark.parametrize(
     ("change", "rows"),
     [

@@ -19,7 +19,10 @@ from safetensors.torch import load_file, save_file
 from softvote.data.first_recipe import LIGHT
 from softvote.storage.fingerprints import sha256_of
 
-BACKBONES = ["test_resnet", "test_efficientnet", "test_convnext"]
+BACKBONES = [
+    "test_resnet",
+    *(pytest.param(name, marks=pytest.mark.slow) for name in ("test_efficientnet", "test_convnext")),
+]
 SMALLER = ["--set", "competition.image.height=64", "--set", "competition.image.width=64"]
 BRIEF = [
     *SMALLER, "--set", "folds.count=2", "--set", "folds.train=1", "--set", "members.light.epochs=1",
@@ -54,6 +57,7 @@ def run(root: Path, *words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command(root, words), capture_output=True, text=True, env=os.environ, check=False)
 
 
+@pytest.mark.usefixtures("known_throughput")
 @pytest.mark.parametrize("model", BACKBONES)
 def test_what_init_writes_trains_from_a_file_that_is_named(
     root: Path, model: str, capsys: pytest.CaptureFixture[str]

@@ -71,6 +71,7 @@ def test_the_ledger_has_metric_decision_and_solution(root: Path) -> None:
     assert {"accuracy", "log_loss"} < set(scores)
 
 
+@pytest.mark.slow
 def test_tables_are_of_the_metric(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for stage in ("train", "ensemble", "submit", "check", "leaderboard"):
         words = [stage] if stage == "leaderboard" else [stage, "tiny"]

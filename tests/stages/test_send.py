@@ -214,6 +214,17 @@ FAILURES = {
 }
 
 
+@pytest.mark.slow_but(
+    "400-CreateSubmission",
+    "401-GetSubmissionLimits",
+    "403-StartSubmissionUpload",
+    "403-Upload",
+    "404-ListSubmissions",
+    "429-Upload",
+    "502-CreateSubmission",
+    "html-StartSubmissionUpload",
+    "drop-CreateSubmission",
+)
 @pytest.mark.parametrize("call", DOING)
 @pytest.mark.parametrize("kind", FAILURES)
 def test_a_failure_leaves_all_as_it_was(place: Place, call: str, kind: str) -> None:

@@ -28,6 +28,8 @@ from softvote.tracking.ledger import SETTLED, read_ledger
 from softvote.tuning import outcome
 from softvote.tuning.records import TuneRecord
 
+pytestmark = pytest.mark.usefixtures("forkserver")  # started with all that is needed here
+
 pytest.importorskip("optuna", reason="softvote[tune] is not installed")
 
 SPACE = {

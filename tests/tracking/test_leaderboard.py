@@ -481,6 +481,7 @@ def test_strangers_alone(entries: list[Entry], tmp_path: Path) -> None:
     assert not draw_board(tmp_path / "board.png", comparisons)
 
 
+@pytest.mark.slow
 def test_a_board_of_45(entries: list[Entry], tmp_path: Path) -> None:
     """Written, read again, joined and drawn; every seventh has no score."""
     files = [

@@ -14,6 +14,7 @@ import pytest
 import torch
 from conftest import Digits
 from numpy.typing import NDArray
+from transforms import change, fail, shift
 
 from softvote.config.recipe import Member
 from softvote.data.pixels import MappedPixels
@@ -25,18 +26,10 @@ from softvote.training.learner import Learner
 from softvote.training.rows import Split, StoredSplit
 from softvote.training.train import TrainingSpec, train
 
+pytestmark = pytest.mark.usefixtures("forkserver")
+
 ROWS = np.arange(40, 0, -2)
 ORDER = [np.array([3, 1, 2]), np.array([0, 19]), np.array([5, 5]), np.array([7]), np.array([8, 9])]
-
-
-def change(images: NDArray[np.uint8], rows: NDArray[np.int64], seed: int) -> NDArray[np.uint8]:
-    """One more column, which says the row and the seed."""
-    told = np.broadcast_to((rows + seed).astype(np.uint8)[:, None, None, None], (*images.shape[:3], 1))
-    return np.concatenate([images, told], axis=3)
-
-
-def fail(images: NDArray[np.uint8], rows: NDArray[np.int64], seed: int) -> NDArray[np.uint8]:
-    raise ValueError("no such image")
 
 
 def splits(folder: Path, digits: Digits) -> dict[str, Split]:
@@ -131,6 +124,7 @@ FACTS: dict[str, dict[str, Any]] = {
 }
 
 
+@pytest.mark.slow_but("0-plain", "0-augmented", "1048576-plain", "0-held out")
 @pytest.mark.parametrize("facts", FACTS)
 @pytest.mark.parametrize("small", [0, 1 << 20])
 def test_where_images_lie_changes_no_bit(
@@ -142,12 +136,6 @@ def test_where_images_lie_changes_no_bit(
     for kind, data in given.items():
         found = trained(data, **FACTS[facts])
         assert all(torch.equal(value, expected[name]) for name, value in found.items()), kind
-
-
-def shift(images: NDArray[np.uint8], rows: NDArray[np.int64], seed: int) -> NDArray[np.uint8]:
-    return np.stack(
-        [np.roll(image, (row + seed) % 3, axis=2) for image, row in zip(images, rows, strict=True)]
-    )
 
 
 def test_a_transform_on_the_processor_is_what_is_learnt_from(

@@ -42,6 +42,21 @@ TREES = {
 }
 
 
+@pytest.mark.slow_but(
+    "a chain-0.0",
+    "a chain-0.3",
+    "a star-0.3",
+    "one image of four-0.0",
+    "one image of four-0.3",
+    "one image of one-0.0",
+    "one image of one-0.3",
+    "one image of two-0.0",
+    "one image of two-0.3",
+    "one that never stands again-0.0",
+    "one that never stands again-0.3",
+    "two images share one-0.0",
+    "two images share one-0.3",
+)
 @pytest.mark.parametrize("damping", [0.0, 0.3])
 @pytest.mark.parametrize("name", TREES)
 def test_exact_where_there_are_no_loops(name: str, damping: float) -> None:

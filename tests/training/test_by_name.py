@@ -21,6 +21,8 @@ from softvote.training.augment import create_augmenter, create_transform, stays_
 from softvote.training.batches import BatchLoader, SeededTransform
 from softvote.training.rows import Split
 
+pytestmark = pytest.mark.usefixtures("forkserver")  # started with all that is needed here
+
 NESTED: list[Any] = [
     {"ColorJitter": {"brightness": 0.4, "p": 0.9}},
     {"OneOf": {"transforms": ["HorizontalFlip", {"VerticalFlip": {"p": 2 / 3}}], "p": 0.9}},

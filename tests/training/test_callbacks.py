@@ -98,6 +98,7 @@ RECIPES: list[dict[str, Any]] = [
 ]  # fmt: skip
 
 
+@pytest.mark.slow_but("{}", "{'ema': 0.9}")
 @pytest.mark.parametrize("recipe", RECIPES, ids=str)
 def test_curves_of_left_out_rows_change_no_bit(digits: Digits, recipe: dict[str, Any]) -> None:
     left_out = ImageSplit(digits[0][ROWS : 2 * ROWS, None], digits[1][ROWS : 2 * ROWS])

@@ -91,6 +91,7 @@ RECIPES: dict[str, dict[str, Any]] = {
 }
 
 
+@pytest.mark.slow_but("plain", "augment", "ema", "held_out", "frozen", "features")
 @pytest.mark.parametrize("facts", RECIPES.values(), ids=RECIPES)
 def test_going_on_gives_the_same_bits(digits: Digits, tmp_path: Path, facts: dict[str, Any]) -> None:
     whole, path = learn(digits, member(**facts)), tmp_path / "checkpoint.pt"

@@ -70,6 +70,7 @@ def assert_close(one: TrainedNetwork, other: TrainedNetwork, within: float) -> N
 # ---------------------------------------------------------------- gradients that are added up
 
 
+@pytest.mark.slow_but("2-plain", "4-augmented", "7-mixup", "4-balanced")
 @pytest.mark.parametrize(
     "facts",
     [{}, {"mixup": 0.5}, {"ema": 0.9, "augment": {"rotate": 10}}, {"sampling": "balanced"}],
@@ -178,6 +179,7 @@ def test_a_loss_that_overflows_says_what_to_do(data: Split) -> None:
         run(data, precision="fp16", optimizer={"name": "sgd", "lr": 1e6}, epochs=3)
 
 
+@pytest.mark.slow_but("{}", "{'micro_batch': 4}")
 @pytest.mark.parametrize(
     "facts",
     [

@@ -91,6 +91,7 @@ WAYS: dict[str, dict[str, Any]] = {
 }
 
 
+@pytest.mark.slow_but("plain-softmax", "cutmix-digits", "plain-tags")
 @every_head
 @pytest.mark.parametrize("facts", [WAYS["plain"], WAYS["cutmix"]], ids=["plain", "cutmix"])
 def test_a_teacher_who_is_sure_of_the_labels_changes_nothing(
@@ -102,6 +103,7 @@ def test_a_teacher_who_is_sure_of_the_labels_changes_nothing(
     assert_alike(taught, learn(data, task, head, **facts), within=1e-3)
 
 
+@pytest.mark.slow_but("plain", "mixup", "held_out")
 @pytest.mark.parametrize("facts", WAYS.values(), ids=WAYS)
 def test_targets_belong_to_their_row(digits: Digits, facts: dict[str, Any]) -> None:
     """Whatever mixes, draws, splits or turns images: else this teacher would teach other labels."""
@@ -110,6 +112,7 @@ def test_targets_belong_to_their_row(digits: Digits, facts: dict[str, Any]) -> N
     assert_alike(taught, learn(data, task, "softmax", **facts), within=1e-3)
 
 
+@pytest.mark.slow_but("softmax", "tags")
 @every_head
 def test_labels_that_nobody_knows_are_not_read(digits: Digits, head: str, task: Task) -> None:
     data = rows_of(digits, task)
@@ -148,6 +151,7 @@ def test_temperature_and_weight_count(digits: Digits) -> None:
     assert not differ(one, learn(taught, task, "softmax", {}))
 
 
+@pytest.mark.slow_but("softmax", "tags")
 @pytest.mark.parametrize(("head", "task"), CASES, ids=[head for head, _ in CASES])
 def test_teachers_say_the_mean_and_name_what_has_no_label(digits: Digits, head: str, task: Task) -> None:
     data = rows_of(digits, task)

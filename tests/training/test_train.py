@@ -130,6 +130,7 @@ EXTRAS: dict[str, dict[str, Any]] = {
 }
 
 
+@pytest.mark.slow_but("ema", "mixup", "augment", "crop", "label_smoothing", "sgd")
 @pytest.mark.parametrize("extra", EXTRAS.values(), ids=EXTRAS)
 def test_every_extra_changes_the_outcome_and_learns(
     plain: TrainedNetwork, data: Split, digits: Digits, extra: dict[str, Any]
@@ -171,8 +172,8 @@ def test_the_moving_average_predicts_and_not_the_last_weights(plain: TrainedNetw
 # ---------------------------------------------------------------- seeds
 
 
-SEEDED = {"mixup", "cutmix", "by_name", "light", "augment", "albumentations", "sgd"}
-"""The others draw nothing that these and the plain one do not."""
+SEEDED = {"mixup", "augment", "albumentations"}
+"""The others draw nothing that these and the plain one do not, or as these."""
 
 
 @pytest.mark.parametrize(
@@ -242,6 +243,7 @@ def flat(batches: list[list[int]]) -> list[int]:
     return [row for batch in batches for row in batch]
 
 
+@pytest.mark.slow_but("32", "299", "1000")
 @pytest.mark.parametrize("batch_size", [7, 32, 299, 300, 1000])
 def test_every_row_is_fed_once_an_epoch(data: Split, feeds: Feeds, batch_size: int) -> None:
     run(data, batch_size=batch_size)
@@ -311,6 +313,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[bool, int]]:
     return noted
 
 
+@pytest.mark.slow_but("0", "3")
 @pytest.mark.parametrize("no_aug_epochs", [0, 1, 3, 5])
 def test_the_last_epochs_are_plain(
     data: Split, calls: list[tuple[bool, int]], feeds: Feeds, no_aug_epochs: int
@@ -517,6 +520,7 @@ def test_known_digits_teach_more_than_their_sum(pairs: Split) -> None:
     assert told > alone + 0.2
 
 
+@pytest.mark.slow_but("digits")
 @pytest.mark.parametrize("head", ["digits", "digit_set"])
 def test_held_out_rows_are_watched_with_their_digits(pairs: Split, head: str) -> None:
     trained = train(
@@ -582,6 +586,7 @@ def adder(monkeypatch: pytest.MonkeyPatch) -> Adder:
     return model
 
 
+@pytest.mark.slow_but("regression")
 @pytest.mark.parametrize("head", ["digits", "softmax", "regression"])
 def test_a_network_of_images_adds_the_addend_it_never_saw(data: Split, digits: Digits, head: str) -> None:
     trained = train(TrainingSpec(member(head=head, epochs=4), ADDER_TASK, 0, "adder"), data)
@@ -592,6 +597,7 @@ def test_a_network_of_images_adds_the_addend_it_never_saw(data: Split, digits: D
     assert (found.argmax(axis=1) == labels).mean() > (0.3 if head == "regression" else 0.7)
 
 
+@pytest.mark.slow_but("regression")
 @pytest.mark.parametrize("head", ["softmax", "regression"])
 def test_a_network_that_takes_the_addend_learns_to_add(digits: Digits, adder: Adder, head: str) -> None:
     adder.classifier[-1] = nn.Linear(128, 19 if head == "softmax" else 1)
@@ -670,6 +676,17 @@ STEPS: dict[str, tuple[dict[str, Any], Task, int]] = {
 }
 
 
+@pytest.mark.slow_but(
+    "plain-True",
+    "plain-False",
+    "augmented-True",
+    "digits-True",
+    "tags-True",
+    "targets-False",
+    "balanced-True",
+    "addend-False",
+    "deskewed-False",
+)
 @pytest.mark.parametrize("recordable", [False, True])
 @pytest.mark.parametrize(("facts", "task", "copies"), STEPS.values(), ids=STEPS)
 def test_a_step_waits_for_no_copy(
@@ -803,6 +820,7 @@ def test_what_is_not_frozen_learns_as_a_whole(plain: TrainedNetwork, data: Split
 SAME = {"plain": {}, "ema": {"ema": 0.5}, "plateau": {"schedule": PLATEAU}, "sgd": EXTRAS["sgd"]}
 
 
+@pytest.mark.slow_but("plain", "ema")
 @pytest.mark.parametrize("extra", SAME.values(), ids=SAME)
 def test_features_computed_once_train_the_classifier_just_the_same(
     plain: TrainedNetwork, data: Split, monkeypatch: pytest.MonkeyPatch, extra: dict[str, Any]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import inspect
 from itertools import pairwise
 from textwrap import dedent
@@ -55,10 +56,17 @@ def _attribute_docstrings(kind: type[BaseModel]) -> dict[str, str]:
     texts: dict[str, str] = {}
     for each in reversed(kind.__mro__):
         if issubclass(each, BaseModel) and each is not BaseModel:
-            [body] = ast.parse(dedent(inspect.getsource(each))).body
-            assert isinstance(body, ast.ClassDef)
-            for field, after in pairwise(body.body):
-                match field, after:
-                    case ast.AnnAssign(target=ast.Name(name)), ast.Expr(ast.Constant(str(text))):
-                        texts[name] = inspect.cleandoc(text)
+            texts |= _own_docstrings(each)
+    return texts
+
+
+@functools.cache  # most are inherited from again and again
+def _own_docstrings(kind: type[BaseModel]) -> dict[str, str]:
+    texts: dict[str, str] = {}
+    [body] = ast.parse(dedent(inspect.getsource(kind))).body
+    assert isinstance(body, ast.ClassDef)
+    for field, after in pairwise(body.body):
+        match field, after:
+            case ast.AnnAssign(target=ast.Name(name)), ast.Expr(ast.Constant(str(text))):
+                texts[name] = inspect.cleandoc(text)
     return texts

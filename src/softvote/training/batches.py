@@ -129,6 +129,7 @@ class BatchLoader:
     @functools.cached_property
     def _processes(self) -> ProcessPoolExecutor:
         context = multiprocessing.get_context("forkserver")
+        context.set_forkserver_preload([__name__])  # with torch, once for all; where a server runs, it has it
         return ProcessPoolExecutor(self.workers, context, initializer=_begin_worker)
 
 

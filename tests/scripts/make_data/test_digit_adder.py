@@ -90,6 +90,7 @@ def test_addends_are_even_and_tell_nothing_of_other_rows_or_seeds() -> None:
     assert stats.chisquare(pairs).pvalue > 1e-4
 
 
+@pytest.mark.slow
 def test_same_arguments_give_the_same_bytes(digits_csv: Path, tmp_path: Path) -> None:
     first, second, other = (tmp_path / name for name in ("first", "second", "other"))
     assert digit_adder.main([str(digits_csv), str(first)]) == 0
@@ -110,6 +111,7 @@ def test_same_arguments_give_the_same_bytes(digits_csv: Path, tmp_path: Path) ->
 # ---------------------------------------------------------------- mistakes
 
 
+@pytest.mark.slow
 def test_a_mistake_is_one_line_without_a_traceback(tmp_path: Path) -> None:
     done = run("make_data/digit_adder", tmp_path / "absent.csv", tmp_path / "out")
     assert done.returncode == 1

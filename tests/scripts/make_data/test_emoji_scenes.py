@@ -104,6 +104,7 @@ def test_every_row_has_its_image_and_the_sample_tells_nothing(archive: Path) -> 
     assert test["label"].nunique() == 1
 
 
+@pytest.mark.slow
 def test_same_arguments_give_the_same_bytes(archive: Path, packages: Path, tmp_path: Path) -> None:
     assert make(packages, tmp_path / "again.zip").read_bytes() == archive.read_bytes()
 

@@ -54,6 +54,7 @@ def test_program_writes_images_sums_and_digits(digits_csv: Path, tmp_path: Path)
     assert digits.min() >= 0 and digits.max() <= 9
 
 
+@pytest.mark.slow
 def test_a_competition_of_digits_held_out(digits_csv: Path, large_digits: Digits, tmp_path: Path) -> None:
     """No digit is both in a training and in a test image; the forms fit the test images."""
     done = run("make_data/four_digits", digits_csv, tmp_path / "fresh", "--count", 200, "--test", 60)
@@ -88,6 +89,7 @@ def test_a_competition_of_digits_held_out(digits_csv: Path, large_digits: Digits
     np.testing.assert_array_equal(*both)
 
 
+@pytest.mark.slow
 def test_same_arguments_give_the_same_bytes(digits_csv: Path, tmp_path: Path) -> None:
     first, second = tmp_path / "first", tmp_path / "second"
     words = ["--count", "20", "--seed", "3"]
