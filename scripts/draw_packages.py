@@ -82,14 +82,18 @@ ROWS = [
         {
             "models": "one file per network",
             "heads": "one file per head",
-            "ops": "fused operations",
             "compute": "device, precision",
         },
     ),
     Row(
         "data and recipe",
         _GROUND,
-        {"data": "readers, cache, folds", "metrics": "scores", "config": "what a YAML file says"},
+        {
+            "data": "readers, cache, folds",
+            "ops": "loops, fused layers",
+            "metrics": "scores",
+            "config": "what a YAML file says",
+        },
     ),
     Row(
         "ground",

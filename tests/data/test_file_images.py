@@ -22,7 +22,7 @@ from PIL import Image
 
 from softvote.config.competition import Competition
 from softvote.config.recipe import Member
-from softvote.data import checksums, dataset, image_cache
+from softvote.data import checksums, dataset, image_cache, resizing
 from softvote.data.dataset import Dataset, read_dataset
 from softvote.data.dataset_record import source_key
 from softvote.data.decoding import Decoder
@@ -210,6 +210,18 @@ def test_a_changed_image_of_the_same_size_is_noticed(
     assert after.train_fingerprint != before.train_fingerprint
     assert after.train_source != before.train_source
     assert np.array_equal(after.train_pixels[0], 255 - before.train_pixels[0])
+
+
+def test_many_images_are_brought_to_their_size_as_few_are(
+    competition: Competition, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    larger = competition.image.model_copy(update={"height": 11, "width": 5, "resize": True})
+    images = read_dataset(lazy(competition.model_copy(update={"image": larger})), workspace).train_pixels
+    few = images[:]
+    resizing.choose_resize(resizing._MANY)  # which compares them with Pillow, once
+    monkeypatch.setattr(resizing, "_MANY", 0)
+    monkeypatch.setattr(resizing, "resize_by_pillow", None)
+    assert np.array_equal(images[:], few)
 
 
 def test_rows_of_the_same_files_are_known_at_any_size(competition: Competition, workspace: Workspace) -> None:

@@ -16,6 +16,7 @@ from softvote.data.image_values import (
     ImageError,
     open_values,
 )
+from softvote.data.resizing import Resize, resize_by_pillow
 from softvote.errors import ErrorCollector
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ class Decoder:
 
     Attributes:
         image: what it asks for.
+        resize: brings images to their size.
         turned: how many files were turned upright.
         laid: how many had transparency, which was laid on a ground.
         largest: the largest value of files of 16 bits, in files that hold whole numbers.
@@ -43,6 +45,7 @@ class Decoder:
     """
 
     image: ImageConfig
+    resize: Resize = resize_by_pillow
     turned: int = 0
     laid: int = 0
     largest: float = 0
@@ -61,7 +64,7 @@ class Decoder:
             if size != wanted and not self.image.resize:
                 found, named = (" x ".join(map(str, sides)) for sides in (size, wanted))
                 raise ImageError(f"is {found}, competition.image says {named}", "set image.resize: true")
-            return to_pixels(bands, *wanted)
+            return to_pixels(bands, *wanted, self.resize)
         except ImageError as error:
             problems.add(place, f"{encoded.name} {error.what}", error.hint)
             return None
@@ -218,19 +221,18 @@ def _on_ground(image: Image.Image, background: str) -> Image.Image:
     return opaque
 
 
-def to_pixels(bands: Sequence[Image.Image], height: int, width: int) -> NDArray[np.uint8]:
+def to_pixels(
+    bands: Sequence[Image.Image], height: int, width: int, resize: Resize = resize_by_pillow
+) -> NDArray[np.uint8]:
     """uint8 (C, height, width) of images in mode L or RGB, one after another."""
-    planes = [_plane(band, height, width) for band in bands]
+    planes = [_plane(band, height, width, resize) for band in bands]
     return planes[0] if len(planes) == 1 else np.concatenate(planes)
 
 
-def _plane(image: Image.Image, height: int, width: int) -> NDArray[np.uint8]:
+def _plane(image: Image.Image, height: int, width: int, resize: Resize) -> NDArray[np.uint8]:
     """uint8 (bands, H, W) of an image in mode L or RGB, brought to height and width."""
-    from PIL import Image
-
-    if image.size != (width, height):
-        image = image.resize((width, height), Image.Resampling.BILINEAR)
-    return np.asarray(image).reshape(height, width, -1).transpose(2, 0, 1)
+    pixels = np.asarray(image) if image.size == (width, height) else resize(image, height, width)
+    return pixels.reshape(height, width, -1).transpose(2, 0, 1)
 
 
 def resize_pixels(pixels: NDArray[np.uint8], height: int, width: int) -> NDArray[np.uint8]:
@@ -240,7 +242,8 @@ def resize_pixels(pixels: NDArray[np.uint8], height: int, width: int) -> NDArray
     if pixels.shape[2:] == (height, width):
         return pixels
     planes = [
-        _plane(Image.fromarray(plane), height, width) for plane in pixels.reshape(-1, *pixels.shape[2:])
+        _plane(Image.fromarray(plane), height, width, resize_by_pillow)
+        for plane in pixels.reshape(-1, *pixels.shape[2:])
     ]
     return np.stack(planes).reshape(*pixels.shape[:2], height, width)
 

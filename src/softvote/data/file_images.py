@@ -24,6 +24,7 @@ from softvote.data.decoding import Decoder
 from softvote.data.image_values import EncodedImage
 from softvote.data.pixels import StoredPixels
 from softvote.data.readers.base import MOST
+from softvote.data.resizing import Resize, choose_resize
 from softvote.errors import ErrorCollector, Problem, UserError
 from softvote.progress import CountProgress
 
@@ -146,20 +147,21 @@ class FileImages(StoredPixels):
 
     def _decode_all(self, rows: Sequence[int]) -> Iterator[_Decoded]:
         """In their order, by several threads, no more ahead of what is asked for than keeps them busy."""
+        resize = choose_resize(len(self))
         step = max(1, min(32, _AT_ONCE // max(1, math.prod(self.shape[1:]))))
         step = max(1, min(step, math.ceil(len(rows) / _count_cores())))
         parts = (rows[start : start + step] for start in range(0, len(rows), step))
-        ahead = deque[Future[_Decoded]]()
+        ahead, decode = deque[Future[_Decoded]](), functools.partial(self._decode, resize=resize)
         try:
-            ahead.extend(_threads().submit(self._decode, part) for part in islice(parts, 3 * _count_cores()))
+            ahead.extend(_threads().submit(decode, part) for part in islice(parts, 3 * _count_cores()))
             while ahead:
                 yield ahead.popleft().result()
-                ahead.extend(_threads().submit(self._decode, part) for part in islice(parts, 1))
+                ahead.extend(_threads().submit(decode, part) for part in islice(parts, 1))
         finally:
             for future in ahead:
                 future.cancel()
 
-    def _decode(self, rows: Sequence[int]) -> _Decoded:
+    def _decode(self, rows: Sequence[int], resize: Resize) -> _Decoded:
         pixels = np.zeros((len(rows), *self.shape[1:]), np.uint8)
         done, problems = Decoder(self.image), list[list[Problem]]()
         for place, number in enumerate(rows):
@@ -167,7 +169,7 @@ class FileImages(StoredPixels):
             collected = ErrorCollector()
             collected.extend(row.problems)
             for channel, encoded in enumerate(row.files):
-                decoder = Decoder(self._image_of(channel))
+                decoder = Decoder(self._image_of(channel), resize)
                 plane = decoder.load(encoded, row.place, collected)
                 planes += [] if plane is None else [plane]
                 done.add(decoder)

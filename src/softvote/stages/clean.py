@@ -164,7 +164,8 @@ def _competitions(workspace: Workspace) -> Iterator[Competition]:
 def _machine_code() -> tuple[list[Path], list[Path]]:
     """Old and current files; none where nothing compiles."""
     try:
-        import softvote.ops.cpu_kernels  # noqa: F401  its functions say where they are kept
+        import softvote.ops.cpu_kernels
+        import softvote.ops.resampling  # noqa: F401  their functions say where they are kept
         from softvote.ops.numba_cache import machine_code
     except ImportError:
         return [], []
