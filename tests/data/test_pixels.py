@@ -79,7 +79,8 @@ def test_some_rows_are_no_copy(tmp_path: Path, kind: str) -> None:
 def test_a_large_file_is_let_go_of_after_so_many_bytes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "LARGE", 3 * WHOLE[0].nbytes)
+    monkeypatch.setattr(module, "LARGE", 0)
+    monkeypatch.setattr(module, "_HELD", 3 * WHOLE[0].nbytes)
     let_go: list[object] = []
     monkeypatch.setattr(module, "_let_go", let_go.append)
     np.save(tmp_path / "pixels.npy", WHOLE)

@@ -159,7 +159,7 @@ def test_lessons_of_teachers_count_where_a_member_is_trained(
 
 
 def test_one_that_builds_on_another_waits(tmp_path: Path, digits: Digits, measured: list[Any]) -> None:
-    members = {"cnn": {"model": "cnn"}, "resnet5": {"model": "cnn", "init_from": "cnn", "ema": 0.9}}
+    members = {"cnn": {"model": "cnn"}, "resnet5": {"model": "cnn", "init_from": "cnn", "batch_size": 16}}
     told = read_forecast(project(tmp_path, digits, members=members, folds={"count": 2, "train": 1}))
     assert told.seconds == pytest.approx(LAUNCH + 5.25 + 6.5, abs=0.05)
 
@@ -168,7 +168,9 @@ def test_what_cannot_be_tried_leaves_the_whole_unknown(
     tmp_path: Path, digits: Digits, measured: list[Any]
 ) -> None:
     told = read_forecast(
-        project(tmp_path, digits, members={"cnn": {"model": "cnn"}, "odd": {"model": "cnn", "ema": 0.9}})
+        project(
+            tmp_path, digits, members={"cnn": {"model": "cnn"}, "odd": {"model": "cnn", "batch_size": 16}}
+        )
     )
     assert str(told.failed["odd"]) == "no" and told.seconds is None and list(told.throughputs) == ["cnn"]
 
@@ -208,7 +210,29 @@ def test_members_of_equal_networks_and_batches_are_measured_once(
     assert [name for name, _, _ in measured] == ["cnn", "resnet5"]
     assert told.throughputs["other"] == told.throughputs["cnn"] != told.throughputs["resnet5"]
     notes = [line.partition(":")[0] for line in capsys.readouterr().err.splitlines() if "seconds" in line]
-    assert notes == ["cnn (1 of 2)", "resnet5 (2 of 2)"]
+    assert notes == ["cnn (1 of at most 2)", "resnet5 (2 of at most 2)"]
+
+
+@pytest.mark.parametrize(("pace", "tried"), [(75, ["cnn"]), (1e9, ["cnn", "other", "more"])])
+def test_beside_a_slow_network_all_else_is_little(
+    tmp_path: Path, digits: Digits, measured: list[Any], monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str], pace: float, tried: list[str],
+) -> None:  # fmt: skip
+    """One is measured for all, which a line says, and again where an image costs what is done to it."""
+    for name in ("cnn", "other", "more", "plain"):
+        monkeypatch.setitem(PACES, name, Throughput(1.0, 150, pace, 1000))
+    by_name = {"albumentations": [{"HorizontalFlip": {"p": 0.5}}]}
+    members: dict[str, Any] = {
+        "cnn": {"model": "cnn"}, "other": {"model": "cnn", "ema": 0.9, "augment": {"rotate": 5}},
+        "more": {"model": "cnn", "cutmix": 1}, "plain": {"model": "cnn", "augment": by_name},
+    }  # fmt: skip
+    root = project(tmp_path, digits, members=members)
+    for _ in range(2):
+        told = read_forecast(root)
+        assert list(told.throughputs) == list(members)
+        assert [name for name, _, _ in measured] == [*tried, "plain"]
+    line = "other, more: taken to be as fast as cnn, whose network and batches are the same"
+    assert (line in capsys.readouterr().err) == (len(tried) == 1)
 
 
 Change = Callable[[JobBatch, pytest.MonkeyPatch], JobBatch]

@@ -109,15 +109,16 @@ def test_parsed_files_that_changed_since_go(
 def test_parsed_files_that_no_pipeline_reads_go_when_they_are_named(
     tmp_path: Path, digits: Digits, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """They may be those of a value that is set on the command line."""
+    """They may be those of a value that is set on the command line, as another size of the images is."""
     root = write_project(tmp_path, digits, 60, 20)
     read, unread = read_digits(root), read_digits(root, "competition.labels={first: 0, last: 10}")
+    wider = read_digits(root, "competition.image={height: 4, width: 16}")
     assert softvote(root, "clean") == 0
     rows = rows_of(capsys.readouterr().out)
     assert rows[UNREAD] == ["kept", "unread"] and rows[READ] == ["kept"]
     for _ in range(2):  # where nothing is left of it, nothing is to do
         assert softvote(root, "clean", "unread") == 0
-        assert read.is_dir() and not unread.exists()
+        assert read.is_dir() and not unread.exists() and not wider.exists()
 
 
 def test_what_another_process_decodes_now_stays(root: Path) -> None:

@@ -159,7 +159,7 @@ class FileImages(StoredPixels):
                 future.cancel()
 
     def _decode(self, rows: Sequence[int]) -> _Decoded:
-        pixels = np.zeros((len(rows), *self.shape[1:]), np.uint8)
+        pixels = np.empty((len(rows), *self.shape[1:]), np.uint8)
         done, problems = Decoder(self.image), list[list[Problem]]()
         for place, number in enumerate(rows):
             row, planes = self.rows[number], list[NDArray[np.uint8]]()
@@ -170,7 +170,9 @@ class FileImages(StoredPixels):
                 plane = decoder.load(encoded, row.place, collected)
                 planes += [] if plane is None else [plane]
                 done.add(decoder)
-            if not collected:
+            if collected:
+                pixels[place] = 0
+            else:
                 pixels[place] = np.concatenate(planes) if self.channels_apart else planes[0]
             problems.append(collected.problems)
         return _Decoded(pixels, done, problems)

@@ -24,6 +24,9 @@ LARGE = 1 << 28
 """Bytes of pixels from which on a process keeps no more of them in its memory than it needs."""
 
 
+_HELD = 1 << 26  # bytes that are read of these before they are let go of
+
+
 _READ_AT_ONCE = 1 << 24  # bytes, where all images are gone through
 
 
@@ -96,7 +99,7 @@ class MappedPixels(StoredPixels):
         """Copy rows, and let go of what was read where it is much."""
         found = np.ascontiguousarray(self._in_order(np.asarray(self._mapped)[rows]))
         self._touched += found.nbytes
-        if self._touched > LARGE:
+        if self._touched > _HELD:
             self._touched = 0
             _let_go(self._mapped)
         return found

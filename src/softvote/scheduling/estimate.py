@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+import math
+from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from heapq import heappop, heappush
@@ -35,6 +37,17 @@ _OF_THE_DATA = ("image", "classes", "hidden_digits", "addend", "extra_train")
 
 
 _NOT_OF_THE_PACE = {"epochs", "no_aug_epochs", "init_from", "curves", "decay_norms"}
+
+
+_LITTLE = {
+    "augment", "mixup", "cutmix", "ema", "clip_grad", "layer_decay", "label_smoothing", "class_weights",
+    "loss", "normalise", "sampling",
+}  # fmt: skip
+"""Keys of a recipe that take little time beside a slow network."""
+
+
+_VALUES_PER_SECOND = 5e6
+"""Of images, below which a network is slow: a batched augmentation treats more than ten times as many."""
 
 
 _ON_OR_OFF = {"label_smoothing", "mixup", "cutmix", "ema", "clip_grad", "class_weights", "glyphs_from"}
@@ -108,26 +121,50 @@ def _paces(
     work: JobBatch, networks: Mapping[str, Network], gpus: list[int], threads: int
 ) -> tuple[dict[str, Throughput], dict[str, UserError]]:
     """Of each member what was measured under equal conditions, or is now; and why some cannot be."""
-    paces, failed = dict[str, Throughput](), dict[str, UserError]()
     folder, first = work.workspace.throughputs, {job.member_name: job for job in reversed(work.jobs)}
     conditions = {
         name: _conditions(job, work, networks[name], gpus, threads) for name, job in reversed(first.items())
     }
-    keys = {name: fingerprint(of) for name, of in conditions.items()}
-    unknown = [keys[name] for name, of in conditions.items() if get_cached(folder, of) is None]
-    unknown = list(dict.fromkeys(unknown))
+    known = {name: found for name, of in conditions.items() if (found := get_cached(folder, of))}
+    paces, failed = {name: Throughput(**found) for name, found in known.items()}, dict[str, UserError]()
+    alike = {_network_and_batch(conditions[name]): name for name in reversed(paces)}
+    unknown = {fingerprint(of) for name, of in conditions.items() if name not in paces}
+    tried, taken = list[str](), defaultdict[str, list[str]](list)
 
     def find(name: str) -> JsonObject:
-        which = f" ({unknown.index(keys[name]) + 1} of {len(unknown)})" if unknown[1:] else ""
+        tried.append(name)
+        which = f" ({len(tried)} of at most {len(unknown)})" if len(unknown) > 1 else ""
         note(f"{name}{which}: trained for some seconds, to see how fast it is here")
         return asdict(measure(first[name], work, gpus, threads))
 
     for name, of in conditions.items():
+        other = alike.setdefault(_network_and_batch(of), name)
+        if name not in paces and other in paces and _is_slow(paces[other], first[other]):
+            paces[name] = paces[other]
+            taken[other] += [name]
+            continue
         try:
             paces[name] = Throughput(**disk_cache(folder)(of, functools.partial(find, name)))
         except UserError as error:
             failed[name] = error
-    return paces, failed
+    for other, names in taken.items():
+        note(f"{', '.join(names)}: taken to be as fast as {other}, whose network and batches are the same")
+    return {name: paces[name] for name in conditions if name in paces}, failed
+
+
+def _network_and_batch(conditions: JsonObject) -> str:
+    """A key of what the pace of a slow network depends on; what processes do to images is part of it."""
+    recipe = conditions["member"]
+    augment = recipe["augment"] or {}
+    by_processes = augment.get("albumentations") or augment.get("engine") == "albumentations"
+    left_out = _LITTLE - {"augment"} if by_processes else _LITTLE
+    core = {key: value for key, value in recipe.items() if key not in left_out}
+    return fingerprint(conditions | {"member": core})
+
+
+def _is_slow(pace: Throughput, job: Job) -> bool:
+    """Whether the network takes so long for each value of an image that all else is little beside it."""
+    return bool(pace.trained * math.prod(job.inputs["image"]) < _VALUES_PER_SECOND)
 
 
 def _conditions(job: Job, work: JobBatch, network: Network, gpus: list[int], threads: int) -> JsonObject:
