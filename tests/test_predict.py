@@ -20,10 +20,11 @@ from projects import softvote
 from untrained import write_fold
 
 from softvote.ensembling.ensemble import load_ensemble
+from softvote.ensembling.predictions import Predictions, write_predictions
 from softvote.ensembling.records import DecisionRecord
 from softvote.export.program import Signature, as_predict_fn, create_module
 from softvote.export.record import SignatureRecord
-from softvote.inference.loading import load_predictor
+from softvote.inference.loading import load_predictor, read_training
 from softvote.storage.paths import FoldFolder, PredictionsFolder
 from softvote.task import Task
 
@@ -344,9 +345,13 @@ def tagger(tmp_path: Path) -> FoldFolder:
 
 
 def write_decision(model: FoldFolder, decision: dict[str, object], fitted: list[float]) -> None:
-    """What the train stage keeps beside the folds of a member."""
-    path = PredictionsFolder(model.path.parent).decision
-    DecisionRecord(decision=decision, fitted=fitted).write(path)
+    """What the train stage keeps beside the folds of a member: how it decides, and what it predicted."""
+    member, columns = PredictionsFolder(model.path.parent), len(read_training(model).classes)
+    task = Task(columns)
+    rows, said = np.arange(2), np.full((2, columns), 1 / columns, np.float32)
+    for folder in (model, member):
+        write_predictions(folder, Predictions(rows, said, said), np.zeros(2, np.int64), task, "")
+    DecisionRecord(decision=decision, fitted=fitted).write(member.decision)
 
 
 def predict_with_note(
@@ -399,6 +404,21 @@ def test_a_damaged_decision_is_not_passed_over(
 ) -> None:
     PredictionsFolder(tagger.path.parent).decision.write_text("{", encoding="utf-8")
     assert "decision.json: is damaged" in refusals_of(capsys, tagger, "five.npy")[0]
+
+
+def test_thresholds_of_a_fold_that_was_trained_anew_are_refused(
+    tagger: FoldFolder, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_decision(tagger, {"name": "thresholds", "at_least_one": False}, [0.9, 0.8, 0.7])
+    said = np.full((2, 3), 0.9, np.float32)
+    anew = Predictions(np.arange(2), said, np.full((2, 3), 1 / 3, np.float32))  # as of the test rows before
+    write_predictions(tagger, anew, np.zeros(2, np.int64), Task(3), "")
+    (line,) = refusals_of(capsys, tagger, "five.npy")
+    assert "decision.json: was fitted for other networks than lie beside it" in line
+    assert "not the mean of the folds in it; " in line and "run the train stage" in line
+    write_decision(tagger, {"name": "argmax"}, [])  # nothing was fitted, so nothing can be of others
+    write_predictions(tagger, anew, np.zeros(2, np.int64), Task(3), "")
+    assert len(predict_with_note(capsys, tagger)[0]) == 5
 
 
 def test_a_program_carries_the_decision_of_its_voter(

@@ -130,3 +130,24 @@ def test_another_vote(vote: PredictionsFolder, change: dict[str, object]) -> Non
 def test_a_damaged_vote(vote: PredictionsFolder, text: str) -> None:
     vote.vote.write_text(text)
     assert "vote.json: is damaged; run the ensemble stage" in refusal_of(vote.path)
+
+
+def test_out_of_fold_rows_of_another_training_are_noticed_where_test_rows_are_none(
+    vote: PredictionsFolder,
+) -> None:
+    """Where there are no test rows, nothing else tells networks apart."""
+    member = PredictionsFolder(vote.path.parent / "a")
+    none = np.zeros((0, 3), np.float32)
+    parts = [Predictions(*(part.rows, part.oof), none) for part in map(read_predictions, member.folds())]
+    for folder, part in zip([*member.folds(), member], [*parts, merge_folds(parts)], strict=True):
+        write_predictions(folder, part, LABELS, Task(3), "")
+    assert load_ensemble(member.path).name == "a"
+    anew = Predictions(parts[0].rows, parts[0].oof[::-1].copy(), none)
+    write_predictions(member.fold(0), anew, LABELS, Task(3), "")
+    assert "not the mean of the folds in it" in refusal_of(member.path)
+
+
+def test_a_decision_goes_with_the_probabilities_that_it_was_fitted_to(vote: PredictionsFolder) -> None:
+    write_json(vote.decision, {"decision": {"name": "argmax"}, "fitted": [0.5]})
+    write_predictions(vote, read_predictions(vote), LABELS, Task(3), "")
+    assert not vote.decision.exists()

@@ -134,6 +134,22 @@ def test_a_gpu_may_round_otherwise(place: Place) -> None:
     assert (place.root / "submissions" / entry.file).read_text() == other and entry.ref == FIRST
 
 
+def test_what_other_networks_predict_is_not_entered_for_those_here(place: Place) -> None:
+    """A GPU may round otherwise, so a kernel that predicts with former networks is not known by its rows."""
+    prefill(place, {"submission.csv": local_submission(place)})
+    place.done("kernel", "tiny", "--push", "--gpu")
+    before = place.entries()
+    pipeline = place.root / "pipelines" / "tiny.yaml"
+    pipeline.write_text(pipeline.read_text().replace("model: cnn", "model: cnn\n    epochs: 1"))
+    for stage in ("train", "ensemble"):
+        place.done(stage, "tiny")
+    code, _, err = place.softvote("kernel", "tiny", "--fetch")
+    assert code == 1 and err[-1].startswith(
+        f"softvote: kernel {INFER} version 1: predicts with other networks"
+    )
+    assert place.entries() == before
+
+
 def test_submission_is_of_a_kernel_that_has_run(place: Place) -> None:
     line = place.refused("kernel", "tiny", "--submit")
     assert (

@@ -9,7 +9,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from softvote.ensembling.predictions import has_intact_predictions, merge_folds, read_predictions
+from softvote.ensembling.predictions import (
+    Predictions,
+    has_intact_predictions,
+    merge_folds,
+    read_predictions,
+)
 from softvote.ensembling.records import DecisionRecord, VoteRecord
 from softvote.ensembling.scorer import FittedDecision
 from softvote.ensembling.vote import ALL_COLUMNS, Blocks, Space, soft_vote
@@ -95,7 +100,7 @@ def load_ensemble(path: Path) -> Ensemble:
     if FoldFolder(path).recipe.is_file():
         member = path.resolve().parent
         fold = Ensemble(name, [EnsembleMember(member.name, 1.0, [FoldFolder(path)])])
-        return replace(fold, decision=_read_kept_decision(PredictionsFolder(member)))
+        return replace(fold, decision=_read_decision_of_member(PredictionsFolder(member)))
     if folder.vote.is_file():
         return replace(_load_vote(folder, name), decision=_read_kept_decision(folder))
     if folder.folds():
@@ -132,6 +137,19 @@ def _read_kept_decision(folder: PredictionsFolder) -> FittedDecision | None:
     raise UserError.at(folder.decision, "is damaged", "run the train and ensemble stages again")
 
 
+def _read_decision_of_member(member: PredictionsFolder) -> FittedDecision | None:
+    """What a member decides by, if it was fitted on what the folds that lie there predict."""
+    decision = _read_kept_decision(member)
+    if decision is not None and decision.fitted:
+        try:
+            _intact_folds(member)
+        except UserError as error:
+            why = "; ".join(problem.what for problem in error.problems)
+            what = f"was fitted for other networks than lie beside it: {why}"
+            raise UserError.at(member.decision, what, "run the train stage") from None
+    return decision
+
+
 def _load_vote(folder: PredictionsFolder, name: str) -> Ensemble:
     vote = read_vote(folder)
     weights = vote.weights
@@ -140,7 +158,7 @@ def _load_vote(folder: PredictionsFolder, name: str) -> Ensemble:
     tests = [read_predictions(folders[member]).test for member in weights]
     blocks = _blocks_of(members[0].folds)
     voted = soft_vote(tests, np.array(list(weights.values())), vote.space, list(weights), blocks)
-    if not _probabilities_match(voted, folder):
+    if not _test_rows_match(voted, folder):
         raise UserError.at(folder.path, "is not the vote of the members beside it", "run the ensemble stage")
     return Ensemble(name, members, vote.rule, vote.space)
 
@@ -157,7 +175,7 @@ def _intact_folds(member: PredictionsFolder) -> list[FoldFolder]:
     if not folds or unfinished:
         what = ", ".join(unfinished) or "every fold"
         raise UserError.at(member.path, f"{what} is unfinished or damaged", "run the train stage")
-    if not _probabilities_match(merge_folds([read_predictions(fold) for fold in folds]).test, member):
+    if not _predictions_match(merge_folds([read_predictions(fold) for fold in folds]), member):
         raise UserError.at(
             member.path,
             "its probabilities are not the mean of the folds in it",
@@ -166,9 +184,18 @@ def _intact_folds(member: PredictionsFolder) -> list[FoldFolder]:
     return folds
 
 
-def _probabilities_match(test: NDArray[np.float32], folder: PredictionsFolder) -> bool:
-    """Whether the voter's stored probabilities of the test rows are these."""
-    if not has_intact_predictions(folder):
+def _predictions_match(predictions: Predictions, folder: PredictionsFolder) -> bool:
+    """Whether the voter's stored probabilities are these, also where there are no test rows."""
+    if not _test_rows_match(predictions.test, folder):
         return False
-    stored = read_predictions(folder).test
-    return stored.shape == test.shape and bool(np.allclose(stored, test, rtol=0, atol=_ROUNDING))
+    stored = read_predictions(folder)
+    return np.array_equal(stored.rows, predictions.rows) and _are_alike(stored.oof, predictions.oof)
+
+
+def _test_rows_match(test: NDArray[np.float32], folder: PredictionsFolder) -> bool:
+    """Whether the voter's stored probabilities of the test rows are these."""
+    return has_intact_predictions(folder) and _are_alike(read_predictions(folder).test, test)
+
+
+def _are_alike(one: NDArray[np.float32], other: NDArray[np.float32]) -> bool:
+    return one.shape == other.shape and bool(np.allclose(one, other, rtol=0, atol=_ROUNDING))

@@ -76,7 +76,8 @@ def write_predictions(
     Raises:
         UserError: a decision is asked for that cannot be fitted.
     """
-    remove_if_exists(folder.scores)
+    for former in (folder.scores, folder.decision):  # which was fitted to other probabilities
+        remove_if_exists(former)
     truth, some = labels[predictions.rows], len(predictions.rows) > 0
     scores = _scores(predictions.oof, truth, task) if some else {}
     if scorer and some and folds is not None:
@@ -112,7 +113,6 @@ def _decide(
     folds: NDArray[np.int64],
 ) -> dict[str, Any]:
     """What the scorer makes of out-of-fold probabilities; the decision is kept where it could be fitted."""
-    remove_if_exists(folder.decision)
     if scorer.is_plain_accuracy and not scorer.keeps_decision and scorer.groups is None:
         return {}
     decided = scorer.decide(oof, truth, folds)

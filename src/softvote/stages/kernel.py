@@ -89,8 +89,11 @@ def run(
         return _finish(run, Kernels(), _read_last_push(run, options.mode), options, report)
     client, owner = _client_and_owner(options)
     name = run.resolve_name(options.voter)
+    fingerprint = ""
     if options.mode == "infer":
-        make_plan(run).predictions(name)  # refuses networks that are not this pipeline's
+        plan = make_plan(run)
+        plan.predictions(name)  # refuses networks that are not this pipeline's
+        fingerprint = plan.key(name)
     elif options.push:
         read_dataset(run.pipeline.competition, run.workspace)  # what comes back will be held against it
     accelerator = _accelerator(options)
@@ -105,7 +108,8 @@ def run(
         entry, _ = build_submission(run, name)  # before anything is pushed, because it may be refused
         if options.submit and not options.submit.force:
             refuse_repetition(run, entry)
-    return _finish(run, client, push(client, folder, name, bool(accelerator), report), options, report)
+    pushed = push(client, folder, name, bool(accelerator), report, fingerprint)
+    return _finish(run, client, pushed, options, report)
 
 
 def _accelerator(options: KernelOptions) -> str:

@@ -15,6 +15,7 @@ from softvote.kaggle.notebook import Mode
 from softvote.kaggle.transport import NoAnswerError
 from softvote.progress import poll
 from softvote.stages import Report, Run
+from softvote.stages.plan import make_plan
 from softvote.stages.submit import build_submission, ledger_note
 from softvote.storage.files import atomic_directory, remove_folder
 from softvote.storage.fingerprints import sha256_of
@@ -36,6 +37,7 @@ class PushedRecord(JsonRecord):
         url: where to look at it.
         voter: whose submission it writes.
         gpu: whether it runs on one, and may round otherwise.
+        fingerprint: of the voter whose networks went along; empty where it trains its own.
     """
 
     kernel: str
@@ -43,6 +45,7 @@ class PushedRecord(JsonRecord):
     url: str
     voter: str
     gpu: bool
+    fingerprint: str = ""
 
 
 @dataclass(frozen=True)
@@ -68,8 +71,13 @@ class KernelResult:
         return f"{first}\n{ledger_note(self.ledger, self.added)}"
 
 
-def push(client: Kernels, folder: KernelFolder, voter: str, gpu: bool, report: Report) -> PushedRecord:
+def push(
+    client: Kernels, folder: KernelFolder, voter: str, gpu: bool, report: Report, fingerprint: str = ""
+) -> PushedRecord:
     """Push a kernel's data sets and then the kernel, and note which version that was.
+
+    Args:
+        fingerprint: of the voter whose networks go along.
 
     Raises:
         UserError: what Kaggle refuses.
@@ -78,7 +86,10 @@ def push(client: Kernels, folder: KernelFolder, voter: str, gpu: bool, report: R
         if dataset.is_dir():
             _push_dataset(client, dataset)
     pushed = client.push_kernel(folder.code)
-    record = PushedRecord(kernel=pushed.ref, version=pushed.version, url=pushed.url, voter=voter, gpu=gpu)
+    record = PushedRecord(
+        kernel=pushed.ref, version=pushed.version, url=pushed.url,
+        voter=voter, gpu=gpu, fingerprint=fingerprint,
+    )  # fmt: skip
     record.write(folder.pushed)
     report(f"pushed {pushed.ref} version {pushed.version}: {pushed.url}")
     return record
@@ -88,8 +99,10 @@ def enter_output(run: Run, client: Kernels, pushed: PushedRecord, mode: Mode, re
     """Wait until a version of a kernel has run, fetch and check what it wrote, and enter that.
 
     Raises:
-        UserError: it failed, the wait is over, or its submission is not what it should be.
+        UserError: it predicts with other networks than are here now, it failed, the wait is over, or its
+            submission is not what it should be.
     """
+    _refuse_other_networks(run, pushed)
     local = build_submission(run, pushed.voter) if mode == "infer" else None
     folder = run.workspace.kernel(run.name, mode)
     state = _wait_for_end(client, pushed, mode)
@@ -104,6 +117,13 @@ def enter_output(run: Run, client: Kernels, pushed: PushedRecord, mode: Mode, re
     entry = replace(entry, kernel=f"{pushed.kernel}/{pushed.version}")
     added = append_entry(run.workspace.ledger, entry)
     return KernelResult(entry, submission, kept, said, run.workspace.ledger, added)
+
+
+def _refuse_other_networks(run: Run, pushed: PushedRecord) -> None:
+    """Refuse what networks predict that are no longer those of the scores here."""
+    if pushed.fingerprint and make_plan(run).key(pushed.voter) != pushed.fingerprint:
+        what = f"predicts with other networks, or another vote, than {pushed.voter} has here now"
+        raise UserError.at(f"kernel {pushed.kernel} version {pushed.version}", what, "push it again")
 
 
 def _push_dataset(client: Kernels, folder: Path) -> None:
