@@ -13,8 +13,8 @@ from projects import softvote, write_digits, write_project
 from softvote.data.dataset import read_dataset
 from softvote.ops import cpu_kernels, numba_cache
 from softvote.stages import open_run
-from softvote.storage.locks import file_lock, try_lock
-from softvote.storage.paths import Workspace
+from softvote.storage.locks import file_lock, shared_lock, try_lock
+from softvote.storage.paths import Workspace, tracker_lock
 
 
 @pytest.fixture
@@ -181,3 +181,28 @@ def test_a_search_that_is_under_way_stays(with_trials: Path, capsys: pytest.Capt
         assert softvote(with_trials, "clean", "tune/tiny", "tune/other") == 1
     assert names(with_trials) - {".lock"} == before
     assert capsys.readouterr().err == "softvote: tune/tiny: another run is busy with it; wait for it\n"
+
+
+def test_curves_that_a_training_writes_stay(with_trials: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before, lock = names(with_trials), tracker_lock(Workspace(with_trials).tracker("tensorboard"))
+    with shared_lock(lock), shared_lock(lock):  # of two trainings side by side
+        assert softvote(with_trials, "clean", "trackers/tensorboard") == 1
+    assert names(with_trials) == {*before, lock.name}
+    said = capsys.readouterr().err
+    assert said == "softvote: trackers/tensorboard: another run is busy with it; wait for it\n"
+    assert softvote(with_trials, "clean", "trackers/tensorboard") == 0
+    assert "events" not in names(with_trials)
+    assert lock.stem not in capsys.readouterr().out.replace("trackers/tensorboard", "")
+
+
+def test_a_download_that_is_under_way_stays(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before, lock = names(root), Workspace(root).download_lock("digits")
+    with try_lock(lock):
+        assert softvote(root, "clean", "--all") == 1
+        assert names(root) == {*before, lock.name}
+        assert softvote(root, "clean") == 0  # which leaves downloads alone
+    assert capsys.readouterr().err.startswith(
+        "softvote: downloads, not unpacked: another run is busy with it"
+    )
+    assert softvote(root, "clean", "--all") == 0
+    assert "digits.zip" not in names(root) and lock.name not in names(root)

@@ -18,6 +18,8 @@ from projects import softvote
 
 from softvote.config.pipeline import Pipeline
 from softvote.errors import UserError
+from softvote.storage.locks import try_lock
+from softvote.storage.paths import tracker_lock
 from softvote.trackers import TRACKERS, require_tracker
 from softvote.trackers.base import TrackedTraining, Tracker, TrackerRun
 from softvote.training import track
@@ -210,6 +212,20 @@ def test_a_tracker_that_breaks_is_told_once_and_the_training_goes_on(
     train_epochs(TrackTraining(Broken(at=at), tracked(tmp_path)), 0, 3, epochs=3)
     lines = capfd.readouterr().err.splitlines()
     assert len(lines) == 1 and lines[0].startswith("cnn fold 0: tracker broken") and told in lines[0]
+
+
+def test_nobody_removes_what_a_tracker_writes_meanwhile(tmp_path: Path) -> None:
+    free: list[bool] = []
+
+    class Looking(Broken):
+        def open(self, training: TrackedTraining) -> TrackerRun:
+            with try_lock(tracker_lock(training.folder)) as mine:
+                free.append(mine)
+            return super().open(training)
+
+    train_epochs(TrackTraining(Looking(at=""), tracked(tmp_path)), 0, 1, epochs=1)
+    with try_lock(tracker_lock(tmp_path)) as mine:
+        assert [*free, mine] == [False, True]
 
 
 class Missing(Tracker):

@@ -17,7 +17,7 @@ from softvote.reporting.tables import render
 from softvote.stages import open_run
 from softvote.storage.files import remove_folder, remove_if_exists
 from softvote.storage.locks import try_lock
-from softvote.storage.paths import TuneFolder, Workspace
+from softvote.storage.paths import TuneFolder, Workspace, tracker_lock
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ class _Kind:
     """What is counted together, and removed or not.
 
     Attributes:
-        lock: that a run holds which needs these files; None where none does.
+        locks: that runs hold which need these files.
     """
 
     what: str
@@ -85,7 +85,12 @@ class _Kind:
     remove: bool
     name: str = ""
     is_made_again: bool = True
-    lock: Path | None = None
+    locks: Sequence[Path] = ()
+
+    @property
+    def said(self) -> str:
+        """What messages call it."""
+        return self.name or self.what
 
 
 def run(root: Path, everything: bool = False, names: Sequence[str] = ()) -> CleanResult:
@@ -102,8 +107,8 @@ def run(root: Path, everything: bool = False, names: Sequence[str] = ()) -> Clea
             `trackers/<name>`, which nothing makes again, and `unread`.
 
     Raises:
-        UserError: names of nothing, all of them together, or of a search that is under way; something cannot
-            be removed. Unknown names remove nothing.
+        UserError: names of nothing, or what a search, a training or a download is busy with, all of them
+            together, and nothing is removed; or something cannot be removed.
     """
     kinds = [*_caches(Workspace(root), everything, "unread" in names), *_by_name(Workspace(root), names)]
     known = [kind.name for kind in kinds if kind.name]
@@ -114,8 +119,9 @@ def run(root: Path, everything: bool = False, names: Sequence[str] = ()) -> Clea
     problems.raise_any()
     with contextlib.ExitStack() as claims:
         for kind in kinds:
-            if kind.remove and kind.lock and not claims.enter_context(try_lock(kind.lock)):
-                problems.add(kind.name, "another run is busy with it", "wait for it")
+            locks = kind.locks if kind.remove else ()
+            if not all(claims.enter_context(try_lock(lock)) for lock in locks):
+                problems.add(kind.said, "another run is busy with it", "wait for it")
         problems.raise_any()
         items = [
             CleanItem(kind.what, *_count(kind.paths), kind.remove, kind.name, kind.is_made_again)
@@ -139,18 +145,19 @@ def _caches(workspace: Workspace, everything: bool, unread: bool) -> Iterator[_K
     yield _Kind("parsed input files, since changed", outdated, True)
     yield _Kind("parsed input files that no pipeline reads", unused, everything or unread, "unread")
     yield _Kind("parsed input files", parsed, everything)
-    yield _Kind("downloads, not unpacked", _children(workspace.downloads), everything)
+    downloads, locks = _children(workspace.downloads), workspace.download_locks()
+    yield _Kind("downloads, not unpacked", downloads, everything, locks=locks)
 
 
 def _by_name(workspace: Workspace, names: Sequence[str]) -> Iterator[_Kind]:
     """What people look at, or go on with, and nothing makes again."""
     for folder in sorted(workspace.models.glob("*/tune")):
         name, pipeline = f"tune/{folder.parent.name}", folder.parent.name
-        lock = TuneFolder(folder).lock
-        yield _Kind(f"trials of {pipeline}", [folder], name in names, name, False, lock)
-    for folder in _children(workspace.trackers):
-        name = f"trackers/{folder.name}"
-        yield _Kind(f"curves for {folder.name}", [folder], name in names, name, False)
+        locks = [TuneFolder(folder).lock]
+        yield _Kind(f"trials of {pipeline}", [folder], name in names, name, False, locks)
+    for folder in filter(Path.is_dir, _children(workspace.trackers)):
+        name, locks = f"trackers/{folder.name}", [tracker_lock(folder)]
+        yield _Kind(f"curves for {folder.name}", [folder], name in names, name, False, locks)
 
 
 def _competitions(workspace: Workspace) -> Iterator[Competition]:

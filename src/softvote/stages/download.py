@@ -67,20 +67,20 @@ def download_files(workspace: Workspace, source: Source, folder: Path, names: Se
 def _claim(workspace: Workspace, source: Source) -> Iterator[Path]:
     """The place of a download, which no other run writes to; it goes when all went well."""
     workspace.inputs.mkdir(parents=True, exist_ok=True)
-    place = workspace.download(source.slug)
-    with try_lock(place.with_name(f"{place.name}.lock")) as mine:
+    place, lock = workspace.download(source.slug), workspace.download_lock(source.slug)
+    with try_lock(lock) as mine:
         if not mine:
             raise UserError.at(source.slug, "another run is downloading it", "wait for it")
         try:
             yield place
         except BaseException:
-            _keep_parts(place)
+            _keep_parts(place, lock)
             raise
         remove_folder(place)
-        _remove_lock(place)
+        _remove_lock(lock)
 
 
-def _keep_parts(place: Path) -> None:
+def _keep_parts(place: Path, lock: Path) -> None:
     """Leave nothing but what a next try goes on with."""
     for folder in sorted((path for path in place.rglob("*") if path.is_dir()), reverse=True):
         with contextlib.suppress(OSError):  # not empty
@@ -88,13 +88,13 @@ def _keep_parts(place: Path) -> None:
     with contextlib.suppress(OSError):
         place.rmdir()
     if not place.exists():
-        _remove_lock(place)
+        _remove_lock(lock)
 
 
-def _remove_lock(place: Path) -> None:
+def _remove_lock(lock: Path) -> None:
     with contextlib.suppress(OSError):  # another run may be about to take it
-        place.with_name(f"{place.name}.lock").unlink()
-        place.parent.rmdir()
+        lock.unlink()
+        lock.parent.rmdir()
 
 
 def _fetch_each(client: Downloads, source: Source, names: Sequence[str], place: Path, content: Path) -> None:

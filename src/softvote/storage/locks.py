@@ -6,6 +6,7 @@ import contextlib
 import fcntl
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TextIO
 
 from softvote.errors import UserError
 
@@ -13,18 +14,29 @@ from softvote.errors import UserError
 @contextlib.contextmanager
 def try_lock(lock: Path) -> Iterator[bool]:
     """Whether this process holds `lock`; the system frees it when the process ends, however it ends."""
-    try:
-        lock.parent.mkdir(parents=True, exist_ok=True)
-        file = lock.open("w")
-    except OSError as error:
-        raise UserError.at(lock, f"cannot be written ({error.strerror})") from None
-    with file:
+    with _open(lock) as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             yield False
             return
         yield True
+
+
+@contextlib.contextmanager
+def shared_lock(lock: Path) -> Iterator[None]:
+    """Hold `lock` beside others who share it, so that no `try_lock` has it; wait while one does."""
+    with _open(lock) as file:
+        fcntl.flock(file, fcntl.LOCK_SH)
+        yield
+
+
+def _open(lock: Path) -> TextIO:
+    try:
+        lock.parent.mkdir(parents=True, exist_ok=True)
+        return lock.open("w")
+    except OSError as error:
+        raise UserError.at(lock, f"cannot be written ({error.strerror})") from None
 
 
 @contextlib.contextmanager

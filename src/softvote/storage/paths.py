@@ -6,7 +6,13 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+_LOCK = ".lock"
 _FOLD = re.compile(r"fold(?P<fold>\d+)(-repeat(?P<repeat>[1-9]\d*))?")
+
+
+def tracker_lock(tracker: Path) -> Path:
+    """What trainings share whose tracker writes into this folder; beside it, because the folder may go."""
+    return tracker.with_name(f".{tracker.name}{_LOCK}")
 
 
 @dataclass(frozen=True)
@@ -110,6 +116,14 @@ class Workspace:
     def download(self, source: str) -> Path:
         """Where a download from Kaggle lies until it is unpacked, whole or in part."""
         return self.downloads / source.replace("/", ".")
+
+    def download_lock(self, source: str) -> Path:
+        """What a download from Kaggle holds."""
+        return self.downloads / f"{self.download(source).name}{_LOCK}"
+
+    def download_locks(self) -> list[Path]:
+        """Those of all downloads that are under way or were stopped."""
+        return sorted(self.downloads.glob(f"*{_LOCK}"))
 
     def pipeline(self, pipeline: str) -> PipelineFolder:
         return PipelineFolder(self.models / pipeline)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import queue
 import threading
 from collections.abc import Callable
@@ -9,6 +10,8 @@ from dataclasses import replace
 
 from softvote.config.registry import TrackerConfig
 from softvote.progress import note
+from softvote.storage.locks import shared_lock
+from softvote.storage.paths import tracker_lock
 from softvote.trackers.base import TrackedTraining, Tracker, TrackerRun
 from softvote.training.callbacks import Callback
 from softvote.training.state import TrainingState
@@ -67,16 +70,21 @@ class TrackTraining(Callback):
             self._tell(f"did not answer for {PATIENCE:.0f} s and was left; what it lacks is in log.csv")
 
     def _work(self) -> None:
-        """Do the calls in their order; after one that failed, none."""
-        while (call := self._calls.get()) is not None:
-            if self._broken:
-                continue
-            try:
-                call()
-            except Exception as error:  # whatever a package raises, a training does not end by it
-                self._broken = True
-                what = str(error).partition("\n")[0] or type(error).__name__
-                self._tell(f"failed ({what}); the training goes on without it")
+        """Do the calls in order, after one that failed none; meanwhile nobody removes what they write."""
+        with contextlib.ExitStack() as held:
+            self._try(lambda: held.enter_context(shared_lock(tracker_lock(self.training.folder))))
+            while (call := self._calls.get()) is not None:
+                self._try(call)
+
+    def _try(self, call: Callable[[], object]) -> None:
+        if self._broken:
+            return
+        try:
+            call()
+        except Exception as error:  # whatever a package raises, a training does not end by it
+            self._broken = True
+            what = str(error).partition("\n")[0] or type(error).__name__
+            self._tell(f"failed ({what}); the training goes on without it")
 
     def _tell(self, what: str) -> None:
         note(f"{self._label}: tracker {self.tracker.name} {what}")
