@@ -312,7 +312,7 @@ def test_a_search_is_shown_with_what_is_noise(digits: Digits) -> None:
         TrialRecord(number=0, values={key: 2}, outcome="scored", score=Score(0.9, 0.01, 900)),
         TrialRecord(
             number=1, values={key: 3}, outcome="scored", score=Score(0.91, 0.01, 900),
-            gain=Difference(0.01, 0.01, 900),
+            gain=Difference(0.01, 0.01, 900), transductive=["cnn"],
         ),
         TrialRecord(number=2, values={key: 1}, outcome="stopped", reason="stopped at 50 % of its training"),
     ]  # fmt: skip
@@ -320,9 +320,12 @@ def test_a_search_is_shown_with_what_is_noise(digits: Digits) -> None:
         pipeline="tiny", study="s", metric="accuracy", greater_is_better=True, members=["cnn"], folds=[2],
         of_folds=3, table="t", trials=trials, best=1, importance={key: 1.0},
     )  # fmt: skip
-    blocks = SECTIONS["tuning"].build(make_data(digits, search=record))
+    blocks = list(SECTIONS["tuning"].build(make_data(digits, search=record)))
     [table] = [block for block in blocks if isinstance(block, DataTable)]
-    assert [row[0].text for row in table.cells] == ["1", "0, as it stands", "2"]
+    assert [row[0].text for row in table.cells] == ["1, transductive", "0, as it stands", "2"]
+    assert "the training of cnn, or one that it builds on, had test images" in text_of(blocks)
+    warned = SECTIONS["tuning"].build(make_data(digits, search=record, search_note="other rows"))
+    assert Paragraph("other rows", "warning") in warned and Paragraph("other rows", "warning") not in blocks
     assert [row[3].text for row in table.cells] == ["noise", "", "stopped at 50 % of its training"]
     assert table.cells[2][1].text == "" and table.is_number[1]  # scores stand under each other
     assert sum(isinstance(block, Chart) for block in blocks) == 2

@@ -8,19 +8,24 @@ import shutil
 import signal
 import time
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
+import projects
 import pytest
 import yaml
 from conftest import Digits, make_once
 from projects import process, softvote, write_pipeline, write_project
 
+from softvote.config.pipeline import Pipeline
 from softvote.ensembling.predictions import read_predictions
 from softvote.errors import UserError
 from softvote.metrics.scores import accuracy
 from softvote.stages import open_run, tune
 from softvote.storage.paths import PredictionsFolder
 from softvote.tracking.ledger import SETTLED, read_ledger
+from softvote.tuning import outcome
 from softvote.tuning.records import TuneRecord
 
 pytest.importorskip("optuna", reason="softvote[tune] is not installed")
@@ -92,6 +97,35 @@ def test_trial_0_is_the_pipeline_as_it_stands(project: Path) -> None:
     assert record_of(project).trials[0].values == {
         "members.cnn.optimizer.lr": 1e-5, "members.cnn.epochs": 2,
     }  # fmt: skip
+
+
+def test_trials_whose_members_learned_test_images_are_marked() -> None:
+    """A search over `test_rows` has trials of both kinds; who is looked at is the pipeline of each trial."""
+    members = {"cnn": {"model": "cnn"}, "student": {"model": "cnn", "teacher": {"member": "cnn"}}}
+    facts = projects.pipeline(members=members, folds={"count": 3}, tune={"space": SPACE})
+
+    def change(settings: list[str]) -> Pipeline:
+        members["student"]["teacher"] = {"member": "cnn", "test_rows": settings == ["on"]}
+        return Pipeline.model_validate(facts)
+
+    from optuna.trial import create_trial
+
+    spec: Any = SimpleNamespace(change=change, members=["cnn", "student"])
+    trials = [
+        outcome._read_trial(
+            create_trial(value=0.9, user_attrs={"score": [0.9, 0.1, 9, True], "settings": settings}), spec
+        )
+        for settings in ([], ["on"])
+    ]
+    assert [trial.transductive for trial in trials] == [[], ["student"]]
+    trials = [trial.model_copy(update={"number": number}) for number, trial in enumerate(trials)]
+    record = TuneRecord(
+        pipeline="tiny", study="s", metric="accuracy", greater_is_better=True, members=spec.members,
+        folds=[2], of_folds=3, table="t", trials=trials, best=1,
+    )  # fmt: skip
+    said = str(tune.TuneResult(record, None, ()))
+    assert "\n0, as it stands" in said and "\n1, transductive" in said
+    assert "student: transductive: its training" in said and "tune: trial 1, transductive, " in said
 
 
 @pytest.mark.slow

@@ -4,9 +4,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from softvote.reporting.tables import mark_transductive
 from softvote.storage.files import atomic_write
-from softvote.tuning.records import TuneRecord
+from softvote.tuning.records import TrialRecord, TuneRecord
 from softvote.tuning.search import shorten_key
+
+
+def name_trial(trial: TrialRecord) -> str:
+    """A trial's number, with what is to be said of its score."""
+    number = str(trial.number) if trial.number else "0, as it stands"
+    return mark_transductive(number, bool(trial.transductive))
 
 
 def plot_history(path: Path, record: TuneRecord) -> None:
@@ -26,7 +33,8 @@ def plot_history(path: Path, record: TuneRecord) -> None:
     low = axis.get_ylim()[0]
     axis.plot(lost, [low] * len(lost), "x", color="0.6", markersize=4, clip_on=False)
     axis.set(xlabel="trial", ylabel=record.metric)
-    title = f"{record.pipeline}, {record.where}: trials, and the best so far\nbars: one standard error"
+    where = mark_transductive(record.where, bool(record.transductive))
+    title = f"{record.pipeline}, {where}: trials, and the best so far\nbars: one standard error"
     axis.set_title(f"{title}; crosses: stopped or failed", fontsize=8, loc="left")
     axis.xaxis.set_major_locator(MaxNLocator(integer=True))
     with atomic_write(path) as temporary:

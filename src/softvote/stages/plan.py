@@ -58,11 +58,16 @@ class Plan:
         return Scorer.of_pipeline(self.run.pipeline, groups)
 
     @property
+    def folds_fingerprint(self) -> str:
+        """What the table of folds is known by."""
+        return str(self.jobs[0].inputs["folds"])
+
+    @property
     def settled_note(self) -> str:
         """What is said of scores on rows by which a search settled values; empty where there are none."""
         pipeline = self.run.pipeline
-        tuned, table = pipeline.tuned, str(self.jobs[0].inputs["folds"])
-        if tuned is None or not tuned.has_seen(pipeline.folds.trained, table):
+        tuned = pipeline.tuned
+        if tuned is None or not tuned.has_seen(pipeline.folds.trained, self.folds_fingerprint):
             return ""
         found = f"values are the best of {tuned.trials} trials of {tuned.pipeline}"
         return f"{found}, {SETTLED}: scores flatter"

@@ -81,7 +81,7 @@ def _gather(plan: Plan, experiments: list[Experiment], ledger: list[Entry]) -> R
         )
     voted = len(names) == len(run.pipeline.voters) and plan.is_current(ensemble)
     current = [*names, *([ensemble] if voted else [])]
-    competition = run.pipeline.competition.name
+    competition, search = run.pipeline.competition.name, _read_search(run)
     return ReportData(
         name=run.name,
         pipeline=run.pipeline,
@@ -96,7 +96,8 @@ def _gather(plan: Plan, experiments: list[Experiment], ledger: list[Entry]) -> R
         unfinished=[name for name in run.pipeline.voters if name not in names],
         experiments=[each for each in experiments if each.competition == competition],
         given_labels=_read_given_labels(plan),
-        search=_read_search(run),
+        search=search,
+        search_note=_describe_other_rows(plan, search),
         transductive=plan.transductive_among(names),
         settled=plan.settled_note,
         decisions={name: read_decision(run, name) for name in current},
@@ -123,6 +124,16 @@ def _read_search(run: Run) -> TuneRecord | None:
     tuned = run.pipeline.tuned
     own = TuneRecord.read(run.folder.tune.record)
     return own or (TuneRecord.read(run.workspace.pipeline(tuned.pipeline).tune.record) if tuned else None)
+
+
+def _describe_other_rows(plan: Plan, search: TuneRecord | None) -> str:
+    """What is said of trials that were scored on other folds, or other labels, than there are now."""
+    if search is None or search.table == plan.folds_fingerprint:
+        return ""
+    return (
+        f"These trials of {search.pipeline} were scored when its folds were others: other rows, labels or "
+        "folds than the pipeline has now. Search anew before you go by them."
+    )
 
 
 def _find_leaderboard(run: Run, ledger: list[Entry]) -> LeaderboardComparison | None:

@@ -23,12 +23,12 @@ from softvote.data.dataset import read_dataset
 from softvote.ensembling.scorer import Scorer
 from softvote.errors import ErrorCollector, UserError
 from softvote.reporting.tables import render
-from softvote.reporting.tuning import plot_history, plot_importance
+from softvote.reporting.tuning import name_trial, plot_history, plot_importance
 from softvote.scheduling.job_batch import JobBatch
 from softvote.scheduling.processes import prepare, run_local
 from softvote.scheduling.worker import CHECKPOINT_SECONDS
 from softvote.stages import Run, open_run
-from softvote.stages.plan import inputs_of_folds
+from softvote.stages.plan import LEARNED_TEST_IMAGES, inputs_of_folds
 from softvote.storage.files import write_text
 from softvote.storage.locks import try_lock
 from softvote.tuning.outcome import gather_outcome
@@ -71,6 +71,7 @@ class TuneResult:
         if record.importance:
             shares = ", ".join(f"{shorten_key(key)} {part:.0%}" for key, part in record.importance.items())
             lines.append(f"what mattered: {shares}")
+        lines += [f"{name}: {LEARNED_TEST_IMAGES}" for name in record.transductive]
         lines.append(f"tune: {_verdict(record)}")
         wrote = [*self.pictures, *([self.overlay] if self.overlay else [])]
         return "\n".join([*lines, *(f"wrote {path}" for path in wrote)])
@@ -193,9 +194,8 @@ def _table(record: TuneRecord) -> str:
 
 
 def _line(trial: TrialRecord, keys: list[str]) -> list[str]:
-    name = str(trial.number) if trial.number else "0, as it stands"
     gain = [str(trial.gain), trial.gain.verdict] if trial.gain else ["", ""]
-    return [name, str(trial.score), *gain, *(_short(trial.values.get(key)) for key in keys)]
+    return [name_trial(trial), str(trial.score), *gain, *(_short(trial.values.get(key)) for key in keys)]
 
 
 def _short(value: Any) -> str:
@@ -207,7 +207,7 @@ def _verdict(record: TuneRecord) -> str:
     if record.best == 0:
         return "no trial scored better than the pipeline as it stands"
     best = record.trial(record.best)
-    told = f"trial {best.number}, {describe_values(best.values)}, {best.score}"
+    told = f"trial {name_trial(best)}, {describe_values(best.values)}, {best.score}"
     if best.gain is None:
         return told
     noise = best.gain.verdict == "noise"
@@ -242,7 +242,7 @@ def _overlay(run: Run, record: TuneRecord, path: Path) -> str:
         inside[last] = value
     present = record.trial(0).score if any(trial.number == 0 for trial in record.trials) else None
     head = [
-        f"{_MARK} {run.name}`: the best of {len(record.trials)} trials, trial {best.number}.",
+        f"{_MARK} {run.name}`: the best of {len(record.trials)} trials, trial {name_trial(best)}.",
         f"# {record.metric} {best.score} on {record.where}; {run.name} as it stands {present}.",
         f"# {_gain(best)}",
         "# The best of many flatters on the rows it was chosen by. These folds are therefore left out of",

@@ -10,7 +10,7 @@ from softvote.errors import UserError
 from softvote.metrics.scores import Score
 from softvote.tuning.observer import STOPPED_AT
 from softvote.tuning.records import TrialRecord, TuneRecord
-from softvote.tuning.search import REASON, SCORE, SearchSpec
+from softvote.tuning.search import REASON, SCORE, SETTINGS, SearchSpec
 
 if TYPE_CHECKING:
     from optuna import Study
@@ -37,7 +37,7 @@ def gather_outcome(spec: SearchSpec) -> TuneRecord:
         folds=spec.folds,
         of_folds=spec.pipeline.folds.count,
         table=spec.table.key,
-        trials=[_read_trial(trial) for trial in ended],
+        trials=[_read_trial(trial, spec) for trial in ended],
         best=0,
         importance=_measure_importance(study),
     )
@@ -48,11 +48,11 @@ def gather_outcome(spec: SearchSpec) -> TuneRecord:
     return record.model_copy(update={"trials": trials, "best": record.scored[0].number})
 
 
-def _read_trial(trial: FrozenTrial) -> TrialRecord:
+def _read_trial(trial: FrozenTrial, spec: SearchSpec) -> TrialRecord:
     attributes: dict[str, Any] = trial.user_attrs
     score = Score(*attributes[SCORE]) if SCORE in attributes and trial.state.name == "COMPLETE" else None
     stopped = STOPPED_AT in attributes
-    return TrialRecord(
+    found = TrialRecord(
         number=trial.number,
         values=attributes.get("values", {}),
         outcome="scored" if score else "stopped" if stopped else "failed",
@@ -60,6 +60,9 @@ def _read_trial(trial: FrozenTrial) -> TrialRecord:
         reason=attributes.get(REASON, ""),
         seconds=round(trial.duration.total_seconds(), 1) if trial.duration else 0.0,
     )
+    learned = spec.change(attributes[SETTINGS]).transductive if score else []
+    marked = [name for name in spec.members if name in learned]
+    return found.model_copy(update={"transductive": marked}) if marked else found
 
 
 def _compare(spec: SearchSpec, record: TuneRecord) -> dict[int, TrialRecord]:

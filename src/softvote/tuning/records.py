@@ -23,6 +23,7 @@ class TrialRecord(JsonRecord):
         gain: its score less that of trial 0, on the same rows.
         reason: why it was stopped or failed; empty where it was not.
         seconds: from its beginning to its end.
+        transductive: names of the members whose trainings, or those that they build on, had test images.
     """
 
     number: int
@@ -32,6 +33,7 @@ class TrialRecord(JsonRecord):
     gain: Difference | None = None
     reason: str = ""
     seconds: float = 0.0
+    transductive: list[str] = Field(default_factory=list)
 
 
 class TuneRecord(JsonRecord):
@@ -74,6 +76,12 @@ class TuneRecord(JsonRecord):
         sign = -1 if self.greater_is_better else 1
         found = [trial for trial in self.trials if trial.score]
         return sorted(found, key=lambda trial: sign * trial.score.value if trial.score else 0.0)
+
+    @property
+    def transductive(self) -> list[str]:
+        """Members that learned test images in some trial that was scored, in their order."""
+        learned = {name for trial in self.scored for name in trial.transductive}
+        return [name for name in self.members if name in learned]
 
     @property
     def where(self) -> str:

@@ -33,7 +33,7 @@ from softvote.tuning.study import StudyAddress, suggest_values, to_parameters
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial, Trial
 
-_SETTINGS, _VALUES, REASON, SCORE = "settings", "values", "reason", "score"
+SETTINGS, _VALUES, REASON, SCORE = "settings", "values", "reason", "score"
 
 
 _VERSION = 1  # bumped whenever the same trial would score something else
@@ -198,17 +198,17 @@ class Search:
             values = suggest_values(trial, tune)
             settings = [f"{key}={as_yaml(value)}" for key, value in values.items()]
         trial.set_user_attr(_VALUES, values)
-        trial.set_user_attr(_SETTINGS, settings)
+        trial.set_user_attr(SETTINGS, settings)
         self._plan(trial.number, values, settings)
 
     def _take_up(self, trial: FrozenTrial) -> None:
         """Go on with a trial that an earlier run left in the middle."""
         attributes = trial.user_attrs
-        if _SETTINGS not in attributes:
+        if SETTINGS not in attributes:
             self.study.tell(trial.number, state=_state("FAIL"))
             return
         note(f"tune: trial {trial.number} goes on")
-        self._plan(trial.number, attributes[_VALUES], attributes[_SETTINGS])
+        self._plan(trial.number, attributes[_VALUES], attributes[SETTINGS])
 
     def _plan(self, number: int, values: dict[str, Any], settings: list[str]) -> None:
         from softvote.inference.network import build_networks

@@ -50,6 +50,7 @@ class ReportData:
         leaderboard: what became of the competition's submissions; None where the ledger has none.
         pictures: those that a click shows.
         search: the trials by which values were or can be chosen; None where nothing was searched.
+        search_note: why these trials say nothing of this pipeline's rows; empty where they do.
         transductive: names of the members that learned test images.
         settled: that values were chosen by the rows that are scored here; empty where they were not.
         decisions: what each voter's probabilities are submitted by, by its name; of those that are left out,
@@ -73,6 +74,7 @@ class ReportData:
     leaderboard: LeaderboardComparison | None = None
     pictures: PictureStore = field(default_factory=PictureStore)
     search: TuneRecord | None = None
+    search_note: str = ""
     transductive: Sequence[str] = ()
     settled: str = ""
     decisions: Mapping[str, FittedDecision] = field(default_factory=dict)

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from softvote.reporting.report.blocks import Block, Cell, DataTable, Paragraph, Tone
 from softvote.reporting.report.charts import draw_bars, draw_trials
 from softvote.reporting.report.section import LeftOutError, ReportData, section
-from softvote.reporting.tuning import best_so_far
+from softvote.reporting.tuning import best_so_far, name_trial
 from softvote.scheduling.estimate import format_duration
+from softvote.tracking.ledger import TRANSDUCTIVE
 from softvote.tuning.records import TrialRecord, TuneRecord
 from softvote.tuning.search import shorten_key
 
@@ -37,7 +38,8 @@ def build_search(data: ReportData) -> Sequence[Block]:
         best_so_far(values, search.greater_is_better),
         f"{search.metric}, %" if factor == 100 else search.metric,
     )
-    blocks: list[Block] = [_list_trials(search), Paragraph(_how_to_read(search), "note"), history]
+    blocks: list[Block] = [Paragraph(data.search_note, "warning")] if data.search_note else []
+    blocks += [_list_trials(search), Paragraph(_how_to_read(search), "note"), history]
     if search.importance:
         shares = {shorten_key(key): share for key, share in search.importance.items()}
         blocks.append(draw_bars("What mattered", shares, "proportion of what the keys explain"))
@@ -45,11 +47,17 @@ def build_search(data: ReportData) -> Sequence[Block]:
 
 
 def _how_to_read(search: TuneRecord) -> str:
-    return (
+    text = (
         f"Trials of {search.pipeline}, scored on {search.where}; gains are paired, row by row, against "
         "trial 0, the pipeline as it stands. The best of many flatters on the rows it was chosen by, so "
         "the tuned pipeline scores the other folds. What mattered: PED-ANOVA over the scored trials."
     )
+    if search.transductive:
+        text += (
+            f" Of trials that are marked {TRANSDUCTIVE}, the training of {', '.join(search.transductive)}, "
+            "or one that it builds on, had test images with a teacher's probabilities."
+        )
+    return text
 
 
 def _list_trials(search: TuneRecord) -> DataTable:
@@ -61,7 +69,7 @@ def _list_trials(search: TuneRecord) -> DataTable:
 
 
 def _line(trial: TrialRecord, keys: list[str]) -> list[Cell | str]:
-    name = Cell(str(trial.number) if trial.number else "0, as it stands", trial.number)
+    name = Cell(name_trial(trial), trial.number)
     score = Cell(str(trial.score), trial.score.value) if trial.score else ""
     told = trial.reason.startswith(trial.outcome) or trial.score
     gain: list[Cell | str] = ["", trial.reason if told else f"{trial.outcome}: {trial.reason}".strip(": ")]
