@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -140,6 +141,21 @@ def test_a_head_that_measures_predicts_its_fold_again(
     assert softvote(root, "train", "tiny") == 0
     told = read_forecast(root, "members.cnn.tta.shift=1")
     assert told.jobs[0][1] == pytest.approx(1 + (2 * 150 + 100) / 1000, abs=0.05)
+
+
+def test_lessons_of_teachers_count_where_a_member_is_trained(
+    tmp_path: Path, digits: Digits, measured: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(PACES, "student", replace(PACES["cnn"], teaching=40.0))
+    taught = {"model": "cnn", "teacher": {"member": "cnn"}}
+    root = project(
+        tmp_path, digits, members={"cnn": {"model": "cnn"}, "student": taught}, folds={"count": 2, "train": 1}
+    )
+    assert read_forecast(root).longest("student") == pytest.approx(40 + 5.25, abs=0.05)
+    read_forecast(root, "members.cnn.tta.shift=1")  # by which teachers take longer
+    assert [name for name, _, _ in measured] == ["cnn", "student"] * 2
+    monkeypatch.setattr(forecast_module, "read_status", lambda *_: SimpleNamespace(due="predict"))
+    assert read_forecast(root).longest("student") == pytest.approx(1.25, abs=0.05)
 
 
 def test_one_that_builds_on_another_waits(tmp_path: Path, digits: Digits, measured: list[Any]) -> None:

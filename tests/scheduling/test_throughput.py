@@ -164,6 +164,33 @@ def test_features_that_are_frozen_are_reckoned_for_all_rows(
     assert found.trained == pytest.approx(32 / 0.5)
 
 
+def test_teachers_predict_every_row_before_the_first_epoch(
+    tmp_path: Path, digits: Digits, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Test rows that are learned are predicted too; each teacher with its views."""
+    members = {"one": {"model": "cnn"}, "two": {"model": "cnn", "tta": {"shift": 1}}}
+    members["student"] = {"model": "cnn", "teacher": {"member": ["one", "two"], "test_rows": True}}
+    write_project(tmp_path, digits, TRAIN, TEST, members=members)
+    assert softvote(tmp_path, "folds", "tiny") == 0
+    plan = make_plan(stages.open_run(tmp_path, "tiny"))
+    jobs = {job.member_name: job for job in plan.jobs if job.fold == 0}
+    clock, per_image = Clock(monkeypatch), 1 / 64
+
+    def seconds(batch: Any, addends: Any) -> float:
+        return len(batch) * per_image
+
+    clock.slow(monkeypatch, pace_module.Predictor, "_outputs", seconds)  # once per view
+    clock.slow(monkeypatch, Learner, "step", lambda *_: 0.5)
+    found = {}
+    for name, job in jobs.items():
+        work = JobBatch(Workspace(tmp_path), plan.run.pipeline.competition, [job], 1, plan.folds, 60)
+        found[name] = _trial(job, work, lambda: None, 3.0)
+    rows = np.count_nonzero(plan.folds != 0) + TEST
+    views = 1 / (found["two"].predicted * per_image)
+    assert views > 2 and found["one"].teaching == found["two"].teaching == 0
+    assert found["student"].teaching == pytest.approx(rows * per_image * (1 + views))
+
+
 @pytest.mark.parametrize(
     "member",
     [

@@ -112,6 +112,11 @@ def _pace(job: Job, work: JobBatch, network: Network, gpus: list[int], threads: 
         "share": round(1 - _validating(job, work) / len(work.folds), 2),
     }
     conditions |= {name: job.inputs.get(name) for name in _OF_THE_DATA}
+    if job.teachers:
+        lessons = [
+            teacher.member.model_dump(mode="json", exclude=_NOT_OF_THE_PACE) for teacher in job.teachers
+        ]
+        conditions["teachers"] = lessons
 
     def find() -> JsonObject:
         note(f"{job.member_name}: trained for some seconds, to see how fast it is here")
@@ -125,11 +130,11 @@ def _validating(job: Job, work: JobBatch) -> int:
 
 
 def _seconds(job: Job, trains: bool, pace: Throughput, network: Network, validating: int, test: int) -> float:
-    """Of one job: the start, training if that is due, then prediction of both kinds of rows."""
+    """Of one job: the start, lessons and training if that is due, then prediction of both kinds of rows."""
     # What a head measures, it measures on each half of the rows that validate for the other; and once, when
     # it was trained, on all of them.
     passes = (3 if trains else 2) if network.head.needs_calibration else 1
-    training = job.member.epochs * pace.epoch if trains else 0.0
+    training = pace.teaching + job.member.epochs * pace.epoch if trains else 0.0
     return pace.start + training + (passes * validating + test) / pace.predicted
 
 

@@ -21,9 +21,12 @@ import numpy as np
 from tqdm import tqdm
 
 from softvote.compute.device import synchronize
+from softvote.compute.precision import ComputeConfig
+from softvote.config.recipe import Member
 from softvote.data.dataset import Dataset
+from softvote.data.split import ImageSplit
 from softvote.errors import UserError
-from softvote.inference.network import create_network
+from softvote.inference.network import Network, create_network
 from softvote.inference.predictor import Predictor
 from softvote.machine import end_with_parent
 from softvote.scheduling.job import Job
@@ -78,12 +81,14 @@ class Throughput:
         fed: images that an epoch feeds.
         trained: images per second in training.
         predicted: images per second in prediction, with test-time shifts.
+        teaching: seconds in which its teachers predict what it learns, before its first epoch.
     """
 
     start: float
     fed: float
     trained: float
     predicted: float
+    teaching: float = 0.0
 
     @property
     def epoch(self) -> float:
@@ -190,7 +195,8 @@ def _trial(job: Job, work: JobBatch, meet: Barrier, seconds: float) -> Throughpu
     before = time.perf_counter() - began - trial.choosing
     start, trained = trial.run(seconds)
     fed = len(data.rows) * (1 - job.member.schedule.held_out_proportion)
-    return Throughput(before + start, fed, trained, trial.predict(dataset, _PREDICTING * seconds))
+    predicted = trial.predict(dataset, _PREDICTING * seconds)
+    return Throughput(before + start, fed, trained, predicted, trial.teach(dataset, _PREDICTING * seconds))
 
 
 class _Trial:
@@ -235,13 +241,36 @@ class _Trial:
     def predict(self, dataset: Dataset, seconds: float) -> float:
         """Images per second."""
         some = dataset.train.take(slice(_IMAGES))
-        self.compute_config.to_device(self.network.model)
-        measured = self.network.normalisation(self._some(_IMAGES).selected, self.member.normalise)
-        predictor = Predictor(self.network, measured, self.compute_config, self.member.tta, self.member.view)
+        return self._images_per_second(self.network, self.compute_config, self.member, some, seconds)
+
+    def teach(self, dataset: Dataset, seconds: float) -> float:
+        """Seconds in which the teachers predict all rows, each timed for an equal part of `seconds`."""
+        found, part = 0.0, seconds / max(1, len(self.job.teachers))
+        _, channels, height, width = self.data.shape
+        some = replace(dataset.train.take(slice(_IMAGES)), addends=None)
+        for member in [teacher.member for teacher in self.job.teachers]:
+            network = create_network(member, self.job.task, (channels, height, width), with_weights=False)
+            compute_config = compute_config_for(member, network, self.data.shape, self.choices)
+            found += len(self.data.rows) / self._images_per_second(
+                network, compute_config, member, some, part
+            )
+        return found
+
+    def _images_per_second(
+        self,
+        network: Network,
+        compute_config: ComputeConfig,
+        member: Member,
+        some: ImageSplit,
+        seconds: float,
+    ) -> float:
+        compute_config.to_device(network.model)
+        measured = network.normalisation(self._some(_IMAGES).selected, member.normalise)
+        predictor = Predictor(network, measured, compute_config, member.tta, member.view)
         predictor.probabilities(some.images, some.addends)
         self.meet()
         began, batches = time.perf_counter(), 0
-        while (spent := time.perf_counter() - began) < seconds:
+        while (spent := time.perf_counter() - began) < seconds or not batches:
             predictor.probabilities(some.images, some.addends)
             batches += 1
         return batches * len(some) / spent
