@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import data_fixtures as data
@@ -522,6 +523,27 @@ def test_an_id_in_several_rows_is_told(
     assert any(
         f"1 id stands in several rows of {name}," in line for line in scaffold_pipeline(folder, "digits").took
     )
+
+
+@pytest.mark.parametrize("file_format", ["json", "parquet"])
+def test_an_id_that_several_test_images_have_is_told(
+    file_format: str, workspace: Workspace, digits: Digits
+) -> None:
+    folder = workspace.input("digits")
+    data.write_competition(folder, file_format, digits)
+    path = folder / f"test.{file_format}"
+    if file_format == "json":
+        records = json.loads(path.read_text())
+        path.write_text(json.dumps([*records, records[2]]))
+        name, told = records[2]["id"], f"in rows 4 and {len(records) + 2}"
+    else:
+        pyarrow, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+        table = parquet.read_table(path)
+        parquet.write_table(pyarrow.concat_tables([table, table.slice(2, 1)]), path)
+        name, told = table.column(0)[2].as_py(), f"in images 3 and {len(table) + 1}"
+    [said] = [line for line in scaffold_pipeline(folder, "digits").took if f"of {path.name}, such as" in line]
+    assert said.startswith("1 id stands in several ") and f"'{name}' {told}: each must" in said
+    assert path.name in error_when_read(workspace)
 
 
 def error_when_read(workspace: Workspace) -> str:

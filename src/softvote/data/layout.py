@@ -20,7 +20,14 @@ from softvote.data.forms import RecognisedForm, recognise_form
 from softvote.data.image_index import ImageFolders, image_files
 from softvote.data.label_detection import NoLabelError, labels_of
 from softvote.data.readers.base import quote
-from softvote.data.readers.detection import Candidate, DetectedLayout, Size, first_file, train_csv_names
+from softvote.data.readers.detection import (
+    Candidate,
+    DetectedLayout,
+    Size,
+    UniqueIds,
+    first_file,
+    train_csv_names,
+)
 from softvote.data.readers.registry import READERS
 from softvote.errors import UserError
 
@@ -216,26 +223,26 @@ def _sample_notes(sample: str, candidate: Candidate) -> list[str]:
 
 
 def _notes_of_repeated_ids(candidate: Candidate, found: DetectedLayout) -> list[str]:
-    """What is to be said of tables in which an id stands in several rows, which no reader takes."""
-    tables = (
-        [] if candidate.sample_table is None else [(candidate.sample_table, candidate.sample_table.header[0])]
-    )
+    """What is to be said of files in which an id stands in several rows, which no reader takes."""
+    sample, columns = candidate.sample_table, [*found.ids]
+    if sample is not None:
+        columns.insert(0, UniqueIds.of_table(sample, sample.header[0]))
     if (id_name := found.files.get("id")) and found.files.get("label_cells") != "rows":
         names = [str(found.files.get(key, "")) for key in ("train", "test", "table")]
         opened = [read_table(candidate.folder / name) for name in names if name.endswith(".csv")]
-        tables += [(table, id_name) for table in opened if id_name in table.header]
+        columns += [UniqueIds.of_table(table, id_name) for table in opened if id_name in table.header]
     notes = []
-    for table, name in tables:
+    for column in columns:
         rows = defaultdict[str, list[int]](list)
-        for text, record in zip(table.column(name), table.records, strict=True):
-            rows[text].append(record.row)
+        for text, number in zip(column.ids, column.numbers, strict=True):
+            rows[text].append(number)
         repeated = {text: of for text, of in rows.items() if len(of) > 1}
         if repeated:
             text, of = next(iter(repeated.items()))
             several = "1 id stands" if len(repeated) == 1 else f"{len(repeated):,} ids stand"
-            shown = f"{quote(text)} in rows {of[0]} and {of[1]}"
+            shown = f"{quote(text)} in {column.unit} {of[0]} and {of[1]}"
             notes.append(
-                f"{several} in several rows of {table.path.name}, such as {shown}: each "
+                f"{several} in several {column.unit} of {column.source}, such as {shown}: each "
                 "must stand in one before the data can be read; drop rows, or name another column"
             )
     return notes

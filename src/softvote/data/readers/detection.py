@@ -54,6 +54,28 @@ class Candidate:
 
 
 @dataclass(frozen=True)
+class UniqueIds:
+    """Ids of which each must stand once.
+
+    Attributes:
+        source: the file, or the files, in words.
+        ids: in their order.
+        numbers: what errors call the places of these ids.
+        unit: what is counted so.
+    """
+
+    source: str
+    ids: Sequence[str]
+    numbers: Sequence[int]
+    unit: str = "rows"
+
+    @classmethod
+    def of_table(cls, table: Table, column: str) -> UniqueIds:
+        """A column of a table."""
+        return cls(table.path.name, table.column(column), [record.row for record in table.records])
+
+
+@dataclass(frozen=True)
 class DetectedLayout:
     """What a folder holds.
 
@@ -69,6 +91,7 @@ class DetectedLayout:
         folds: further keys of `folds`.
         notes: what was taken for what, a line each.
         resizable: whether images of another size than `competition.image` can be brought to it.
+        ids: of files that are not CSV tables.
     """
 
     files: dict[str, Any]
@@ -82,6 +105,7 @@ class DetectedLayout:
     folds: Mapping[str, Any] = field(default_factory=dict)
     notes: Sequence[str] = ()
     resizable: bool = False
+    ids: Sequence[UniqueIds] = ()
 
 
 def first_file(folder: Path, *patterns: str) -> str | None:

@@ -31,6 +31,7 @@ from softvote.data.readers.detection import (
     Candidate,
     DetectedLayout,
     Size,
+    UniqueIds,
     train_csv_names,
 )
 from softvote.errors import MOST_OF_A_KIND, ErrorCollector, UserError
@@ -216,8 +217,18 @@ def _build_layout(
     ]
     return DetectedLayout(
         files, *image, channels, competition=labels.competition, folds=folds,
-        notes=[*notes, *labels.notes, *fold_notes],
+        notes=[*notes, *labels.notes, *fold_notes], ids=[_find_ids(part, id_name) for part in (train, test)],
     )  # fmt: skip
+
+
+def _find_ids(paths: list[Path], id_name: str) -> UniqueIds:
+    """Ids of images in some files, without their pixels; what else is wrong is told when they are read."""
+    opened = [file for path in paths if (file := open_parquet(path, ErrorCollector()))]
+    columns = [
+        file.read(columns=[id_name]).column(0) for file in opened if id_name in file.schema_arrow.names
+    ]
+    ids = [str(name) for column in columns for name in column.to_pylist()]
+    return UniqueIds(", ".join(path.name for path in paths), ids, range(1, len(ids) + 1), "images")
 
 
 def _size_of(count: int, candidate: Candidate, path: Path) -> Size:
