@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import data_fixtures as data
 import numpy as np
 import pytest
 from conftest import Digits
+from kinds import KINDS
 
 from softvote.config.competition import Competition
+from softvote.data.corrections import correct_labels
 from softvote.data.dataset import Dataset, read_dataset
 from softvote.errors import UserError
 from softvote.storage.paths import Workspace
+from softvote.task import TaskKind
 
 
 @pytest.fixture
@@ -57,3 +62,56 @@ def test_a_column_that_is_missing(workspace: Workspace, plain: Competition) -> N
 def test_a_file_that_is_missing(workspace: Workspace, plain: Competition) -> None:
     with pytest.raises(UserError, match=r"fix\.csv: is missing"):
         read_dataset(plain.model_copy(update={"corrections": "fix.csv"}), workspace)
+
+
+# ---------------------------------------------------------------- of several tags or targets
+
+
+SEVERAL: dict[TaskKind, tuple[str, list[str]]] = {
+    "tags": ("tag", ["1,large,0,1", "3,even,1,0", "3,loop,0,1"]),
+    "targets": ("target", ["1,size,0,2", "3,parity,odd,even", "3,size,1,0"]),
+}
+
+
+def write_several(folder: Path, kind: TaskKind, lines: list[str]) -> Path:
+    path = folder / "fix.csv"
+    path.write_text("\n".join([f"row,{SEVERAL[kind][0]},label,corrected", *lines, ""]))
+    return path
+
+
+def competition_of_kind(kind: TaskKind) -> Competition:
+    return data.competition_of({"format": "pixel_csv"}, **{"labels": None} | KINDS[kind].facts)
+
+
+@pytest.mark.parametrize("kind", SEVERAL)
+def test_each_tag_or_target_is_corrected_by_itself(kind: TaskKind, tmp_path: Path) -> None:
+    last = [1, 0, 0] if kind == "tags" else [1, 1]
+    given = np.array([*np.zeros((3, len(last)), np.int64), last])
+    path = write_several(tmp_path, kind, SEVERAL[kind][1])
+    found = correct_labels(given, None, competition_of_kind(kind), path)
+    wanted = given.copy()
+    if kind == "tags":
+        wanted[1, 1], wanted[3, 0], wanted[3, 2] = 1, 0, 1
+    else:
+        wanted[1, 1], wanted[3, 0], wanted[3, 1] = 2, 0, 0
+    assert np.array_equal(found, wanted)
+
+
+@pytest.mark.parametrize(
+    ("kind", "line", "told"),
+    [
+        ("tags", "0,lrge,0,1", "column tag: 'lrge' is not a tag; did you mean 'large'?"),
+        ("tags", "0,even,0,x", "column corrected: 'x' is neither 0 nor 1"),
+        ("tags", "0,even,1,0", "label 1, but the row's is 0; take the file of these training rows"),
+        ("targets", "0,size,0,3", "column corrected: '3' is not a class"),
+        ("targets", "0,parity,odd,even", "label odd, but the row's is even"),
+        ("targets", "0,size,0,1\n0,size,0,2", "row 0 is already in line 2"),
+    ],
+)
+def test_what_is_wrong_with_corrections_of_several(
+    kind: TaskKind, line: str, told: str, tmp_path: Path
+) -> None:
+    given = np.zeros((4, *KINDS[kind].task.label_shape), np.int64)
+    with pytest.raises(UserError) as error:
+        correct_labels(given, None, competition_of_kind(kind), write_several(tmp_path, kind, [line]))
+    assert told in str(error.value)

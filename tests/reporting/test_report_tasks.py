@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import csv
+import io
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from conftest import Digits
+from data_fixtures import write_csv
 from kinds import KINDS
 from numpy.typing import NDArray
 from report_data import (
@@ -20,10 +24,14 @@ from report_data import (
 )
 from sklearn.metrics import average_precision_score, f1_score, fbeta_score
 
+from softvote.data.corrections import correct_labels
 from softvote.ensembling.scorer import FittedDecision, Scorer
-from softvote.reporting.report.blocks import Block, Chart, DataTable, Gallery, Paragraph
+from softvote.reporting.report.blocks import Attachment, Block, Chart, DataTable, Gallery, Paragraph
 from softvote.reporting.report.page import SECTIONS
 from softvote.reporting.report.section import ReportData
+from softvote.reporting.report.sections import attention
+from softvote.storage.paths import FoldFolder
+from softvote.task import TaskKind
 
 TAGS = ["even", "large", "loop"]
 
@@ -323,6 +331,96 @@ def test_grades_are_answered_by_their_cut_points(digits: Digits) -> None:
     assert np.mean(data.answers == labels) > before + 0.3
     matrix = tables_of(build_section("confusion", data))[0]
     assert int(matrix.cells[5][6].text) > 0.5 * int((labels == 5).sum())
+
+
+# ---------------------------------------------------------------- several labels per image
+
+
+def data_of_kind(kind: TaskKind, digits: Digits, wrong: NDArray[np.int64], **more: Any) -> ReportData:
+    """Labels of which the first tag or target is wrong in some rows, and a voter that is not misled."""
+    labels = KINDS[kind].labels(digits[1][:TRAIN])
+    blocks = [block.stop - block.start for block in KINDS[kind].task.blocks]
+    columns = [make_probabilities(labels[:, place], place, 9, size) for place, size in enumerate(blocks)]
+    oof = np.concatenate(columns, axis=1) if columns else tag_probabilities(labels, 1) ** 2
+    given = labels.copy()
+    given[wrong, 0] = 1 - given[wrong, 0]
+    facts = {"labels": None, "solution": None} | KINDS[kind].facts
+    return make_data(digits, {"a": oof}, dataset=make_dataset(digits, given), competition=facts, **more)
+
+
+@pytest.mark.parametrize(("kind", "asked"), [("tags", ("tag", "even")), ("targets", ("target", "parity"))])
+def test_planted_label_errors_are_found_and_a_next_pipeline_takes_the_file(
+    digits: Digits, tmp_path: Path, kind: TaskKind, asked: tuple[str, str]
+) -> None:
+    pytest.importorskip("cleanlab")
+    planted = np.arange(0, TRAIN, 50)
+    data = data_of_kind(kind, digits, planted)
+    blocks = build_section("labels", data)
+    (attachment,) = (block for block in blocks if isinstance(block, Attachment))
+    rows = list(csv.DictReader(io.StringIO(attachment.text)))
+    found = {int(row["row"]) for row in rows if row[asked[0]] == asked[1]}
+    assert len(found & set(planted.tolist())) >= len(planted) - 2
+    (table,) = tables_of(blocks)
+    assert [cell.text for cell in table.cells[0]] == list(rows[0].values()) and table.cells[0][0].source
+    assert f"Doubtful labels: {asked[1]} " in text_of(blocks) and "flatter" in text_of(blocks)
+    kept = [row for row in rows if int(row["row"]) in planted and row[asked[0]] == asked[1]]
+    path = tmp_path / "corrections.csv"
+    write_csv(path, list(kept[0]), [list(row.values()) for row in kept])
+    corrected = correct_labels(data.dataset.train_labels, None, data.pipeline.competition, path)
+    right = KINDS[kind].labels(digits[1][:TRAIN])
+    assert np.flatnonzero((corrected != right).any(axis=1)).tolist() == sorted({*planted} - found)
+
+
+def test_a_tag_that_no_row_has_is_not_doubted(digits: Digits) -> None:
+    pytest.importorskip("cleanlab")
+    labels = tag_labels(digits)
+    labels[:, 2] = 0
+    data = tag_data(digits, {"a": tag_probabilities(labels, 1)}, dataset=make_dataset(digits, labels))
+    assert "loop" not in column_of(tables_of(build_section("labels", data))[0], "tag")
+
+
+@pytest.mark.parametrize("kind", ["tags", "targets"])
+def test_where_a_network_looks_is_shown_of_the_output_that_named_it(
+    digits: Digits, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: TaskKind
+) -> None:
+    asked = list[tuple[int, int]]()
+
+    def explain(predictor: object, images: NDArray[np.uint8], outputs: NDArray[np.int64]) -> NDArray[Any]:
+        rows = [int((digits[0][:TRAIN] == image[0]).all(axis=(1, 2)).argmax()) for image in images]
+        asked.extend(zip(rows, outputs.tolist(), strict=True))
+        return np.zeros((len(images), 8, 8), np.float32)
+
+    monkeypatch.setattr(attention, "class_activation_maps", explain)
+    monkeypatch.setattr(attention, "load_predictor", lambda folder: None)
+    folders = [FoldFolder(tmp_path / f"fold{fold}") for fold in range(2)]
+    data = data_of_kind(kind, digits, np.arange(0, TRAIN, 50), trainings={"a": folders})
+    galleries = [block for block in build_section("attention", data) if isinstance(block, Gallery)]
+    cards = [card for gallery in galleries for card in gallery.cards]
+    titles = [gallery.title for gallery in galleries]
+    assert len(asked) == len(cards) and {card.tone for card in cards} == {"good", "bad"}
+    for row, output in asked:
+        of_row = [card.caption for card in cards if card.caption.startswith(f"row {row},")]
+        name = data.classes[output]
+        assert any(name.rpartition("=")[2] in caption for caption in of_row)
+        assert data.members["a"].oof[row, output] >= 0.5  # it was answered
+    if kind == "tags":
+        assert titles[0].startswith("Surest mistakes") and "even: named most surely" in titles
+    else:
+        assert titles[:2] == ["parity: Surest mistakes", "parity: Right answers, at random"]
+        assert "size: Right answers, at random" in titles
+
+
+@pytest.mark.parametrize("kind", ["tags", "targets"])
+def test_corrected_labels_of_several_are_scored_as_given_too(digits: Digits, kind: TaskKind) -> None:
+    wrong = np.arange(60)
+    data = data_of_kind(kind, digits, wrong[:0])
+    given = data.labels.copy()
+    given[wrong, 0] = 1 - given[wrong, 0]
+    blocks = build_section("corrections", data_of_kind(kind, digits, wrong[:0], given_labels=given))
+    assert "60 training labels are corrected" in text_of(blocks)
+    (table,) = tables_of(blocks)
+    now, then = (value(column_of(table, f"on {which} labels")[0]) for which in ("corrected", "given"))
+    assert then < now - 2
 
 
 @pytest.mark.parametrize(("kind", "names"), [("tags", {"tags", "tag_pairs", "tag_mistakes"}),

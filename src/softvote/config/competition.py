@@ -176,7 +176,8 @@ class Competition(Strict):
     """CSV of the true labels of the test rows in the same form, where they are known (a demo)."""
     corrections: str | None = None
     """CSV in the competition's folder of training labels that are wrong as given, with columns `row` (from
-    0), `label` (as given) and `corrected`; training and scores take the corrected ones."""
+    0), `label` (as given) and `corrected`; training and scores take the corrected ones. Of tags it has a
+    column `tag` beside, and labels 0 and 1; of several targets a column `target`."""
     kaggle: str | None = None
     """Slug of the competition on Kaggle, the last part of its address; if omitted, nothing is ever sent
     there."""
@@ -279,12 +280,6 @@ class Competition(Strict):
                 part.check(space)
             except ConfigError as error:
                 raise error.under(key) from None
-        return self
-
-    @model_validator(mode="after")
-    def _corrections_are_of_one_label(self) -> Competition:
-        if self.corrections is not None and self.labels is None:
-            raise ConfigError.at("", "corrections: are for labels, not for tags or targets", "leave it out")
         return self
 
     @model_validator(mode="after")

@@ -7,24 +7,18 @@ from collections.abc import Sequence
 import numpy as np
 
 from softvote.reporting.report.blocks import Block, Cell, DataTable, Paragraph
-from softvote.reporting.report.section import (
-    ReportData,
-    needs_members,
-    needs_one_label,
-    section,
-)
+from softvote.reporting.report.section import ReportData, needs_members, section
 
 
 @section(
     "corrections",
     "Corrected labels",
     "What do the scores say on the labels as they were given?",
-    needs_one_label,
     needs_members,
     rank=15,
 )
 def build_corrections(data: ReportData) -> Sequence[Block]:
-    """Build the accuracy of every voter on corrected and on given labels."""
+    """Build the score of every voter on corrected and on given labels."""
     if data.given_labels is None:
         return []  # which is how it should be, and needs no word
     given = data.given_labels[data.rows]
