@@ -8,22 +8,29 @@ import json
 import re
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import numpy as np
 import projects
 import pytest
 from PIL import Image
+from untrained import write_fold
 
 from softvote.config.pipeline import Pipeline
+from softvote.ensembling.records import ScoreRecord
 from softvote.metrics.scores import score_of_proportion
 from softvote.reporting.report import charts
 from softvote.reporting.report.blocks import Cell, Chart, DataTable, Gallery, Paragraph, PictureCard
-from softvote.reporting.report.experiments import Experiment, describe_changes
+from softvote.reporting.report.experiments import Experiment, describe_changes, read_experiment
 from softvote.reporting.report.gradcam import overlay
 from softvote.reporting.report.images import PictureStore, encode_image
 from softvote.reporting.report.index import list_competitions
 from softvote.reporting.report.page import SECTIONS, BuiltSection, write_page
-from softvote.storage.paths import PredictionsFolder
+from softvote.scheduling.job import Job
+from softvote.scheduling.planner import ensemble_fingerprint
+from softvote.storage.paths import PipelineFolder, PredictionsFolder
+from softvote.storage.snapshot import Snapshot
 
 CHARTS: dict[str, Callable[[], Chart]] = {
     "scores": lambda: charts.draw_scores("t", {"a": (99.0, 0.1), "b": (98.0, 0.1)}, "right, %"),
@@ -156,6 +163,48 @@ def test_the_index_is_a_ladder_with_links_to_pages_that_are_there() -> None:
     assert [row[0].href for row in table.cells] == ["", "second.html", ""]
     gain = list(table.header).index("gain")
     assert "(better)" in rows["second"][gain].text and "(noise)" in rows["third"][gain].text
+
+
+@pytest.mark.parametrize(
+    ("change", "is_outdated"),
+    [
+        ("nothing", False), ("recipe", True), ("seed", True), ("rule", True), ("training", True),
+        ("tta", False), ("gone", False),
+    ],
+)  # fmt: skip
+def test_scores_of_an_earlier_state_of_a_pipeline_are_marked(
+    tmp_path: Path, change: str, is_outdated: bool
+) -> None:
+    """Two trained members voted; then the file, or what lies there, becomes another."""
+    facts = projects.pipeline(members={name: {"model": "cnn"} for name in "ab"})
+    before, folder = Pipeline.model_validate(facts), PipelineFolder(tmp_path)
+    jobs = []
+    for name, fold in [(name, fold) for name in "ab" for fold in (0, 1)]:
+        recipe = before.members[name].model_dump(
+            mode="json", exclude={"tta", "curves"}, exclude_defaults=True
+        )
+        inputs = {"member": recipe, "pipeline_seed": 0}
+        folds = folder.predictions(name)
+        written = write_fold(folds.fold(fold).path, {"model": "cnn"}, identity=inputs)
+        ScoreRecord(fingerprint=f"{name}{fold}", checksums=["x", "y"]).write(written.scores)
+        jobs.append(SimpleNamespace(member_name=name, folder=written, prediction_fingerprint=f"{name}{fold}"))
+    vote = folder.predictions("vote")
+    key = ensemble_fingerprint(before, cast("list[Job]", jobs), "vote", Snapshot())
+    ScoreRecord(fingerprint=key, accuracy=score_of_proportion(0.9, 100), checksums=[]).write(vote.scores)
+    first = folder.predictions("a").fold(0)
+    if change in ("recipe", "tta"):
+        facts["members"]["b"] |= {"epochs": 9} if change == "recipe" else {"tta": {"shift": 1}}
+    elif change in ("seed", "rule"):
+        facts |= {"seed": 7} if change == "seed" else {"ensemble": {"rule": "mean"}}
+    elif change == "training":
+        ScoreRecord(fingerprint="a0", checksums=["other", "y"]).write(first.scores)
+    elif change == "gone":
+        first.scores.unlink()
+    found = read_experiment("tiny", Pipeline.model_validate(facts), folder, None)
+    assert found is not None and found.marks == (", outdated" if is_outdated else "")
+    assert read_experiment("tiny", before, PipelineFolder(tmp_path / "new"), None) is None
+    ((_, table),) = list_competitions([found], lambda name: False)
+    assert ("outdated" in table.caption) == ("outdated" in table.cells[0][1].text) == is_outdated
 
 
 def test_a_map_is_laid_over_the_image() -> None:

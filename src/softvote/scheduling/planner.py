@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from softvote.config.pipeline import Pipeline
@@ -14,10 +14,11 @@ from softvote.data.folds import FoldTable
 from softvote.ensembling.records import ScoreRecord
 from softvote.ensembling.rules import RULES_VERSION
 from softvote.ensembling.scorer import SCORING_VERSION
+from softvote.inference.record import TrainingRecord
 from softvote.scheduling.job import REFIT, Job
 from softvote.scheduling.observers import track
 from softvote.storage.fingerprints import fingerprint
-from softvote.storage.paths import PipelineFolder, Workspace
+from softvote.storage.paths import FoldFolder, PipelineFolder, Workspace
 from softvote.storage.snapshot import Snapshot
 from softvote.training.glyphs import GLYPHS_VERSION
 from softvote.training.teaching import TEACHING_VERSION
@@ -86,7 +87,7 @@ class _Planner:
     def job(self, name: str, fold: int, repeat: int = 0) -> Job:
         """A job of a member on a fold, or on all rows."""
         if (name, fold, repeat) not in self.jobs:
-            member = self.pipeline.members[name].model_copy(update={"repeats": 1, "refit": False})
+            member = _for_one_training(self.pipeline.members[name])
             started = member.init_from or member.glyphs_from
             source = self._source(started, fold, repeat) if started else None
             taught_by = member.teacher.names if member.teacher else ()
@@ -112,8 +113,7 @@ class _Planner:
     def _inputs(
         self, name: str, member: Member, fold: int, repeat: int, source: Job | None
     ) -> dict[str, Any]:
-        recipe = member.model_dump(mode="json", exclude={"tta", "curves"}, exclude_defaults=True)
-        inputs = {"member": recipe, "name": name, "fold": fold} | self.shared
+        inputs = {"member": _recipe_of(member), "name": name, "fold": fold} | self.shared
         if repeat:
             inputs["repeat"] = repeat
         if member.weights_file and (checksum := self.files.sha256(member.weights_file)):
@@ -148,19 +148,80 @@ def ensemble_fingerprint(pipeline: Pipeline, jobs: Sequence[Job], name: str, fil
     Args:
         files: what this phase has read so far.
     """
-    if name in pipeline.members:
-        parts = [job for job in jobs if job.member_name == name]
+
+    def parts_of(member: str) -> list[list[Any]]:
+        parts = [job for job in jobs if job.member_name == member]
         scores = [files.read(ScoreRecord, job.folder.scores) for job in parts]
-        return fingerprint(
-            [
-                [job.prediction_fingerprint, record and record.checksums]
-                for job, record in zip(parts, scores, strict=True)
-            ]
-            + _scoring_of(pipeline)
-        )
-    voters = [[voter, ensemble_fingerprint(pipeline, jobs, voter, files)] for voter in pipeline.voters]
+        return [
+            [job.prediction_fingerprint, record and record.checksums]
+            for job, record in zip(parts, scores, strict=True)
+        ]
+
+    return _combine(pipeline, name, parts_of)
+
+
+def is_outdated(pipeline: Pipeline, folder: PipelineFolder) -> bool:
+    """Whether the ensemble there is of other recipes, trainings or rules than the pipeline says now.
+
+    That is told from small files, without the data: what they do not tell counts as current, and so does what
+    lies there no more.
+    """
+    scores = ScoreRecord.read(folder.predictions(pipeline.ensemble.name).scores)
+    if scores is None or not scores.fingerprint:
+        return False
+    trainings = {name: _trainings_of(pipeline, folder, name) for name in pipeline.voters}
+    recipes = [_is_of_recipe(pipeline, folder, name) for name in pipeline.with_sources(pipeline.voters)]
+    records = {name: [ScoreRecord.read(each.scores) for each in of] for name, of in trainings.items()}
+
+    def parts_of(member: str) -> list[list[Any]]:
+        return [[record.fingerprint, record.checksums] for record in records[member] if record]
+
+    if not all(recipes):
+        return True
+    are_there = all(record and record.fingerprint for of in records.values() for record in of)
+    return are_there and _combine(pipeline, pipeline.ensemble.name, parts_of) != scores.fingerprint
+
+
+def _trainings_of(pipeline: Pipeline, folder: PipelineFolder, name: str) -> list[FoldFolder]:
+    """Where a member's trainings lie, in the order of its jobs."""
+    member, predictions = pipeline.members[name], folder.predictions(name)
+    found = [
+        predictions.fold(fold, repeat) for repeat in range(member.repeats) for fold in pipeline.folds.trained
+    ]
+    return [*found, predictions.refit] if member.refit else found
+
+
+def _is_of_recipe(pipeline: Pipeline, folder: PipelineFolder, name: str) -> bool:
+    """Whether a member's first training has its recipe and seed; so it counts where it is not there."""
+    first = _trainings_of(pipeline, folder, name)[0]
+    record = TrainingRecord.read(first.recipe)
+    if record is None or not record.inputs:
+        return True
+    recipe = _recipe_of(_for_one_training(pipeline.members[name]))
+    return (record.inputs.get("member"), record.inputs.get("pipeline_seed")) == (recipe, pipeline.seed)
+
+
+def _combine(pipeline: Pipeline, name: str, parts_of: Callable[[str], list[list[Any]]]) -> str:
+    """The fingerprint of a member or of the ensemble.
+
+    Args:
+        parts_of: of each training of a member, what it predicted by and the checksums of that.
+    """
+    if name in pipeline.members:
+        return fingerprint(parts_of(name) + _scoring_of(pipeline))
+    voters = [[voter, _combine(pipeline, voter, parts_of)] for voter in pipeline.voters]
     shares = pipeline.vote_shares()
     return fingerprint([RULES_VERSION, pipeline.ensemble.rule, voters, *([shares] if shares else [])])
+
+
+def _for_one_training(member: Member) -> Member:
+    """A recipe without how many trainings there are."""
+    return member.model_copy(update={"repeats": 1, "refit": False})
+
+
+def _recipe_of(member: Member) -> dict[str, Any]:
+    """What of a recipe decides the weights."""
+    return member.model_dump(mode="json", exclude={"tta", "curves"}, exclude_defaults=True)
 
 
 def _scoring_of(pipeline: Pipeline) -> list[Any]:

@@ -11,8 +11,11 @@ from softvote.config.pipeline import Pipeline
 from softvote.data.folds import FoldsRecord, fold_table_key
 from softvote.ensembling.records import ScoreRecord, VoteRecord
 from softvote.metrics.scores import Score
+from softvote.scheduling.planner import is_outdated
 from softvote.storage.paths import PipelineFolder, PredictionsFolder
 from softvote.tracking.ledger import SETTLED, TRANSDUCTIVE, Entry
+
+OUTDATED = "outdated"
 
 
 @dataclass(frozen=True)
@@ -29,6 +32,7 @@ class Experiment:
         entry: its newest row of the ledger.
         is_settled: whether a search settled values on the rows that it is scored on.
         is_transductive: whether a voter learned test images.
+        is_outdated: whether it was trained or voted otherwise than its file says now.
     """
 
     name: str
@@ -42,11 +46,12 @@ class Experiment:
     entry: Entry | None
     is_settled: bool = False
     is_transductive: bool = False
+    is_outdated: bool = False
 
     @property
     def marks(self) -> str:
         """What is to be said of its score, each after a comma; empty where nothing is."""
-        marks = {TRANSDUCTIVE: self.is_transductive, SETTLED: self.is_settled}
+        marks = {TRANSDUCTIVE: self.is_transductive, SETTLED: self.is_settled, OUTDATED: self.is_outdated}
         return "".join(f", {mark}" for mark, applies in marks.items() if applies)
 
     @property
@@ -77,6 +82,8 @@ def read_experiment(
     ensemble = folder.predictions(pipeline.ensemble.name)
     scores, folds = ScoreRecord.read(ensemble.scores), FoldsRecord.read(folder.folds_record)
     vote = VoteRecord.read(ensemble.vote)
+    if scores is not None and not scores.fingerprint:  # which a record has that is not there
+        scores = None
     if scores is None and entry is None:
         return None
     cv = (scores.value or scores.accuracy) if scores else None
@@ -95,6 +102,7 @@ def read_experiment(
         entry=entry,
         is_settled=_is_settled(pipeline, folds, entry),
         is_transductive=_is_transductive(pipeline, scores, entry),
+        is_outdated=is_outdated(pipeline, folder),
     )
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 from softvote.metrics.scores import Difference
 from softvote.reporting.report.blocks import Cell, DataTable
-from softvote.reporting.report.experiments import Experiment, describe_changes
+from softvote.reporting.report.experiments import OUTDATED, Experiment, describe_changes
 
 
 def list_competitions(
@@ -47,6 +47,8 @@ def _ladder(experiments: Sequence[Experiment], has_page: Callable[[str], bool]) 
     header = ["pipeline", " or ".join(titles), "log loss", "members", "rule"]
     header += ["starts from", "gain", "what changed"]
     caption = "The best cross-validation first. Gain: over the pipeline it starts from, as if of other rows."
+    if any(each.is_outdated for each in experiments):
+        caption += f" What is {OUTDATED} was trained or voted otherwise than its file says now."
     return DataTable([*header, "submitted"], rows, caption)
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from softvote.ensembling.predictions import has_intact_predictions, read_predictions
 from softvote.metrics.scores import Difference, Verdict
 from softvote.reporting.report.blocks import Block, Cell, DataTable, Paragraph, Tone
-from softvote.reporting.report.experiments import Experiment, describe_changes
+from softvote.reporting.report.experiments import OUTDATED, Experiment, describe_changes
 from softvote.reporting.report.index import unpaired_gain
 from softvote.reporting.report.section import LeftOutError, ReportData, section
 
@@ -45,6 +45,8 @@ def build_ladder(data: ReportData) -> Sequence[Block]:
         "Gain: this pipeline's score less the other's. Where out-of-fold probabilities of both are here "
         "it is paired, row by row; else it is as if of different rows, which only finds larger gains."
     )
+    if any(each.is_outdated for each in others):
+        note += f" What is {OUTDATED} was trained or voted otherwise than its file says now: run its stages."
     return [DataTable(header, rows, "The best cross-validation first"), Paragraph(note, "note")]
 
 
