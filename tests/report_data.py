@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import projects
 from conftest import Digits
+from kinds import KINDS
 from numpy.typing import NDArray
 
 from softvote.config.pipeline import Pipeline
@@ -19,6 +20,7 @@ from softvote.ensembling.vote import weighted_mean
 from softvote.reporting.report.blocks import Block, DataTable
 from softvote.reporting.report.page import SECTIONS
 from softvote.reporting.report.section import ReportData
+from softvote.task import TaskKind
 
 TRAIN, TEST = 600, 200
 
@@ -31,6 +33,12 @@ def make_probabilities(
     noise[np.arange(len(labels)), labels] += strength
     mass = np.exp(noise - noise.max(axis=1, keepdims=True))
     return (mass / mass.sum(axis=1, keepdims=True)).astype(np.float32)
+
+
+def make_tag_probabilities(labels: NDArray[np.int64], seed: int, shift: float = 0.0) -> NDArray[np.float32]:
+    """Mostly right; the lower `shift`, the lower all of them."""
+    noise = np.random.default_rng(seed).normal(size=labels.shape)
+    return (1 / (1 + np.exp(-(3 * labels - 1.5 + noise + shift)))).astype(np.float32)
 
 
 def make_dataset(digits: Digits, labels: NDArray[np.int64] | None = None) -> Dataset:
@@ -86,6 +94,18 @@ def make_data(
         "vote_record": VoteRecord(rule="mean", space="probability", weights=names),
     }
     return ReportData(**(content | more))
+
+
+def data_of_kind(kind: TaskKind, digits: Digits, wrong: NDArray[np.int64], **more: Any) -> ReportData:
+    """Labels of which the first tag or target is wrong in some rows, and a voter that is not misled."""
+    labels = KINDS[kind].labels(digits[1][:TRAIN])
+    blocks = [block.stop - block.start for block in KINDS[kind].task.blocks]
+    columns = [make_probabilities(labels[:, place], place, 9, size) for place, size in enumerate(blocks)]
+    oof = np.concatenate(columns, axis=1) if columns else make_tag_probabilities(labels, 1) ** 2
+    given = labels.copy()
+    given[wrong, 0] = 1 - given[wrong, 0]
+    facts = {"labels": None, "solution": None} | KINDS[kind].facts
+    return make_data(digits, {"a": oof}, dataset=make_dataset(digits, given), competition=facts, **more)
 
 
 def build_section(name: str, data: ReportData) -> list[Block]:

@@ -17,9 +17,11 @@ from report_data import (
     TRAIN,
     build_section,
     column_of,
+    data_of_kind,
     make_data,
     make_dataset,
     make_probabilities,
+    make_tag_probabilities,
     tables_of,
 )
 from sklearn.metrics import average_precision_score, f1_score, fbeta_score
@@ -38,12 +40,6 @@ TAGS = ["even", "large", "loop"]
 
 def tag_labels(digits: Digits) -> NDArray[np.int64]:
     return KINDS["tags"].labels(digits[1][:TRAIN])
-
-
-def tag_probabilities(labels: NDArray[np.int64], seed: int, shift: float = 0.0) -> NDArray[np.float32]:
-    """Mostly right; the lower `shift`, the lower all of them."""
-    noise = np.random.default_rng(seed).normal(size=labels.shape)
-    return (1 / (1 + np.exp(-(3 * labels - 1.5 + noise + shift)))).astype(np.float32)
 
 
 def tag_data(digits: Digits, members: dict[str, NDArray[np.float32]], **more: Any) -> ReportData:
@@ -84,7 +80,7 @@ def value(text: str) -> float:
 @pytest.mark.parametrize("beta", [1.0, 2.0])
 def test_each_tag_is_scored_as_scikit_learn_has_it(digits: Digits, beta: float) -> None:
     labels = tag_labels(digits)
-    oof = tag_probabilities(labels, 1)
+    oof = make_tag_probabilities(labels, 1)
     metric = {"name": "f1"} if beta == 1 else {"name": "f_beta", "beta": 2}
     data = tag_data(digits, {"a": oof}, metric=metric)
     table = tables_of(build_section("tags", data))[0]
@@ -107,7 +103,7 @@ def test_the_error_of_a_tag_is_about_what_other_rows_would_change(digits: Digits
     found, told = [], []
     for seed in range(30):
         labels = (random.random((TRAIN, 3)) < 0.3).astype(np.int64)
-        oof = tag_probabilities(labels, seed)
+        oof = make_tag_probabilities(labels, seed)
         found.append(f1_score(labels[:, 0], oof[:, 0] > 0.5))
         if seed < 3:
             data = tag_data(digits, {"a": oof}, dataset=make_dataset(digits, labels))
@@ -118,9 +114,12 @@ def test_the_error_of_a_tag_is_about_what_other_rows_would_change(digits: Digits
 
 def test_tags_are_named_by_fitted_thresholds_and_scored_on_other_folds(digits: Digits) -> None:
     labels = tag_labels(digits)
-    data = tag_data(digits, {"a": tag_probabilities(labels, 1, shift=-2.0)})
+    members = {"a": make_tag_probabilities(labels, 1, shift=-2.0)}
+    data = tag_data(digits, members)
     plain = {name: value(row_of(tables_of(build_section("tags", data))[0], name)["F1"]) for name in TAGS}
-    data = tag_data(digits, {"a": tag_probabilities(labels, 1, shift=-2.0)}, decisions=fit_decisions(data))
+    data = tag_data(
+        digits, {"a": make_tag_probabilities(labels, 1, shift=-2.0)}, decisions=fit_decisions(data)
+    )
     blocks = build_section("tags", data)
     table = tables_of(blocks)[0]
     fitted = data.decision_of("vote").fitted
@@ -137,7 +136,7 @@ def test_tags_are_named_by_fitted_thresholds_and_scored_on_other_folds(digits: D
 def test_a_tag_on_no_row_has_no_average_precision_and_stops_nothing(digits: Digits) -> None:
     labels = tag_labels(digits)
     labels[:, 2] = 0
-    data = tag_data(digits, {"a": tag_probabilities(labels, 1)}, dataset=make_dataset(digits, labels))
+    data = tag_data(digits, {"a": make_tag_probabilities(labels, 1)}, dataset=make_dataset(digits, labels))
     found = row_of(tables_of(build_section("tags", data))[0], "loop")
     assert found["average precision"] == found["recall"] == "–" and found["rows"] == "0"
 
@@ -206,7 +205,7 @@ def test_without_mistakes_the_sections_of_tags_say_so(digits: Digits) -> None:
 
 def test_which_member_knows_which_tag(digits: Digits) -> None:
     labels = tag_labels(digits)
-    one, other = tag_probabilities(labels, 1), tag_probabilities(labels, 2)
+    one, other = make_tag_probabilities(labels, 1), make_tag_probabilities(labels, 2)
     one[:, 0] = np.random.default_rng(0).random(TRAIN)
     table = tables_of(build_section("tags", tag_data(digits, {"one": one, "other": other})))[1]
     assert table.header == ["tag", "vote", "one", "other"]
@@ -336,18 +335,6 @@ def test_grades_are_answered_by_their_cut_points(digits: Digits) -> None:
 # ---------------------------------------------------------------- several labels per image
 
 
-def data_of_kind(kind: TaskKind, digits: Digits, wrong: NDArray[np.int64], **more: Any) -> ReportData:
-    """Labels of which the first tag or target is wrong in some rows, and a voter that is not misled."""
-    labels = KINDS[kind].labels(digits[1][:TRAIN])
-    blocks = [block.stop - block.start for block in KINDS[kind].task.blocks]
-    columns = [make_probabilities(labels[:, place], place, 9, size) for place, size in enumerate(blocks)]
-    oof = np.concatenate(columns, axis=1) if columns else tag_probabilities(labels, 1) ** 2
-    given = labels.copy()
-    given[wrong, 0] = 1 - given[wrong, 0]
-    facts = {"labels": None, "solution": None} | KINDS[kind].facts
-    return make_data(digits, {"a": oof}, dataset=make_dataset(digits, given), competition=facts, **more)
-
-
 @pytest.mark.parametrize(("kind", "asked"), [("tags", ("tag", "even")), ("targets", ("target", "parity"))])
 def test_planted_label_errors_are_found_and_a_next_pipeline_takes_the_file(
     digits: Digits, tmp_path: Path, kind: TaskKind, asked: tuple[str, str]
@@ -375,7 +362,7 @@ def test_a_tag_that_no_row_has_is_not_doubted(digits: Digits) -> None:
     pytest.importorskip("cleanlab")
     labels = tag_labels(digits)
     labels[:, 2] = 0
-    data = tag_data(digits, {"a": tag_probabilities(labels, 1)}, dataset=make_dataset(digits, labels))
+    data = tag_data(digits, {"a": make_tag_probabilities(labels, 1)}, dataset=make_dataset(digits, labels))
     assert "loop" not in column_of(tables_of(build_section("labels", data))[0], "tag")
 
 
@@ -428,7 +415,7 @@ def test_corrected_labels_of_several_are_scored_as_given_too(digits: Digits, kin
 def test_sections_appear_as_the_labels_allow(digits: Digits, kind: str, names: set[str]) -> None:
     labels = tag_labels(digits)
     data = {
-        "tags": lambda: tag_data(digits, {"a": tag_probabilities(labels, 1)}),
+        "tags": lambda: tag_data(digits, {"a": make_tag_probabilities(labels, 1)}),
         "targets": lambda: target_data(digits),
         "ordered": lambda: grade_data(digits, {"a": make_probabilities(digits[1][:TRAIN], 1)}),
     }[kind]()
@@ -440,7 +427,7 @@ def test_sections_appear_as_the_labels_allow(digits: Digits, kind: str, names: s
 def test_rows_of_a_group_are_drawn_together(digits: Digits) -> None:
     labels = tag_labels(digits)
     labels, oof = (
-        np.repeat(each[: TRAIN // 10], 10, axis=0) for each in (labels, tag_probabilities(labels, 1))
+        np.repeat(each[: TRAIN // 10], 10, axis=0) for each in (labels, make_tag_probabilities(labels, 1))
     )
     dataset = make_dataset(digits, labels)
     alone = tag_data(digits, {"a": oof}, dataset=dataset)

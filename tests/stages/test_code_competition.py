@@ -19,7 +19,11 @@ from PIL import Image
 from projects import RECIPE, softvote, write_pipeline
 
 from softvote.kaggle import testing
+from softvote.stages import open_run
+from softvote.stages.kernel_run import PushedRecord
+from softvote.stages.plan import make_plan
 from softvote.storage.files import read_json
+from softvote.storage.paths import Workspace
 
 LEDGER = "submissions/ledger.csv"
 INFER = "tester/softvote-tiny-infer"
@@ -138,11 +142,10 @@ def test_what_other_networks_predict_is_not_entered_for_those_here(place: Place)
     """A GPU may round otherwise, so a kernel that predicts with former networks is not known by its rows."""
     prefill(place, {"submission.csv": local_submission(place)})
     place.done("kernel", "tiny", "--push", "--gpu")
-    before = place.entries()
-    pipeline = place.root / "pipelines" / "tiny.yaml"
-    pipeline.write_text(pipeline.read_text().replace("model: cnn", "model: cnn\n    epochs: 1"))
-    for stage in ("train", "ensemble"):
-        place.done(stage, "tiny")
+    before, path = place.entries(), Workspace(place.root).kernel("tiny", "infer").pushed
+    pushed = PushedRecord.read(path)
+    assert pushed and pushed.fingerprint == make_plan(open_run(place.root, "tiny")).key("vote")
+    pushed.model_copy(update={"fingerprint": "of others"}).write(path)
     code, _, err = place.softvote("kernel", "tiny", "--fetch")
     assert code == 1 and err[-1].startswith(
         f"softvote: kernel {INFER} version 1: predicts with other networks"

@@ -7,12 +7,19 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from conftest import Digits, make_once
 from projects import pipeline, softvote, write_pipeline, write_project
+from report_data import data_of_kind
 
+from softvote.data.corrections import correction_columns
 from softvote.errors import UserError
+from softvote.reporting.report.page import SECTIONS, BuiltSection, write_page
+from softvote.reporting.report.sections import attention
 from softvote.stages import open_run, report
+from softvote.storage.paths import FoldFolder
+from softvote.task import TaskKind
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 
@@ -158,7 +165,6 @@ def test_a_button_changes_between_light_and_dark(opened: Opened) -> None:
 @pytest.mark.slow
 def test_ticked_rows_are_downloaded_as_a_csv(browser: Any, tmp_path: Path) -> None:
     from softvote.reporting.report.blocks import Cell, DataTable
-    from softvote.reporting.report.page import SECTIONS, BuiltSection, write_page
 
     table = DataTable(
         ["row", "label"], [[Cell(f"{row}", row), 'a, "b"'] for row in range(3)], selectable="c.csv"
@@ -196,3 +202,36 @@ def test_nothing_but_tables_is_wider_than_a_phone(browser: Any, project: Path, n
     found = Opened(browser, project / "reports" / f"{name}.html", width=390)
     assert found.page.evaluate("document.documentElement.scrollWidth") <= 390
     assert found.said == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["tags", "targets"])
+@pytest.mark.parametrize("width", [1200, 390])
+def test_doubts_and_maps_of_several_labels_fit_a_screen(
+    browser: Any, digits: Digits, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: TaskKind, width: int
+) -> None:
+    pytest.importorskip("cleanlab")
+    monkeypatch.setattr(
+        attention,
+        "class_activation_maps",
+        lambda _, images, outputs: np.ones((len(images), 8, 8), np.float32),
+    )
+    monkeypatch.setattr(attention, "load_predictor", lambda folder: None)
+    folders = [FoldFolder(tmp_path / f"fold{fold}") for fold in range(2)]
+    data = data_of_kind(kind, digits, np.arange(0, 600, 20), trainings={"a": folders})
+    wanted = [SECTIONS[name] for name in ("labels", "attention")]
+    built = [BuiltSection(section, section.build(data)) for section in wanted]
+    write_page(
+        tmp_path / "page.html", "page.html", name="", subtitle="", tiles=[], warnings=[], store={}, footer="",
+        sections=built,
+    )  # fmt: skip
+    found = Opened(browser, tmp_path / "page.html", width)
+    assert found.page.evaluate("document.documentElement.scrollWidth") <= width and found.said == []
+    for each in built:
+        pictures = found.page.locator(f"#{each.section.name} img")
+        assert pictures.count() > 12 and pictures.first.evaluate("image => image.naturalWidth") > 0
+    found.page.locator("#labels tbody input").first.check()
+    with found.page.expect_download() as download:
+        found.page.locator("#labels button.download").click()
+    header, line = Path(download.value.path()).read_text("utf-8").splitlines()
+    assert header.split(",")[:4] == [*correction_columns(kind)] and line.split(",")[1] in ("even", "parity")
