@@ -10,7 +10,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, TextIO
+from typing import Literal, ParamSpec, Protocol, TextIO, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,6 +29,9 @@ from softvote.storage.locks import try_lock
 from softvote.storage.paths import Workspace
 
 Kind = Literal["busy", "late", "failed"]
+
+_Arguments = ParamSpec("_Arguments")
+_Answer = TypeVar("_Answer")
 
 
 @dataclass(frozen=True)
@@ -78,6 +81,21 @@ class Unfinished:
 
 Engine = Callable[[JobBatch], list[Unfinished]]
 """Does what it can and returns what it could not; one job's failure stops no other."""
+
+
+class Caller(Protocol):
+    """Calls a function, in this process or another, and gives back what it returns or raises."""
+
+    def __call__(
+        self, function: Callable[_Arguments, _Answer], *args: _Arguments.args, **kwargs: _Arguments.kwargs
+    ) -> _Answer: ...
+
+
+def call_here(
+    function: Callable[_Arguments, _Answer], *args: _Arguments.args, **kwargs: _Arguments.kwargs
+) -> _Answer:
+    """Call a function in this process."""
+    return function(*args, **kwargs)
 
 
 @dataclass
