@@ -67,7 +67,7 @@ def shape_pixels(
 def to_levels(
     values: NDArray[Any], where: object, competition: Competition, problems: ErrorCollector
 ) -> NDArray[np.uint8] | None:
-    """uint8 of values (..., C); whole numbers 0..255 stay, unless the pipeline says what is white."""
+    """uint8 of values of any shape; whole numbers 0..255 stay, unless the pipeline says what is white."""
     if values.dtype == np.uint8:
         return values
     if values.dtype.kind not in "iuf":
