@@ -22,8 +22,8 @@ from softvote.data.csv_table import read_table
 from softvote.data.dataset_record import DatasetRecord, cache_key, read_record, stamp_arrays, write_record
 from softvote.data.forms import SubmissionTemplate, as_form, read_sample
 from softvote.data.image_cache import SPLITS, ImageCache, PixelDigest
-from softvote.data.label_cells import DecodedFiles
 from softvote.data.pixels import Pixels, open_pixels
+from softvote.data.reader_configs import DecodedFiles
 from softvote.data.readers.registry import READERS
 from softvote.data.sample_order import find_order, put_in_sample_order
 from softvote.data.split import ImageSplit

@@ -12,7 +12,7 @@ from pydantic import Field
 from softvote.config.schema import ConfigError
 from softvote.data.decoding import Decoder, resize_pixels
 from softvote.data.image_values import ImageError
-from softvote.data.label_cells import LabelledFiles
+from softvote.data.reader_configs import LabelledFiles
 from softvote.errors import ErrorCollector
 
 if TYPE_CHECKING:
