@@ -135,6 +135,19 @@ def test_what_needs_no_network_imports_no_torch(fresh: Path) -> None:
     assert done.stdout.splitlines()[-1] == "HEAVY []"
 
 
+@pytest.mark.slow
+def test_where_trainings_have_processes_of_their_own_torch_is_imported_there_alone(fresh: Path) -> None:
+    one = ["--set", "members.cnn.epochs=1", "--set", "engine.workers=2", "--member", "cnn", "--fold", "0"]
+    commands = [["folds", "tiny"], ["train", "tiny", *one]]
+    code = (
+        "import sys; from softvote.cli import main\n"
+        f"ends = [main(['--root', {str(fresh)!r}, *words]) for words in {commands!r}]\n"
+        "print(ends, 'torch' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[0, 0] False", done.stdout
+
+
 # ---------------------------------------------------------------- mistakes
 
 

@@ -1,8 +1,8 @@
 """What runs on Kaggle: from the mounted files to submission.csv, in a temporary folder of its own.
 
-The code file that `softvote.kaggle.notebook` writes carries this package and calls `main`; like the command
-line it stands above the stages. Nothing but the standard library is imported before it is known that all
-the other packages are there.
+The code file that `softvote.kaggle.kernel_program` renders carries this package and calls `main`; like the
+command line it stands above the stages. Nothing but the standard library is imported before it is known that
+all the other packages are there.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from softvote.storage.fingerprints import sha256_of
 from softvote.storage.paths import Workspace
 
 if TYPE_CHECKING:
-    from softvote.kaggle.notebook import Kernel
+    from softvote.kaggle.kernel_program import Kernel
     from softvote.stages import Run
 
 
@@ -39,7 +39,7 @@ def main(fields: dict[str, Any], pipeline: str, folder: str) -> int:
     """Run a kernel.
 
     Args:
-        fields: the fields of `softvote.kaggle.notebook.Kernel`.
+        fields: the fields of `softvote.kaggle.kernel_program.Kernel`.
         pipeline: the text of the pipeline file.
         folder: an empty place, but for the package, where everything is made.
 
@@ -52,7 +52,7 @@ def main(fields: dict[str, Any], pipeline: str, folder: str) -> int:
         _add_wheels(fields.get("wheels", ""), Path(folder))
         _require(fields["packages"])
 
-        from softvote.kaggle.notebook import Kernel
+        from softvote.kaggle.kernel_program import Kernel
 
         kernel = Kernel(**fields)
         print(f"softvote {__version__} from {Path(__file__).parent}", flush=True)

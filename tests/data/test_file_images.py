@@ -29,7 +29,7 @@ from softvote.data.decoding import Decoder
 from softvote.data.file_images import FileImages, ImageRow
 from softvote.data.image_cache import ImageCache
 from softvote.data.image_values import EncodedImage
-from softvote.data.label_cells import DecodedFiles
+from softvote.data.reader_configs import DecodedFiles
 from softvote.data.readers.registry import READERS
 from softvote.errors import UserError
 from softvote.storage.paths import Workspace

@@ -13,7 +13,7 @@ from conftest import Digits
 from PIL import Image
 
 from softvote.config.competition import Competition
-from softvote.data.readers import pixel_csv
+from softvote.data import pixel_cells
 from softvote.data.readers.registry import READERS
 from softvote.errors import UserError
 
@@ -245,7 +245,7 @@ def test_pixel_csv_rows_are_lines_even_where_a_cell_has_two(folder: Path, digits
 def test_pixel_csv_is_parsed_in_blocks_of_rows(
     block: int, folder: Path, digits: Digits, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pixel_csv, "_BLOCK", block)
+    monkeypatch.setattr(pixel_cells, "_BLOCK", block)
     competition = data.write_competition(folder, "pixel_csv", digits)
     assert np.array_equal(read(competition, folder)[0].pixels[:, 0], digits[0][:30])
     for row, pixel in ((3, 5), (20, 5), (31, 9)):

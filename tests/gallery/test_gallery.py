@@ -16,7 +16,7 @@ from programs import load
 from projects import softvote
 
 from softvote.config.pipeline_file import read_pipeline_file
-from softvote.kaggle.notebook import _resolve
+from softvote.kaggle.kernel_program import resolve_pipeline
 from softvote.stages import open_run
 
 REPOSITORY = Path(__file__).parents[2]
@@ -129,7 +129,7 @@ def test_the_page_of_the_gallery_is_current() -> None:
 def test_a_kernel_is_told_the_same_pipeline(slug: str, tmp_path: Path) -> None:
     """A kernel gets one file, without what it extends and without defaults."""
     pipeline = read_pipeline_file(GALLERY / f"{slug}.yaml")
-    (tmp_path / "told.yaml").write_text(_resolve(pipeline), encoding="utf-8")
+    (tmp_path / "told.yaml").write_text(resolve_pipeline(pipeline), encoding="utf-8")
     told = read_pipeline_file(tmp_path / "told.yaml")
     left_out = {"extends", "defaults"}
     assert told.model_dump(exclude=left_out) == pipeline.model_dump(exclude=left_out)

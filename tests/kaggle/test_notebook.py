@@ -28,8 +28,9 @@ from softvote.config.pipeline import Pipeline
 from softvote.config.pipeline_file import read_pipeline_file
 from softvote.config.recipe import Recipe
 from softvote.errors import UserError
-from softvote.kaggle import notebook
-from softvote.kaggle.notebook import DEFAULT_ACCELERATOR, Mode, build_kernel, flatten, unflatten
+from softvote.kaggle import kernel_program, notebook
+from softvote.kaggle.kernel_program import Mode
+from softvote.kaggle.notebook import DEFAULT_ACCELERATOR, build_kernel, flatten, unflatten
 from softvote.kaggle.testing import KaggleServer
 from softvote.stages import Run, open_run
 from softvote.stages.plan import make_plan
@@ -612,7 +613,7 @@ def test_networks_that_are_not_the_pipelines(project: Path) -> None:
 
 def test_too_much_code(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     build(project, "train")
-    monkeypatch.setattr(notebook, "_MOST_BYTES", 100_000)
+    monkeypatch.setattr(kernel_program, "_MOST_BYTES", 100_000)
     assert "bytes of code are more than the 100,000 that Kaggle takes" in refusal_of(project)
 
 

@@ -26,6 +26,7 @@ from trainings import results, start, two_cores, until
 from softvote import machine, stages
 from softvote.data import pixels
 from softvote.data.dataset import Dataset
+from softvote.errors import UserError
 from softvote.progress import ScreenLock
 from softvote.scheduling import gpus as gpu_room
 from softvote.scheduling import processes, resources
@@ -174,6 +175,23 @@ def test_a_run_leaves_no_process_and_no_open_file(tmp_path: Path, digits: Digits
     before = len(list(open_files.iterdir()))
     assert softvote(tmp_path, *TRAIN) == 0
     assert len(list(open_files.iterdir())) == before
+    assert multiprocessing.active_children() == []
+
+
+# ---------------------------------------------------------------- a call in a process of its own
+
+
+def refuse(what: str) -> None:
+    raise UserError(what)
+
+
+def test_a_call_in_another_process_gives_back_what_it_returns_or_refuses() -> None:
+    assert processes.call_forked(os.getppid) != os.getppid()
+    with pytest.raises(UserError, match=r"^no such network$"):
+        processes.call_forked(refuse, "no such network")
+    for fault, how in ((ends, "ended with exit code 3"), (is_hit, "ended with SIGSEGV")):
+        with pytest.raises(UserError, match=how):
+            processes.call_forked(fault)
     assert multiprocessing.active_children() == []
 
 

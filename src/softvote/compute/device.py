@@ -30,7 +30,7 @@ def random_state(device: str) -> dict[str, Tensor]:
 
 
 def set_random_state(state: dict[str, Tensor]) -> None:
-    """Draw next from a state that `random_state` gave."""
+    """Draw next from a state, uint8 (n,) of each device, that `random_state` gave."""
     torch.set_rng_state(state["cpu"])
     if "cuda" in state:
         torch.cuda.set_rng_state(state["cuda"])

@@ -187,7 +187,11 @@ class Competition(Strict):
     @property
     def classes(self) -> list[str]:
         """What each column of probabilities stands for: a label or tag as it is written in files; of several
-        targets `target=label`."""
+        targets `target=label`.
+
+        Raises:
+            UserError: the names stand in a table that is still to be had.
+        """
         if self.tags is not None:
             return self.tags
         if self.targets is not None:
@@ -214,6 +218,7 @@ class Competition(Strict):
 
     @property
     def task(self) -> Task:
+        """What is asked of an image."""
         sizes = tuple(len(labels) for labels in self.target_classes.values())
         return Task(len(self.classes), self.hidden_digits, self.addend, self._kind, sizes)
 

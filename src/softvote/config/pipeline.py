@@ -69,6 +69,7 @@ class FoldsConfig(Strict):
 
     @property
     def trained(self) -> list[int]:
+        """The folds that are trained, of 0..count-1."""
         return list(range(min(self.train or self.count, self.count)))
 
 

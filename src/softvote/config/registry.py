@@ -350,7 +350,15 @@ class LossConfig(Strict):
         raise NotImplementedError
 
     def of_tags(self, logits: Tensor, wanted: Tensor) -> Tensor:
-        """The loss of each tag of each row, float32 (B, K), of logits and probabilities (B, K)."""
+        """The loss of each tag of each row.
+
+        Args:
+            logits: float32 (B, K), whose sigmoids are the probabilities.
+            wanted: float32 (B, K), the probabilities to be learned.
+
+        Returns:
+            float32 (B, K).
+        """
         raise NotImplementedError
 
 

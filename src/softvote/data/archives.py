@@ -171,6 +171,9 @@ def unpack_inner(folder: Path, path: Path, root: Path) -> None:
     Args:
         path: what they came in, by its name in errors.
         root: the folder whose only content becomes the folder's own; a parent of it for none.
+
+    Raises:
+        UserError: an archive is damaged or unsafe, or archives lie within archives too deep.
     """
     locked = set[Path]()
     for _ in range(_DEEPEST):

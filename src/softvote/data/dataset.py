@@ -29,8 +29,8 @@ from softvote.data.dataset_record import (
 )
 from softvote.data.forms import SubmissionTemplate, as_form, read_sample
 from softvote.data.image_cache import SPLITS, ImageCache, PixelDigest
-from softvote.data.label_cells import DecodedFiles
 from softvote.data.pixels import LARGE, Pixels, bytes_of, open_pixels, save_pixels
+from softvote.data.reader_configs import DecodedFiles
 from softvote.data.readers.registry import READERS
 from softvote.data.sample_order import find_order, put_in_sample_order
 from softvote.data.split import ImageSplit

@@ -58,6 +58,11 @@ def source_key(
     """A fingerprint of which rows there are: their files, in which order, and what they are labelled.
 
     It is the same for every size and number of channels that images are brought to.
+
+    Args:
+        stamps: of the files.
+        labels: of the training rows, int64 (N,), (N, K) or (N, T).
+        addends: of the training rows, int64 (N,); None where there are none.
     """
     files = competition.files.model_dump(mode="json", exclude_defaults=True, exclude=_OF_THE_SIZE)
     known = [hashlib.sha256(each.tobytes()).hexdigest() for each in (labels, addends) if each is not None]

@@ -144,9 +144,10 @@ class Decoder:
         return list(upright.split())
 
     def scale(self, values: NDArray[Any], check: bool) -> NDArray[np.uint8]:
-        """uint8 of values (..., C or 1) by `value_range`, the first of which becomes 0 and the second 255.
+        """uint8 of values by `value_range`, the first of which becomes 0 and the second 255.
 
         Args:
+            values: numbers of any shape that ends in C or 1.
             check: whether values outside it are wrong; those outside a DICOM window are not.
 
         Raises:

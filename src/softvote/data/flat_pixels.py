@@ -12,7 +12,7 @@ from pydantic import Field
 from softvote.config.schema import ConfigError
 from softvote.data.decoding import Decoder, resize_pixels
 from softvote.data.image_values import ImageError
-from softvote.data.label_cells import LabelledFiles
+from softvote.data.reader_configs import LabelledFiles
 from softvote.errors import ErrorCollector
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ def shape_pixels(
 def to_levels(
     values: NDArray[Any], where: object, competition: Competition, problems: ErrorCollector
 ) -> NDArray[np.uint8] | None:
-    """uint8 of values (..., C); whole numbers 0..255 stay, unless the pipeline says what is white."""
+    """uint8 of values of any shape; whole numbers 0..255 stay, unless the pipeline says what is white."""
     if values.dtype == np.uint8:
         return values
     if values.dtype.kind not in "iuf":

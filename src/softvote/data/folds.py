@@ -114,8 +114,13 @@ def write_folds(
 ) -> None:
     """Write `folds.csv` and then, beside it, what it was made from.
 
-    A label is the index of a class; of tags 0 or 1 for each, and of several targets an index for each, with
-    blanks between them.
+    Args:
+        labels: int64 (N,), indices of classes; of tags (N, K) of 0 and 1, and of several targets (N, T), an
+            index for each, written with blanks between them.
+        folds: int64 (N,).
+
+    Raises:
+        UserError: a file cannot be written.
     """
     cells = [" ".join(map(str, row)) for row in labels.reshape(len(labels), -1).tolist()]
     lines = [f"{row},{label},{fold}" for row, (label, fold) in enumerate(zip(cells, folds, strict=True))]

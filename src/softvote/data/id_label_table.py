@@ -20,6 +20,7 @@ class IdLabelTable:
 
     @property
     def header(self) -> tuple[str, str]:
+        """Names of the columns of ids and of labels."""
         return self.table.header[0], self.table.header[1]
 
     def where(self, position: int, column: int) -> str:

@@ -54,7 +54,12 @@ class PixelDigest:
         self._sha256.update(np.ascontiguousarray(part).data)
 
     def with_rest(self, rest: NDArray[np.int64] | list[str], addends: NDArray[np.int64] | None) -> str:
-        """The digest of all images and of their labels or ids, and addends."""
+        """The digest of all images and of what comes with them.
+
+        Args:
+            rest: their labels, int64 (N,), (N, K) or (N, T), or ids.
+            addends: int64 (N,); None where there are none.
+        """
         digest = self._sha256.copy()
         digest.update("\n".join(rest).encode() if isinstance(rest, list) else rest.data)
         if addends is not None:

@@ -16,9 +16,10 @@ from softvote.config.competition import Image
 from softvote.data.csv_table import Table, open_table
 from softvote.data.decoding import Decoder, resize_pixels, to_pixels
 from softvote.data.image_values import SUFFIXES, EncodedImage, ImageError
+from softvote.data.pixel_cells import pixel_values
 from softvote.data.readers.base import addends_of
 from softvote.data.readers.npy import load_array
-from softvote.data.readers.pixel_csv import PixelCsv, pixel_values
+from softvote.data.readers.pixel_csv import PixelCsv
 from softvote.errors import ErrorCollector
 
 ADDEND = str(PixelCsv.model_fields["addend"].default)

@@ -14,8 +14,9 @@ from softvote.data.forms import read_sample
 from softvote.data.image_files import ImageLoader, Stores, folders_of, image_sources, packages_to_open
 from softvote.data.image_index import image_files
 from softvote.data.image_values import EncodedImage
-from softvote.data.label_cells import DecodedFiles, Groups, NamedImages, groups_of_ids
+from softvote.data.label_cells import Groups, groups_of_ids
 from softvote.data.listed_images import open_listed_images
+from softvote.data.reader_configs import DecodedFiles, NamedImages
 from softvote.data.readers.base import Images, KeepImages, LazyImages, existing, quote
 from softvote.errors import ErrorCollector, one_of
 

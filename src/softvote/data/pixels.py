@@ -154,7 +154,7 @@ class JoinedPixels(StoredPixels):
 
 
 def select_rows(pixels: Pixels, rows: NDArray[np.int64] | slice) -> Pixels:
-    """Some of the pixels without a copy: a view of an array's slice, else rows by number."""
+    """Some of the pixels without a copy: a view of an array's slice, else rows by number, int64 (n,)."""
     if isinstance(rows, slice):
         if isinstance(pixels, np.ndarray):
             return pixels[rows]

@@ -98,7 +98,12 @@ def _given_folds(column: NDArray[np.str_], spec: FoldsConfig) -> NDArray[np.int6
 
 
 def join_groups(one: NDArray[np.generic], other: NDArray[np.generic]) -> NDArray[np.int64]:
-    """Number the groups of rows that two groupings (N,) connect, int64 (N,), by their first rows."""
+    """Number the groups of rows that two groupings connect, int64 (N,), by their first rows.
+
+    Args:
+        one: anything that tells groups apart, (N,).
+        other: the same, (N,).
+    """
     from scipy.sparse import coo_matrix
     from scipy.sparse.csgraph import connected_components
 

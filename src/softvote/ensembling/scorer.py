@@ -74,7 +74,7 @@ class Scorer:
         return self.decision.needs_fit or not FittedDecision(self.decision).is_plain
 
     def for_rows(self, rows: NDArray[np.int64]) -> Scorer:
-        """The same, for some of the rows that `groups` are of."""
+        """The same, for some of the rows that `groups` are of, int64 (n,) of 0..N-1."""
         return self if self.groups is None else replace(self, groups=self.groups[rows])
 
     def evaluate(self, probabilities: Probabilities, labels: Labels) -> Evaluation:
@@ -155,7 +155,13 @@ class Scorer:
     def fit_by_fold(
         self, probabilities: Probabilities, labels: Labels, folds: NDArray[np.integer]
     ) -> dict[int, list[float]]:
-        """Fit the decision for each fold on the others; nothing of a single fold."""
+        """Fit the decision for each fold on the others; nothing of a single fold.
+
+        Arguments are those of `decide`.
+
+        Returns:
+            the fitted numbers by the fold that they decide.
+        """
         present = np.unique(folds).tolist()
         if len(present) < 2:
             return {}
@@ -168,7 +174,16 @@ class Scorer:
     def decide_by_fold(
         self, probabilities: Probabilities, folds: NDArray[np.integer], by_fold: dict[int, list[float]]
     ) -> PredictedArray:
-        """Decide the rows of each fold by its own numbers."""
+        """Decide the rows of each fold by its own numbers.
+
+        Args:
+            probabilities: float32 (N, K).
+            folds: integers (N,).
+            by_fold: the numbers of each fold that is among them.
+
+        Returns:
+            what `Decision.decide` gives, in the order of the rows.
+        """
         parts = {
             fold: self.decision.decide(probabilities[folds == fold], self.space, fitted)
             for fold, fitted in by_fold.items()

@@ -41,7 +41,15 @@ class DigitSetHead(NeedsNoCalibration):
     def loss(
         self, outputs: Tensor, values: Tensor, digits: Tensor | None = None, reduction: Reduction = "mean"
     ) -> Tensor:
-        """float (B, 10) and int64 (B, S) -> float scalar, the mean of a row's ten losses, in nats."""
+        """float (B, 10) and int64 (B,) -> float scalar, the mean of a row's ten losses, in nats.
+
+        Args:
+            digits: int64 (B, S), those that hide in each image, -1 where nobody knows them; they may be left
+                out where one digit hides.
+
+        Raises:
+            ValueError: several hide, and nobody says which.
+        """
         from torch.nn import functional
 
         if self.hidden_digits == 1:  # the value is the digit

@@ -43,6 +43,7 @@ class Network:
 
     @property
     def takes_addend(self) -> bool:
+        """Whether the model is called with addends, so that it names the label itself."""
         return models.takes_addend(self.model)
 
     def normalisation(self, images: Tensor | Pixels, by: By) -> Normalisation:

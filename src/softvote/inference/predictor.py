@@ -160,7 +160,15 @@ class Predictor:
 
 
 def in_batches(function: PredictFn, images: Pixels, addends: NDArray[np.int64] | None) -> NDArray[np.float32]:
-    """A function of images, a part of them at a time, so that its memory is bounded."""
+    """A function of images, a part of them at a time, so that its memory is bounded.
+
+    Args:
+        images: uint8 (N, C, H, W).
+        addends: int64 (N,); None where there are none.
+
+    Returns:
+        float32 (N, K).
+    """
     if not len(images):  # only from what one image gives is it known of what shape nothing is
         blank = np.zeros((1, *images.shape[1:]), np.uint8)
         return function(blank, None if addends is None else np.zeros(1, np.int64))[:0]

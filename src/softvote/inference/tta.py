@@ -65,7 +65,7 @@ def create_views(images: Tensor, spec: TestTime) -> list[Tensor]:
 
 @_positions
 def shift(images: Tensor, pixels: int) -> list[Tensor]:
-    """The images moved by so many pixels down, up, right and left, black coming in."""
+    """The images (B, C, H, W) moved by so many pixels down, up, right and left, black coming in."""
     height, width = images.shape[-2:]
     padded = functional.pad(images, (pixels,) * 4)
     offsets = [(0, pixels), (2 * pixels, pixels), (pixels, 0), (pixels, 2 * pixels)]
@@ -74,7 +74,7 @@ def shift(images: Tensor, pixels: int) -> list[Tensor]:
 
 @_positions
 def five_crops(images: Tensor, proportion: float) -> list[Tensor]:
-    """Four corners and the middle, of so much of each side, enlarged to the whole; float."""
+    """Four corners and the middle of images (B, C, H, W), of so much of each side, enlarged to it; float."""
     height, width = (int(side) for side in images.shape[-2:])
     high, wide = max(1, round(height * proportion)), max(1, round(width * proportion))
     down, right = height - high, width - wide
@@ -90,17 +90,17 @@ def five_crops(images: Tensor, proportion: float) -> list[Tensor]:
 
 @_symmetry
 def horizontal_flip(images: Tensor) -> list[Tensor]:
-    """Mirrored left to right."""
+    """Images (B, C, H, W), mirrored left to right."""
     return [images.flip(-1)]
 
 
 @_symmetry
 def quarter_turns(images: Tensor) -> list[Tensor]:
-    """Turned by 90, 180 and 270 degrees."""
+    """Images (B, C, H, W), turned by 90, 180 and 270 degrees."""
     return [torch.rot90(images, count, (-2, -1)) for count in (1, 2, 3)]
 
 
 @_symmetry
 def vertical_flip(images: Tensor) -> list[Tensor]:
-    """Mirrored top to bottom."""
+    """Images (B, C, H, W), mirrored top to bottom."""
     return [images.flip(-2)]

@@ -94,7 +94,10 @@ def with_view(augment: Augmenter, spec: View | None, at_random: bool) -> Augment
 def crop(spec: Crop, images: Tensor, drawn: Tensor) -> Tensor:
     """A part of each image enlarged to the whole, as T. Doucet's MNIST ensemble crops.
 
-    It begins at any fraction of a pixel: `drawn` is where in the room that is left, along x and y.
+    Args:
+        images: float (B, C, H, W).
+        drawn: floats (B, 2) in 0..1, where in the room that is left it begins, along x and y; it does so at
+            any fraction of a pixel.
     """
     share = spec.size / min(images.shape[-2:])
     across, down = (
@@ -106,7 +109,12 @@ def crop(spec: Crop, images: Tensor, drawn: Tensor) -> Tensor:
 
 @_view()
 def deskew(spec: Deskew, images: Tensor, drawn: Tensor) -> Tensor:
-    """Each image sheared along x, about its centre of mass, until its second moments do not lean."""
+    """Each image sheared along x, about its centre of mass, until its second moments do not lean.
+
+    Args:
+        images: float (B, C, H, W).
+        drawn: nothing that it needs.
+    """
     height, width = images.shape[-2:]
     mass = images.mean(1)
     mass = mass / mass.sum((1, 2), keepdim=True).clamp_min(1.0)
@@ -123,7 +131,12 @@ def deskew(spec: Deskew, images: Tensor, drawn: Tensor) -> Tensor:
 
 @_view()
 def box(spec: Box, images: Tensor, drawn: Tensor) -> Tensor:
-    """The columns that hold more than background stretched to a width (Ciresan et al. 2012, MCDNN)."""
+    """The columns that hold more than background stretched to a width (Ciresan et al. 2012, MCDNN).
+
+    Args:
+        images: float (B, C, H, W).
+        drawn: nothing that it needs.
+    """
     width = images.shape[-1]
     columns, index = images.amax((1, 2)) > _INK, _middles(width, images)
     first = torch.where(columns, index, width).amin(1)

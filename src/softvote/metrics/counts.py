@@ -25,7 +25,13 @@ class CountMetric(Metric):
     def of_row_hits(
         self, right: NDArray[np.floating], named: NDArray[np.floating], true: NDArray[np.floating]
     ) -> NDArray[np.float64]:
-        """Each image's value float64 (N,), of hits per image."""
+        """Each image's value, float64 (N,).
+
+        Args:
+            right: floats (N,), how many classes were named and true.
+            named: floats (N,), how many were named.
+            true: floats (N,), how many were true.
+        """
         raise NotImplementedError
 
     def counts(self, predictions: PredictedArray, labels: Labels, space: LabelSpace) -> Any:

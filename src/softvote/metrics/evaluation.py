@@ -76,7 +76,7 @@ class Bootstrap(Evaluation):
 
 
 def error_of_mean(parts: NDArray[np.float64]) -> float:
-    """The standard error of a mean; that of a single row is unknown (nan)."""
+    """The standard error of the mean of parts (n,); that of a single one is unknown (nan)."""
     return float(parts.std(ddof=1)) / math.sqrt(len(parts)) if len(parts) > 1 else math.nan
 
 
@@ -100,7 +100,7 @@ def score_of_mean(
 
 
 def error_of_resamples(values: NDArray[np.float64]) -> float:
-    """The standard deviation over resamples, of those in which the metric is defined."""
+    """The standard deviation of values (B,), one a resample; where the metric is undefined they are nan."""
     defined = values[np.isfinite(values)]
     return float(defined.std(ddof=1)) if len(defined) > 1 else math.nan
 

@@ -23,6 +23,8 @@ Average = Literal["binary", "micro", "macro", "samples"]
 
 
 class FMeasure(CountMetric):
+    """The weighted harmonic mean of precision and recall (van Rijsbergen 1979), 0..1."""
+
     average: Average = "macro"
     """What is counted together: `binary` looks for one of two classes, `micro` counts over all labels,
     `macro` is the mean over labels, `samples` the mean over images (of tags)."""

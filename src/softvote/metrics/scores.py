@@ -55,6 +55,7 @@ class Difference:
 
     @property
     def verdict(self) -> Verdict:
+        """Better, worse, or noise: the gain beside two standard errors."""
         return verdict(self.gain, self.standard_error)
 
     def __str__(self) -> str:

@@ -179,7 +179,7 @@ def load_backbone(model: nn.Module, weights: dict[str, Tensor]) -> None:
     The backbone is all that is not the classifier. Another network may also be a backbone as a whole.
 
     Args:
-        weights: the other network's state.
+        weights: the other network's state: tensors of any shape by the names of `state_dict`.
 
     Raises:
         UserError: the backbones differ; the first layers that do are named.
@@ -202,6 +202,9 @@ def load_backbone(model: nn.Module, weights: dict[str, Tensor]) -> None:
 
 def load_strict(model: nn.Module, weights: dict[str, Tensor]) -> None:
     """Give a network the state of one that is built alike.
+
+    Args:
+        weights: that state: tensors by the names of `state_dict`, each in the shape that the network has.
 
     Raises:
         UserError: it is not; the first layers that differ are named.

@@ -1,10 +1,11 @@
-"""Where jobs run. The rest of the program knows `create_engine` and what it returns, and no more."""
+"""Where jobs run. The rest of the program knows these functions and what they return, and no more."""
 
 from __future__ import annotations
 
 import functools
 
 from softvote.config.pipeline import LocalEngine, RayEngine
+from softvote.scheduling.caller import Caller, call_here
 from softvote.scheduling.engine import Engine
 
 
@@ -27,3 +28,15 @@ def create_engine(spec: LocalEngine | RayEngine) -> Engine:
 
     prepare()
     return functools.partial(run_local, workers=spec.workers)
+
+
+def choose_caller(spec: LocalEngine | RayEngine) -> Caller:
+    """What calls a function that needs torch, which this process does without where jobs have their own.
+
+    Importing it takes seconds, and a process that looked at a GPU keeps some of its memory.
+    """
+    if isinstance(spec, RayEngine) or spec.workers == 1:
+        return call_here
+    from softvote.scheduling.processes import call_forked
+
+    return call_forked

@@ -8,16 +8,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-
-import torch
-from torch import nn
-from torch.autograd.graph import saved_tensors_hooks
+from typing import TYPE_CHECKING
 
 from softvote.config.recipe import Member
-from softvote.inference.network import Network, create_network
 from softvote.scheduling.job import Job
 from softvote.scheduling.job_batch import JobBatch
-from softvote.training.rows import lie_on_device
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+    from softvote.inference.network import Network
 
 _CONTEXT = 700 << 20  # bytes; of CUDA, its libraries and what the allocator leaves unused
 
@@ -55,6 +56,8 @@ def assign_gpus(free: Sequence[int], need: int, most: int) -> list[int]:
 
 def free_gpu_memory() -> list[int]:
     """Bytes free on each GPU, in their order; empty without one."""
+    import torch
+
     if not torch.cuda.is_available():
         return []
     return [torch.cuda.mem_get_info(gpu)[0] for gpu in range(torch.cuda.device_count())]
@@ -71,6 +74,9 @@ def largest_training_bytes(work: JobBatch, free: int) -> int:
 
 
 def _bytes_of(job: Job, work: JobBatch, free: int) -> int:
+    from softvote.inference.network import create_network
+    from softvote.training.rows import lie_on_device
+
     channels, height, width = job.inputs["image"]
     network = create_network(job.member, job.task, (channels, height, width), with_weights=False)
     test = len(work.dataset().test_pixels) if job.member.learns_test_rows else 0
@@ -99,6 +105,9 @@ def training_bytes(
 
 def measure_saved_bytes(network: Network, image: tuple[int, int, int]) -> float:
     """Bytes an image that a training step keeps for its backward pass, measured on a pair in float32."""
+    import torch
+    from torch.autograd.graph import saved_tensors_hooks
+
     own = {value.untyped_storage().data_ptr() for value in _state(network.model)}
     saved = dict[int, int]()
 

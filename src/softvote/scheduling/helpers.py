@@ -39,6 +39,7 @@ def start_helpers(
     Args:
         size: how many processes, with this one, which is the first.
         begin: gives the others the data; it is sent to them.
+        folds: int64 (N,), the fold of each training row.
 
     Raises:
         UserError: a helper ended before its time, and why.

@@ -67,6 +67,7 @@ class Job:
 
     @property
     def label(self) -> str:
+        """What messages call it: `cnn fold 0`."""
         return f"{self.context} {self.member_name} {describe_jobs([self])}".strip()
 
     @property
@@ -80,10 +81,12 @@ class Job:
 
     @property
     def training_fingerprint(self) -> str:
+        """Of all that its weights depend on."""
         return fingerprint(self.inputs)
 
     @property
     def prediction_fingerprint(self) -> str:
+        """Of all that its probabilities depend on."""
         # `shift` is older than that defaults are left out.
         views = {"shift": 0} | self.member.tta.model_dump(exclude_defaults=True)
         return fingerprint([self.training_fingerprint, views, self.test_fingerprint])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import multiprocessing
 import signal
 import tempfile
@@ -12,9 +13,10 @@ from multiprocessing import connection, forkserver, resource_tracker
 from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
+from typing import ParamSpec, TypeVar
 
 from softvote.data.dataset import Dataset
-from softvote.errors import UserError
+from softvote.errors import Problem, UserError
 from softvote.machine import end_with_parent
 from softvote.progress import set_bar_position
 from softvote.scheduling.engine import (
@@ -36,8 +38,17 @@ from softvote.storage.snapshot import Snapshot
 # milliseconds instead of the seconds that torch takes, and no thread of this process is forked along.
 context = multiprocessing.get_context("forkserver")
 
+_Arguments = ParamSpec("_Arguments")
+_Answer = TypeVar("_Answer")
 
-_PRELOADED = ["softvote.training.train", "softvote.training.checkpoint", "softvote.inference.loading"]
+
+_PRELOADED = [
+    "softvote.training.train",
+    "softvote.training.checkpoint",
+    "softvote.inference.loading",
+    __name__,  # what each begins with
+    "softvote.cli",  # which each imports first where the program is a script
+]
 
 _FOR_PROCESSORS = "softvote.ops.cpu_kernels"  # and of no use where there is a GPU
 
@@ -55,6 +66,47 @@ def prepare() -> None:
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
 
+def call_forked(
+    function: Callable[_Arguments, _Answer], *args: _Arguments.args, **kwargs: _Arguments.kwargs
+) -> _Answer:
+    """Call a function of a module in a process of its own, so that what it imports is imported once, there.
+
+    Args:
+        function: it and its arguments are sent there, and its answer back.
+
+    Raises:
+        UserError: what the function raises; or its process ended before it could answer.
+    """
+    prepare()
+    said, saying = context.Pipe(duplex=False)
+    call = functools.partial(function, *args, **kwargs)
+    process = context.Process(target=_tell_answer, args=(call, saying), name=function.__name__)
+    process.start()
+    saying.close()
+    try:
+        with said:
+            answer: _Answer | UserError = said.recv()
+    except (EOFError, OSError):
+        process.join()
+        raise UserError(Problem("", f"the process that looks for mistakes {_end_of(process)}")) from None
+    except BaseException:
+        process.terminate()
+        raise
+    finally:
+        process.join()
+    if isinstance(answer, UserError):
+        raise answer
+    return answer
+
+
+def _tell_answer(call: Callable[[], object], saying: Connection) -> None:
+    end_with_parent()
+    try:
+        saying.send(call())
+    except UserError as error:
+        saying.send(error)
+
+
 Supply = Callable[[int, Sequence[Unfinished]], list[Job]]
 """(free places, what was left so far) gives further jobs; asked again whenever one has ended."""
 
@@ -70,7 +122,7 @@ def run_local(work: JobBatch, workers: int | None, supply: Supply | None = None)
         supply: gives the jobs, which may depend on what came of earlier ones; those of `work` then say no
             more than how large they are.
     """
-    gpus, threads = assign_devices(work, workers)
+    gpus, threads = assign_devices(work, workers, call_forked)
     with tempfile.NamedTemporaryFile(prefix="softvote-") as screen:
         return _Pool(work, gpus, threads, Path(screen.name), supply).run()
 
@@ -198,12 +250,17 @@ def _outcome(running: _Running) -> Unfinished | None:
 
 def _death(running: _Running) -> str:
     """How a process ended, and what it said."""
-    code, log = running.process.exitcode or 0, running.job.folder.crash
+    log, how = running.job.folder.crash, _end_of(running.process)
+    words = "" if running.process.exitcode == -signal.SIGKILL else _first_words(log)
+    return f"{how} ({words}; all of it in {log})" if words else how
+
+
+def _end_of(process: ForkServerProcess) -> str:
+    """How a process ended, by its exit code."""
+    code = process.exitcode or 0
     if code == -signal.SIGKILL:
         return "was killed (SIGKILL), as the system does when memory runs out"
-    how = signal.Signals(-code).name if code < 0 else f"exit code {code}"
-    words = _first_words(log)
-    return f"ended with {how} ({words}; all of it in {log})" if words else f"ended with {how}"
+    return f"ended with {signal.Signals(-code).name if code < 0 else f'exit code {code}'}"
 
 
 def _first_words(log: Path) -> str:

@@ -79,6 +79,7 @@ def do_job(
     """Do a job in a temporary folder; the files it left, or what is wrong.
 
     Args:
+        data: the competition's, and the fold of each training row, int64 (N,).
         own: files of the job that are there already.
         sources: files of each job that it starts from.
         share: threads of each process, and processes that train together.

@@ -7,6 +7,8 @@ import math
 from softvote import machine
 from softvote.data.pixels import is_array
 from softvote.errors import UserError
+from softvote.scheduling import gpus
+from softvote.scheduling.caller import Caller, call_here
 from softvote.scheduling.job_batch import JobBatch
 
 _MEMORY_A_JOB = 9 << 28  # bytes, beside its rows; our largest, a ResNet50, takes 1.9 GiB
@@ -28,31 +30,33 @@ def split_cores(trainings: int, workers: int | None = None, memory: int = _MEMOR
     return max(1, min(at_once, machine.free_memory() // memory)), cores // at_once
 
 
-def assign_devices(work: JobBatch, workers: int | None = None) -> tuple[list[int], int]:
+def assign_devices(
+    work: JobBatch, workers: int | None = None, call: Caller = call_here
+) -> tuple[list[int], int]:
     """The GPU of each job that runs at once, 0 throughout where there is none, and the threads of each.
 
     Jobs share a GPU where they fit, and several GPUs take them in turns; so do as many as `workers` says.
-    """
-    from softvote.scheduling import gpus
 
+    Args:
+        call: calls what needs torch.
+    """
+    free = call(gpus.free_gpu_memory)
     if work.devices_per_training > 1:
-        return _assign_groups(work.devices_per_training, work.trainings, workers)
+        return _assign_groups(work.devices_per_training, len(free), work.trainings, workers)
     at_once, threads = split_cores(work.trainings, workers, _memory_of_largest(work))
-    free = gpus.free_gpu_memory()
     if free and workers is None:
-        return gpus.assign_gpus(free, gpus.largest_training_bytes(work, max(free)), at_once), threads
+        need = call(gpus.largest_training_bytes, work, max(free))
+        return gpus.assign_gpus(free, need, at_once), threads
     return [place % max(1, len(free)) for place in range(at_once)], threads
 
 
-def _assign_groups(size: int, trainings: int, workers: int | None) -> tuple[list[int], int]:
+def _assign_groups(size: int, there: int, trainings: int, workers: int | None) -> tuple[list[int], int]:
     """The first GPU of each training that several devices do, and the threads of each of their processes.
 
     Raises:
         UserError: there are not so many.
     """
-    from softvote.scheduling import gpus
-
-    there, cores = len(gpus.free_gpu_memory()), machine.cores()
+    cores = machine.cores()
     if size > (there or cores):
         what = f"{size}, and this machine has {there or cores} {'GPUs' if there else 'cores'}"
         raise UserError.at("engine.devices_per_training", what, "name no more")

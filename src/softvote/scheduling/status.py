@@ -36,6 +36,7 @@ class JobStatus:
 
     @property
     def is_done(self) -> bool:
+        """Whether nothing is left to do."""
         return self.due == "done"
 
 

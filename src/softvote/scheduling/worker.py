@@ -63,6 +63,7 @@ def run_job(
     """Train the job if that is due, then predict; each leaves its files whole before the next begins.
 
     Args:
+        folds: int64 (N,), the fold of each training row.
         seconds: between two checkpoints of a training.
         keep: given the content of each.
         cache: keeps what was found fastest on this machine; if omitted, this process does.
@@ -171,7 +172,14 @@ def _teacher(job: Job) -> Predictor:
 
 
 def assist(job: Job, dataset: Dataset, folds: NDArray[np.int64], group: Alone) -> None:
-    """Train with the others of a group; what comes of it is left to the first."""
+    """Train with the others of a group; what comes of it is left to the first.
+
+    Args:
+        folds: int64 (N,), the fold of each training row.
+
+    Raises:
+        UserError: what training raises; the device's memory is too small.
+    """
     from softvote.training.train import train
 
     with _memory_that_suffices(job):
@@ -217,6 +225,9 @@ def training_rows(job: Job, dataset: Dataset, folds: NDArray[np.int64]) -> Split
 
     Whoever teaches a job puts soft targets in the place of the labels that test rows have here, which mean
     nothing.
+
+    Args:
+        folds: int64 (N,), the fold of each training row.
     """
     import torch
 

@@ -41,6 +41,7 @@ class Run:
 
     @property
     def folder(self) -> PipelineFolder:
+        """Where what it trains lies."""
         return self.workspace.pipeline(self.name)
 
     @property

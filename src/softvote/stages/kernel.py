@@ -8,8 +8,9 @@ from pathlib import Path
 
 from softvote.data.dataset import read_dataset
 from softvote.errors import UserError
+from softvote.kaggle.kernel_program import Mode
 from softvote.kaggle.kernels import Kernels
-from softvote.kaggle.notebook import DEFAULT_ACCELERATOR, Mode, build_kernel
+from softvote.kaggle.notebook import DEFAULT_ACCELERATOR, build_kernel
 from softvote.stages import Report, Run, ignore
 from softvote.stages.kernel_run import KernelResult, PushedRecord, enter_output, push
 from softvote.stages.plan import make_plan

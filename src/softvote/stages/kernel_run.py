@@ -10,8 +10,8 @@ from pathlib import Path
 from softvote.data.dataset import read_dataset
 from softvote.errors import UserError
 from softvote.kaggle.competitions import SUBMISSION_FILE
+from softvote.kaggle.kernel_program import Mode
 from softvote.kaggle.kernels import Kernels, KernelState
-from softvote.kaggle.notebook import Mode
 from softvote.kaggle.transport import NoAnswerError
 from softvote.progress import poll
 from softvote.stages import Report, Run

@@ -49,6 +49,7 @@ class Plan:
 
     @property
     def task(self) -> Task:
+        """What is asked of an image."""
         return self.run.pipeline.competition.task
 
     @property

@@ -6,7 +6,9 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from operator import methodcaller
+from pathlib import Path
 
+from softvote.config.pipeline import Pipeline
 from softvote.ensembling.predictions import merge_folds, read_predictions, write_predictions
 from softvote.ensembling.records import ScoreRecord
 from softvote.errors import ErrorCollector, Problem, UserError, one_of
@@ -14,7 +16,7 @@ from softvote.inference.record import TrainingRecord
 from softvote.metrics.scores import Score
 from softvote.progress import poll
 from softvote.reporting.tables import mark_transductive, render
-from softvote.scheduling import create_engine
+from softvote.scheduling import choose_caller, create_engine
 from softvote.scheduling.engine import Unfinished
 from softvote.scheduling.job import Job, describe_jobs
 from softvote.scheduling.job_batch import JobBatch
@@ -209,15 +211,19 @@ def check_dependencies(due: list[JobStatus]) -> None:
 
 def preflight(plan: Plan, due: list[Job]) -> None:
     """Build every network and read all extra rows once, before the first hour of training is spent."""
-    from softvote.inference.network import build_networks
-
     if plan.run.pipeline.tracker:
         require_tracker(plan.run.pipeline.tracker)
-    names, workspace = sorted({job.member_name for job in due}), plan.run.workspace
-    build_networks(plan.run.pipeline, names, with_weights=True, weights_folder=workspace.weights)
+    call, names = choose_caller(plan.run.pipeline.engine), sorted({job.member_name for job in due})
+    call(_try_networks, plan.run.pipeline, names, plan.run.workspace.weights)
     readers = {job.inputs["extra_train"]: job.extra for job in due if job.extra}
     for read in readers.values():
         read(plan.dataset)
+
+
+def _try_networks(pipeline: Pipeline, names: Sequence[str], weights_folder: Path) -> None:
+    from softvote.inference.network import build_networks
+
+    build_networks(pipeline, names, with_weights=True, weights_folder=weights_folder)
 
 
 def status_of(count: int, due: list[JobStatus]) -> TrainStatus:

@@ -29,6 +29,7 @@ FEWEST_RANKED = 3  # two rows are in the same order or in the opposite one: no c
 
 
 def recency(submission: Submission) -> tuple[str, int]:
+    """By what submissions are ordered, the newest last: their time, and of equal times their number."""
     return submission.time, submission.ref
 
 
@@ -59,6 +60,7 @@ class LeaderboardRow:
 
     @property
     def cv(self) -> Score:
+        """Cross-validation."""
         return self.entry.cv
 
     @property
@@ -132,6 +134,7 @@ class LeaderboardComparison:
 
     @property
     def scored(self) -> list[LeaderboardRow]:
+        """Those that the leaderboard knows and that can be compared with it."""
         return [row for row in self.rows if row.leaderboard is not None and row.is_comparable]
 
     @property

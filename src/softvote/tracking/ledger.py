@@ -85,10 +85,12 @@ class Entry:
 
     @property
     def cv(self) -> Score:
+        """Cross-validation."""
         return Score(self.cv_score, self.cv_standard_error, self.rows, self.scored_by.percent)
 
     @property
     def expected(self) -> Score | None:
+        """What the submission was expected to score; None where nobody could say."""
         if self.expected_score is None or self.expected_standard_error is None:
             return None
         return Score(self.expected_score, self.expected_standard_error, self.rows, self.scored_by.percent)
@@ -110,12 +112,14 @@ class Entry:
 
     @property
     def squared_error(self) -> Score | None:
+        """Of the expected sum, in cross-validation; None where labels are not sums."""
         if self.cv_squared_error is None or self.cv_squared_error_standard_error is None:
             return None
         return Score(self.cv_squared_error, self.cv_squared_error_standard_error, self.rows, percent=False)
 
     @property
     def solution(self) -> Score | None:
+        """What the test rows scored by a known solution; None without one."""
         if self.solution_score is None:
             return None
         return self.score_on_test_rows(self.solution_score, self.test_rows, self.solution_standard_error)

@@ -38,7 +38,7 @@ class Recorder(Protocol):
     """Records what a device does."""
 
     def record(self, step: Callable[[], Tensor]) -> tuple[Callable[[], None], Tensor]:
-        """What does it again, and where its result will then stand.
+        """What does the step again, and where its result, of any shape, will then stand.
 
         Raises:
             RuntimeError: it cannot be recorded; steps can be taken as before.
@@ -53,7 +53,7 @@ class CudaRecorder:
         self.pool = torch.cuda.graph_pool_handle()
 
     def record(self, step: Callable[[], Tensor]) -> tuple[Callable[[], None], Tensor]:
-        """Capture a CUDA graph.
+        """Capture a CUDA graph of the step, whose result may have any shape.
 
         Raises:
             RuntimeError: some of it waits for the device, or cannot be captured for other reasons.

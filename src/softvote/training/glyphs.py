@@ -83,10 +83,11 @@ class Runs:
 
     @property
     def width(self) -> NDArray[np.int64]:
+        """Columns of each, int64 (R,)."""
         return self.end - self.start
 
     def take(self, which: NDArray[np.bool_] | NDArray[np.int64] | slice) -> Runs:
-        """Some of them."""
+        """Some of them: bool (R,), positions int64 (n,), or a slice."""
         return Runs(self.image[which], self.start[which], self.end[which])
 
 

@@ -33,7 +33,7 @@ class LossScaler(torch.amp.GradScaler):
         return int(self._skipped)
 
     def update(self, new_scale: float | Tensor | None = None) -> None:
-        """Move the scale on, and count the step if it was skipped; or set the scale."""
+        """Move the scale on, and count the step if it was skipped; or set the scale, a scalar."""
         if new_scale is not None or not self.is_enabled():
             super().update(new_scale)
             return

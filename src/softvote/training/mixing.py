@@ -53,7 +53,12 @@ class Mixing:
         return torch.where(pasted, images.flip(0), images), Mixing(self.kind, share)
 
     def mix_losses(self, own: Tensor, other: Tensor) -> Tensor:
-        """The loss of images that are so mixed, of those against their own labels and the others'."""
+        """The loss of images that are so mixed, (B,).
+
+        Args:
+            own: float (B,), the losses against their own labels.
+            other: float (B,), those against the labels of what they are mixed with.
+        """
         return self.share * own + (1 - self.share) * other
 
     def of_larger_part(self, labels: Tensor) -> Tensor:

@@ -200,6 +200,7 @@ def report_impossible_sums(
 
     Args:
         labels: int64 (N,), class indices, which are the sums themselves.
+        addends: int64 (N,), 0..9.
     """
     most = competition.task.num_values - 1
     shows = labels - addends

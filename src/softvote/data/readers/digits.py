@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 
 from softvote.data.csv_table import read_table
 from softvote.data.digit_layout import SIDE
+from softvote.data.pixel_cells import pixel_values
 from softvote.data.readers.base import look_up, quote
 from softvote.data.readers.npy import load_array
-from softvote.data.readers.pixel_csv import pixel_values
 from softvote.errors import ErrorCollector
 
 LABEL = "label"

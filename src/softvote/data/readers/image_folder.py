@@ -17,9 +17,10 @@ from softvote.data.image_detection import (
     sample_images,
 )
 from softvote.data.image_files import ImageLoader, Stores, folders_of, image_sources, packages_to_open
-from softvote.data.label_cells import DecodedFiles, LabelledFiles, read_labels
+from softvote.data.label_cells import read_labels
 from softvote.data.label_detection import detect_groups, detect_labels, row_image
 from softvote.data.listed_images import open_listed_images
+from softvote.data.reader_configs import DecodedFiles, LabelledFiles
 from softvote.data.readers.base import READERS, Images, KeepImages, LazyImages, Reader, existing
 from softvote.data.readers.detection import Candidate, DetectedLayout, train_csv_names
 from softvote.errors import ErrorCollector

@@ -94,8 +94,8 @@ def climb(
 
     Args:
         start: the numbers.
-        candidates: of the number at a place, given all of them.
-        worths: of several choices of the numbers. Of equal ones what is there stays.
+        candidates: floats (C,), of the number at a place, given all of them.
+        worths: of several choices of the n numbers, floats (C, n). Of equal ones what is there stays.
         rounds: at most so many times over all numbers.
     """
     best = list(start)
@@ -117,7 +117,7 @@ def climb(
 
 
 def one_by_one(worth: Callable[[NDArray[np.float64]], float]) -> Worths:
-    """What choices are worth, each by itself."""
+    """What choices (C, n) are worth, floats (C,), each of them (n,) asked about by itself."""
     return lambda choices: np.array([worth(choice) for choice in choices])
 
 

@@ -113,6 +113,9 @@ def draw_reliability(
     """How often it is so against how probable the voter called it, with the diagonal where both agree.
 
     Args:
+        confidence: floats (B,) in 0..1, how probable, of each bin.
+        right: floats (B,) in 0..1, how often it was so.
+        error: floats (B,), the standard error of that.
         labels: of both axes.
     """
     figure, axis = _create_axis()
@@ -135,6 +138,7 @@ def draw_histograms(
     """How values are spread in each group, as shares of the group.
 
     Args:
+        groups: floats (n,) of each group, by its name.
         span: from where to where values go.
         what: is counted.
     """

@@ -56,6 +56,7 @@ class Experiment:
 
     @property
     def competition(self) -> str:
+        """Its competition's name."""
         return self.pipeline.competition.name
 
     @property

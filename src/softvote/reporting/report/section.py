@@ -82,10 +82,12 @@ class ReportData:
 
     @property
     def task(self) -> Task:
+        """What is asked of an image."""
         return self.pipeline.competition.task
 
     @property
     def classes(self) -> list[str]:
+        """What each column of probabilities stands for."""
         return self.pipeline.competition.classes
 
     @cached_property

@@ -65,17 +65,17 @@ class Colour(AugmentationConfig):
 
 
 def adjust_brightness(images: Tensor, factor: Tensor) -> Tensor:
-    """Grey levels times a factor, (B,), within 0..255."""
+    """Grey levels of images (B, C, H, W) times a factor (B,), within 0..255."""
     return (images * each(factor)).clamp(0, 255)
 
 
 def adjust_contrast(images: Tensor, factor: Tensor) -> Tensor:
-    """What differs from an image's mean times a factor, (B,), within 0..255."""
+    """Images (B, C, H, W), what differs from the mean of each times a factor (B,), within 0..255."""
     return blend(images, mean_of_each(grey(images)), factor)
 
 
 def adjust_saturation(images: Tensor, factor: Tensor) -> Tensor:
-    """What differs from grey times a factor, (B,), within 0..255."""
+    """Images (B, C, H, W), with what differs from their grey times a factor (B,), within 0..255."""
     return blend(images, grey(images), factor)
 
 
