@@ -12,7 +12,7 @@ from softvote.storage.paths import Workspace
 from softvote.tracking.ledger import read_ledger
 
 # The demo for a moment: a pipeline that somebody has changed.
-QUICK = ["folds: {count: 3}", "epochs: 12", "members:", "  big_kernel_cnn:", "  resnet5:"]
+QUICK = ["folds: {count: 3}", "epochs: 10", "members:", "  big_kernel_cnn:", "  resnet5:"]
 QUICKER = ["folds: {count: 2}", "epochs: 1", "engine: {workers: 1}\nmembers:", "  # ", "  # "]
 
 
