@@ -117,12 +117,14 @@ tour: install ## A stand-in for Kaggle in the folder tour, to try all of this on
 
 # Tests start many processes: each would compile all of softvote where the environment lets none keep what it compiles.
 PYTEST := env -u PYTHONDONTWRITEBYTECODE $(BIN)/python -m pytest
+# Where a worker dies, another in its place would wait for ever at the end.
+SIDE_BY_SIDE := -n 2 --dist loadfile --max-worker-restart 0
 
 test: install ## Run the tests but for the slow ones
-	$(PYTEST) -n 2 --dist loadfile --no-loadscope-reorder -m 'not slow'
+	$(PYTEST) $(SIDE_BY_SIDE) --no-loadscope-reorder -m 'not slow'
 
 test-slow: install ## Run the slow tests; MINUTES=30 leaves out what they are too short for
-	$(PYTEST) -n 2 --dist loadfile -m slow $(if $(MINUTES),--budget-minutes $(MINUTES))
+	$(PYTEST) $(SIDE_BY_SIDE) -m slow $(if $(MINUTES),--budget-minutes $(MINUTES))
 
 lint: install ## ruff and mypy
 	$(BIN)/ruff check .

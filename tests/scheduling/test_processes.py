@@ -24,7 +24,6 @@ from projects import softvote, write_project
 from trainings import results, start, two_cores, until
 
 from softvote import machine, stages
-from softvote.data import pixels
 from softvote.data.dataset import Dataset
 from softvote.errors import UserError
 from softvote.progress import ScreenLock
@@ -355,7 +354,7 @@ def test_rows_that_stay_on_disk_take_no_memory(
 ) -> None:
     work = with_extra_rows(tmp_path, digits, False)
     monkeypatch.setattr(machine, "cores", lambda: 8)
-    monkeypatch.setattr(pixels, "LARGE", 0)
+    monkeypatch.setattr(resources, "LARGE", 0)
     extra = 200 * 8 * 8
     for free, at_once in ((3 * (BASE + extra), 3), (3 * (BASE + extra) - 1, 2)):
         monkeypatch.setattr(machine, "free_memory", lambda free=free: free)

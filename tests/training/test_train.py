@@ -848,7 +848,9 @@ def test_the_classifier_that_predicts_is_put_in_when_training_ends(data: Split, 
     )
     model: Any = network.model
     learning = model.classifier
-    assert made.predictor is model and model.classifier is learning
+    predicts = made.average.module if made.average else learning
+    shown: Any = made.predictor
+    assert shown.classifier is predicts and shown.features is model.features and model.classifier is learning
     trainer.Trainer(made, "tiny").run(data)
     expected = made.average.module if made.average else learning
     assert model.classifier is expected and made.predictor is model and model.classifier is expected

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from softvote import machine
-from softvote.data.pixels import is_array
+from softvote.data.pixels import LARGE
 from softvote.errors import UserError
 from softvote.scheduling import gpus
 from softvote.scheduling.caller import Caller, call_here
@@ -67,10 +67,14 @@ def _assign_groups(size: int, there: int, trainings: int, workers: int | None) -
 def _memory_of_largest(work: JobBatch) -> int:
     """Bytes that the largest of the jobs takes, about, with the rows it trains on.
 
-    Of many rows a process keeps none: it reads them from a file that all map, or decodes them on the way.
+    Of many rows a process keeps none: it reads them from a file that all map, or decodes them on the way. The
+    data are not looked at here, for reading them may fail, which is then the job's failure alone.
     """
-    count = work.rows if not work.jobs or is_array(work.dataset().train_pixels) else work.extra_rows
-    rows = (count(job) * math.prod(job.inputs["image"]) for job in work.jobs)
+    rows = list[int]()
+    for job in work.jobs:
+        size = math.prod(job.inputs["image"])
+        count = work.rows(job) if len(work.folds) * size <= LARGE else work.extra_rows(job)
+        rows.append(count * size)
     return _MEMORY_A_JOB + max(rows, default=0)
 
 
