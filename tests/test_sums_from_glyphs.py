@@ -64,6 +64,7 @@ def pairs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, Made]:
     return tmp_path, these
 
 
+@pytest.mark.slow
 def test_the_whole_way(pairs: tuple[Path, Made], capsys: pytest.CaptureFixture[str]) -> None:
     root, these = pairs
     for stage in STAGES:

@@ -337,6 +337,7 @@ def test_processes_of_a_node_wait_as_the_command_does(cluster: Any, monkeypatch:
     assert found == "as the command says"
 
 
+@pytest.mark.slow
 def test_a_file_of_weights_is_refused_before_a_cluster_is_looked_for(
     tmp_path: Path, digits: Digits, capsys: pytest.CaptureFixture[str]
 ) -> None:

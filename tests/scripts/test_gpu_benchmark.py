@@ -51,6 +51,7 @@ def test_what_is_measured_is_written_and_the_plan_foretold(
     assert f"cnn: 3 x 10 epochs, {seconds:.0f} s" in said and "stn_cnn: not measured" in said
 
 
+@pytest.mark.slow
 def test_what_time_does_not_reach_is_named(one_process: None, tmp_path: Path, capsys: object) -> None:
     assert gpu_benchmark.main(["--networks", "cnn", "--seconds", "0", "--to", str(tmp_path)]) == 0
     facts = json.loads((tmp_path / "gpu_benchmark.json").read_text())

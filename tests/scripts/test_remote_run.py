@@ -69,6 +69,7 @@ def there(packed: Path, *more: str) -> tuple[Path, int]:
     return out, main(["run", str(packed), str(out), "600", "1", *more])
 
 
+@pytest.mark.slow
 def test_all_but_the_weights_come_home(
     project: Path, wheels: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
