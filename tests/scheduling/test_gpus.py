@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from batches import with_extra_rows
@@ -105,3 +106,11 @@ def test_an_image_takes_what_networks_of_its_size_do(
 def test_a_network_that_takes_an_addend_can_be_measured() -> None:
     made = create_network(Member(model="adder_net"), Task(19, 1, True), IMAGE)
     assert measure_saved_bytes(made, IMAGE) > 4 * 784
+
+
+def test_a_single_number_for_labels_is_no_row(tmp_path: Path, digits: Digits) -> None:
+    """The job itself says what is wrong with the file."""
+    work = with_extra_rows(tmp_path, digits, False)
+    extra = next(job.member.extra_train for job in work.jobs if job.member.extra_train)
+    np.save(work.workspace.inputs / extra.labels, np.array(3))
+    assert [work.extra_rows(job) for job in work.jobs] == [0] * len(work.jobs)

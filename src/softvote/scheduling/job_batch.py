@@ -55,4 +55,4 @@ class JobBatch:
         """How many of these are extra ones, whose images a process reads into its memory."""
         extra = job.member.extra_train
         labels = load_array(self.workspace.inputs / extra.labels, ErrorCollector()) if extra else None
-        return 0 if labels is None else len(labels)
+        return 0 if labels is None or labels.ndim == 0 else len(labels)
