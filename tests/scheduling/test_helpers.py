@@ -177,7 +177,8 @@ def test_a_process_that_dies_ends_all_with_one_line(prepare: Prepare, killing: l
 
     with pytest.raises(UserError) as raised:
         train_by(2, plan, job, seconds=0.0, keep=kill)
-    what = "its process 1 ended with signal SIGKILL; run the same command to go on"
+    how = "was killed (SIGKILL), as the system does when memory runs out"
+    what = f"its process 1 {how}; run the same command to go on"
     assert str(raised.value) == f"{job.label}: {what}"
     assert job.folder.checkpoint.exists() and not job.folder.weights.exists()
 

@@ -66,7 +66,6 @@ class Strict(BaseModel):
     """Knows its keys, refuses others, and never changes."""
 
     model_config = ConfigDict(
-        defer_build=True,
         extra="forbid",
         frozen=True,
         populate_by_name=True,

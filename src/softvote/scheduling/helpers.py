@@ -95,9 +95,7 @@ class _Helper:
     def lost(self, label: str) -> UserError:
         """It ended without a word."""
         self.process.join()
-        code = self.process.exitcode or 0
-        how = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
-        what = f"its process {self.rank} ended with {how}"
+        what = f"its process {self.rank} {describe_end(self.process)}"
         return UserError.at(label, what, "run the same command to go on")
 
     def end(self) -> None:
@@ -105,6 +103,14 @@ class _Helper:
         self.process.terminate()
         self.process.join()
         self.said.close()
+
+
+def describe_end(process: ForkServerProcess) -> str:
+    """How a process ended, by its exit code."""
+    code = process.exitcode or 0
+    if code == -signal.SIGKILL:
+        return "was killed (SIGKILL), as the system does when memory runs out"
+    return f"ended with {signal.Signals(-code).name if code < 0 else f'exit code {code}'}"
 
 
 def _start(task: _Task) -> _Helper:

@@ -27,6 +27,7 @@ from softvote.scheduling.engine import (
     find_blocked,
     run_locked,
 )
+from softvote.scheduling.helpers import describe_end
 from softvote.scheduling.job import Job
 from softvote.scheduling.job_batch import JobBatch
 from softvote.scheduling.resources import assign_devices, set_worker_device
@@ -88,7 +89,7 @@ def call_forked(
             answer: _Answer | UserError = said.recv()
     except (EOFError, OSError):
         process.join()
-        raise UserError(Problem("", f"the process that looks for mistakes {_end_of(process)}")) from None
+        raise UserError(Problem("", f"the process that looks for mistakes {describe_end(process)}")) from None
     except BaseException:
         process.terminate()
         raise
@@ -250,17 +251,9 @@ def _outcome(running: _Running) -> Unfinished | None:
 
 def _death(running: _Running) -> str:
     """How a process ended, and what it said."""
-    log, how = running.job.folder.crash, _end_of(running.process)
+    log, how = running.job.folder.crash, describe_end(running.process)
     words = "" if running.process.exitcode == -signal.SIGKILL else _first_words(log)
     return f"{how} ({words}; all of it in {log})" if words else how
-
-
-def _end_of(process: ForkServerProcess) -> str:
-    """How a process ended, by its exit code."""
-    code = process.exitcode or 0
-    if code == -signal.SIGKILL:
-        return "was killed (SIGKILL), as the system does when memory runs out"
-    return f"ended with {signal.Signals(-code).name if code < 0 else f'exit code {code}'}"
 
 
 def _first_words(log: Path) -> str:

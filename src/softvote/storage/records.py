@@ -17,7 +17,7 @@ class JsonRecord(BaseModel):
     does not know is kept, and a field that was never set is not written.
     """
 
-    model_config = ConfigDict(defer_build=True, frozen=True, extra="allow", populate_by_name=True)
+    model_config = ConfigDict(frozen=True, extra="allow", populate_by_name=True)
 
     @classmethod
     def read(cls, path: Path) -> Self | None:
