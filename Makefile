@@ -14,6 +14,15 @@ flag = $(if $(filter-out 0 1,$(2)),$(error $(1)=$(2) says neither yes nor no: wr
 
 $(foreach name,SEND FORCE AGAIN WAIT PUSH SUBMIT FETCH,$(if $(filter command,$(origin $(name))),$(call flag,$(name),$($(name)))))
 
+# Starting Python and reading the pipeline take longer than a stage that has nothing to do. So stages that stand beside
+# each other among the goals are one call of the program: the first of them makes it and leaves the others nothing.
+# A submission that is sent has a call of its own: it waits for its score, and what trained would keep the GPU meanwhile.
+JOINED := folds train ensemble $(if $(filter 1,$(SEND)),,submit)
+unique = $(if $(1),$(firstword $(1)) $(call unique,$(filter-out $(firstword $(1)),$(1))))
+MARKED := $(foreach goal,$(call unique,$(MAKECMDGOALS)),$(if $(filter $(goal),$(JOINED)),+$(goal)+,$(goal)))
+CALLS := $(subst + +,+,$(MARKED))
+stages_of_call = $(or $(strip $(foreach call,$(CALLS),$(if $(findstring +$@+,$(call)),$(subst +, ,$(call))))),$@)
+
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .PHONY: help install demo data four-digits fresh-digits digit-adder init check folds train tune ensemble submit leaderboard report augmentation mistakes digits export kernel benchmark growth tour test test-slow lint docs clean
@@ -67,19 +76,17 @@ check: install ## Say what the pipeline would run, and how long it would take he
 	$(SOFTVOTE) check $(PIPELINE) $(OVERRIDES)
 
 folds: install ## Split the training rows, once
-	$(SOFTVOTE) folds $(PIPELINE) $(OVERRIDES)
-
 train: install ## Train every member on every fold that is due; WAIT=1 waits for what another run is busy with
-	$(SOFTVOTE) train $(PIPELINE) $(OVERRIDES) $(call flag,WAIT,$(WAIT),--wait)
+ensemble: install ## Compare the rules and let the members vote
+submit: install ## Write and check the submission, enter it in the ledger; SEND=1 sends it to Kaggle
+folds train ensemble submit:
+	$(if $(filter $@,$(firstword $(stages_of_call))),$(SOFTVOTE) $(foreach stage,$(stages_of_call),$(if $(filter-out $@,$(stage)),+ )$(stage) $(PIPELINE) $(OVERRIDES) $(OPTIONS_$(stage))),@:)
+
+OPTIONS_train = $(call flag,WAIT,$(WAIT),--wait)
+OPTIONS_submit = $(call flag,SEND,$(SEND),--send) $(or $(call flag,FORCE,$(FORCE),--force),$(call flag,AGAIN,$(AGAIN),--force)) $(call flag,WAIT,$(WAIT),)$(if $(filter 0,$(WAIT)),--no-wait)
 
 tune: install ## Search better values of a recipe, as the pipeline's `tune` says; TRIALS=20 in all
 	$(SOFTVOTE) tune $(PIPELINE) $(if $(TRIALS),--trials $(TRIALS)) $(OVERRIDES)
-
-ensemble: install ## Compare the rules and let the members vote
-	$(SOFTVOTE) ensemble $(PIPELINE) $(OVERRIDES)
-
-submit: install ## Write and check the submission, enter it in the ledger; SEND=1 sends it to Kaggle
-	$(SOFTVOTE) submit $(PIPELINE) $(OVERRIDES) $(call flag,SEND,$(SEND),--send) $(or $(call flag,FORCE,$(FORCE),--force),$(call flag,AGAIN,$(AGAIN),--force)) $(call flag,WAIT,$(WAIT),)$(if $(filter 0,$(WAIT)),--no-wait)
 
 leaderboard: install ## Fetch the scores of all past submissions, compare them with cross-validation
 	$(SOFTVOTE) leaderboard --fetch

@@ -198,6 +198,8 @@ def render_commands() -> str:
         "## softvote",
         "",
         *render_parser(parser),
+        "",
+        f"{parser.epilog}.",
     ]
     for name, command in find_commands(parser).items():
         text = command.description or ""

@@ -225,6 +225,23 @@ def test_mistakes_after_the_folds(fresh: Path, capsys: pytest.CaptureFixture[str
     assert not list(fresh.rglob("*.safetensors"))
 
 
+def test_of_several_commands_the_first_that_fails_ends_the_call(
+    fresh: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["folds", "tiny", "+", "train", "tiny", "--fold", "7", "+", "ensemble", "tiny"]
+    assert softvote(fresh, *words) == 1
+    out, err = capsys.readouterr()
+    assert out.splitlines()[-1] == f"wrote {fresh / 'models' / 'tiny' / 'folds.csv'}"
+    assert err == "softvote: --fold: no fold 7 to train; known: 0, 1\n"
+
+
+@pytest.mark.parametrize("last", ["+", "+ trian tiny", "+ train"])
+def test_of_several_commands_none_is_run_before_all_are_understood(fresh: Path, last: str) -> None:
+    with pytest.raises(SystemExit) as caught:
+        softvote(fresh, "folds", "tiny", *last.split())
+    assert caught.value.code == 2 and not (fresh / "models").exists()
+
+
 def test_every_network_that_cannot_be_built_is_named_before_training(
     fresh: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

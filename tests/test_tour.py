@@ -67,14 +67,34 @@ def commands_of_make(words: str, **environment: str) -> list[str]:
 
 
 def test_what_make_runs() -> None:
-    stages = ["data tour", "folds tour", "train tour", "ensemble tour"]
-    local = [*stages, "submit tour", "leaderboard --fetch", "kernel tour"]
-    there = [*stages, "submit tour --send", "leaderboard --fetch", "kernel tour --push"]
+    stages = "folds tour + train tour + ensemble tour"
+    local = ["data tour", f"{stages} + submit tour", "leaderboard --fetch", "kernel tour"]
+    there = ["data tour", stages, "submit tour --send", "leaderboard --fetch", "kernel tour --push"]
     assert commands_of_make(f"{TARGETS} PIPELINE=tour") == local
     assert commands_of_make(f"{TARGETS} PIPELINE=tour SEND=1 PUSH=1") == there
     assert commands_of_make(f"{TARGETS} PIPELINE=tour SEND=1 PUSH=1 ROOT=tour") == [
         f"--root tour {line}" for line in there
     ]
+
+
+@pytest.mark.parametrize(
+    ("words", "calls"),
+    [
+        ("train", ["train tour"]),
+        ("ensemble submit WAIT=0", ["ensemble tour + submit tour --no-wait"]),
+        (
+            "folds train check train submit ensemble WAIT=1 SET='a=1+2 b=2'",
+            [
+                "folds tour --set a=1+2 --set b=2 + train tour --set a=1+2 --set b=2 --wait",
+                "check tour --set a=1+2 --set b=2",
+                "submit tour --set a=1+2 --set b=2 + ensemble tour --set a=1+2 --set b=2",
+            ],
+        ),
+    ],
+)
+def test_stages_beside_each_other_are_one_call(words: str, calls: list[str]) -> None:
+    """In the order of the goals, each once, and each with its own options."""
+    assert commands_of_make(f"{words} PIPELINE=tour") == calls
 
 
 @pytest.mark.parametrize("value", ["0", ""])
@@ -175,7 +195,7 @@ def test_the_tour(root: Path, shell: None) -> None:
     for command in commands:
         words = shlex.split(command)
         told[words[2]] = _run([sys.executable, "-m", "softvote", *words])
-    assert list(told) == TARGETS.split()
+    assert list(told) == ["data", "folds", "submit", "leaderboard", "kernel"]  # folds with train and ensemble
     workspace = Workspace(root)
     entry, of_kernel = read_ledger(workspace.ledger)
     file = workspace.submissions / entry.file
