@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from softvote.config.registry import DecisionConfig
+from softvote.config.entries import DecisionConfig
 from softvote.ensembling.scorer import Scorer
 from softvote.metrics import METRICS
 from softvote.task import LabelSpace, Task, TaskKind

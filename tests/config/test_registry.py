@@ -34,7 +34,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from softvote.config.registry import OptimizerConfig
+from softvote.config.entries import OptimizerConfig
 from softvote.config.schema import Positive
 from softvote.training.optimizers.base import register_optimizer
 
@@ -58,7 +58,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from softvote.config.registry import ScheduleConfig
+from softvote.config.entries import ScheduleConfig
 from softvote.training.schedules.base import register_schedule
 
 
@@ -94,7 +94,7 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
-from softvote.config.registry import LossConfig
+from softvote.config.entries import LossConfig
 from softvote.heads.losses.base import register_loss
 
 
@@ -114,7 +114,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Literal
 
-from softvote.config.registry import FilesConfig
+from softvote.config.entries import FilesConfig
 from softvote.data.readers import npy
 from softvote.data.readers.base import READERS, Images, Reader, existing, lazy_images
 from softvote.data.readers.detection import DetectedLayout

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from scorers import label_space, scorer_of
 
-from softvote.config.registry import Predicted
+from softvote.config.entries import Predicted
 from softvote.ensembling.decisions import DECISIONS, Decision, resolve_decision
 from softvote.ensembling.records import DecisionRecord
 from softvote.ensembling.scorer import FittedDecision, Scorer

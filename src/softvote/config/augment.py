@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from softvote.config.registry import AUGMENTATIONS_PLACE, AugmentationConfig, load_registry
+from softvote.config.entries import AugmentationConfig
+from softvote.config.registry import AUGMENTATIONS_PLACE, load_registry
 from softvote.config.schema import BelowOne, ConfigError, Fraction, NonNegative, Strict
 from softvote.errors import Problem
 

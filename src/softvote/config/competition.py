@@ -7,13 +7,11 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 
+from softvote.config.entries import FilesConfig, FormConfig, MetricConfig
 from softvote.config.registry import (
     FORMS_PLACE,
     METRICS_PLACE,
     READERS_PLACE,
-    FilesConfig,
-    FormConfig,
-    MetricConfig,
     load_registry,
     named_union_of,
     union_of,

@@ -12,14 +12,13 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from softvote.config.competition import Competition
+from softvote.config.entries import DecisionConfig, TrackerConfig
 from softvote.config.member_fit import find_misfits_of_member
 from softvote.config.recipe import Member, Recipe
 from softvote.config.registry import (
     DECISIONS_PLACE,
     RULES_PLACE,
     TRACKERS_PLACE,
-    DecisionConfig,
-    TrackerConfig,
     literal_of,
     load_registry,
     named_union_of,

@@ -9,14 +9,12 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 from pydantic import AliasChoices, BeforeValidator, Field, PlainSerializer, model_validator
 
 from softvote.config.augment import Augment
+from softvote.config.entries import LossConfig, OptimizerConfig, ScheduleConfig
 from softvote.config.registry import (
     HEADS_PLACE,
     LOSSES_PLACE,
     OPTIMIZERS_PLACE,
     SCHEDULES_PLACE,
-    LossConfig,
-    OptimizerConfig,
-    ScheduleConfig,
     literal_of,
     load_registry,
     union_of,

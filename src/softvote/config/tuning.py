@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import yaml
 from pydantic import Field, model_validator
 
-from softvote.config.registry import METRICS_PLACE, MetricConfig, load_registry, named_union_of
+from softvote.config.entries import MetricConfig
+from softvote.config.registry import METRICS_PLACE, load_registry, named_union_of
 from softvote.config.schema import ConfigError, Strict
 from softvote.errors import Problem, UserError, one_of
 

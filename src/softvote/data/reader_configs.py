@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from pydantic import field_validator
 
-from softvote.config.registry import FilesConfig
+from softvote.config.entries import FilesConfig
 from softvote.config.schema import ConfigError
 
 

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from softvote.config.entries import DecisionConfig, MetricConfig
 from softvote.config.pipeline import Pipeline
-from softvote.config.registry import DecisionConfig, MetricConfig
 from softvote.ensembling.decisions import Decision, resolve_decision
 from softvote.ensembling.decisions.argmax import Argmax
 from softvote.ensembling.decisions.base import quick_worth

@@ -6,7 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Protocol, Self, TypeVar
 
-from softvote.config.registry import LossConfig, Registry
+from softvote.config.entries import LossConfig
+from softvote.config.registry import Registry
 from softvote.heads.losses.cross_entropy import CrossEntropy
 from softvote.task import LARGEST_DIGIT, TaskKind
 

@@ -10,7 +10,8 @@ import numpy as np
 import yaml
 from numpy.typing import NDArray
 
-from softvote.config.registry import MetricConfig, Registry, register_by_name
+from softvote.config.entries import MetricConfig
+from softvote.config.registry import Registry, register_by_name
 from softvote.config.schema import ConfigError
 from softvote.errors import one_of
 from softvote.metrics.evaluation import (
@@ -25,7 +26,7 @@ from softvote.metrics.scores import Score
 from softvote.task import LabelSpace
 
 PredictedArray = NDArray[Any]
-"""As `softvote.config.registry.Predicted` says of what the metric needs."""
+"""As `softvote.config.entries.Predicted` says of what the metric needs."""
 
 
 Labels = NDArray[np.integer]

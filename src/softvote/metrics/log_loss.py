@@ -7,7 +7,7 @@ from typing import ClassVar, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from softvote.config.registry import Predicted
+from softvote.config.entries import Predicted
 from softvote.config.schema import Positive
 from softvote.metrics.base import Labels, Metric, PredictedArray, check_names, register_metric, weights_of
 from softvote.metrics.scores import FLOOR, losses

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from softvote.config.registry import Predicted
+from softvote.config.entries import Predicted
 from softvote.metrics.base import Labels, Metric, PredictedArray, register_metric
 from softvote.task import LabelSpace, TaskKind
 

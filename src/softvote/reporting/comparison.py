@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from html import escape
 from typing import TYPE_CHECKING
 
-from softvote.config.registry import MetricConfig
+from softvote.config.entries import MetricConfig
 from softvote.ensembling.comparison import Comparison, ComparisonRow
 from softvote.metrics import scores
 from softvote.reporting import tables

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from softvote.config.registry import TrackerConfig
+from softvote.config.entries import TrackerConfig
 from softvote.data.split import ImageSplit
 from softvote.scheduling.job import Job
 from softvote.storage.paths import Workspace

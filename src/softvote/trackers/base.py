@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
-from softvote.config.registry import Registry, TrackerConfig, register_by_name
+from softvote.config.entries import TrackerConfig
+from softvote.config.registry import Registry, register_by_name
 from softvote.errors import UserError
 
 

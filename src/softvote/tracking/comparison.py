@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from softvote.config.registry import MetricConfig
+from softvote.config.entries import MetricConfig
 from softvote.kaggle.competitions import Submission
 from softvote.metrics import parse_metric
 from softvote.metrics.scores import Difference, Score, verdict

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
 from pathlib import Path
 
-from softvote.config.registry import MetricConfig
+from softvote.config.entries import MetricConfig
 from softvote.metrics import parse_metric
 from softvote.metrics.scores import Score, score_of_proportion
 from softvote.storage.csv_store import (

@@ -22,7 +22,7 @@ from softvote.training.movement import GRID, move
 
 if TYPE_CHECKING:
     from softvote.config.augment import Augment
-    from softvote.config.registry import ImageTransform
+    from softvote.config.entries import ImageTransform
 
 
 def create_augmenter(spec: Augment | None) -> Augmenter:

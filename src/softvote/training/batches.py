@@ -23,7 +23,7 @@ import torch
 from numpy.typing import NDArray
 
 from softvote.compute.draws import Rows
-from softvote.config.registry import ImageTransform
+from softvote.config.entries import ImageTransform
 from softvote.data.pixels import is_array
 from softvote.machine import end_with_parent
 from softvote.training.rows import Split, StoredSplit

@@ -9,7 +9,7 @@ from timm.optim._param_groups import param_groups_layer_decay
 from torch import nn
 from torch.optim import Optimizer
 
-from softvote.config.registry import OptimizerConfig, ScheduleConfig
+from softvote.config.entries import OptimizerConfig, ScheduleConfig
 
 
 def create_optimizer(

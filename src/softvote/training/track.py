@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import replace
 
-from softvote.config.registry import TrackerConfig
+from softvote.config.entries import TrackerConfig
 from softvote.progress import note
 from softvote.storage.locks import shared_lock
 from softvote.storage.paths import tracker_lock

@@ -8,7 +8,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from softvote.config.registry import FormConfig, import_modules
+from softvote.config.entries import FormConfig
+from softvote.config.registry import import_modules
 from softvote.data.csv_table import read_table
 from softvote.data.forms.base import (
     FORMS,

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from softvote.config.registry import FormConfig, Registry, register_by_name
+from softvote.config.entries import FormConfig
+from softvote.config.registry import Registry, register_by_name
 from softvote.data.csv_table import Table
 from softvote.data.readers.base import quote, report_duplicates
 from softvote.errors import MOST_OF_A_KIND, ErrorCollector, one_of

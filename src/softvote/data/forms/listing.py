@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from softvote.config.registry import Predicted
+from softvote.config.entries import Predicted
 from softvote.config.schema import ConfigError
 from softvote.data.csv_table import Table
 from softvote.data.forms.base import (

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from softvote.config.registry import Predicted
+from softvote.config.entries import Predicted
 from softvote.config.schema import ConfigError
 from softvote.data.csv_table import Table
 from softvote.data.forms.base import (

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from softvote.config.registry import FilesConfig, Registry
+from softvote.config.entries import FilesConfig
+from softvote.config.registry import Registry
 from softvote.data.pixels import Pixels
 from softvote.errors import MOST_OF_A_KIND, ErrorCollector, one_of
 from softvote.task import LARGEST_ADDEND

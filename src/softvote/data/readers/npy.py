@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from softvote.config.registry import FilesConfig
+from softvote.config.entries import FilesConfig
 from softvote.config.schema import ConfigError
 from softvote.data.decoding import Decoder, likely_range
 from softvote.data.image_values import ImageError

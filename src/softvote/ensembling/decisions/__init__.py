@@ -5,7 +5,8 @@ Adding one is adding a module with a subclass of `Decision` under `@register_dec
 
 from __future__ import annotations
 
-from softvote.config.registry import DecisionConfig, MetricConfig, import_modules
+from softvote.config.entries import DecisionConfig, MetricConfig
+from softvote.config.registry import import_modules
 from softvote.ensembling.decisions.base import DECISIONS, Decision, register_decision
 from softvote.task import LabelSpace
 

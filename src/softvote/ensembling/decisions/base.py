@@ -8,7 +8,8 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from softvote.config.registry import DecisionConfig, MetricConfig, Registry, register_by_name
+from softvote.config.entries import DecisionConfig, MetricConfig
+from softvote.config.registry import Registry, register_by_name
 from softvote.ensembling.vote import Probabilities
 from softvote.metrics import Labels, Metric, PredictedArray
 from softvote.task import LabelSpace
@@ -52,7 +53,7 @@ class Decision(DecisionConfig):
             fitted: what `fit` found.
 
         Returns:
-            what `softvote.config.registry.Predicted` says of `makes`.
+            what `softvote.config.entries.Predicted` says of `makes`.
         """
         raise NotImplementedError
 

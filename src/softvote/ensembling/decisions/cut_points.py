@@ -8,7 +8,7 @@ from typing import ClassVar, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from softvote.config.registry import MetricConfig
+from softvote.config.entries import MetricConfig
 from softvote.ensembling.decisions.argmax import Argmax
 from softvote.ensembling.decisions.base import Decision, climb, one_by_one, quick_worth, register_decision
 from softvote.ensembling.vote import Probabilities

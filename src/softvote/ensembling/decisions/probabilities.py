@@ -8,7 +8,7 @@ from typing import Annotated, ClassVar, Literal
 import numpy as np
 from pydantic import Field
 
-from softvote.config.registry import MetricConfig, Predicted
+from softvote.config.entries import MetricConfig, Predicted
 from softvote.ensembling.decisions.base import Decision, register_decision
 from softvote.ensembling.vote import Probabilities
 from softvote.metrics import PredictedArray

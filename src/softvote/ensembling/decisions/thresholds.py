@@ -8,7 +8,7 @@ from typing import ClassVar, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from softvote.config.registry import MetricConfig
+from softvote.config.entries import MetricConfig
 from softvote.config.schema import ConfigError, Fraction
 from softvote.ensembling.decisions.base import (
     Decision,

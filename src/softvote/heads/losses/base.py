@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TypeVar
 
-from softvote.config.registry import LossConfig, Registry, register_by_name
+from softvote.config.entries import LossConfig
+from softvote.config.registry import Registry, register_by_name
 
 LOSSES: Registry[type[LossConfig]] = Registry()
 """The class of every `loss.name`."""

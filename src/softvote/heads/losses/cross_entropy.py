@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
-from softvote.config.registry import LossConfig
+from softvote.config.entries import LossConfig
 from softvote.heads.losses.base import register_loss
 
 if TYPE_CHECKING:

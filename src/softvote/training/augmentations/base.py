@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeVar
 
-from softvote.config.registry import AugmentationConfig, Registry
+from softvote.config.entries import AugmentationConfig
+from softvote.config.registry import Registry
 
 if TYPE_CHECKING:
     from torch import Tensor

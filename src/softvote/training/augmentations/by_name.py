@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 from pydantic import Field, ValidationError
 
-from softvote.config.registry import AugmentationConfig, ImageTransform
+from softvote.config.entries import AugmentationConfig, ImageTransform
 from softvote.errors import Problem, UserError, one_of
 from softvote.seeds import derive_seed
 from softvote.training.augmentations.base import register_augmentation

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 
-from softvote.config.registry import AugmentationConfig
+from softvote.config.entries import AugmentationConfig
 from softvote.config.schema import Fraction
 from softvote.errors import Problem
 from softvote.training.augmentations.base import blend, each, grey, mean_of_each, register_augmentation

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from pydantic import Field, model_validator
 
-from softvote.config.registry import AugmentationConfig
+from softvote.config.entries import AugmentationConfig
 from softvote.config.schema import ConfigError, Strict
 from softvote.training.augmentations.base import register_augmentation
 

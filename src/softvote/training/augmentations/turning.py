@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from softvote.config.registry import AugmentationConfig
+from softvote.config.entries import AugmentationConfig
 from softvote.config.schema import Fraction
 from softvote.errors import Problem
 from softvote.training.augmentations.base import each, register_augmentation

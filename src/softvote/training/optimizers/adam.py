@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal
 
-from softvote.config.registry import OptimizerConfig
+from softvote.config.entries import OptimizerConfig
 from softvote.config.schema import BelowOne, NonNegative, Positive
 from softvote.training.optimizers.base import register_optimizer
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TypeVar
 
-from softvote.config.registry import OptimizerConfig, Registry, register_by_name
+from softvote.config.entries import OptimizerConfig
+from softvote.config.registry import Registry, register_by_name
 
 OPTIMIZERS: Registry[type[OptimizerConfig]] = Registry()
 """The class of every `optimizer.name`."""

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import model_validator
 
-from softvote.config.registry import OptimizerConfig
+from softvote.config.entries import OptimizerConfig
 from softvote.config.schema import BelowOne, ConfigError, NonNegative, Positive
 from softvote.training.optimizers.base import register_optimizer
 

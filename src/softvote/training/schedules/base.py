@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TypeVar
 
-from softvote.config.registry import Registry, ScheduleConfig, register_by_name
+from softvote.config.entries import ScheduleConfig
+from softvote.config.registry import Registry, register_by_name
 
 SCHEDULES: Registry[type[ScheduleConfig]] = Registry()
 """The class of every `schedule.name`."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from softvote.config.registry import ScheduleConfig
+from softvote.config.entries import ScheduleConfig
 from softvote.training.schedules.base import register_schedule
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Literal
 
-from softvote.config.registry import ScheduleConfig
+from softvote.config.entries import ScheduleConfig
 from softvote.config.schema import BelowOne, Fraction
 from softvote.training.schedules.base import register_schedule
 

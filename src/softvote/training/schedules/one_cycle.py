@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
-from softvote.config.registry import ScheduleConfig
+from softvote.config.entries import ScheduleConfig
 from softvote.training.schedules.base import register_schedule
 
 if TYPE_CHECKING:
