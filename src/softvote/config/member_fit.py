@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from softvote.config.augment import Augment
-from softvote.config.competition import Competition, Image
+from softvote.config.competition import Competition
+from softvote.config.image import Image
 from softvote.config.recipe import Member
 from softvote.config.registry import HEADS_PLACE, load_registry
 from softvote.config.views import Box, Crop, TestTime

@@ -11,7 +11,7 @@ import yaml
 from pydantic import ValidationError
 
 from softvote.config.augment import Augment
-from softvote.config.competition import Image
+from softvote.config.image import Image
 from softvote.config.known_keys import find_key
 from softvote.config.member_fit import find_changes_that_do_not_fit
 from softvote.config.pipeline import Pipeline

@@ -21,7 +21,7 @@ from softvote.errors import ErrorCollector
 if TYPE_CHECKING:
     from PIL import Image
 
-    from softvote.config.competition import Image as ImageConfig
+    from softvote.config.image import Image as ImageConfig
 
 
 _EIGHT_BITS, _SIXTEEN_BITS = 255, 65535

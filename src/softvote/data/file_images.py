@@ -27,7 +27,7 @@ from softvote.errors import MOST_OF_A_KIND, ErrorCollector, Problem, UserError
 from softvote.progress import CountProgress
 
 if TYPE_CHECKING:
-    from softvote.config.competition import Image
+    from softvote.config.image import Image
 
 
 _AT_ONCE = 1 << 22  # bytes of images that one thread decodes before it takes the next

@@ -13,7 +13,7 @@ from softvote.data.image_values import SUFFIXES, EncodedImage
 from softvote.errors import ErrorCollector
 
 if TYPE_CHECKING:
-    from softvote.config.competition import Image
+    from softvote.config.image import Image
 
 
 class ImageLoader:

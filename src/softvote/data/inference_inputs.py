@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from softvote.config.competition import Image
+from softvote.config.image import Image
 from softvote.data.csv_table import Table, open_table
 from softvote.data.decoding import Decoder, resize_pixels, to_pixels
 from softvote.data.image_values import SUFFIXES, EncodedImage, ImageError

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from softvote.compute.precision import ComputeConfig
-from softvote.config.competition import Image
+from softvote.config.image import Image
 from softvote.ensembling.ensemble import Ensemble
 from softvote.ensembling.scorer import FittedDecision
 from softvote.ensembling.vote import ALL_COLUMNS, Blocks, Space

@@ -33,7 +33,7 @@ from softvote.errors import ErrorCollector
 
 if TYPE_CHECKING:
     from softvote.config.competition import Competition
-    from softvote.config.competition import Image as ImageConfig
+    from softvote.config.image import Image as ImageConfig
 
 
 class NpyArrays(FilesConfig):

@@ -41,7 +41,7 @@ from softvote.errors import ErrorCollector, UserError
 
 if TYPE_CHECKING:
     from softvote.config.competition import Competition
-    from softvote.config.competition import Image as ImageConfig
+    from softvote.config.image import Image as ImageConfig
 
 
 class PixelCsv(LabelledFiles):
