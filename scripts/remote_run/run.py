@@ -160,7 +160,7 @@ def _pipeline(root: Path, name: str, parsed: argparse.Namespace, until: float, r
 
 def with_workers(run: Run, workers: int) -> Run:
     """The same with so many trainings at once; that is not a setting of what they are."""
-    from softvote.config.pipeline import LocalEngine
+    from softvote.config.engine import LocalEngine
 
     engine = LocalEngine(workers=workers)
     return replace(run, pipeline=run.pipeline.model_copy(update={"engine": engine}))

@@ -8,8 +8,9 @@ import pytest
 from pydantic import ValidationError
 
 from softvote.config.competition import Competition
+from softvote.config.engine import LocalEngine, RayEngine
 from softvote.config.json_schema import json_schema
-from softvote.config.pipeline import FoldsConfig, LocalEngine, Pipeline, RayEngine
+from softvote.config.pipeline import FoldsConfig, Pipeline
 from softvote.config.recipe import Recipe
 from softvote.config.schema import check_name
 from softvote.task import Task

@@ -24,7 +24,7 @@ from projects import RECIPE, competition, pipeline, process, softvote, write_dig
 from safetensors.numpy import load_file
 from untrained import write_fold
 
-from softvote.config.pipeline import RayEngine
+from softvote.config.engine import RayEngine
 from softvote.errors import UserError
 from softvote.scheduling import planner
 from softvote.scheduling import ray as engine

@@ -17,7 +17,8 @@ import yaml
 
 import softvote
 from softvote import __version__
-from softvote.config.pipeline import Pipeline, RayEngine
+from softvote.config.engine import RayEngine
+from softvote.config.pipeline import Pipeline
 from softvote.errors import UserError
 from softvote.kaggle.places import INPUT, OUTPUT
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 
-from softvote.config.pipeline import LocalEngine, RayEngine
+from softvote.config.engine import LocalEngine, RayEngine
 from softvote.scheduling.caller import Caller, call_here
 from softvote.scheduling.engine import Engine
 

@@ -19,7 +19,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from softvote.config.pipeline import RayEngine
+from softvote.config.engine import RayEngine
 from softvote.errors import ErrorCollector, Problem, UserError
 from softvote.scheduling.engine import Unfinished, as_taken, as_waiting, find_blocked
 from softvote.scheduling.job import Job

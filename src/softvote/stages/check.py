@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from softvote.config.competition import Competition
-from softvote.config.pipeline import LocalEngine, Pipeline
+from softvote.config.engine import LocalEngine
+from softvote.config.pipeline import Pipeline
 from softvote.config.recipe import Member
 from softvote.data.dataset import read_dataset
 from softvote.data.folds import FoldTable

@@ -15,7 +15,8 @@ from typing import Any
 
 import yaml
 
-from softvote.config.pipeline import LocalEngine, Pipeline
+from softvote.config.engine import LocalEngine
+from softvote.config.pipeline import Pipeline
 from softvote.config.settings import parse_setting, split_key
 from softvote.config.tuning import TuneConfig, as_yaml
 from softvote.data import folds
