@@ -10,7 +10,8 @@ import numpy as np
 
 from softvote.data.csv_table import open_table, read_table
 from softvote.data.image_cache import keep_in_memory
-from softvote.data.image_detection import LOOKED_AT, ImageSurvey, look_at, spread
+from softvote.data.image_kind import look_at
+from softvote.data.image_survey import LOOKED_AT, ImageSurvey, spread
 from softvote.data.image_values import EncodedImage
 from softvote.data.label_cells import Groups
 from softvote.data.label_detection import detect_groups, labels_of, spelling_notes

@@ -10,7 +10,8 @@ from pydantic import field_validator
 
 from softvote.config.schema import ConfigError
 from softvote.data.image_cache import keep_in_memory
-from softvote.data.image_detection import LOOKED_AT, FoundImages, ImageSurvey, look_at, spread
+from softvote.data.image_kind import look_at
+from softvote.data.image_survey import LOOKED_AT, FoundImages, ImageSurvey, spread
 from softvote.data.image_values import EncodedImage
 from softvote.data.label_detection import labels_of, spelling_notes
 from softvote.data.labelled_paths import PathsConfig, open_listed_paths, path_sources, read_paths

@@ -9,14 +9,9 @@ from softvote.config.schema import ConfigError, OneOrSeveral
 from softvote.data.csv_table import Table, open_table, read_table
 from softvote.data.forms import read_sample
 from softvote.data.image_cache import keep_in_memory
-from softvote.data.image_detection import (
-    FoundImages,
-    IdColumn,
-    ImageSurvey,
-    look_at,
-    sample_images,
-)
 from softvote.data.image_files import ImageLoader, Stores, folders_of, image_sources, packages_to_open
+from softvote.data.image_kind import look_at
+from softvote.data.image_survey import FoundImages, IdColumn, ImageSurvey, sample_images
 from softvote.data.label_cells import read_labels
 from softvote.data.label_detection import detect_groups, detect_labels, row_image
 from softvote.data.listed_images import open_listed_images
