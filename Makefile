@@ -113,7 +113,7 @@ benchmark: install ## Measure our training beside the usual notebook loop, on th
 	$(BIN)/python scripts/benchmark
 
 growth: install ## Measure every stage but training as rows, members, folds and images grow
-	$(BIN)/python scripts/growth.py
+	$(BIN)/python scripts/growth
 	$(BIN)/python scripts/growth_images.py
 
 tour: install ## A stand-in for Kaggle in the folder tour, to try all of this on: see docs/kaggle.md

@@ -10,7 +10,7 @@ memory is what /proc/self/smaps_rollup calls Private_Clean and Private_Dirty, lo
 that two processes map counts half in each one's Pss. Nothing of the images is left.
 """
 
-# Annotations are not deferred: see growth.py.
+from __future__ import annotations
 
 import argparse
 import json

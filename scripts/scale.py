@@ -194,9 +194,7 @@ def _stages() -> list[dict[str, Any]]:
     measured = read_json(Path("docs/growth.json")).get("measured", [])
     found = [each for each in measured if each["axis"] == "most" and each["rows"] == 1_000_000]
     if not found:
-        raise UserError(
-            "docs/growth.json: has no axis `most` of a million rows; scripts/growth.py measures it"
-        )
+        raise UserError("docs/growth.json: has no axis `most` of a million rows; scripts/growth measures it")
     return found
 
 

@@ -27,8 +27,10 @@ def load(name: str) -> ModuleType:
 
 
 def run(name: str, *words: object) -> subprocess.CompletedProcess[str]:
-    """Run a program as a person does."""
-    command = [sys.executable, str(ROOT / "scripts" / f"{name}.py"), *map(str, words)]
+    """Run a program as a person does; it is a file or a package."""
+    package = ROOT / "scripts" / name
+    path = package if package.is_dir() else package.with_suffix(".py")
+    command = [sys.executable, str(path), *map(str, words)]
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 

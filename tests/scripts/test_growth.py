@@ -1,4 +1,4 @@
-"""scripts/growth.py: every stage is measured as the command it is, on work that the stages take for real."""
+"""scripts/growth: every stage is measured as the command it is, on work that the stages take for real."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from programs import load
+from programs import ROOT
 from programs import run as program
 
 from softvote.data.dataset import read_dataset
@@ -21,8 +21,10 @@ from softvote.stages import open_run
 from softvote.stages.plan import make_plan
 from softvote.storage.paths import Workspace
 
-growth = load("growth")
-sys.modules["growth"] = growth  # where spawned processes look for its functions
+sys.path.insert(0, str(ROOT / "scripts"))
+
+from growth import inputs, measuring, show
+from growth.cases import NAME, STAGES, Case, cases
 
 Facts = dict[str, Any]
 
@@ -42,11 +44,11 @@ def test_one_size_from_reading_to_submission(nowhere: Path) -> None:
     done = program("growth", "--rows", 120, "--only", "most", "--to", "out")
     assert done.returncode == 0, done.stderr
     found = json.loads((nowhere / "out" / "growth.json").read_text())["measured"]
-    assert [each["stage"] for each in found] == list(growth.STAGES)
+    assert [each["stage"] for each in found] == list(STAGES)
     for each in found:
         assert (each["rows"], each["members"], each["folds"], each["format"]) == (120, 25, 5, "npy")
         assert each["seconds"] > 0 and each["core_seconds"] > 0 and each["peak_mib"] > 10
-    assert all(f"  {stage} " in done.stdout for stage in growth.STAGES)
+    assert all(f"  {stage} " in done.stdout for stage in STAGES)
     assert (nowhere / "out" / "growth.png").read_bytes().startswith(b"\x89PNG")
 
 
@@ -67,16 +69,16 @@ def test_mistakes_of_the_user(nowhere: Path, words: list[str], says: str) -> Non
 @pytest.mark.slow
 def test_a_command_that_fails_is_told_with_its_words(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"^softvote folds: failed: .*growth.yaml"):
-        growth.run("folds", tmp_path)
+        measuring.run("folds", tmp_path)
 
 
 # ---------------------------------------------------------------- what is measured
 
 
 def test_one_number_varies_at_a_time_around_the_base() -> None:
-    cases = growth.cases([10, 100, 1000])
-    base = growth.Case("rows", 100)
-    for case in cases:
+    found = cases([10, 100, 1000])
+    base = Case("rows", 100)
+    for case in found:
         changed = [
             name
             for name in ("rows", "members", "folds", "format")
@@ -85,22 +87,22 @@ def test_one_number_varies_at_a_time_around_the_base() -> None:
         changed += ["image"] * ((case.height, case.width) != (28, 28))
         expected: dict[str, Any] = {"rows": [{"rows", "format"}], "most": [{"rows", "members"}]}
         assert any(set(changed) <= allowed for allowed in expected.get(case.axis, [{case.axis}]))
-    assert [case.size for case in cases if case.axis == "rows"] == [10, 100, 1000] * 2
-    assert [case.size for case in cases if case.axis == "image"] == [28 * 28, 64 * 64, 40 * 168]
-    assert [case.axis for case in growth.cases([10], "folds")] == ["folds"] * 3
+    assert [case.size for case in found if case.axis == "rows"] == [10, 100, 1000] * 2
+    assert [case.size for case in found if case.axis == "image"] == [28 * 28, 64 * 64, 40 * 168]
+    assert [case.axis for case in cases([10], "folds")] == ["folds"] * 3
 
 
 @pytest.mark.slow
 def test_the_stages_take_what_is_made_up_for_real(nowhere: Path) -> None:
     """The images are all different, the trainings done, and a member right as often as is said."""
-    growth.to_memory_format(nowhere, growth.Case("rows", 300, members=2, folds=2))
-    growth.run("folds", nowhere)
-    growth.make_up_trainings(nowhere)
-    plan = make_plan(open_run(nowhere, growth.NAME))
+    inputs.write_competition(nowhere, Case("rows", 300, members=2, folds=2))
+    measuring.run("folds", nowhere)
+    inputs.make_up_trainings(nowhere)
+    plan = make_plan(open_run(nowhere, NAME))
     assert near_identical_groups(plan.dataset.train_pixels, 4).max() == 299
     assert [read_status(job).due for job in plan.jobs] == ["done"] * 4
     for stage in ("train", "ensemble", "submit"):
-        growth.run(stage, nowhere)
+        measuring.run(stage, nowhere)
     assert plan.is_current("vote")
     oof = plan.predictions("member0").oof
     assert 0.93 < (oof.argmax(axis=1) == plan.dataset.train_labels).mean() < 1
@@ -108,8 +110,8 @@ def test_the_stages_take_what_is_made_up_for_real(nowhere: Path) -> None:
 
 
 def test_larger_images_show_several_digits(nowhere: Path) -> None:
-    growth.to_memory_format(nowhere, growth.Case("image", 100, height=40, width=168))
-    images = np.load(Workspace(nowhere).input(growth.NAME) / "train.npy")
+    inputs.write_competition(nowhere, Case("image", 100, height=40, width=168))
+    images = np.load(Workspace(nowhere).input(NAME) / "train.npy")
     assert images.shape == (100, 40, 168)
     filled = images.max(axis=(0, 1)) > 0
     assert [int(filled[left : left + 28].sum()) > 20 for left in range(0, 140, 36)] == [True] * 4
@@ -120,9 +122,9 @@ def test_larger_images_show_several_digits(nowhere: Path) -> None:
 def test_both_formats_hold_the_same_images(nowhere: Path) -> None:
     datasets = []
     for kind in ("npy", "pixel_csv"):
-        growth.to_memory_format(nowhere / kind, growth.Case("rows", 150, format=kind))
-        assert growth.run("read", nowhere / kind)["seconds"] > 0
-        run = open_run(nowhere / kind, growth.NAME)
+        inputs.write_competition(nowhere / kind, Case("rows", 150, format=kind))
+        assert measuring.run("read", nowhere / kind)["seconds"] > 0
+        run = open_run(nowhere / kind, NAME)
         datasets.append(read_dataset(run.pipeline.competition, run.workspace))
     np.testing.assert_array_equal(datasets[0].train_pixels, datasets[1].train_pixels)
     np.testing.assert_array_equal(datasets[0].train_labels, datasets[1].train_labels)
@@ -140,9 +142,9 @@ def facts(stage: str, size: int, seconds: float, axis: str = "rows") -> Facts:
 
 def test_the_exponent_is_the_slope_between_the_two_largest() -> None:
     group = [facts("folds", 10, 7), facts("folds", 100, 2), facts("folds", 1000, 2 * 10**1.5)]
-    assert growth.exponent(group) == pytest.approx(1.5)
-    assert growth.exponent(group[:1]) is None
-    lines = growth.table([*group[::-1], facts("submit", 10, 1)]).splitlines()
+    assert show.exponent(group) == pytest.approx(1.5)
+    assert show.exponent(group[:1]) is None
+    lines = show.table([*group[::-1], facts("submit", 10, 1)]).splitlines()
     assert [line.split()[3] for line in lines[2:]] == ["10", "100", "1,000", "10"]
     assert (
         lines[4].endswith(" 1.50")
@@ -153,5 +155,5 @@ def test_the_exponent_is_the_slope_between_the_two_largest() -> None:
 
 def test_the_picture_has_a_column_an_axis(tmp_path: Path) -> None:
     found = [facts("folds", size, size, axis) for axis in ("rows", "members") for size in (1, 10)]
-    growth.draw(tmp_path / "growth.png", found)
+    show.draw(tmp_path / "growth.png", found)
     assert (tmp_path / "growth.png").read_bytes().startswith(b"\x89PNG")
