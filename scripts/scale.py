@@ -201,7 +201,7 @@ def _stages() -> list[dict[str, Any]]:
 def _gpu_flops() -> list[float]:
     rows = read_json(Path("docs/benchmark/gpu.json")).get("rows", [])
     if not rows:
-        raise UserError("docs/benchmark/gpu.json: is missing or empty; scripts/gpu_benchmark.py measures it")
+        raise UserError("docs/benchmark/gpu.json: is missing or empty; scripts/gpu_benchmark measures it")
     return [6e6 * row["mmac"] * row["plain"] for row in rows]
 
 
