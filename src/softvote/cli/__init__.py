@@ -67,6 +67,7 @@ def _split_at_plus(words: Sequence[str]) -> Iterator[list[str]]:
 
 
 def create_parser() -> argparse.ArgumentParser:
+    """Build the parser of one command: the groups of commands, in the order in which help lists them."""
     parser = argparse.ArgumentParser(
         prog="softvote",
         description="From raw competition files to a checked submission with an honest score.",

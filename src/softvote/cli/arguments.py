@@ -14,12 +14,14 @@ if TYPE_CHECKING:
 
 
 def add_command(commands: Commands, name: str, run: object, text: str) -> argparse.ArgumentParser:
+    """Add a command; `run` is called with what was parsed."""
     command = commands.add_parser(name, help=text, description=text)
     command.set_defaults(run=run)
     return command
 
 
 def add_pipeline_command(commands: Commands, name: str, run: object, text: str) -> argparse.ArgumentParser:
+    """Add a command that takes a pipeline and overrides of its keys."""
     command = add_command(commands, name, run, text)
     command.add_argument(
         "pipeline", help="a name in pipelines/ or pipelines/gallery/, or the path of a .yaml file"
@@ -35,11 +37,13 @@ def add_pipeline_command(commands: Commands, name: str, run: object, text: str) 
 
 
 def add_member(command: argparse.ArgumentParser) -> None:
+    """Let a command take a member in place of the ensemble."""
     command.add_argument("--member", metavar="NAME", help="take this member instead of the ensemble")
     add_old_name(command, "--of", "member")
 
 
 def add_sending(command: argparse.ArgumentParser) -> None:
+    """Let a command say how a submission is sent."""
     command.add_argument("--force", action="store_true", help="send it even if the same file was sent before")
     command.add_argument("--no-wait", action="store_true", help="do not wait for the score")
 
@@ -56,6 +60,11 @@ def show(result: object) -> None:
 
 
 def open_pipeline(parsed: argparse.Namespace) -> Run:
+    """Open the pipeline that a command names.
+
+    Raises:
+        UserError: every problem of its file.
+    """
     from softvote.stages import open_run
 
     return open_run(parsed.root, parsed.pipeline, parsed.set)

@@ -66,6 +66,9 @@ class Kernels(Client):
 
         Returns:
             "owner/slug".
+
+        Raises:
+            UserError: the metadata have no id, or what `Client` says.
         """
         metadata = read_json(folder / _DATASET)
         if not re.fullmatch(r"[^/]+/[^/]+", str(metadata.get("id"))):
@@ -116,7 +119,11 @@ class Kernels(Client):
         return str(start.token)
 
     def push_kernel(self, folder: Path) -> PushedVersion:
-        """Upload the kernel that `folder`/kernel-metadata.json describes; Kaggle then runs it."""
+        """Upload the kernel that `folder`/kernel-metadata.json describes; Kaggle then runs it.
+
+        Raises:
+            UserError: Kaggle's package refuses the metadata, or what `Client` says.
+        """
         doing, remedies = "pushing the kernel", always(f"check that its id begins with {self.username}/")
 
         def push() -> Any:
@@ -145,6 +152,9 @@ class Kernels(Client):
 
         Returns:
             Files in `folder` or in folders there; the last is `folder`/slug.log, if there is a log.
+
+        Raises:
+            UserError: a file is named so that it would lie outside `folder`, or what `Client` says.
         """
         paths: list[Path] = []
         for answer in self._output_pages(kernel, version):

@@ -26,6 +26,7 @@ class Source:
 
     @property
     def is_dataset(self) -> bool:
+        """Whether it is a data set rather than a competition."""
         return "/" in self.slug
 
     @property

@@ -30,9 +30,12 @@ def read_bytes(path: Path) -> bytes:
 
 @contextlib.contextmanager
 def atomic_write(path: Path) -> Iterator[Path]:
-    """A temporary name to write to, renamed to `path` when the block ends well, else removed.
+    """Give a temporary name to write to, renamed to `path` when the block ends well, else removed.
 
-    The temporary name keeps the suffix, because numpy and matplotlib go by it.
+    The temporary name keeps the suffix, because numpy and matplotlib go by it. Folders above are made.
+
+    Raises:
+        UserError: it cannot be written.
     """
     temporary = _temporary(path, os.getpid())
     try:
@@ -74,18 +77,30 @@ def _is_running(process: int) -> bool:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write UTF-8 text whole or not at all, with the line ends it has."""
+    """Write UTF-8 text whole or not at all, with the line ends it has.
+
+    Raises:
+        UserError: it cannot be written.
+    """
     with atomic_write(path) as temporary:
         temporary.write_text(text, encoding="utf-8", newline="")
 
 
 def write_json(path: Path, content: dict[str, Any]) -> None:
-    """Write JSON for people: two spaces of indent, keys in the order given."""
+    """Write JSON for people: two spaces of indent, keys in the order given.
+
+    Raises:
+        UserError: it cannot be written.
+    """
     write_text(path, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """The keys and values of a JSON file; none where it is missing or damaged."""
+    """Read the keys and values of a JSON file; none where it is missing, damaged or holds no object.
+
+    Raises:
+        UserError: it is there and cannot be read.
+    """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError, ValueError):
@@ -96,7 +111,11 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def remove_if_exists(path: Path) -> None:
-    """Remove a file that marks work as done, if it is there, before the work is done again."""
+    """Remove a file that marks work as done, if it is there, before the work is done again.
+
+    Raises:
+        UserError: it is there and cannot be removed.
+    """
     try:
         path.unlink(missing_ok=True)
     except OSError as error:
@@ -104,20 +123,32 @@ def remove_if_exists(path: Path) -> None:
 
 
 def remove_if_empty(path: Path) -> None:
-    """Remove a file that holds nothing, if it is there."""
+    """Remove a file that holds nothing, if it is there.
+
+    Raises:
+        UserError: it is empty and cannot be removed.
+    """
     with contextlib.suppress(FileNotFoundError):
         if not path.stat().st_size:
             remove_if_exists(path)
 
 
 def remove_temp_files(folder: Path) -> None:
-    """Remove all that is half-written in a folder that no other process writes to."""
+    """Remove all that is half-written in a folder that no other process writes to.
+
+    Raises:
+        UserError: something cannot be removed.
+    """
     for temporary in folder.glob(".*.tmp*"):
         remove_if_exists(temporary)
 
 
 def remove_folder(path: Path) -> None:
-    """Remove a folder and all in it, if it is there."""
+    """Remove a folder and all in it, if it is there.
+
+    Raises:
+        UserError: it is there and cannot be removed.
+    """
     try:
         shutil.rmtree(path)
     except FileNotFoundError:
@@ -128,7 +159,11 @@ def remove_folder(path: Path) -> None:
 
 @contextlib.contextmanager
 def atomic_directory(path: Path) -> Iterator[Path]:
-    """A temporary folder, renamed to `path` (which must not exist) when the block ends well."""
+    """Give a temporary folder, renamed to `path` (which must not exist) where the block ends well.
+
+    Raises:
+        UserError: it cannot be written.
+    """
     temporary = _temporary(path, os.getpid())
     shutil.rmtree(temporary, ignore_errors=True)
     try:

@@ -23,6 +23,7 @@ class Workspace:
 
     @property
     def pipelines(self) -> Path:
+        """Pipeline files, and in a folder of their own those of the gallery."""
         return self.root / "pipelines"
 
     @property
@@ -37,6 +38,7 @@ class Workspace:
 
     @property
     def models(self) -> Path:
+        """What pipelines leave, a folder for each, and what is remembered between runs."""
         return self.root / "models"
 
     @property
@@ -65,10 +67,12 @@ class Workspace:
 
     @property
     def submissions(self) -> Path:
+        """Checked submissions of all pipelines, and what is known of them."""
         return self.root / "submissions"
 
     @property
     def ledger(self) -> Path:
+        """A row for each submission: what it was made from, and its score in cross-validation."""
         return self.submissions / "ledger.csv"
 
     @property
@@ -78,6 +82,7 @@ class Workspace:
 
     @property
     def leaderboard_picture(self) -> Path:
+        """Scores on the leaderboard against those of cross-validation."""
         return self.submissions / "leaderboard.png"
 
     @property
@@ -126,12 +131,15 @@ class Workspace:
         return sorted(self.downloads.glob(f"*{_LOCK}"))
 
     def pipeline(self, pipeline: str) -> PipelineFolder:
+        """What a pipeline leaves, by its name."""
         return PipelineFolder(self.models / pipeline)
 
     def submission(self, pipeline: str, sha256: str) -> Path:
+        """The file of a submission, by the first eight hexadecimal digits of its sha256."""
         return self.submissions / f"{pipeline}-{sha256[:8]}.csv"
 
     def kernel(self, pipeline: str, mode: str) -> KernelFolder:
+        """A kernel of a pipeline; the mode is `infer` or `train`."""
         return KernelFolder(self.root / "kernels" / pipeline / mode)
 
 
@@ -153,9 +161,11 @@ class PipelineFolder:
 
     @property
     def tune(self) -> TuneFolder:
+        """The search for better values."""
         return TuneFolder(self.path / "tune")
 
     def predictions(self, name: str) -> PredictionsFolder:
+        """What a member or the ensemble leaves, by its name."""
         return PredictionsFolder(self.path / name)
 
 
@@ -177,14 +187,17 @@ class TuneFolder:
 
     @property
     def history(self) -> Path:
+        """A picture of the score of each trial, in their order."""
         return self.path / "history.png"
 
     @property
     def importance(self) -> Path:
+        """A picture of how much each value mattered."""
         return self.path / "importance.png"
 
     @property
     def lock(self) -> Path:
+        """What a search holds while it runs."""
         return self.path / ".lock"
 
     def trial(self, study: str, number: int) -> PipelineFolder:
@@ -239,18 +252,22 @@ class PredictionsFolder:
 
     @property
     def augmentation(self) -> Path:
+        """A picture of training images as augmentation changes them."""
         return self.path / "augmentation.png"
 
     @property
     def digits(self) -> Path:
+        """A picture of hidden digits as a member reads them."""
         return self.path / "digits.png"
 
     @property
     def mistakes(self) -> Path:
+        """A picture of the out-of-fold images that are named wrong."""
         return self.path / "mistakes.png"
 
     @property
     def export(self) -> ExportFolder:
+        """It as one program."""
         return ExportFolder(self.path / "export")
 
     def fold(self, fold: int, repeat: int = 0) -> FoldFolder:
@@ -279,6 +296,7 @@ class FoldFolder(PredictionsFolder):
 
     @property
     def weights(self) -> Path:
+        """Parameters and buffers of the network."""
         return self.path / "weights.safetensors"
 
     @property
@@ -308,6 +326,7 @@ class FoldFolder(PredictionsFolder):
 
     @property
     def lock(self) -> Path:
+        """What a training holds while it runs."""
         return self.path / ".lock"
 
 
@@ -319,10 +338,12 @@ class ExportFolder:
 
     @property
     def torch(self) -> Path:
+        """For torch alone, as `torch.export` writes it."""
         return self.path / "program.pt2"
 
     @property
     def onnx(self) -> Path:
+        """For ONNX Runtime and others."""
         return self.path / "program.onnx"
 
     @property
@@ -349,10 +370,12 @@ class KernelFolder:
 
     @property
     def code_metadata(self) -> Path:
+        """What Kaggle's client reads of a kernel: its title, its data, and whether it has a GPU."""
         return self.code / "kernel-metadata.json"
 
     @property
     def program(self) -> Path:
+        """What Kaggle runs."""
         return self.code / "kernel.py"
 
     @property
@@ -362,6 +385,7 @@ class KernelFolder:
 
     @property
     def dataset_metadata(self) -> Path:
+        """What Kaggle's client reads of a data set: its title and its licence."""
         return self.dataset / "dataset-metadata.json"
 
     @property
@@ -371,6 +395,7 @@ class KernelFolder:
 
     @property
     def wheels_metadata(self) -> Path:
+        """The same of the packages."""
         return self.wheels / "dataset-metadata.json"
 
     @property

@@ -32,6 +32,11 @@ def _competition(kaggle: Kaggle, asked: JsonObject) -> str:
 
 @call
 def list_data_files(kaggle: Kaggle, asked: JsonObject) -> JsonObject:
+    """List the files of a competition, a page at a time: name, bytes and time of each.
+
+    Raises:
+        Refusal: 404, there is no such competition.
+    """
     folder = kaggle.folder / _competition(kaggle, asked)
     files, token = page_of(data_files(folder), asked)
     rows = [
@@ -43,6 +48,11 @@ def list_data_files(kaggle: Kaggle, asked: JsonObject) -> JsonObject:
 
 @call
 def download_data_files(kaggle: Kaggle, asked: JsonObject) -> Answer:
+    """Lead to a zip file of all files of a competition.
+
+    Raises:
+        Refusal: 404, there is no such competition.
+    """
     slug = _competition(kaggle, asked)
     files = data_files(kaggle.folder / slug)
     content = _zip(kaggle.folder / slug, tuple(files))
@@ -52,6 +62,11 @@ def download_data_files(kaggle: Kaggle, asked: JsonObject) -> Answer:
 
 @call
 def download_data_file(kaggle: Kaggle, asked: JsonObject) -> Answer:
+    """Lead to one file of a competition.
+
+    Raises:
+        Refusal: 404, there is no such competition or file.
+    """
     folder = kaggle.folder / _competition(kaggle, asked)
     modified = dict(data_files(folder)).get(asked.get("fileName", ""))
     if modified is None:
@@ -62,6 +77,11 @@ def download_data_file(kaggle: Kaggle, asked: JsonObject) -> Answer:
 
 @call
 def get_submission_limits(kaggle: Kaggle, asked: JsonObject) -> JsonObject:
+    """Count the submissions of today (UTC) and of all days, and how many more are taken today.
+
+    Raises:
+        Refusal: 404, there is no such competition.
+    """
     rows = kaggle.submissions[_competition(kaggle, asked)]
     today = sum(row.get("date", "").startswith(timestamp()[:10]) for row in rows)
     left = max(0, kaggle.daily_limit - today)
@@ -70,12 +90,23 @@ def get_submission_limits(kaggle: Kaggle, asked: JsonObject) -> JsonObject:
 
 @call
 def start_submission_upload(kaggle: Kaggle, asked: JsonObject) -> JsonObject:
+    """Say where the bytes of a submission are to be sent.
+
+    Raises:
+        Refusal: 404, there is no such competition.
+    """
     _competition(kaggle, asked)
     return kaggle.expect(asked.get("fileName", ""), asked.get("contentLength", 0))
 
 
 @call
 def create_submission(kaggle: Kaggle, asked: JsonObject) -> JsonObject:
+    """Take an upload as a submission; its score is told when it was asked for often enough.
+
+    Raises:
+        Refusal: 400, the competition takes notebooks only, the upload is not complete, or no more are taken
+            today; 404, there is no such competition.
+    """
     slug = _competition(kaggle, asked)
     if hidden_folder(kaggle.folder / slug):
         raise Refusal(
@@ -102,7 +133,11 @@ def _list_competitions(kaggle: Kaggle, asked: JsonObject) -> JsonObject:
 
 
 def enter_submission(kaggle: Kaggle, slug: str, name: str, asked: JsonObject) -> JsonObject:
-    """The row of a new submission, which is pending; refused where the quota is used up."""
+    """Add the row of a new submission, which is pending.
+
+    Raises:
+        Refusal: 400, the day's allowance is used up.
+    """
     if not get_submission_limits(kaggle, asked)["numAllowedNow"]:
         allowance = f"Your team has used its daily Submission allowance ({kaggle.daily_limit}) today"
         raise Refusal(400, f"Submission not allowed: {allowance}, please try again tomorrow UTC.")
@@ -123,6 +158,11 @@ def enter_submission(kaggle: Kaggle, slug: str, name: str, asked: JsonObject) ->
 
 @call
 def list_submissions(kaggle: Kaggle, asked: JsonObject) -> JsonObject:
+    """List the submissions to a competition, the newest first, a page at a time.
+
+    Raises:
+        Refusal: 404, there is no such competition.
+    """
     rows, token = page_of(kaggle.submissions[_competition(kaggle, asked)], asked)
     for row in rows:
         _settle(kaggle, row)
@@ -131,6 +171,11 @@ def list_submissions(kaggle: Kaggle, asked: JsonObject) -> JsonObject:
 
 @call
 def get_submission(kaggle: Kaggle, asked: JsonObject) -> JsonObject:
+    """Say how far a submission is, by its number.
+
+    Raises:
+        Refusal: 404, there is no such submission.
+    """
     for row in (row for rows in kaggle.submissions.values() for row in rows):
         if row["ref"] == asked.get("ref"):
             _settle(kaggle, row)

@@ -12,12 +12,18 @@ from softvote.storage.cache import JsonObject
 
 @call
 def introspect_token(kaggle: Kaggle, asked: JsonObject) -> JsonObject:
+    """Say whether an access token is the key of the one account, and whose it is."""
     known = asked.get("token") == kaggle.key
     return {"active": known, "username": kaggle.username if known else ""}
 
 
 @call
 def generate_access_token(kaggle: Kaggle, asked: JsonObject) -> JsonObject:
+    """Give an access token for a refresh token.
+
+    Raises:
+        Refusal: 401, it is not the account's.
+    """
     if asked.get("refreshToken") != kaggle.key:
         raise Refusal(401, "Unauthenticated")
     return {"token": kaggle.key, "expiresIn": 12 * 3600, "userName": kaggle.username, "userId": 1}
@@ -25,6 +31,11 @@ def generate_access_token(kaggle: Kaggle, asked: JsonObject) -> JsonObject:
 
 @call
 def upload(kaggle: Kaggle, request: Request) -> Answer:
+    """Take the bytes of an upload, or say whether they have arrived.
+
+    Raises:
+        Refusal: 400, they are not as many as were said; 404, no such upload is expected.
+    """
     blob = kaggle.blobs.get(request.path.rsplit("/")[-1])
     if blob is None:
         raise Refusal(404, "Not Found")
@@ -38,6 +49,11 @@ def upload(kaggle: Kaggle, request: Request) -> Answer:
 
 @call
 def download(kaggle: Kaggle, request: Request) -> Answer:
+    """Send what lies at a signed address, from the byte that is asked for, while it is still the same.
+
+    Raises:
+        Refusal: 404, nothing lies there; 416, it has no such byte.
+    """
     if request.path not in kaggle.links:
         raise Refusal(404, "Not Found")
     content, modified = kaggle.links[request.path]
@@ -60,4 +76,5 @@ def download(kaggle: Kaggle, request: Request) -> Answer:
 
 @call
 def start_blob_upload(kaggle: Kaggle, asked: JsonObject) -> JsonObject:
+    """Say where the bytes of a file of a dataset are to be sent."""
     return kaggle.expect(asked["name"], asked.get("contentLength", 0))

@@ -20,6 +20,11 @@ from softvote.storage.cache import JsonObject
 
 @call
 def create_dataset(kaggle: Kaggle, asked: JsonObject) -> JsonObject:
+    """Take uploads as a new dataset; a name that is taken is told under the status 200.
+
+    Raises:
+        Refusal: 400, an upload is not complete.
+    """
     name = f"{asked['ownerSlug']}/{asked['slug']}"
     if name in kaggle.datasets:
         return {"status": "error", "error": f'The requested title "{asked["title"]}" is already in use'}
@@ -29,6 +34,11 @@ def create_dataset(kaggle: Kaggle, asked: JsonObject) -> JsonObject:
 
 @call
 def create_dataset_version(kaggle: Kaggle, asked: JsonObject) -> JsonObject:
+    """Take uploads as a new version of a dataset.
+
+    Raises:
+        Refusal: 400, an upload is not complete; 403, there is no such dataset.
+    """
     name, dataset = _dataset(kaggle, asked)
     dataset.metadata, dataset.files = asked["body"], _files(kaggle, asked["body"])
     dataset.version += 1
@@ -38,12 +48,22 @@ def create_dataset_version(kaggle: Kaggle, asked: JsonObject) -> JsonObject:
 
 @call
 def get_dataset(kaggle: Kaggle, asked: JsonObject) -> JsonObject:
+    """Name a dataset and its last version.
+
+    Raises:
+        Refusal: 403, there is no such dataset.
+    """
     name, dataset = _dataset(kaggle, asked)
     return {"ref": name, "currentVersionNumber": dataset.version}
 
 
 @call
 def get_dataset_status(kaggle: Kaggle, asked: JsonObject) -> JsonObject:
+    """Say whether the last version of a dataset is ready, which it is when it was asked for often enough.
+
+    Raises:
+        Refusal: 403, there is no such dataset.
+    """
     _, dataset = _dataset(kaggle, asked)
     if dataset.polls:
         dataset.polls -= 1
@@ -53,6 +73,11 @@ def get_dataset_status(kaggle: Kaggle, asked: JsonObject) -> JsonObject:
 
 @call
 def list_dataset_files(kaggle: Kaggle, asked: JsonObject) -> JsonObject:
+    """List the files of a dataset, a page at a time: name and bytes of each.
+
+    Raises:
+        Refusal: 403, there is no such dataset.
+    """
     name, dataset = _dataset(kaggle, asked)
     names, token = page_of(sorted(dataset.files), asked)
     rows = [{"ref": name, "name": file, "totalBytes": len(dataset.files[file])} for file in names]
@@ -61,6 +86,11 @@ def list_dataset_files(kaggle: Kaggle, asked: JsonObject) -> JsonObject:
 
 @call
 def download_dataset(kaggle: Kaggle, asked: JsonObject) -> Answer:
+    """Lead to one file of a dataset, or to a zip file of all.
+
+    Raises:
+        Refusal: 403, there is no such dataset; 404, it has no such file.
+    """
     _, dataset = _dataset(kaggle, asked)
     if file := asked.get("fileName"):
         if file not in dataset.files:
@@ -90,6 +120,10 @@ def _dataset(kaggle: Kaggle, asked: JsonObject) -> tuple[str, HostedDataset]:
 
 @call
 def save_kernel(kaggle: Kaggle, asked: JsonObject) -> JsonObject:
+    """Take a kernel or a new version of it, and run it where the server runs kernels.
+
+    Sources that are not there are named under the status 200, and so is `Kaggle.push_error`.
+    """
     if kaggle.push_error:
         return {"error": kaggle.push_error}
     name = asked["slug"]
@@ -112,6 +146,11 @@ def save_kernel(kaggle: Kaggle, asked: JsonObject) -> JsonObject:
 
 @call
 def get_kernel_session_status(kaggle: Kaggle, asked: JsonObject) -> JsonObject:
+    """Say how far a kernel is, and why it failed.
+
+    Raises:
+        Refusal: 403, there is no such kernel; 404, it has no such version.
+    """
     kernel = _kernel(kaggle, asked)
     if kernel.over:
         return {"status": "ERROR" if kernel.failure else "COMPLETE", "failureMessage": kernel.failure}
@@ -122,6 +161,11 @@ def get_kernel_session_status(kaggle: Kaggle, asked: JsonObject) -> JsonObject:
 
 @call
 def list_kernel_session_output(kaggle: Kaggle, asked: JsonObject) -> JsonObject:
+    """List what a kernel left, a page at a time, and its log; nothing while it is not over.
+
+    Raises:
+        Refusal: 403, there is no such kernel; 404, it has no such version.
+    """
     kernel = _kernel(kaggle, asked)
     if not kernel.over:
         return {"files": [], "log": ""}
@@ -133,7 +177,13 @@ def list_kernel_session_output(kaggle: Kaggle, asked: JsonObject) -> JsonObject:
 
 @call
 def create_code_submission(kaggle: Kaggle, asked: JsonObject) -> JsonObject:
-    """Runs the kernel again where test files are hidden; what it writes there is scored."""
+    """Take what a kernel wrote as a submission, running it again where test files are hidden.
+
+    Raises:
+        Refusal: 400, the version is not the last, is not over, failed, left no such file, or may use the
+            internet where test files are hidden; or no more are taken today. 403 or 404, there is no such
+            kernel or competition.
+    """
     slug, file = asked.get("competitionName", ""), asked.get("fileName", "")
     if slug not in competition_slugs(kaggle.folder):
         raise Refusal(404, "Not Found")

@@ -126,7 +126,7 @@ class Kaggle:
         self.at_exit: list[Callable[[], None]] = []
 
     def link(self, name: str, content: bytes, modified: float) -> str:
-        """The address from which somebody without credentials downloads this."""
+        """Make the address from which somebody without credentials downloads this."""
         path = f"/{hashlib.sha256(content).hexdigest()[:16]}/{quote(name)}"
         self.links[path] = content, modified
         # Not localhost: a client redirected to another host leaves its credentials behind, as with Kaggle.
@@ -149,7 +149,11 @@ class Kaggle:
         return {"token": token, "createUrl": f"{self.url}/upload/{token}"}
 
     def take_upload(self, token: str) -> tuple[str, bytes]:
-        """Take the name and the content of an upload."""
+        """Take the name and the content of an upload.
+
+        Raises:
+            Refusal: 400, it is not complete.
+        """
         blob = self.blobs.pop(token, None)
         if blob is None or blob.content is None:
             raise Refusal(400, "The upload is not complete")

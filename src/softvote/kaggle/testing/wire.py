@@ -90,4 +90,5 @@ def timestamp(seconds: float | None = None) -> str:
 
 
 def json_answer(content: JsonObject, status: int = 200) -> Answer:
+    """Write an answer in JSON."""
     return Answer(status, json.dumps(content).encode(), {"Content-Type": "application/json; charset=utf-8"})
