@@ -125,8 +125,8 @@ def alternatives(entry: Schema) -> list[Schema]:
 def find_references(entry: Schema) -> list[str]:
     """List the classes a key may hold."""
     kinds = [entry, *alternatives(entry)]
-    if isinstance(entry.get("additionalProperties"), dict):
-        kinds.append(entry["additionalProperties"])
+    if isinstance(named := entry.get("additionalProperties"), dict):
+        kinds += [named, *alternatives(named)]
     return [kind["$ref"].rsplit("/", 1)[1] for kind in kinds if "$ref" in kind]
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import yaml
+from jsonschema import Draft202012Validator
 
 from softvote.cli import main
 from softvote.config.json_schema import json_schema
@@ -68,6 +69,28 @@ def test_the_schema_in_the_repository_is_current(capsys: pytest.CaptureFixture[s
     told = capsys.readouterr().out
     assert (REPOSITORY / "pipelines" / "schema.json").read_text(encoding="utf-8") == told
     assert json.loads(told) == json_schema()
+
+
+def test_editors_take_every_pipeline_of_the_repository() -> None:
+    editor = Draft202012Validator(json_schema())
+    found = [
+        f"{path.stem}: {error.json_path}: {error.message}"
+        for path in PIPELINES
+        for error in editor.iter_errors(yaml.safe_load(path.read_text(encoding="utf-8")))
+    ]
+    assert found == []
+
+
+@pytest.mark.parametrize(
+    ("keys", "taken"),
+    [
+        ({"engine": "ray"}, True), ({"engine": "spark"}, False),
+        ({"engine": {"devices_per_training": 2}}, True), ({"engine": {"nodes": 2}}, False),
+        ({"defaults": {"loss": "focal"}}, True), ({"defaults": {"loss": "fokal"}}, False),
+    ],
+)  # fmt: skip
+def test_editors_take_what_the_program_takes(keys: dict[str, Any], taken: bool) -> None:
+    assert Draft202012Validator(json_schema()).is_valid(keys) == taken
 
 
 # ---------------------------------------------------------------- mistakes

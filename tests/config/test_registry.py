@@ -239,7 +239,8 @@ def test_new_entries_are_in_the_schema(more: Copy) -> None:
     schema = json.loads(more.run("schema").stdout)["$defs"]
     assert schema["Recipe"]["properties"]["head"]["enum"][-1] == "tempered"
     assert "nadam" in schema["Recipe"]["properties"]["optimizer"]["discriminator"]["mapping"]
-    assert "brier" in schema["Recipe"]["properties"]["loss"]["discriminator"]["mapping"]
+    names, kinds = schema["Recipe"]["properties"]["loss"]["anyOf"]
+    assert "brier" in names["enum"] and "brier" in kinds["discriminator"]["mapping"]
     assert "npz" in schema["Competition"]["properties"]["files"]["discriminator"]["mapping"]
     assert "linear" in schema["Recipe"]["properties"]["schedule"]["discriminator"]["mapping"]
     assert schema["EnsembleConfig"]["properties"]["rule"]["enum"][-2:] == ["first", "shares"]

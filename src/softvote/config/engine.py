@@ -55,6 +55,10 @@ def _expand_engine_name(engine: Any) -> Any:
     return {"name": "local"} | engine if isinstance(engine, dict) else engine
 
 
+_Engine = Annotated[LocalEngine | RayEngine, Field(discriminator="name")]
+
+
 EngineConfig = Annotated[
-    Annotated[LocalEngine | RayEngine, Field(discriminator="name")], BeforeValidator(_expand_engine_name)
+    _Engine,
+    BeforeValidator(_expand_engine_name, json_schema_input_type=Literal["local", "ray"] | _Engine),
 ]

@@ -33,17 +33,30 @@ class _WithDocstrings(GenerateJsonSchema):
 def json_schema() -> dict[str, Any]:
     """JSON Schema of a pipeline file, for editors.
 
-    Nothing is required there, because a file may take it from the one it extends.
+    Nothing is required there, because a file may take it from the one it extends, not even what tells one
+    kind of several from the others; and null takes out what that file has under a name, such as a member.
     """
     schema = Pipeline.model_json_schema(schema_generator=_WithDocstrings)
     for part in [schema, *schema["$defs"].values()]:
         part.pop("required", None)
         for described in [part, *part.get("properties", {}).values()]:
+            _allow_several_kinds(described)
+            named = described.get("additionalProperties")
+            if isinstance(named, dict) and "$ref" in named:
+                described["additionalProperties"] = {"anyOf": [named, {"type": "null"}]}
             if "description" in described:
                 described["description"] = _unwrap(described["description"])
             if isinstance(default := described.get("default"), dict):
                 described["default"] = {RENAMED.get(key, key): value for key, value in default.items()}
     return schema
+
+
+def _allow_several_kinds(schema: dict[str, Any]) -> None:
+    """Let what fits several kinds be any of them: without its name, Adam is like SGD."""
+    if "oneOf" in schema:
+        schema["anyOf"] = schema.pop("oneOf")
+    for kind in schema.get("anyOf", []):
+        _allow_several_kinds(kind)
 
 
 def _unwrap(text: str) -> str:

@@ -17,6 +17,7 @@ from softvote.config.registry import (
     SCHEDULES_PLACE,
     literal_of,
     load_registry,
+    named_union_of,
     union_of,
 )
 from softvote.config.schema import BelowOne, ConfigError, NonNegative, Positive, Strict
@@ -60,11 +61,6 @@ def _keys_as_text(weights: Any) -> Any:
     return {str(name): weight for name, weight in weights.items()} if isinstance(weights, dict) else weights
 
 
-def _expand_loss_name(loss: Any) -> Any:
-    """`loss: focal` for `loss: {name: focal}`."""
-    return {"name": loss} if isinstance(loss, str) else loss
-
-
 if TYPE_CHECKING:
     HeadName = str
     Loss = LossConfig
@@ -74,7 +70,7 @@ else:
     HeadName = Annotated[
         literal_of(_HEADS), BeforeValidator(_head_today), PlainSerializer(_head_on_disk, return_type=str)
     ]
-    Loss = Annotated[union_of(_LOSSES.values(), "name"), BeforeValidator(_expand_loss_name)]
+    Loss = named_union_of(_LOSSES)
     Optimizer = union_of(_OPTIMIZERS.values(), "name")
     Schedule = union_of(_SCHEDULES.values(), "name")
 
