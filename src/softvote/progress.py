@@ -13,7 +13,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-_SECONDS_A_LINE = 10.0
+_SECONDS_PER_LINE = 10.0
 
 _place = 0
 
@@ -102,7 +102,7 @@ class TrainingProgress:
         """Without a terminal, say every ten seconds and at the end how the epoch went and what is left."""
         now = time.perf_counter()
         last = epoch + 1 == self.epochs
-        if not self.bar.disable or (now - self.told < _SECONDS_A_LINE and not last):
+        if not self.bar.disable or (now - self.told < _SECONDS_PER_LINE and not last):
             return
         self.told = now
         # Rounded up, so that nothing is left after the last epoch alone.
@@ -205,7 +205,7 @@ class CountProgress:
         self.done += count
         self._bar.update(count)
         now = time.perf_counter()
-        if self._bar.disable and now - self._told >= _SECONDS_A_LINE:
+        if self._bar.disable and now - self._told >= _SECONDS_PER_LINE:
             self._told = now
             rate = (self.done - self._first) / (now - self._began)
             left = _clock((self.total - self.done) / rate)

@@ -286,7 +286,7 @@ def test_a_cache_without_change_is_not_gone_through(
 
 
 def _killed_while_decoding(competition: Competition, workspace: Workspace, rows: int) -> None:
-    image_cache._SECONDS_A_NOTE = 0.0
+    image_cache._SECONDS_PER_NOTE = 0.0
     go_through = FileImages.go_through
 
     def killed(self: FileImages, *arguments: Any) -> Any:

@@ -147,7 +147,7 @@ def test_the_same_table_is_the_same_bytes_and_key(folder: PipelineFolder) -> Non
         shutil.rmtree(folder.path, ignore_errors=True)
         folds.write_folds(folder, LABELS, assigned, origin())
         contents.append((folder.folds.read_bytes(), folder.folds_record.read_bytes()))
-        keys.append(folds.read_folds(folder, origin()).key)
+        keys.append(folds.read_folds(folder, origin()).fingerprint)
     assert contents[0] == contents[1] != contents[2] and keys[0] == keys[1] != keys[2]
 
 
@@ -206,8 +206,8 @@ def test_the_same_files_at_another_size_have_the_same_table(folder: PipelineFold
     """A table that is damaged then is made again only where no training rests on it: it may be another."""
     small, large = (folds.fold_inputs(LABELS, data, FoldsConfig(count=2), 0, source="s") for data in "ab")
     folds.write_folds(folder, LABELS, ASSIGNED, small)
-    key = folds.read_folds(folder, small).key
-    assert folds.up_to_date(folder, large) and folds.read_folds(folder, large).key == key
+    key = folds.read_folds(folder, small).fingerprint
+    assert folds.up_to_date(folder, large) and folds.read_folds(folder, large).fingerprint == key
     for other in (origin("b"), folds.fold_inputs(LABELS, "b", FoldsConfig(count=2), 0, source="t")):
         with pytest.raises(UserError, match=r"belongs to other data"):
             folds.read_folds(folder, other)
@@ -227,13 +227,13 @@ def test_a_table_of_an_older_version_learns_its_files(folder: PipelineFolder) ->
     old = folds.FoldInputs.model_validate(small.model_dump(exclude={"source"}))
     folds.write_folds(folder, LABELS, ASSIGNED, old)
     assert "source" not in folder.folds_record.read_text()
-    key = folds.read_folds(folder, small).key
+    key = folds.read_folds(folder, small).fingerprint
     with pytest.raises(UserError, match=r"if only the size of images changed: that size, run the folds"):
         folds.read_folds(folder, large)
     folds.remember_source(folder, large)
     assert "source" not in folder.folds_record.read_text()
     folds.remember_source(folder, small)
-    assert folds.read_folds(folder, large).key == key
+    assert folds.read_folds(folder, large).fingerprint == key
 
 
 def test_a_table_changed_by_hand(folder: PipelineFolder) -> None:

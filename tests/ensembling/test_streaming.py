@@ -57,7 +57,7 @@ def images(count: int) -> NDArray[np.uint8]:
 def small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
     from softvote.inference import predictor
 
-    monkeypatch.setattr(predictor, "_PIXELS_A_BATCH", 64 * 16)
+    monkeypatch.setattr(predictor, "_PIXELS_PER_BATCH", 64 * 16)
     monkeypatch.setattr(streaming, "_ROWS", 30)
 
 

@@ -190,7 +190,7 @@ def test_any_number_of_images(finished: Path, programs: dict[str, Any]) -> None:
 def test_batches_do_not_matter(
     finished: Path, programs: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(predictor, "_PIXELS_A_BATCH", 7 * SIDE**2)
+    monkeypatch.setattr(predictor, "_PIXELS_PER_BATCH", 7 * SIDE**2)
     found = programs["program.onnx"][1](np.load(finished / "test.npy")[:, None], None)
     np.testing.assert_allclose(found, load_stored(finished), atol=1e-5)
 

@@ -106,7 +106,7 @@ def test_predicting_twice_changes_nothing(trained: FoldFolder, digits: Digits) -
 def test_batches_do_not_matter(trained: FoldFolder, digits: Digits, monkeypatch: pytest.MonkeyPatch) -> None:
     predictor, images = load_predictor(trained), digits[0][:50][:, None]
     whole = predictor.probabilities(images)
-    monkeypatch.setattr(predictor_module, "_PIXELS_A_BATCH", 7 * 64)
+    monkeypatch.setattr(predictor_module, "_PIXELS_PER_BATCH", 7 * 64)
     np.testing.assert_allclose(predictor.probabilities(images), whole, atol=1e-5)
 
 
@@ -123,7 +123,7 @@ def test_no_images_are_none_of_each_thing(digits: Digits) -> None:
 
 
 def test_a_part_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(predictor_module, "_PIXELS_A_BATCH", 3 * 64)
+    monkeypatch.setattr(predictor_module, "_PIXELS_PER_BATCH", 3 * 64)
     sizes = []
 
     def sums(images: NDArray[np.uint8], addends: NDArray[np.int64] | None) -> NDArray[np.float32]:
@@ -296,7 +296,7 @@ def test_without_addends(digits: Digits) -> None:
 def test_addends_go_with_their_images(rows: Rows, monkeypatch: pytest.MonkeyPatch) -> None:
     images, addends, _ = rows
     trained = predictor("softmax", ADDER)
-    monkeypatch.setattr(predictor_module, "_PIXELS_A_BATCH", 7 * 64)
+    monkeypatch.setattr(predictor_module, "_PIXELS_PER_BATCH", 7 * 64)
     found = trained.probabilities(images, addends)
     for row in (0, 8, 60):
         alone = trained.probabilities(images[row : row + 1], addends[row : row + 1])[0]

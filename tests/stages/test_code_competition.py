@@ -145,7 +145,7 @@ def test_what_other_networks_predict_is_not_entered_for_those_here(place: Place)
     place.done("kernel", "tiny", "--push", "--gpu")
     before, path = place.entries(), Workspace(place.root).kernel("tiny", "infer").pushed
     pushed = PushedRecord.read(path)
-    assert pushed and pushed.fingerprint == make_plan(open_run(place.root, "tiny")).key("vote")
+    assert pushed and pushed.fingerprint == make_plan(open_run(place.root, "tiny")).fingerprint_of("vote")
     pushed.model_copy(update={"fingerprint": "of others"}).write(path)
     code, _, err = place.softvote("kernel", "tiny", "--fetch")
     assert code == 1 and err[-1].startswith(

@@ -174,5 +174,5 @@ def test_every_metric_and_decision_counts_as_another_work(root: Path) -> None:
         ("quadratic_weighted_kappa", "cut_points"),
     ]:
         write_pipeline(root, facts(decision, ordered=True, metric=metric))
-        keys.append([make_plan(open_run(root, "tiny")).key(voter) for voter in ("cnn", "vote")])
+        keys.append([make_plan(open_run(root, "tiny")).fingerprint_of(voter) for voter in ("cnn", "vote")])
     assert len({tuple(key) for key in keys}) == len(keys)

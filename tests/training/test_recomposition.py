@@ -86,7 +86,7 @@ def test_glyphs_teach_and_rows_of_their_own_do_not(model: str) -> None:
     done = train(
         TrainingSpec(reader(model=model, model_args=args, epochs=8), Task(19, 2), 0, "it"), compose_rows(96)
     )
-    assert done.images_an_epoch == 96
+    assert done.images_per_epoch == 96
     first, last = done.log[0], done.log[-1]
     assert last["loss"] < 0.7 * first["loss"]
     assert isinstance(done.network.model, CropReader) == (model == "crop_reader")

@@ -68,11 +68,11 @@ class FoldTable:
 
     Attributes:
         folds: int64 (N,), 0..count-1.
-        key: short hash of the table.
+        fingerprint: of the table.
     """
 
     folds: NDArray[np.int64]
-    key: str
+    fingerprint: str
 
 
 def fold_inputs(
@@ -185,11 +185,11 @@ def read_folds(folder: PipelineFolder, inputs: FoldInputs) -> FoldTable:
             folder.folds, "is missing or was changed after it was written", "run the folds stage again"
         )
     folds = np.loadtxt(folder.folds, delimiter=",", skiprows=1, usecols=2, dtype=np.int64, ndmin=1)
-    return FoldTable(folds, fold_table_key(written))
+    return FoldTable(folds, fingerprint_of_table(written))
 
 
-def fold_table_key(record: FoldsRecord) -> str:
-    """The `FoldTable.key` of the table that a record stands beside."""
+def fingerprint_of_table(record: FoldsRecord) -> str:
+    """The `FoldTable.fingerprint` of the table that a record stands beside."""
     return fingerprint(record.sha256)
 
 

@@ -12,7 +12,7 @@ from softvote.errors import ErrorCollector
 
 @dataclass(frozen=True)
 class IdLabelTable:
-    """A file with an id and a label a row; ids are unique, labels are whatever is written."""
+    """A file with an id and a label per row; ids are unique, labels are whatever is written."""
 
     table: Table
     ids: list[str]

@@ -32,7 +32,7 @@ SPLITS = ("train_pixels", "test_pixels")
 _SPARE = 1 << 30  # bytes that a cache leaves free on the disk
 
 
-_SECONDS_A_NOTE = 10.0  # of work that a kill costs at most
+_SECONDS_PER_NOTE = 10.0  # of work that a kill costs at most
 
 
 class PixelDigest:
@@ -159,7 +159,7 @@ class ImageCache:
                     file.write(part.data)
                     digest.add(part)
                     row += len(part)
-                    if time.monotonic() - told >= _SECONDS_A_NOTE:
+                    if time.monotonic() - told >= _SECONDS_PER_NOTE:
                         _note_written(file, journal, row, images)
                         told = time.monotonic()
                 _note_written(file, journal, row, images)

@@ -104,7 +104,7 @@ class EnsembleModule(nn.Module):
 
     Args:
         members: for each member that votes, the predictors of its folds.
-        weights: one a member, not negative, summing to 1.
+        weights: one per member, not negative, summing to 1.
         space: in which the members are averaged.
         blocks: the columns that sum to 1.
     """

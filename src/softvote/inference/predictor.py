@@ -23,7 +23,7 @@ from softvote.inference.network import Network
 from softvote.inference.tta import create_views
 from softvote.inference.views import apply_view
 
-_PIXELS_A_BATCH = 1 << 19  # bounds the memory of a forward pass, whatever the image size
+_PIXELS_PER_BATCH = 1 << 19  # bounds the memory of a forward pass, whatever the image size
 
 
 PredictFn = Callable[[NDArray[np.uint8], NDArray[np.int64] | None], NDArray[np.float32]]
@@ -179,7 +179,7 @@ def in_batches(function: PredictFn, images: Pixels, addends: NDArray[np.int64] |
 
 def rows_per_batch(shape: tuple[int, ...]) -> int:
     """How many images (C, H, W) are predicted at once."""
-    return max(1, _PIXELS_A_BATCH // math.prod(shape))
+    return max(1, _PIXELS_PER_BATCH // math.prod(shape))
 
 
 def _some(addends: NDArray[np.int64] | None, which: slice) -> NDArray[np.int64] | None:

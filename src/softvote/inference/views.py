@@ -29,7 +29,7 @@ ViewFunction = Callable[[Any, Tensor, Tensor], Tensor]
 _INK = 25.5  # a tenth of white: what is darker is background
 
 
-_STEEPEST = 1.0  # columns a row that deskewing moves at most; beyond 45 degrees it is not a slant
+_STEEPEST = 1.0  # columns per row that deskewing moves at most; beyond 45 degrees it is not a slant
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""How long a run will take on this machine, from the pace of its members."""
+"""How long a run will take on this machine, from how fast its members train."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ from softvote.storage.fingerprints import fingerprint
 from softvote.storage.snapshot import Snapshot
 
 FORECAST_VERSION = 3
-"""Bumped whenever paces are measured otherwise or are others, so that none of an older version is taken."""
+"""Bumped whenever throughputs are measured or meant in another way: none of an older version is taken."""
 
 
 _OF_THE_DATA = ("image", "classes", "hidden_digits", "addend", "extra_train")
 
 
-_NOT_OF_THE_PACE = {"epochs", "no_aug_epochs", "init_from", "curves", "decay_norms"}
+_WITHOUT_EFFECT_ON_SPEED = {"epochs", "no_aug_epochs", "init_from", "curves", "decay_norms"}
 
 
 _LITTLE = {
@@ -51,7 +51,7 @@ _VALUES_PER_SECOND = 5e6
 
 
 _ON_OR_OFF = {"label_smoothing", "mixup", "cutmix", "ema", "clip_grad", "class_weights", "glyphs_from"}
-"""Keys of a recipe of which the pace depends on whether something is done, not on how much."""
+"""Keys of a recipe that cost time by whether something is done, not by how much of it."""
 
 
 @dataclass(frozen=True)
@@ -90,34 +90,34 @@ def forecast(
         workers: as for `run_local`.
         files: what this phase has read so far; None for the files as they are now.
     """
-    start = _launch(work)  # before anything is measured, which would begin with the same
+    start = _start_seconds(work)  # before anything is measured, which would begin with the same
     gpus, threads = assign_devices(work, workers)
     gpus = gpus[: len(work.jobs)]
     if workers == 1:  # jobs run in this process then, which has threads of its own
         threads = min(threads, torch.get_num_threads())
-    paces, failed = _paces(work, networks, gpus, threads)
+    throughputs, failed = _measure_throughputs(work, networks, gpus, threads)
     test, files = len(work.dataset().test_pixels), files or Snapshot()
     jobs = list[tuple[Job, float]]()
-    for job in [job for job in work.jobs if job.member_name in paces]:
-        pace, network = paces[job.member_name], networks[job.member_name]
+    for job in [job for job in work.jobs if job.member_name in throughputs]:
+        throughput, network = throughputs[job.member_name], networks[job.member_name]
         trains = read_status(job, files).due == "train"
-        jobs.append((job, _seconds(job, trains, pace, network, _validating(job, work), test)))
+        jobs.append((job, _seconds(job, trains, throughput, network, _validating(job, work), test)))
     sources = [
         [place for place, (other, _) in enumerate(jobs) if any(other is source for source in job.sources)]
         for job, _ in jobs
     ]
     whole = None if failed else start + makespan([seconds for _, seconds in jobs], sources, len(gpus))
-    return Forecast(paces, failed, jobs, len(gpus), whole)
+    return Forecast(throughputs, failed, jobs, len(gpus), whole)
 
 
-def _launch(work: JobBatch) -> float:
+def _start_seconds(work: JobBatch) -> float:
     environment = machine_environment(find_device()) | {"version": FORECAST_VERSION}
     return float(
         disk_cache(work.workspace.throughputs)(environment, lambda: {"launch": spawn_seconds()})["launch"]
     )
 
 
-def _paces(
+def _measure_throughputs(
     work: JobBatch, networks: Mapping[str, Network], gpus: list[int], threads: int
 ) -> tuple[dict[str, Throughput], dict[str, UserError]]:
     """Of each member what was measured under equal conditions, or is now; and why some cannot be."""
@@ -126,9 +126,9 @@ def _paces(
         name: _conditions(job, work, networks[name], gpus, threads) for name, job in reversed(first.items())
     }
     known = {name: found for name, of in conditions.items() if (found := get_cached(folder, of))}
-    paces, failed = {name: Throughput(**found) for name, found in known.items()}, dict[str, UserError]()
-    alike = {_network_and_batch(conditions[name]): name for name in reversed(paces)}
-    unknown = {fingerprint(of) for name, of in conditions.items() if name not in paces}
+    throughputs, failed = {name: Throughput(**found) for name, found in known.items()}, dict[str, UserError]()
+    alike = {_network_and_batch(conditions[name]): name for name in reversed(throughputs)}
+    unknown = {fingerprint(of) for name, of in conditions.items() if name not in throughputs}
     tried, taken = list[str](), defaultdict[str, list[str]](list)
 
     def find(name: str) -> JsonObject:
@@ -139,21 +139,21 @@ def _paces(
 
     for name, of in conditions.items():
         other = alike.setdefault(_network_and_batch(of), name)
-        if name not in paces and other in paces and _is_slow(paces[other], first[other]):
-            paces[name] = paces[other]
+        if name not in throughputs and other in throughputs and _is_slow(throughputs[other], first[other]):
+            throughputs[name] = throughputs[other]
             taken[other] += [name]
             continue
         try:
-            paces[name] = Throughput(**disk_cache(folder)(of, functools.partial(find, name)))
+            throughputs[name] = Throughput(**disk_cache(folder)(of, functools.partial(find, name)))
         except UserError as error:
             failed[name] = error
     for other, names in taken.items():
         note(f"{', '.join(names)}: taken to be as fast as {other}, whose network and batches are the same")
-    return {name: paces[name] for name in conditions if name in paces}, failed
+    return {name: throughputs[name] for name in conditions if name in throughputs}, failed
 
 
 def _network_and_batch(conditions: JsonObject) -> str:
-    """A key of what the pace of a slow network depends on; what processes do to images is part of it."""
+    """A key of what decides how fast a slow network is; what processes do to images is part of it."""
     recipe = conditions["member"]
     augment = recipe["augment"] or {}
     by_processes = augment.get("albumentations") or augment.get("engine") == "albumentations"
@@ -162,19 +162,19 @@ def _network_and_batch(conditions: JsonObject) -> str:
     return fingerprint(conditions | {"member": core})
 
 
-def _is_slow(pace: Throughput, job: Job) -> bool:
+def _is_slow(throughput: Throughput, job: Job) -> bool:
     """Whether the network takes so long for each value of an image that all else is little beside it."""
-    return bool(pace.trained * math.prod(job.inputs["image"]) < _VALUES_PER_SECOND)
+    return bool(throughput.trained * math.prod(job.inputs["image"]) < _VALUES_PER_SECOND)
 
 
 def _conditions(job: Job, work: JobBatch, network: Network, gpus: list[int], threads: int) -> JsonObject:
-    """All that the pace of a job depends on; members of equal ones are measured once."""
+    """All that decides how fast a job is; members of equal conditions are measured once."""
     dataset = work.dataset()
     conditions = machine_environment(find_device()) | {
         "version": FORECAST_VERSION,
         "threads": threads,
         "gpus": gpus,
-        "member": _recipe_of_pace(job.member),
+        "member": _recipe_for_speed(job.member),
         "layers": layers(network.model),
         "share": round(1 - _validating(job, work) / len(work.folds), 2),
         "rows": [len(work.folds), len(dataset.test_pixels)],
@@ -182,13 +182,13 @@ def _conditions(job: Job, work: JobBatch, network: Network, gpus: list[int], thr
     if isinstance(dataset.train_pixels, FileImages):  # which are decoded on the way, and cost what they cost
         conditions["data"] = job.inputs["data"]
     if job.teachers:
-        conditions["teachers"] = [_recipe_of_pace(teacher.member) for teacher in job.teachers]
+        conditions["teachers"] = [_recipe_for_speed(teacher.member) for teacher in job.teachers]
     return conditions | {name: job.inputs.get(name) for name in _OF_THE_DATA}
 
 
-def _recipe_of_pace(member: Member) -> JsonObject:
+def _recipe_for_speed(member: Member) -> JsonObject:
     """What of a recipe makes steps slower or faster."""
-    recipe = member.model_dump(mode="json", exclude=_NOT_OF_THE_PACE)
+    recipe = member.model_dump(mode="json", exclude=_WITHOUT_EFFECT_ON_SPEED)
     recipe |= {key: bool(recipe[key]) for key in _ON_OR_OFF}
     return recipe | {
         "model_args": without_published_weights(member.model_args),
@@ -204,13 +204,15 @@ def _validating(job: Job, work: JobBatch) -> int:
     return int(np.count_nonzero(work.folds == job.fold))
 
 
-def _seconds(job: Job, trains: bool, pace: Throughput, network: Network, validating: int, test: int) -> float:
+def _seconds(
+    job: Job, trains: bool, throughput: Throughput, network: Network, validating: int, test: int
+) -> float:
     """Of one job: the start, lessons and training if that is due, then prediction of both kinds of rows."""
     # What a head measures, it measures on each half of the rows that validate for the other; and once, when
     # it was trained, on all of them.
     passes = (3 if trains else 2) if network.head.needs_calibration else 1
-    training = pace.teaching + job.member.epochs * pace.epoch if trains else 0.0
-    return pace.start + training + (passes * validating + test) / pace.predicted
+    training = throughput.teaching + job.member.epochs * throughput.epoch if trains else 0.0
+    return throughput.start + training + (passes * validating + test) / throughput.predicted
 
 
 def makespan(seconds: Sequence[float], sources: Sequence[Collection[int]], at_once: int) -> float:

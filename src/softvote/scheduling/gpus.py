@@ -1,7 +1,6 @@
 """How trainings share the GPUs of this machine: as many at once as fit into their memory.
 
-The arithmetic is tested and the measuring of activations too, on processors; nothing of it has been run
-on a GPU yet.
+Tried with one GPU at a time, an H100 and an H200; of several the arithmetic alone is tested, on processors.
 """
 
 from __future__ import annotations
@@ -96,15 +95,22 @@ def training_bytes(
         held: whether they lie there as uint8; else they stay where they are, and batches of them come.
     """
     weights = sum(parameter.numel() for parameter in network.model.parameters())
-    a_weight = 2 + _OPTIMIZER_STATES[member.optimizer.name] + bool(member.ema)  # itself and its gradient
+    values_per_weight = (
+        2 + _OPTIMIZER_STATES[member.optimizer.name] + bool(member.ema)
+    )  # itself and its gradient
     pixels = math.prod(image)
-    an_image = _WORKSPACE * measure_saved_bytes(network, image) + _BATCH_COPIES * _FLOAT * pixels
+    bytes_per_image = _WORKSPACE * measure_saved_bytes(network, image) + _BATCH_COPIES * _FLOAT * pixels
     batch = min(member.images_at_once, rows)
-    return _CONTEXT + held * rows * pixels + _FLOAT * weights * a_weight + round(batch * an_image)
+    return (
+        _CONTEXT
+        + held * rows * pixels
+        + _FLOAT * weights * values_per_weight
+        + round(batch * bytes_per_image)
+    )
 
 
 def measure_saved_bytes(network: Network, image: tuple[int, int, int]) -> float:
-    """Bytes an image that a training step keeps for its backward pass, measured on a pair in float32."""
+    """Bytes per image that a training step keeps for its backward pass, measured on a pair in float32."""
     import torch
     from torch.autograd.graph import saved_tensors_hooks
 

@@ -70,7 +70,7 @@ class _Planner:
         self.task = pipeline.competition.task
         self.shared: dict[str, Any] = {
             "training_version": TRAINING_VERSION,
-            "folds": table.key,
+            "folds": table.fingerprint,
             "data": dataset.train_fingerprint,
             "classes": pipeline.competition.classes,
             "hidden_digits": self.task.hidden_digits,
@@ -82,7 +82,7 @@ class _Planner:
         tracker = pipeline.tracker
         self.observers = [functools.partial(track, tracker, workspace)] if tracker else []
         self.jobs = dict[tuple[str, int, int], Job]()
-        self.extra_digests, self.files = dict[str, str](), Snapshot()
+        self.extra_fingerprints, self.files = dict[str, str](), Snapshot()
 
     def job(self, name: str, fold: int, repeat: int = 0) -> Job:
         """A job of a member on a fold, or on all rows."""
@@ -93,7 +93,7 @@ class _Planner:
             taught_by = member.teacher.names if member.teacher else ()
             teachers = tuple(self._source(teacher, fold, repeat) for teacher in taught_by)
             inputs = self._inputs(name, member, fold, repeat, source) | self._lessons(member, teachers)
-            voter, digest = self.folder.predictions(name), self.dataset.test_fingerprint
+            voter = self.folder.predictions(name)
             folder = voter.refit if fold == REFIT else voter.fold(fold, repeat)
             extra = None
             if member.extra_train:
@@ -101,8 +101,9 @@ class _Planner:
                     load_extra, member.extra_train, self.workspace, self.pipeline.competition
                 )
             self.jobs[name, fold, repeat] = Job(
-                name, member, fold, folder, inputs, digest, self.task, source, teachers, extra, repeat,
-                self.pipeline.competition.image.decoding, self.workspace.weights, observers=self.observers,
+                name, member, fold, folder, inputs, self.dataset.test_fingerprint, self.task,
+                source, teachers, extra, repeat, self.pipeline.competition.image.decoding,
+                self.workspace.weights, observers=self.observers,
             )  # fmt: skip
         return self.jobs[name, fold, repeat]
 
@@ -124,9 +125,9 @@ class _Planner:
             inputs["glyphs_from"] = fingerprint([GLYPHS_VERSION, source.training_fingerprint])
         if member.extra_train:
             files = member.extra_train.model_dump_json()
-            if files not in self.extra_digests:
-                self.extra_digests[files] = fingerprint_of(member.extra_train, self.workspace)
-            inputs["extra_train"] = self.extra_digests[files]
+            if files not in self.extra_fingerprints:
+                self.extra_fingerprints[files] = fingerprint_of(member.extra_train, self.workspace)
+            inputs["extra_train"] = self.extra_fingerprints[files]
         return inputs
 
     def _lessons(self, member: Member, teachers: Sequence[Job]) -> dict[str, Any]:

@@ -11,10 +11,10 @@ from softvote.scheduling import gpus
 from softvote.scheduling.caller import Caller, call_here
 from softvote.scheduling.job_batch import JobBatch
 
-_MEMORY_A_JOB = 9 << 28  # bytes, beside its rows; our largest, a ResNet50, takes 1.9 GiB
+_BYTES_PER_JOB = 9 << 28  # bytes, beside its rows; our largest, a ResNet50, takes 1.9 GiB
 
 
-def split_cores(trainings: int, workers: int | None = None, memory: int = _MEMORY_A_JOB) -> tuple[int, int]:
+def split_cores(trainings: int, workers: int | None = None, memory: int = _BYTES_PER_JOB) -> tuple[int, int]:
     """How many jobs at once, which is as many as pay unless `workers` says it, and the threads of each.
 
     The threads of one process wait for each other in every layer of a small network; jobs do not. The
@@ -75,7 +75,7 @@ def _memory_of_largest(work: JobBatch) -> int:
         size = math.prod(job.inputs["image"])
         count = work.rows(job) if len(work.folds) * size <= LARGE else work.extra_rows(job)
         rows.append(count * size)
-    return _MEMORY_A_JOB + max(rows, default=0)
+    return _BYTES_PER_JOB + max(rows, default=0)
 
 
 def set_worker_device(threads: int, gpu: int) -> None:

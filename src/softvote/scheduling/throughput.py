@@ -1,6 +1,6 @@
 """How fast a member trains on this machine: it is trained for some seconds, by as many processes as will be.
 
-What is tried is `softvote.training.train` itself, stopped on its way; nothing of it is left but its pace.
+What is tried is `softvote.training.train` itself, stopped on its way; nothing else of it is left.
 """
 
 from __future__ import annotations
@@ -110,9 +110,9 @@ def spawn_seconds() -> float:
 
 
 def measure(job: Job, work: JobBatch, gpus: list[int], threads: int, seconds: float = SECONDS) -> Throughput:
-    """The mean pace of processes that train the same at the same time.
+    """The mean throughput of processes that train the same at the same time.
 
-    What a training starts from need not be there: the pace of weights is that of any others.
+    What a training starts from need not be there: how fast it trains does not depend on weights.
 
     Args:
         gpus: of each process; 0 throughout where there is none.
@@ -238,8 +238,8 @@ class _Trial:
             self.member, self.job.task, 0, self.job.label, classes=classes, with_weights=False
         )
         train(spec, data, [watch], cache=self.choices)
-        images_a_step = len(data.rows) / math.ceil(len(data.rows) / self.member.batch_size)
-        return max(0.0, watch.warm - watch.warm_steps * watch.step), images_a_step / watch.step
+        images_per_step = len(data.rows) / math.ceil(len(data.rows) / self.member.batch_size)
+        return max(0.0, watch.warm - watch.warm_steps * watch.step), images_per_step / watch.step
 
     def predict(self, dataset: Dataset, seconds: float) -> float:
         """Images per second."""
@@ -289,7 +289,7 @@ class _StopAfter(Callback):
     Attributes:
         warm: seconds from its making until the warm-up was over.
         warm_steps: taken until then; 0 while it lasts.
-        step: seconds a step took after that.
+        step: seconds per step after that.
     """
 
     def __init__(self, seconds: float, meet: Barrier) -> None:

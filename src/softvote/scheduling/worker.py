@@ -290,7 +290,7 @@ def _record(
         execution=ExecutionRecord(**trained.compute_config.to_json()),
         device=accelerator_name(trained.compute_config.device),
         seed=seed,
-        images_per_epoch=trained.images_an_epoch,
+        images_per_epoch=trained.images_per_epoch,
         seconds=round(seconds, 2),
         threads=torch.get_num_threads(),
         peak_memory_mib=_peak_memory_mib(),

@@ -208,8 +208,12 @@ def _times(name: str, foretold: Forecast | None) -> list[str]:
         return []
     if name not in foretold.throughputs:
         return ["", "", ""]
-    pace = foretold.throughputs[name]
-    return [f"{pace.trained:,.0f}", format_duration(pace.epoch), format_duration(foretold.longest(name))]
+    throughput = foretold.throughputs[name]
+    return [
+        f"{throughput.trained:,.0f}",
+        format_duration(throughput.epoch),
+        format_duration(foretold.longest(name)),
+    ]
 
 
 def _time(plan: Plan | None, due: list[Job], foretold: Forecast | None) -> str:

@@ -174,6 +174,6 @@ def _vote(plan: Plan) -> None:
     chosen = {name: float(weight) for name, weight in zip(voters, weights, strict=True)}
     VoteRecord(rule=rule.name, space=rule.space, weights=chosen).write(folder.vote)
     predictions = Predictions(rows, voted, test)
-    fingerprint = plan.key(ensemble.name)
+    fingerprint = plan.fingerprint_of(ensemble.name)
     labels = plan.dataset.train_labels
     write_predictions(folder, predictions, labels, plan.task, fingerprint, scorer, plan.folds)

@@ -67,7 +67,7 @@ def run(run: Run, voter: str | None = None, to: Path | None = None) -> ExportRes
     folder = run.folder.predictions(name).export if to is None else ExportFolder(to)
     described = _voter(plan, name)
     decided = [described.decision.record().to_json()] if described.decision else []
-    key = fingerprint([EXPORT_VERSION, run.name, plan.key(name), *decided])
+    key = fingerprint([EXPORT_VERSION, run.name, plan.fingerprint_of(name), *decided])
     if _is_written(folder, key):
         return ExportResult(folder)
 

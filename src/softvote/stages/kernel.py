@@ -94,7 +94,7 @@ def run(
     if options.mode == "infer":
         plan = make_plan(run)
         plan.predictions(name)  # refuses networks that are not this pipeline's
-        fingerprint = plan.key(name)
+        fingerprint = plan.fingerprint_of(name)
     elif options.push:
         read_dataset(run.pipeline.competition, run.workspace)  # what comes back will be held against it
     accelerator = _accelerator(options)

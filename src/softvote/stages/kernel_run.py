@@ -121,7 +121,7 @@ def enter_output(run: Run, client: Kernels, pushed: PushedRecord, mode: Mode, re
 
 def _refuse_other_networks(run: Run, pushed: PushedRecord) -> None:
     """Refuse what networks predict that are no longer those of the scores here."""
-    if pushed.fingerprint and make_plan(run).key(pushed.voter) != pushed.fingerprint:
+    if pushed.fingerprint and make_plan(run).fingerprint_of(pushed.voter) != pushed.fingerprint:
         what = f"predicts with other networks, or another vote, than {pushed.voter} has here now"
         raise UserError.at(f"kernel {pushed.kernel} version {pushed.version}", what, "push it again")
 

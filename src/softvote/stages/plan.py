@@ -94,7 +94,7 @@ class Plan:
         """The same plan, for the files as they are from now on."""
         return replace(self, files=Snapshot())
 
-    def key(self, voter: str) -> str:
+    def fingerprint_of(self, voter: str) -> str:
         """What the voter's predictions must have been made from."""
         return ensemble_fingerprint(self.run.pipeline, self.jobs, voter, self.files)
 
@@ -104,7 +104,7 @@ class Plan:
         scores = self.files.read(ScoreRecord, folder.scores)
         if (
             scores is None
-            or scores.fingerprint != self.key(voter)
+            or scores.fingerprint != self.fingerprint_of(voter)
             or not has_intact_predictions(folder, self.files)
         ):
             return False

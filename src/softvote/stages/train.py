@@ -287,7 +287,7 @@ def _finish_member(plan: Plan, name: str, jobs: list[Job]) -> ScoreRecord:
                 predictions,
                 plan.dataset.train_labels,
                 plan.task,
-                plan.key(name),
+                plan.fingerprint_of(name),
                 plan.scorer,
                 plan.folds,
             )

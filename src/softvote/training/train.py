@@ -46,7 +46,7 @@ from softvote.training.trainer import Trainer
 class TrainedNetwork:
     """What a training leaves: the network that predicts, how it ran, and a log row per epoch."""
 
-    images_an_epoch: int
+    images_per_epoch: int
     network: Network
     normalisation: Normalisation
     compute_config: ComputeConfig

@@ -36,7 +36,7 @@ def gather_outcome(spec: SearchSpec) -> TuneRecord:
         members=spec.members,
         folds=spec.folds,
         of_folds=spec.pipeline.folds.count,
-        table=spec.table.key,
+        table=spec.table.fingerprint,
         trials=[_read_trial(trial, spec) for trial in ended],
         best=0,
         importance=_measure_importance(study),

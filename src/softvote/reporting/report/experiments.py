@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from softvote.config.pipeline import Pipeline
-from softvote.data.folds import FoldsRecord, fold_table_key
+from softvote.data.folds import FoldsRecord, fingerprint_of_table
 from softvote.ensembling.records import ScoreRecord, VoteRecord
 from softvote.metrics.scores import Score
 from softvote.scheduling.planner import is_outdated
@@ -112,7 +112,7 @@ def _is_settled(pipeline: Pipeline, folds: FoldsRecord | None, entry: Entry | No
     if folds is None:
         return entry is not None and SETTLED in entry.folds
     return pipeline.tuned is not None and pipeline.tuned.has_seen(
-        pipeline.folds.trained, fold_table_key(folds)
+        pipeline.folds.trained, fingerprint_of_table(folds)
     )
 
 

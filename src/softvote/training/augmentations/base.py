@@ -33,7 +33,7 @@ def register_augmentation(name: str, rank: int) -> Callable[[type[_C]], type[_C]
 
 
 def each(amounts: Tensor) -> Tensor:
-    """One number an image, (B,), as it is multiplied with images: (B, 1, 1, 1)."""
+    """One number per image, (B,), as it is multiplied with images: (B, 1, 1, 1)."""
     return amounts.view(-1, 1, 1, 1)
 
 

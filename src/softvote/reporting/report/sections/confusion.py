@@ -14,7 +14,7 @@ from softvote.reporting.report.section import ReportData, needs_members, needs_q
 
 _MOST_CLASSES = 40  # of a matrix that fits a screen
 _MOST_PAIRS = 300
-_PICTURES_A_CELL = 12
+_PICTURES_PER_CELL = 12
 
 
 @section(
@@ -56,7 +56,7 @@ def _store(data: ReportData, asked: Question, pair: tuple[int, int]) -> list[str
     """Keys of pictures of a cell: the surest mistakes, or the least sure right answers."""
     positions = np.flatnonzero((asked.labels == pair[0]) & (asked.guesses == pair[1]))
     sureness = asked.confidence[positions]
-    order = np.argsort(sureness if pair[0] == pair[1] else -sureness, kind="stable")[:_PICTURES_A_CELL]
+    order = np.argsort(sureness if pair[0] == pair[1] else -sureness, kind="stable")[:_PICTURES_PER_CELL]
     return data.store_pictures(positions[order].tolist())
 
 

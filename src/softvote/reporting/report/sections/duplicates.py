@@ -15,7 +15,7 @@ from softvote.reporting.report.section import LeftOutError, ReportData, section
 
 _MOST_SHOWN = 100
 _MOST_BYTES = 2_000_000_000  # of images, which are held in memory at once
-_PICTURES_A_GROUP = 8
+_PICTURES_PER_GROUP = 8
 
 
 @section(
@@ -104,7 +104,7 @@ def _labels_of(data: ReportData, train: NDArray[np.int64]) -> dict[str, int]:
 
 def _store(data: ReportData, group: NDArray[np.int64], n: int) -> list[str]:
     keys = []
-    for i in group[:_PICTURES_A_GROUP].tolist():
+    for i in group[:_PICTURES_PER_GROUP].tolist():
         pixels = data.dataset.train_pixels[i] if i < n else data.dataset.test_pixels[i - n]
         caption = f"training row {i}" if i < n else f"test row {i - n}"
         keys.append(data.pictures.add(f"g{i}", pixels, caption))
