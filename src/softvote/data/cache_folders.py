@@ -3,16 +3,42 @@
 from __future__ import annotations
 
 import contextlib
+import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
 from softvote.config.competition import Competition
 from softvote.data.checksums import Stamps, read_stamps
 from softvote.data.dataset_record import cache_key
-from softvote.storage.locks import try_lock
+from softvote.storage.locks import lock_of, stem_of_lock, try_lock
 from softvote.storage.paths import Workspace
 
-_LOOK = "sources-"
+
+def stamps_file(cache: Path, competition: str) -> Path:
+    """Where it says what a competition's files were like that a folder of arrays was made from."""
+    return cache / f"sources-{competition}.json"
+
+
+def read_looks(workspace: Workspace, competition: str) -> dict[Path, Stamps]:
+    """What each reading of a competition found its files to be like, the last one last, by where it lies."""
+    looks = workspace.cache.glob(f"[!.]*/{stamps_file(workspace.cache, competition).name}")
+    return {path: read_stamps(path) for path in sorted(looks, key=lambda path: path.stat().st_mtime_ns)}
+
+
+def unfinished_folder(cache: Path, competition: str) -> Path:
+    """Where a competition's images are decoded to until all are, and the folder takes its place."""
+    return cache.with_name(f".{competition}-{cache.name}.partial")
+
+
+def remove_unfinished(cache: Path, competition: str) -> None:
+    """Remove what readings of a competition's former files left that were killed: nobody goes on with it."""
+    any_key = cache.with_name("?" * len(cache.name))
+    for other in cache.parent.glob(unfinished_folder(any_key, competition).name):
+        former = cache.with_name(other.stem[-len(cache.name) :])
+        if former != cache:
+            with try_lock(lock_of(former)) as is_free:
+                if is_free:
+                    shutil.rmtree(other, ignore_errors=True)
 
 
 def find_outdated(workspace: Workspace) -> list[Path]:
@@ -33,7 +59,7 @@ def find_unread(workspace: Workspace, competitions: Iterable[Competition]) -> li
             cache_key(competition, read_stamps(look)) == folder.name
             for look in _looks(folder)
             for competition in known
-            if look.name == f"{_LOOK}{competition.name}.json"
+            if look == stamps_file(folder, competition.name)
         )
 
     return [folder for folder in _parsed(workspace) if _looks(folder) and not is_read(folder)]
@@ -42,11 +68,11 @@ def find_unread(workspace: Workspace, competitions: Iterable[Competition]) -> li
 def find_busy(workspace: Workspace) -> list[Path]:
     """What another process decodes images to now, and its lock."""
     busy = list[Path]()
-    for lock in workspace.cache.glob(".*.lock"):
+    for lock in workspace.cache.glob(lock_of(workspace.cache / "*").name):
         with try_lock(lock) as is_free:
             if not is_free:
-                key = lock.name.removeprefix(".").removesuffix(".lock")
-                busy += [lock, *workspace.cache.glob(f".*-{key}.partial")]
+                cache = workspace.cache / stem_of_lock(lock)
+                busy += [lock, *workspace.cache.glob(unfinished_folder(cache, "*").name)]
     return busy
 
 
@@ -58,7 +84,7 @@ def _parsed(workspace: Workspace) -> list[Path]:
 
 def _looks(folder: Path) -> list[Path]:
     """The looks at source files that led here, one for each competition that has these files."""
-    return sorted(folder.glob(f"{_LOOK}*.json"))
+    return sorted(folder.glob(stamps_file(folder, "*").name))
 
 
 def _is_outdated(look: Path, folders: Iterable[Path]) -> bool:

@@ -16,7 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from softvote.config.competition import Competition
-from softvote.data.checksums import look_at_files, read_stamps, write_stamps
+from softvote.data.cache_folders import read_looks, remove_unfinished, stamps_file, unfinished_folder
+from softvote.data.checksums import look_at_files, write_stamps
 from softvote.data.corrections import correct_labels
 from softvote.data.csv_table import read_table
 from softvote.data.dataset_record import (
@@ -37,7 +38,7 @@ from softvote.data.split import ImageSplit
 from softvote.errors import ErrorCollector, UserError
 from softvote.storage.cache import disk_cache
 from softvote.storage.files import atomic_directory
-from softvote.storage.locks import file_lock, try_lock
+from softvote.storage.locks import file_lock
 from softvote.storage.paths import Workspace
 
 _ARRAYS = ("train_pixels", "train_labels", "test_pixels")
@@ -53,22 +54,23 @@ _ADDENDS = ("train_addends", "test_addends")
 class Dataset:
     """A competition's images, labels and ids.
 
-    train_pixels: uint8 (N, C, H, W), 0..255; an array, or what gives its rows when asked.
-    train_labels: int64 (N,), indices into `Competition.classes`; (N, K) of 0 and 1 of tags; (N, T), the
-        index of each target's class, where there are several targets.
-    test_pixels: uint8 (T, C, H, W), in the sample submission's order.
-    test_ids: T ids as the sample submission writes them, in its order; one per image.
-    sample_header: the sample submission's column names.
-    train_fingerprint: sha256 of train pixels, labels and addends.
-    test_fingerprint: sha256 of test pixels, ids and addends.
-    train_addends: int64 (N,), 0..9, fixed for when a row validates; None where none come along.
-    test_addends: int64 (T,), 0..9.
-    line_ids: the id of every line of the sample submission, where an image has several; None where they are
-        `test_ids`.
-    train_groups: what further columns say of each training image, str (N,), by the column's name.
-    notes: what is to be said of how the files were read.
-    train_source: fingerprint of the files, labels and addends of the training rows, whatever the size of
-        their images; empty where they were not read from files.
+    Attributes:
+        train_pixels: uint8 (N, C, H, W), 0..255; an array, or what gives its rows when asked.
+        train_labels: int64 (N,), indices into `Competition.classes`; (N, K) of 0 and 1 of tags; (N, T), the
+            index of each target's class, where there are several targets.
+        test_pixels: uint8 (T, C, H, W), in the sample submission's order.
+        test_ids: T ids as the sample submission writes them, in its order; one per image.
+        sample_header: the sample submission's column names.
+        train_fingerprint: sha256 of train pixels, labels and addends.
+        test_fingerprint: sha256 of test pixels, ids and addends.
+        train_addends: int64 (N,), 0..9, fixed for when a row validates; None where none come along.
+        test_addends: int64 (T,), 0..9.
+        line_ids: the id of every line of the sample submission, where an image has several; None where they
+            are `test_ids`.
+        train_groups: what further columns say of each training image, str (N,), by the column's name.
+        notes: what is to be said of how the files were read.
+        train_source: fingerprint of the files, labels and addends of the training rows, whatever the size of
+            their images; empty where they were not read from files.
     """
 
     train_pixels: Pixels
@@ -108,16 +110,15 @@ def read_dataset(competition: Competition, workspace: Workspace) -> Dataset:
         UserError: every problem of the files, one line each, with file, row and column.
     """
     folder = _input_folder(competition, workspace)
-    name = f"sources-{competition.name}.json"
-    looks = sorted(workspace.cache.glob(f"[!.]*/{name}"), key=lambda path: path.stat().st_mtime_ns)
-    known = {path: read_stamps(path) for path in looks}
+    known = read_looks(workspace, competition.name)
     sources = READERS[competition.files.format].sources(competition, folder)
     stamps = look_at_files(sources, folder, {key: of for look in known.values() for key, of in look.items()})
     cache = workspace.cache / cache_key(competition, stamps)
     dataset = _load_cached(cache) or _read_anew(competition, folder, cache)
-    if known.get(cache / name) != stamps:
+    look = stamps_file(cache, competition.name)
+    if known.get(look) != stamps:
         with contextlib.suppress(UserError):  # which only makes the next start slower
-            write_stamps(cache / name, stamps)
+            write_stamps(look, stamps)
     dataset = _with_corrections(dataset, competition, folder, cache)
     source = source_key(competition, stamps, dataset.train_labels, dataset.train_addends)
     return replace(dataset, train_source=source)
@@ -131,9 +132,9 @@ def _read_anew(competition: Competition, folder: Path, cache: Path) -> Dataset:
             return dataset
         record = read_record(cache)
         known = record if record and record.lazy else None
-        _remove_unfinished(cache, competition)
+        remove_unfinished(cache, competition.name)
         lazy = isinstance(competition.files, DecodedFiles) and competition.files.images == "lazy"
-        images = ImageCache(_unfinished(cache, competition), lazy, known is not None)
+        images = ImageCache(unfinished_folder(cache, competition.name), lazy, known is not None)
         dataset = _parse(competition, folder, images)
         if images.stays_in_files and known is not None:
             return replace(
@@ -146,22 +147,6 @@ def _read_anew(competition: Competition, folder: Path, cache: Path) -> Dataset:
         if decoded or bytes_of(dataset.train_pixels) <= LARGE:
             return dataset
         return _load_cached(cache) or dataset  # instead of what was read whole, what all processes map
-
-
-def _unfinished(cache: Path, competition: Competition) -> Path:
-    """Where images are decoded to until all are."""
-    return cache.with_name(f".{competition.name}-{cache.name}.partial")
-
-
-def _remove_unfinished(cache: Path, competition: Competition) -> None:
-    """Remove what readings of a competition's former files left that were killed: nobody goes on with it."""
-    any_key = cache.with_name("?" * len(cache.name))
-    for other in cache.parent.glob(_unfinished(any_key, competition).name):
-        key = other.name.removesuffix(".partial")[-len(cache.name) :]
-        if key != cache.name:
-            with try_lock(other.with_name(f".{key}.lock")) as is_free:
-                if is_free:
-                    shutil.rmtree(other, ignore_errors=True)
 
 
 def _with_corrections(dataset: Dataset, competition: Competition, folder: Path, cache: Path) -> Dataset:

@@ -13,7 +13,11 @@ from softvote.errors import UserError
 
 @contextlib.contextmanager
 def try_lock(lock: Path) -> Iterator[bool]:
-    """Whether this process holds `lock`; the system frees it when the process ends, however it ends."""
+    """Whether this process holds `lock`; the system frees it when the process ends, however it ends.
+
+    Raises:
+        UserError: its folder cannot be written.
+    """
     with _open(lock) as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -25,7 +29,11 @@ def try_lock(lock: Path) -> Iterator[bool]:
 
 @contextlib.contextmanager
 def shared_lock(lock: Path) -> Iterator[None]:
-    """Hold `lock` beside others who share it, so that no `try_lock` has it; wait while one does."""
+    """Hold `lock` beside others who share it, so that no `try_lock` has it; wait while one does.
+
+    Raises:
+        UserError: its folder cannot be written.
+    """
     with _open(lock) as file:
         fcntl.flock(file, fcntl.LOCK_SH)
         yield
@@ -39,6 +47,16 @@ def _open(lock: Path) -> TextIO:
         raise UserError.at(lock, f"cannot be written ({error.strerror})") from None
 
 
+def lock_of(path: Path) -> Path:
+    """The file that `file_lock` holds: not the path itself, which each writer replaces."""
+    return path.with_name(f".{path.stem}.lock")
+
+
+def stem_of_lock(lock: Path) -> str:
+    """The stem of the path that a lock is of."""
+    return lock.name.removeprefix(".").removesuffix(".lock")
+
+
 @contextlib.contextmanager
 def file_lock(path: Path) -> Iterator[None]:
     """Wait until no other process writes; the system frees the lock when a process ends, however it ends.
@@ -48,8 +66,7 @@ def file_lock(path: Path) -> Iterator[None]:
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        # The file itself cannot be the lock: it is replaced by each writer.
-        file = path.with_name(f".{path.stem}.lock").open("w")
+        file = lock_of(path).open("w")
     except OSError as error:
         raise UserError.at(
             path, f"cannot be written ({error.strerror})", "make it writable or pass `root`"
