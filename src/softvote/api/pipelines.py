@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from softvote.config.competition import usual_form
 from softvote.config.pipeline import FoldsConfig
 from softvote.data.dataset import read_dataset
 from softvote.data.duplicates import near_identical_groups
@@ -231,8 +232,7 @@ def write_submission(probabilities: NDArray[Any], data: ImageData, path: str | P
 
 
 def _submission_format(data: ImageData, ids: list[str]) -> SubmissionFormat:
-    usual = {"tags": "columns", "targets": "rows"}.get(data.kind, "label")
-    written = data.form or usual
+    written = data.form or usual_form(data.kind)
     keys = {"name": written} if isinstance(written, str) else dict(written)
     if keys.get("name") not in FORMS:
         raise UserError.at(

@@ -16,7 +16,7 @@ PROBE_VERSION = 2
 """Bumped whenever equal speeds lead to another choice, or speeds change; older choices are not taken."""
 
 
-_ROUNDS = 6  # each candidate takes a step a round; the first round is not timed
+_ROUNDS = 6  # each candidate takes one step per round; the first round is not timed
 
 
 _SLOW, _FEW_ROUNDS = 10.0, 3  # seconds after which so many rounds do: long steps sway little

@@ -169,8 +169,7 @@ class Competition(Strict):
     @property
     def submission_form(self) -> FormConfig:
         """How a submission is written, also where nothing says so."""
-        usual = {"tags": "columns", "targets": "rows"}.get(self._kind, "label")
-        form: FormConfig = self.form or _FORMS[usual]()
+        form: FormConfig = self.form or _FORMS[usual_form(self._kind)]()
         return form
 
     @property
@@ -266,6 +265,11 @@ class Competition(Strict):
         if not isinstance(targets, dict):
             return targets
         return {str(target): _as_text(labels) for target, labels in targets.items()}
+
+
+def usual_form(kind: TaskKind) -> str:
+    """The name of the form in which tasks of this kind are submitted where nothing says otherwise."""
+    return {"tags": "columns", "targets": "rows"}.get(kind, "label")
 
 
 def _names(labels: LabelRange | list[str]) -> list[str]:

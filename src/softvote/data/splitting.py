@@ -24,9 +24,9 @@ def split(
 ) -> NDArray[np.int64]:
     """Assign rows to folds, whole groups at a time.
 
-    One label a row is stratified by scikit-learn: by the label of a group's first image, or of all its images
-    where a column names the groups. Tags and several targets are stratified iteratively (Sechidis, Tsoumakas
-    and Vlahavas 2011).
+    One label per row is stratified by scikit-learn: by the label of a group's first image, or of all its
+    images where a column names the groups. Tags and several targets are stratified iteratively (Sechidis,
+    Tsoumakas and Vlahavas 2011).
 
     Args:
         labels: int64 (N,), or (N, K) or (N, T) as the task has them.

@@ -17,9 +17,6 @@ Members = Sequence[Probabilities] | NDArray[np.float32]
 """(M, N, K), or M arrays (N, K) of which some may be memory-mapped."""
 
 
-ClassIndices = NDArray[np.integer]
-
-
 Weights = NDArray[np.float64]
 
 
@@ -52,9 +49,9 @@ def soft_vote(
 
     Every row is voted on by itself, so out-of-fold and test rows meet the same function. In logit
     space the mean of log probabilities is renormalised; that equals the softmax of the mean logits,
-    because a log probability is its logit less one constant a row. So it does for a tag, whose logit is that
-    of being there or not: there the sigmoid of the mean logit comes out. A probability of 0 counts as the
-    smallest normal float32, about where a float32 softmax reaches 0.
+    because a log probability is its logit less one constant per row. A tag's logit is that of being there or
+    not: there the sigmoid of the mean logit comes out. A probability of 0 counts as the smallest normal
+    float32, about where a float32 softmax reaches 0.
 
     Args:
         members: M arrays float32 (N, K), rows summing to 1 within 1e-3 in each block.

@@ -100,7 +100,7 @@ def score_of_mean(
 
 
 def error_of_resamples(values: NDArray[np.float64]) -> float:
-    """The standard deviation of values (B,), one a resample; where the metric is undefined they are nan."""
+    """The standard deviation of values (B,), one per resample; where the metric is undefined they are nan."""
     defined = values[np.isfinite(values)]
     return float(defined.std(ddof=1)) if len(defined) > 1 else math.nan
 

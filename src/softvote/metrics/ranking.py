@@ -94,7 +94,7 @@ class RankingMetric(Metric):
         return values
 
     def columns(self, space: LabelSpace) -> int:
-        """One a ranking."""
+        """One per ranking."""
         return len(self.ranked_columns(space))
 
 

@@ -17,7 +17,7 @@ def render(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
     Args:
         header: one name per column.
-        rows: one text a column; an empty one says nothing about its column.
+        rows: one text per column; an empty one says nothing about its column.
 
     Returns:
         Lines without trailing spaces, ending in a line end.

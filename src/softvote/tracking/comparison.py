@@ -168,7 +168,7 @@ def join_ledger(
             1 where it is left out.
 
     Returns:
-        One a competition, by name.
+        One per competition, by name.
     """
     ours, theirs = defaultdict[str, list[Entry]](list), defaultdict[str, list[Submission]](list)
     for entry in entries:
