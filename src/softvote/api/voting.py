@@ -12,8 +12,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.validation import check_is_fitted
 
 from softvote.config.schema import ConfigError
-from softvote.ensembling.comparison import choose_rule, fixed_rule
-from softvote.ensembling.comparison import compare_members as compare_members
+from softvote.ensembling.comparison import choose_rule, compare_members, fixed_rule
 from softvote.ensembling.rules import RULES, Rule
 from softvote.ensembling.scorer import Scorer
 from softvote.ensembling.vote import ALL_COLUMNS, check_members, soft_vote

@@ -1,7 +1,7 @@
 """Programs: from raw images to probabilities, whatever stands behind them.
 
 A program computes in float32 whatever its networks were trained in, and holds everything: normalisation,
-test-time shifts, heads, the mean over folds, the vote, and the names of the classes.
+test-time views, heads, the mean over folds, the vote, and the names of the classes.
 """
 
 from __future__ import annotations
@@ -100,7 +100,7 @@ class Signature:
 class EnsembleModule(nn.Module):
     """Trained networks and their vote, from raw images to probabilities.
 
-    It means what `predictions.joined` and `ensemble.soft_vote` mean.
+    It means what `merge_folds` and `soft_vote` mean, which compute by numpy.
 
     Args:
         members: for each member that votes, the predictors of its folds.

@@ -83,7 +83,7 @@ class Throughput:
             only predicts takes about as many.
         fed: images that an epoch feeds.
         trained: images per second in training.
-        predicted: images per second in prediction, with test-time shifts.
+        predicted: images per second in prediction, with test-time views.
         teaching: seconds in which its teachers predict what it learns, before its first epoch.
     """
 

@@ -326,7 +326,7 @@ def _predict(job: Job, dataset: Dataset, folds: NDArray[np.int64]) -> None:
     from softvote.inference.loading import load_predictor, read_training
 
     record, member = read_training(job.folder), job.member.model_dump(mode="json")
-    if record.member != member:  # test-time shifts are not part of the training, but of what predicts
+    if record.member != member:  # test-time views are part of what predicts, not of the training
         remove_if_exists(job.folder.scores)  # first, so that what is stored is never of another recipe
         record.model_copy(update={"member": member}).write(job.folder.recipe)
     rows = np.flatnonzero(folds == job.fold)

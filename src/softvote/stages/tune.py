@@ -23,6 +23,7 @@ from softvote.data import folds
 from softvote.data.dataset import read_dataset
 from softvote.ensembling.scorer import Scorer
 from softvote.errors import ErrorCollector, UserError
+from softvote.metrics.scores import verdict_text
 from softvote.reporting.tables import render
 from softvote.reporting.tuning import name_trial, plot_history, plot_importance
 from softvote.scheduling.job_batch import JobBatch
@@ -211,10 +212,9 @@ def _verdict(record: TuneRecord) -> str:
     told = f"trial {name_trial(best)}, {describe_values(best.values)}, {best.score}"
     if best.gain is None:
         return told
-    noise = best.gain.verdict == "noise"
-    word = "noise, not more than two standard errors" if noise else "more than two standard errors"
+    words = verdict_text(best.gain.gain, best.gain.standard_error)
     several = f"as the best of {len(record.trials)} flatters, the other folds say more"
-    return f"{told}; {best.gain} against the pipeline as it stands: {word}; {several}"
+    return f"{told}; {best.gain} against the pipeline as it stands: {words}; {several}"
 
 
 def _overlay(run: Run, record: TuneRecord, path: Path) -> str:
@@ -256,5 +256,4 @@ def _overlay(run: Run, record: TuneRecord, path: Path) -> str:
 def _gain(best: TrialRecord) -> str:
     if best.gain is None:
         return "How much that gains was not measured."
-    noise = best.gain.verdict == "noise"
-    return f"Gain {best.gain}, which is {'noise' if noise else 'more than two standard errors'}."
+    return f"Gain {best.gain}: {verdict_text(best.gain.gain, best.gain.standard_error)}."

@@ -92,7 +92,7 @@ class LogLeftOut(Callback):
 
 
 def predict_left_out(state: TrainingState, left_out: ImageSplit) -> NDArray[np.float32]:
-    """Predict rows between two epochs, without the shifts of test-time augmentation, float32 (n, K).
+    """Predict rows between two epochs, without test-time augmentation, float32 (n, K).
 
     Training goes on to the same bits as without.
     """
