@@ -59,6 +59,12 @@ class Documented:
         return [text for base in described if (text := method_docstring(base, self.node.name))]
 
     @property
+    def fields(self) -> set[str]:
+        """The attributes that a class declares."""
+        body = self.node.body if isinstance(self.node, ast.ClassDef) else []
+        return {ast.unparse(field.target) for field in body if isinstance(field, ast.AnnAssign)}
+
+    @property
     def says_by_its_name(self) -> bool:
         """Whether a registered class says what it is beside its `name`, as the reference of keys shows it."""
         body = self.node.body if isinstance(self.node, ast.ClassDef) else []
@@ -149,6 +155,8 @@ def find_gaps(each: Documented) -> Iterator[str]:
     text, models = " ".join(each.text.split()), each.models
     if not text and not models and not each.says_by_its_name:
         yield "no docstring"
+    if each.fields & set(re.findall(r"^(\w+): ", each.text, re.MULTILINE)):
+        yield "attributes without a heading"
     says_errors = any(re.search("Raises:|rrors (as|are those)", said) for said in [text, *models])
     if each.raises and not says_errors and each.node.name not in READERS:
         yield "no Raises"

@@ -19,7 +19,9 @@ from numpy.typing import NDArray
 
 from softvote.data.dataset import Dataset
 from softvote.errors import Problem, UserError
+from softvote.machine import end_with_parent
 from softvote.scheduling.job import Job
+from softvote.scheduling.resources import set_worker_device
 from softvote.scheduling.worker import assist
 
 if TYPE_CHECKING:
@@ -138,9 +140,6 @@ def _raise_what_ended(helpers: list[_Helper], label: str) -> None:
 
 
 def _help(task: _Task, device: tuple[int, int], saying: Connection) -> None:
-    # Both know engines, which know of helpers.
-    from softvote.machine import end_with_parent
-    from softvote.scheduling.resources import set_worker_device
     from softvote.training.data_parallel import ProcessGroup
 
     end_with_parent()

@@ -45,7 +45,8 @@ class SubmissionTemplate:
 class SampleTable(NamedTuple):
     """A sample submission that was read.
 
-    lines: position in the table of the first line of each of the template's ids.
+    Attributes:
+        lines: position in the table of the first line of each of the template's ids.
     """
 
     table: Table
@@ -60,7 +61,8 @@ class SampleTable(NamedTuple):
 class Answers(NamedTuple):
     """The labels int64 of a file in the form of a submission, and the id of each of them.
 
-    lines: position in the table of the first line of each, where they are not one after the other.
+    Attributes:
+        lines: position in the table of the first line of each, where they are not one after the other.
     """
 
     ids: list[str]
@@ -71,9 +73,10 @@ class Answers(NamedTuple):
 class RecognisedForm(NamedTuple):
     """A form that a sample submission has.
 
-    config: what a pipeline file says under `competition.form`.
-    metric: of those that such a form is asked for, one that would do; which it is no file tells.
-    words: what was taken for what, and what could be otherwise, a sentence each.
+    Attributes:
+        config: what a pipeline file says under `competition.form`.
+        metric: of those that such a form is asked for, one that would do; which it is no file tells.
+        words: what was taken for what, and what could be otherwise, a sentence each.
     """
 
     config: str | dict[str, Any]
@@ -138,8 +141,9 @@ class Form(FormConfig):
 class Fault(NamedTuple):
     """A cell that cannot be submitted.
 
-    row: position among the lines.
-    column: position after the ids.
+    Attributes:
+        row: position among the lines.
+        column: position after the ids.
     """
 
     row: int

@@ -1,1 +1,1 @@
-"""Readers of raw competition files, one module a format."""
+"""Readers of raw competition files, one module per format."""

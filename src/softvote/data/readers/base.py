@@ -27,13 +27,14 @@ if TYPE_CHECKING:
 class Images:
     """Images of one split, in the order of their file.
 
-    pixels: uint8 (N, C, H, W), 0..255.
-    labels: int64 (N,), indices into `Competition.classes`, or (N, K) or (N, T) as `TaskKind` has them; None
-        where unknown.
-    ids: as written in the files; None where images have none.
-    addends: int64 (N,), 0..9; None where none come along.
-    groups: what further columns say of each image, str (N,), by the column's name; empty of test images.
-    notes: what is to be said of how they were read.
+    Attributes:
+        pixels: uint8 (N, C, H, W), 0..255.
+        labels: int64 (N,), indices into `Competition.classes`, or (N, K) or (N, T) as `TaskKind` has them;
+            None where unknown.
+        ids: as written in the files; None where images have none.
+        addends: int64 (N,), 0..9; None where none come along.
+        groups: what further columns say of each image, str (N,), by the column's name; empty of test images.
+        notes: what is to be said of how they were read.
     """
 
     pixels: Pixels

@@ -1,4 +1,4 @@
-"""All readers of raw competition files, one module a layout.
+"""All readers of raw competition files, one module per layout.
 
 Adding one is adding a module here that adds its `Reader` to `READERS`.
 """
