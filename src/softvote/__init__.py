@@ -18,15 +18,9 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from softvote.api.image_data import ImageData
     from softvote.api.learning import FittedMember, cross_val_predict, fit, load
-    from softvote.api.pipelines import (
-        ImageData,
-        load_dataset,
-        load_pipeline,
-        make_folds,
-        run,
-        write_submission,
-    )
+    from softvote.api.pipelines import load_dataset, load_pipeline, make_folds, run, write_submission
     from softvote.api.voting import SoftVoting, compare
     from softvote.config.pipeline import Pipeline
     from softvote.config.recipe import Member
@@ -63,15 +57,9 @@ __all__ = [
 ]
 
 _MODULES = {
+    "softvote.api.image_data": ["ImageData"],
     "softvote.api.learning": ["FittedMember", "cross_val_predict", "fit", "load"],
-    "softvote.api.pipelines": [
-        "ImageData",
-        "load_dataset",
-        "load_pipeline",
-        "make_folds",
-        "run",
-        "write_submission",
-    ],
+    "softvote.api.pipelines": ["load_dataset", "load_pipeline", "make_folds", "run", "write_submission"],
     "softvote.api.voting": ["SoftVoting", "compare"],
     "softvote.config.pipeline": ["Pipeline"],
     "softvote.config.recipe": ["Member"],

@@ -60,8 +60,7 @@ def test_the_package_says_that_it_is_typed() -> None:
     assert (Path(sv.__file__).parent / "py.typed").is_file()
 
 
-@pytest.mark.parametrize("module", ["api.voting", "api.pipelines", "api.learning"])
+@pytest.mark.parametrize("module", ["api.voting", "api.image_data"])
 def test_examples_of_docstrings_run(module: str) -> None:
     found = doctest.testmod(importlib.import_module(f"softvote.{module}"))
-    assert found.failed == 0
-    assert found.attempted or module == "api.learning"
+    assert found.failed == 0 and found.attempted

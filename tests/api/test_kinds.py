@@ -74,22 +74,6 @@ def test_groups_share_a_fold(digits: Digits) -> None:
 
 
 @pytest.mark.parametrize(
-    ("labels", "facts", "what"),
-    [
-        ([0, 1], {"kind": "tags"}, r"labels: shape \(2,\) for 2 images; give 0 or 1 per image and tag"),
-        ([[0, 2], [1, 0]], {"kind": "tags"}, "labels: 0..2 for 2 classes; give 0 and 1"),
-        ([[0, 1], [0, 1]], {"kind": "targets"}, r"target_sizes: \(\) for kind targets of 2 classes"),
-        ([0, 1], {"target_sizes": (1, 1)}, r"target_sizes: \(1, 1\) for kind classes"),
-        ([[0, 1], [0, 0]], {"kind": "targets", "target_sizes": (1, 1)}, "labels: 0..1 for 2 classes"),
-    ],
-)
-def test_labels_that_are_not_of_their_kind(labels: Any, facts: Any, what: str) -> None:
-    images = np.zeros((2, 1, 8, 8), np.uint8)
-    with pytest.raises(UserError, match=what):
-        sv.ImageData(sv.ImageSplit(images, np.array(labels)), ["a", "b"], **facts)
-
-
-@pytest.mark.parametrize(
     ("facts", "what"),
     [
         (

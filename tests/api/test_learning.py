@@ -178,24 +178,6 @@ def test_votes_become_a_submission(root: Path, data: sv.ImageData, tmp_path: Pat
         sv.write_submission(test * np.nan, data, path)
 
 
-IMAGES, LABELS = np.zeros((4, 1, 8, 8), np.uint8), np.array([0, 1, 0, 1])
-
-
-@pytest.mark.parametrize(
-    ("images", "labels", "says"),
-    [
-        (IMAGES.astype(np.float32), LABELS, r"images: float32 \(4, 1, 8, 8\); give uint8"),
-        (IMAGES[:, 0], LABELS, r"images: uint8 \(4, 8, 8\)"),
-        (IMAGES, LABELS[:3], r"labels: shape \(3,\) for 4 images"),
-        (IMAGES, None, "labels: none for 4 images"),
-        (IMAGES, LABELS + 1, r"labels: 1\.\.2 for 2 classes"),
-    ],
-)
-def test_arrays_that_are_no_data(images: Any, labels: Any, says: str) -> None:
-    with pytest.raises(sv.UserError, match=says):
-        sv.ImageData(sv.ImageSplit(images, labels), ["no", "yes"])
-
-
 def test_what_cannot_be_done_is_said_in_one_line(
     root: Path, pipeline: sv.Run, data: sv.ImageData, fitted: sv.FittedMember, tmp_path: Path
 ) -> None:
@@ -203,11 +185,16 @@ def test_what_cannot_be_done_is_said_in_one_line(
     for call, says in {
         lambda: sv.run(pipeline, ["folds", "trian"]): "no stage 'trian'; did you mean 'train'",
         lambda: sv.make_folds(data, n_folds=1): "n_folds: 1; use 2 or more",
+        lambda: sv.make_folds(data, n_folds=121): "^n_folds: 121 folds need as many different images",
+        lambda: sv.make_folds(data, seed="a"): "seed: 'a'; give a whole number",  # type: ignore[arg-type]
+        lambda: sv.make_folds(data, near_identical=-1): "near_identical: -1; give grey levels",
+        lambda: sv.make_folds(data, groups=[*range(119), None]): r"groups: missing in 1 of 120 .* row 119",
         lambda: sv.fit(member, data, np.array([True])): r"rows: bool \(1,\); give bool \(120,\)",
         lambda: sv.fit(member, data, np.array([0, 120])): "rows: 2 rows of 120 images; .* from 0 to 119",
         lambda: sv.fit(member, data, np.array([0.5, 1])): r"rows: float64",
         lambda: sv.cross_val_predict(member, data, np.zeros(120, int)): "folds: .* two or more",
-        lambda: sv.cross_val_predict(member, data, np.arange(3)): r"folds: shape \(3,\)",
+        lambda: sv.cross_val_predict(member, data, np.arange(3)): r"folds: int64 \(3,\) for 120",
+        lambda: sv.cross_val_predict(member, data, np.arange(120) / 60): r"folds: float64 \(120,\)",
         lambda: fitted.predict_proba(data.train.images / 255): "images: float64",
         lambda: fitted.predict_proba(data.train.images[:, :, 1:]): r"give uint8 \(N, 1, 8, 8\)",
         lambda: fitted.predict_proba(data.train.images, np.zeros(120, int)): "addends: leave them out",

@@ -143,6 +143,7 @@ def with_cell(value: float) -> np.ndarray:
         (GOOD, np.array([0, -1, 2, 0]), FOLDS, r"labels: row 1 \(from 0\) is -1, not 0..2"),
         (GOOD, np.array([0, 1, np.nan, 0]), FOLDS, "labels: float64; give integers"),
         (GOOD, np.array(["a", "b", "a", "b"]), FOLDS, "classes: 2 for 3 columns"),
+        (GOOD, np.array(["a", None, "c", "b"]), FOLDS, r"labels: row 1 \(from 0\) is None, and 1 in all"),
         (GOOD, LABELS, FOLDS[:2], r"folds: int64 \(2,\); the members have 4 rows"),
         (GOOD, LABELS, FOLDS / 2, r"folds: float64 \(4,\)"),
     ],
@@ -162,6 +163,8 @@ def test_what_cannot_vote_is_refused_in_one_line(members: Any, labels: Any, fold
         ({"weights": [1, -2]}, "weights: .*not negative"),
         ({"weights": [0, 0]}, "weights: .*not all 0"),
         ({"weights": [np.nan, 1]}, "weights: "),
+        ({"weights": ["a", 1]}, "weights: .*give numbers"),
+        ({"metric": 3}, "metric: no metric '3'"),
     ],
 )
 def test_parameters_are_checked_when_fitted(parameters: dict[str, Any], says: str) -> None:
@@ -171,9 +174,9 @@ def test_parameters_are_checked_when_fitted(parameters: dict[str, Any], says: st
 
 def test_other_members_than_those_of_fit_are_refused() -> None:
     fitted = sv.SoftVoting("mean").fit(GOOD, LABELS, FOLDS)
-    with pytest.raises(sv.UserError, match="members: 1 of 3 classes, fitted were 2 of 3"):
+    with pytest.raises(sv.UserError, match="members: 1 with 3 classes, fitted were 2 with 3"):
         fitted.predict_proba(GOOD[:1])
-    with pytest.raises(sv.UserError, match="members: 2 of 2 classes, fitted were 2 of 3"):
+    with pytest.raises(sv.UserError, match="members: 2 with 2 classes, fitted were 2 with 3"):
         fitted.predict(np.full((2, 4, 2), 0.5))
     with pytest.raises(sv.UserError, match="names: 1 for 2 members"):
         sv.compare(GOOD, LABELS, FOLDS, names=["one"])

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from softvote.api.pipelines import ImageData
+from softvote.api.image_data import ImageData
 from softvote.config.recipe import Member
 from softvote.errors import ErrorCollector, UserError
 from softvote.inference.loading import load_predictor, read_training, save_predictor
@@ -165,10 +165,10 @@ def cross_val_predict(
         UserError: not one fold per row, a single fold, or as `fit`.
     """
     images = data.train.images
-    if np.shape(folds) != (len(images),) or len(present := np.unique(folds)) < 2:
-        raise UserError.at(
-            "folds", f"shape {np.shape(folds)} for {len(images)} images", "give each one of two or more"
-        )
+    folds = np.asarray(folds)
+    if folds.shape != (len(images),) or folds.dtype.kind not in "iu" or len(present := np.unique(folds)) < 2:
+        what = f"{folds.dtype} {folds.shape} for {len(images)} images"
+        raise UserError.at("folds", what, "give each an integer, one of two or more")
     name = name or member.model
     found = np.zeros((len(images), data.task.num_classes))
     for fold in present.tolist():

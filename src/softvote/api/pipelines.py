@@ -5,13 +5,15 @@ from __future__ import annotations
 import importlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
+from softvote.api.image_data import ImageData
 from softvote.config.competition import usual_form
 from softvote.config.pipeline import FoldsConfig
 from softvote.data.dataset import read_dataset
@@ -20,97 +22,13 @@ from softvote.data.forms import FORMS, SubmissionTemplate
 from softvote.data.split import ImageSplit
 from softvote.data.splitting import split
 from softvote.ensembling.vote import check_members
-from softvote.errors import UserError, one_of
+from softvote.errors import ErrorCollector, UserError, one_of
 from softvote.stages import Run, open_run
 from softvote.storage.files import write_text
-from softvote.task import LabelSpace, Task, TaskKind
 from softvote.tracking.submission import SubmissionFormat, check_submission, submission_text
 
 STAGES = ("check", "folds", "train", "ensemble", "submit")
 """What `run` knows, in the order in which stages build on each other."""
-
-
-@dataclass(frozen=True, eq=False)
-class ImageData:
-    """A competition's images in memory, or anybody's arrays.
-
-    Attributes:
-        train: with labels.
-        classes: K names, the columns of all probabilities in this order.
-        test: with ids; None where there are none.
-        sample_header: the column names of a submission.
-        hidden_digits: S, where a class is the sum of digits 0..9 that hide in the image.
-        kind: of the task: `classes`, `ordered` classes, `tags` with labels (N, K) of 0 and 1, or `targets`
-            with labels (N, T).
-        target_sizes: how many classes each target has; `classes` then names all of them in turn, as
-            `target=label`.
-        line_ids: the id of each line of a submission, where an image has several; None where each has one.
-        form: how a submission is written, its name or its keys as under `competition.form` of a pipeline
-            file; None for `label`, of tags `columns`, of several targets `rows`.
-
-    Examples:
-        >>> import numpy as np
-        >>> import softvote as sv
-        >>> images = np.zeros((6, 1, 8, 8), np.uint8)
-        >>> data = sv.ImageData(sv.ImageSplit(images, labels=np.arange(6) % 2), classes=["cat", "dog"])
-        >>> data.task.num_classes
-        2
-        >>> tags = np.array([[1, 1], [0, 1], [0, 0], [1, 0], [1, 1], [0, 1]])
-        >>> sv.ImageData(sv.ImageSplit(images, labels=tags), classes=["cat", "dog"], kind="tags").task.kind
-        'tags'
-    """
-
-    train: ImageSplit
-    classes: list[str]
-    test: ImageSplit | None = None
-    sample_header: tuple[str, ...] = ("id", "label")
-    hidden_digits: int | None = None
-    kind: TaskKind = "classes"
-    target_sizes: tuple[int, ...] = ()
-    line_ids: list[str] | None = None
-    form: str | Mapping[str, Any] | None = None
-
-    def __post_init__(self) -> None:
-        """Check the training images.
-
-        Raises:
-            UserError: they are not uint8 (N, C, H, W) with one label each in 0..K-1, or with labels as
-                another kind of task has them.
-        """
-        if (self.kind == "targets") != bool(self.target_sizes) or (
-            self.target_sizes and sum(self.target_sizes) != len(self.classes)
-        ):
-            what = f"{self.target_sizes} for kind {self.kind} of {len(self.classes)} classes"
-            raise UserError.at("target_sizes", what, "give the number of classes of each target")
-        images, labels = self.train.images, self.train.labels
-        if images.dtype != np.uint8 or len(images.shape) != 4:
-            raise UserError.at("images", f"{images.dtype} {images.shape}", "give uint8 (N, C, H, W)")
-        if labels is None or labels.shape != (len(images), *self.task.label_shape):
-            found = "none" if labels is None else f"shape {labels.shape}"
-            wanted = {"tags": "0 or 1 per image and tag", "targets": "one per image and target"}
-            hint = f"give {wanted.get(self.kind, 'one per image')}"
-            raise UserError.at("labels", f"{found} for {len(images)} images", hint)
-        if self.task.check_labels(labels):
-            found = f"{labels.min()}..{labels.max()} for {len(self.classes)} classes"
-            hint = "give 0 and 1" if self.kind == "tags" else "give indices into classes, from 0"
-            raise UserError.at("labels", found, hint)
-
-    @property
-    def task(self) -> Task:
-        """What is asked of an image."""
-        addend = self.train.addends is not None
-        return Task(len(self.classes), self.hidden_digits, addend, self.kind, self.target_sizes)
-
-    @property
-    def label_space(self) -> LabelSpace:
-        """The task with the names of its columns and targets."""
-        targets: dict[str, list[str]] = {}
-        for name in self.classes if self.kind == "targets" else ():
-            target, _, label = name.partition("=")
-            targets.setdefault(target, []).append(label)
-        return LabelSpace(
-            self.task, tuple(self.classes), tuple((name, tuple(of)) for name, of in targets.items())
-        )
 
 
 def load_pipeline(
@@ -180,19 +98,43 @@ def make_folds(
         int64 (N,), 0..n_folds-1.
 
     Raises:
-        UserError: too few different images or groups, or not one group per image.
+        UserError: numbers that mean nothing, too few different images or groups, or not one group per
+            image.
     """
-    if n_folds < 2:
-        raise UserError.at("n_folds", str(n_folds), "use 2 or more")
-    assert data.train.labels is not None, "ImageData has labels"
-    named = None if groups is None else np.asarray(groups).astype(str)
-    if named is not None and named.shape != (len(data.train),):
-        raise UserError.at("groups", f"shape {named.shape} for {len(data.train)} images", "give one each")
+    _check_numbers(n_folds, seed, near_identical)
+    named = None if groups is None else _group_names(groups, len(data.train))
     twins = near_identical_groups(data.train.images, near_identical)
     spec = FoldsConfig(
         count=n_folds, near_identical=near_identical, group=None if named is None else "groups"
     )
-    return split(data.train.labels, twins, spec, seed, data.task, {} if named is None else {"groups": named})
+    columns = {} if named is None else {"groups": named}
+    try:
+        return split(data.train.known_labels, twins, spec, seed, data.task, columns)
+    except UserError as error:  # which names keys of a pipeline file
+        told = (replace(each, where=each.where.replace("folds.count", "n_folds")) for each in error.problems)
+        raise UserError(*told) from None
+
+
+def _check_numbers(n_folds: int, seed: int, near_identical: float) -> None:
+    problems = ErrorCollector()
+    if not isinstance(n_folds, int | np.integer) or n_folds < 2:
+        problems.add("n_folds", repr(n_folds), "use 2 or more")
+    if not isinstance(seed, int | np.integer) or seed < 0:
+        problems.add("seed", repr(seed), "give a whole number, 0 or more")
+    if not isinstance(near_identical, int | float) or not 0 <= near_identical <= 255:
+        problems.add("near_identical", repr(near_identical), "give grey levels, 0 to 255")
+    problems.raise_any()
+
+
+def _group_names(groups: ArrayLike, count: int) -> NDArray[np.str_]:
+    """Each image's group as text (N,); what is missing would be one group of strangers."""
+    found = np.asarray(groups)
+    if found.shape != (count,):
+        raise UserError.at("groups", f"shape {found.shape} for {count} images", "give one each")
+    if missing := np.flatnonzero(pd.isna(found)).tolist():
+        what = f"missing in {len(missing)} of {count} rows, first in row {missing[0]} (from 0)"
+        raise UserError.at("groups", what, "give each image a group, a name of its own where it has none")
+    return found.astype(str)
 
 
 def write_submission(probabilities: NDArray[Any], data: ImageData, path: str | Path) -> Path:

@@ -11,11 +11,12 @@ from pydantic import ValidationError
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.validation import check_is_fitted
 
+from softvote.api.arrays import are_tags, as_members, fold_numbers, known_labels
 from softvote.config.schema import ConfigError
 from softvote.ensembling.comparison import choose_rule, compare_members, fixed_rule
 from softvote.ensembling.rules import RULES, Rule
 from softvote.ensembling.scorer import Scorer
-from softvote.ensembling.vote import ALL_COLUMNS, check_members, soft_vote
+from softvote.ensembling.vote import soft_vote
 from softvote.errors import UserError, one_of
 from softvote.metrics import METRICS
 from softvote.reporting.comparison import ComparisonTable
@@ -102,10 +103,10 @@ class SoftVoting(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # sciki
             UserError: anything else, in a line that names the member and the row.
         """
         chosen = self._rule()
-        arrays, names = _as_members(members, names, _are_tags(labels))
-        self.classes_, truth = _known_labels(labels, classes, arrays[0].shape)
+        arrays, names = as_members(members, names, are_tags(labels))
+        self.classes_, truth = known_labels(labels, classes, arrays[0].shape)
         scorer = _scorer(self.metric, self.classes_, truth)
-        fold_of_row = _fold_numbers(folds, len(truth))
+        fold_of_row = fold_numbers(folds, len(truth))
         if chosen and chosen.fitted and len(np.unique(fold_of_row)) < 2:
             raise UserError.at(
                 "rule", f"'{chosen.name}' fits weights", "pass folds= of two or more, or rule='mean'"
@@ -133,8 +134,13 @@ class SoftVoting(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # sciki
     def _rule(self) -> Rule | None:
         """The rule that is asked for; None for `auto`."""
         if self.weights is not None:
-            weights = np.asarray(self.weights, np.float64)
-            if weights.ndim != 1 or not (weights >= 0).all() or not 0 < weights.sum() < np.inf:
+            weights = np.asarray(self.weights)
+            if (
+                weights.dtype.kind not in "fiu"
+                or weights.ndim != 1
+                or not (weights >= 0).all()
+                or not 0 < weights.sum() < np.inf
+            ):
                 raise UserError.at(
                     "weights", str(self.weights), "give numbers that are not negative, and not all 0"
                 )
@@ -158,12 +164,12 @@ class SoftVoting(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # sciki
         """
         check_is_fitted(self)
         blocks = self.label_space_.task.blocks
-        arrays, names = _as_members(members, None, are_tags=not blocks)
+        arrays, names = as_members(members, None, of_tags=not blocks)
         fitted, found = (self.n_members_, len(self.classes_)), (len(arrays), arrays[0].shape[1])
         if found != fitted:
             raise UserError.at(
                 "members",
-                f"{found[0]} of {found[1]} classes, fitted were {fitted[0]} of {fitted[1]}",
+                f"{found[0]} with {found[1]} classes, fitted were {fitted[0]} with {fitted[1]}",
                 "give the same in the same order",
             )
         return soft_vote(arrays, self.weights_, self.space_, names, blocks)
@@ -215,14 +221,10 @@ def compare(
         >>> table.to_pandas().loc["unsure", "accuracy"]
         np.float64(0.5)
     """
-    arrays, names = _as_members(members, names, _are_tags(labels))
-    known, truth = _known_labels(labels, classes, arrays[0].shape)
-    scorer, fold_of_row = _scorer(metric, known, truth), _fold_numbers(folds, len(truth))
+    arrays, names = as_members(members, names, are_tags(labels))
+    known, truth = known_labels(labels, classes, arrays[0].shape)
+    scorer, fold_of_row = _scorer(metric, known, truth), fold_numbers(folds, len(truth))
     return ComparisonTable(compare_members(arrays, names, truth, fold_of_row, scorer))
-
-
-def _are_tags(labels: ArrayLike) -> bool:
-    return np.ndim(labels) == 2
 
 
 def _scorer(metric: MetricLike, classes: NDArray[Any], truth: NDArray[np.int64]) -> Scorer:
@@ -231,7 +233,7 @@ def _scorer(metric: MetricLike, classes: NDArray[Any], truth: NDArray[np.int64])
     Raises:
         UserError: no such metric, or one that is not for these labels.
     """
-    written = {"name": metric} if isinstance(metric, str) else dict(metric)
+    written = dict(metric) if isinstance(metric, Mapping) else {"name": metric}
     name = str(written.get("name"))
     if name not in METRICS:
         raise UserError.at("metric", f"no metric '{name}'", one_of(list(METRICS), name))
@@ -252,84 +254,3 @@ def _scorer(metric: MetricLike, classes: NDArray[Any], truth: NDArray[np.int64])
         fitting = ", ".join(other for other, each in METRICS.items() if kind in each.kinds)
         raise UserError.at("metric", f"{name} is not for {kind}", f"use {fitting}")
     return Scorer.create(found, space)
-
-
-def _as_members(
-    members: ArrayLike | Sequence[ArrayLike], names: Sequence[str] | None, are_tags: bool = False
-) -> tuple[list[NDArray[np.float32]], list[str]]:
-    """Members as float32 arrays (N, K) that hold probabilities, and their names."""
-    wanted = "give a list of arrays (N, K), or one array (M, N, K)"
-    try:
-        given = [np.asarray(member) for member in members]  # type: ignore[union-attr]
-    except (TypeError, ValueError):
-        raise UserError.at("members", "not arrays of numbers", wanted) from None
-    if any(member.dtype.kind not in "fiu" for member in given):
-        raise UserError.at("members", "not arrays of numbers", wanted)
-    if given and given[0].ndim < 2:
-        raise UserError.at("members", "a single one", wanted)
-    arrays = [member.astype(np.float32, copy=False) for member in given]
-    found = [f"number {index}" for index in range(len(arrays))] if names is None else [str(n) for n in names]
-    if len(found) != len(arrays) or len(set(found)) < len(found):
-        raise UserError.at("names", f"{len(found)} for {len(arrays)} members", "give each a name of its own")
-    check_members(arrays, found, () if are_tags else ALL_COLUMNS)
-    if not len(arrays[0]):
-        raise UserError.at("members", "no rows", "give at least one")
-    return arrays, found
-
-
-def _known_labels(
-    labels: ArrayLike, classes: ArrayLike | None, shape: tuple[int, ...]
-) -> tuple[NDArray[Any], NDArray[np.int64]]:
-    """The label of each column (K,), and the column of each row's label (N,); tags (N, K) as they are."""
-    if not _are_tags(labels):
-        return _class_indices(labels, classes, shape)
-    found, (rows, columns) = np.asarray(labels), shape
-    if found.shape != (rows, columns) or found.dtype.kind not in "iub" or not np.isin(found, (0, 1)).all():
-        what = f"{found.dtype} {found.shape}"
-        raise UserError.at("labels", what, f"give 0 or 1 per row and tag, ({rows}, {columns})")
-    known = np.arange(columns) if classes is None else np.asarray(classes)
-    if known.shape != (columns,) or len(np.unique(known)) < columns:
-        raise UserError.at("classes", f"{len(known)} for {columns} columns", "give the name of each tag")
-    return known, found.astype(np.int64)
-
-
-def _class_indices(
-    labels: ArrayLike, classes: ArrayLike | None, shape: tuple[int, ...]
-) -> tuple[NDArray[Any], NDArray[np.int64]]:
-    """The label of each column (K,), and the column of each row's label (N,)."""
-    found, (rows, columns) = np.asarray(labels), shape
-    if found.shape != (rows,):
-        raise UserError.at(
-            "labels", f"shape {found.shape}", f"the members have {rows} rows, give one label each"
-        )
-    if found.dtype.kind not in "iuUO":
-        raise UserError.at("labels", str(found.dtype), "give integers from 0, or text")
-    if classes is None:
-        known = np.arange(columns) if found.dtype.kind in "iu" else np.unique(found)
-    else:
-        known = np.asarray(classes)
-    if known.shape != (columns,) or len(np.unique(known)) < columns:
-        raise UserError.at(
-            "classes", f"{len(known)} for {columns} columns", "give the label of each, classes=[...]"
-        )
-    order = np.argsort(known, kind="stable")
-    place = np.minimum(np.searchsorted(known[order], found), columns - 1)
-    unknown = np.flatnonzero(known[order][place] != found)
-    if len(unknown):
-        what = f"0..{columns - 1}" if classes is None else "one of classes"
-        raise UserError.at(
-            "labels", f"row {unknown[0]} (from 0) is {found[unknown[0]]!s}, not {what}", "fix it"
-        )
-    return known, order[place].astype(np.int64)
-
-
-def _fold_numbers(folds: ArrayLike | None, rows: int) -> NDArray[np.int64]:
-    """integers (N,); all 0 where no folds are given."""
-    if folds is None:
-        return np.zeros(rows, np.int64)
-    found = np.asarray(folds)
-    if found.shape != (rows,) or found.dtype.kind not in "iu":
-        raise UserError.at(
-            "folds", f"{found.dtype} {found.shape}", f"the members have {rows} rows, give integers ({rows},)"
-        )
-    return found.astype(np.int64)
