@@ -42,7 +42,8 @@ def run(run: Run, voter: str | None = None) -> Picture:
         for line in lines
     ]
     heading = (
-        f"{run.name}, {name}: {len(surest)} of {len(wrong)} mistakes in {len(labels):,} rows, surest first"
+        f"{run.name}, {name}: {len(surest)} of {len(wrong)} mistakes in {len(labels):,} rows, surest first: "
+        "answer, not label"
     )
     image_grid(folder.mistakes, pixels, titles, heading)
     return Picture(folder.mistakes)
@@ -77,7 +78,7 @@ def _mistake(classes: list[str], guessed: NDArray[np.bool_], right: NDArray[np.b
         "+".join(classes[column] for column in np.flatnonzero(names))
         for names in (guessed & ~right, right & ~guessed)
     )
-    return f"{wrong or 'nothing'}, not {missed or 'that'}"
+    return f"{wrong or 'nothing'}, not\N{NO-BREAK SPACE}{missed or 'that'}"
 
 
 def _name(dataset: Dataset, row: int) -> str:
