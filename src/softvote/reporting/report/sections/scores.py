@@ -8,7 +8,7 @@ import numpy as np
 
 from softvote.metrics import scores
 from softvote.metrics.scores import Difference, Score, Verdict
-from softvote.reporting.comparison import name_voter
+from softvote.reporting.comparison import name_voter, rows_to_show
 from softvote.reporting.report.blocks import Block, Cell, DataTable, Paragraph, Tone
 from softvote.reporting.report.charts import draw_scores
 from softvote.reporting.report.section import ReportData, needs_members, section
@@ -36,7 +36,8 @@ def build_scores(data: ReportData) -> Sequence[Block]:
             "folds than they were fitted on."
         )
     transductive = data.transductive
-    dots = {name_voter(row, transductive): row.score for row in data.comparison.rows if row.score}
+    rows = rows_to_show(data.comparison.rows)
+    dots = {name_voter(row, transductive): row.score for row in rows if row.score}
     sign, factor = (-1 if metric.greater_is_better else 1), (100 if metric.percent else 1)
     ordered = sorted(dots.items(), key=lambda item: sign * item[1].value)
     chart = draw_scores(
@@ -57,7 +58,7 @@ def _list_voters(data: ReportData) -> DataTable:
     header += [] if metric.name == "log_loss" else ["log loss"]
     header += ["squared error"] if data.task.is_of_sums else []
     rows = []
-    for row in data.comparison.rows:
+    for row in rows_to_show(data.comparison.rows):
         is_chosen = row.kind == "rule" and row.name == chosen
         name = name_voter(row, data.transductive) + (" (votes)" if is_chosen else "")
         cells: list[Cell | str] = [name, _score(row.score)]
