@@ -33,6 +33,13 @@ from softvote.tracking.comparison import LeaderboardComparison, LeaderboardRow
 from softvote.tracking.ledger import Entry
 
 
+def test_one_member_is_compared_with_nothing(digits: Digits) -> None:
+    alone = {"cnn": make_probabilities(digits[1][:TRAIN], 1)}
+    blocks = build_section("scores", make_data(digits, alone))
+    assert tables_of(blocks)[0].header == ["voter", "accuracy", "log loss"]
+    assert column_of(tables_of(blocks)[0], "voter") == ["cnn"] and "Differences" not in text_of(blocks)
+
+
 def text_of(blocks: list[Block]) -> str:
     return "\n".join(block.text for block in blocks if isinstance(block, Paragraph))
 
