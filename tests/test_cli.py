@@ -211,7 +211,7 @@ def test_mistakes_after_the_folds(fresh: Path, capsys: pytest.CaptureFixture[str
         (["train", "tiny", "--set", "members.cnn.model_args={nonsense: 1}"], "cannot be built"),
         (["train", "tiny", "--set", "members.cnn.model=stn_cnn"], "8 x 8 are too small"),
         (["ensemble", "tiny"], "members.cnn: fold 0, 1 is due (new); run the train stage"),
-        (["submit", "tiny"], "run the ensemble stage"),
+        (["submit", "tiny"], "vote: is not there or not whole; run the ensemble stage"),
         (["mistakes", "tiny"], "run the ensemble stage"),
         (["mistakes", "tiny", "--member", "cnn"], "run the train stage"),
         (["submit", "tiny", "--member", "ccn"], "did you mean 'cnn'?"),
