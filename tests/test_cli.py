@@ -155,7 +155,7 @@ ELSEWHERE = [
     f"--set=competition.{setting}" for setting in ("name=elsewhere", "kaggle=elsewhere", "solution=null")
 ]
 MISTAKES = [
-    (["check", "tinny"], "did you mean 'tiny'?"),
+    (["check", "tinny"], "did you mean 'tiny'? known: tiny; make init writes one for a folder"),
     (["check", "missing.yaml"], "no such pipeline"),
     (["folds", "tiny", "--set", "folds.count=1"], "greater than or equal to 2"),
     (["folds", "tiny", "--set", "folds.count=90"], "90 folds need as many different images"),
