@@ -151,9 +151,10 @@ def test_long_steps_are_few(
 ) -> None:
     """A network that takes long for each is known by the second and the third, and by one prediction.
 
-    Where that would take minutes, as with many views of each image, a few images have to do.
+    Where that would take minutes, as with many views of each image, a few images have to do. A processor
+    predicts in float32 what it trained in float16.
     """
-    work, clock = work_of(tmp_path, digits, {}), Clock(monkeypatch)
+    work, clock = work_of(tmp_path, digits, {"precision": "fp16"}), Clock(monkeypatch)
     steps: list[None] = []
 
     def seconds(*arguments: Any) -> float:
@@ -169,11 +170,15 @@ def test_long_steps_are_few(
         return len(images) * per_image
 
     clock.slow(monkeypatch, pace_module.Predictor, "probabilities", predict)
+    predictors: list[Any] = []
+    create = pace_module.Predictor
+    monkeypatch.setattr(pace_module, "Predictor", lambda *of: predictors.append(of[2]) or create(*of))
     met, meet = meeting()
     found = _trial(work.jobs[0], work, meet, 3.0)
     assert found.trained == pytest.approx(found.fed / 5 / 6) and found.start == pytest.approx(3)
     assert found.predicted == pytest.approx(1 / per_image) and predicted == batches
     assert len(met) == 2 and len(steps) == 3
+    assert [compute_config.precision for compute_config in predictors] == ["fp32"]
 
 
 def test_features_that_are_frozen_are_reckoned_for_all_rows(

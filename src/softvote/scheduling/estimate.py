@@ -29,7 +29,7 @@ from softvote.storage.cache import JsonObject, disk_cache, get_cached
 from softvote.storage.fingerprints import fingerprint
 from softvote.storage.snapshot import Snapshot
 
-FORECAST_VERSION = 3
+FORECAST_VERSION = 4
 """Bumped whenever paces are measured otherwise or are others, so that none of an older version is taken."""
 
 

@@ -273,6 +273,7 @@ class _Trial:
         some: ImageSplit,
         seconds: float,
     ) -> float:
+        compute_config = compute_config.to_predict()
         compute_config.to_device(network.model)
         measured = network.normalisation(self._some(_IMAGES).selected, member.normalise)
         predictor = Predictor(network, measured, compute_config, member.tta, member.view)
