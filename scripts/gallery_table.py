@@ -67,7 +67,7 @@ def main() -> None:
 def with_tables(page: str) -> str:
     """The page with both tables as the gallery has them now."""
     pipelines = {path.stem: read_pipeline_file(path) for path in sorted(GALLERY.glob("*.yaml"), key=_order)}
-    for name, lines in (("table", describe_all(pipelines)), ("memory", describe_large(pipelines))):
+    for name, lines in (("table", describe_all(pipelines)), ("room", describe_large(pipelines))):
         begin, end = f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
         body = "\n".join([begin, "", *lines, "", end])
         page = re.sub(f"{begin}.*?{end}", lambda _, body=body: body, page, flags=re.DOTALL)
@@ -139,7 +139,7 @@ def describe_folds(pipeline: Pipeline) -> str:
 
 
 def describe_large(pipelines: dict[str, Pipeline]) -> list[str]:
-    """A line for each competition whose images need much memory at the gallery's size."""
+    """A line for each competition whose images need much room at the gallery's size."""
     lines = ["| name | GiB | size |", "|---|---|---|"]
     for slug, pipeline in pipelines.items():
         image = pipeline.competition.image

@@ -155,7 +155,7 @@ ELSEWHERE = [
     f"--set=competition.{setting}" for setting in ("name=elsewhere", "kaggle=elsewhere", "solution=null")
 ]
 MISTAKES = [
-    (["check", "tinny"], "did you mean 'tiny'?"),
+    (["check", "tinny"], "did you mean 'tiny'? known: tiny; make init writes one for a folder"),
     (["check", "missing.yaml"], "no such pipeline"),
     (["folds", "tiny", "--set", "folds.count=1"], "greater than or equal to 2"),
     (["folds", "tiny", "--set", "folds.count=90"], "90 folds need as many different images"),
@@ -211,7 +211,7 @@ def test_mistakes_after_the_folds(fresh: Path, capsys: pytest.CaptureFixture[str
         (["train", "tiny", "--set", "members.cnn.model_args={nonsense: 1}"], "cannot be built"),
         (["train", "tiny", "--set", "members.cnn.model=stn_cnn"], "8 x 8 are too small"),
         (["ensemble", "tiny"], "members.cnn: fold 0, 1 is due (new); run the train stage"),
-        (["submit", "tiny"], "run the ensemble stage"),
+        (["submit", "tiny"], "vote: is not there or not whole; run the ensemble stage"),
         (["mistakes", "tiny"], "run the ensemble stage"),
         (["mistakes", "tiny", "--member", "cnn"], "run the train stage"),
         (["submit", "tiny", "--member", "ccn"], "did you mean 'cnn'?"),

@@ -25,6 +25,7 @@ _TYPED = {name: f"--{name}" for name in _ARGUMENTS} | {
     "export": "softvote export",
     "fetch": "FETCH=1 (--fetch)",
     "folds": "make folds PIPELINE=",
+    "init": "make init FOLDER=",
     "force": "FORCE=1 (--force)",
     "leaderboard": "make leaderboard",
     "push": "--push (PUSH=1)",

@@ -382,7 +382,7 @@ def test_what_holds_no_keys(tmp_path: Path, text: str) -> None:
 
 def test_a_file_that_is_missing_or_unreadable(tmp_path: Path) -> None:
     load(tmp_path, GOOD)
-    with pytest.raises(UserError, match=r"q.yaml: no such pipeline; .*known: p$"):
+    with pytest.raises(UserError, match=r"q.yaml: no such pipeline; .*known: p; `init` writes one"):
         read_pipeline_file(tmp_path / "q.yaml")
     with pytest.raises(UserError, match=r"nowhere holds none; name another folder's file$"):
         read_pipeline_file(tmp_path / "nowhere" / "q.yaml")

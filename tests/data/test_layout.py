@@ -433,6 +433,27 @@ def test_pixels_beside_columns_that_are_none(workspace: Workspace, digits: Digit
     assert train_only.notes[0] == "train.csv: columns that are not pixels were left out: Unnamed: 0, user"
 
 
+@pytest.mark.parametrize("name", ["addend", "plus"])
+def test_pixels_beside_a_known_addend(workspace: Workspace, digits: Digits, name: str) -> None:
+    """The label is the digit that an image shows plus an integer that stands in both files."""
+    train, test = pixel_rows(workspace, digits)
+    labelled = [line.split(",") for line in train[1:]]
+    place = train[0].split(",").index("label")
+    for row, cells in enumerate(labelled):
+        cells[place] = str(int(cells[place]) + row % 10)
+    lines = [f"{row % 10},{','.join(cells)}" for row, cells in enumerate(labelled)]
+    test_lines = [f"{row % 10},{line}" for row, line in enumerate(test[1:])]
+    write_pixel_rows(workspace, [f"{name},{train[0]}", *lines], [f"{name},{test[0]}", *test_lines])
+    found = pipeline_of(workspace)
+    competition = found.competition
+    assert (competition.hidden_digits, competition.addend, len(competition.classes)) == (1, True, 19)
+    assert {member.head for member in found.members.values()} == {"digits"}
+    read = read_dataset(competition, workspace)
+    assert read.train_addends is not None and read.train_addends[:12].tolist() == [*range(10), 0, 1]
+    said = f"column {name}: a known integer; label less {name} is a digit in every row"
+    assert said in lines_of(workspace)
+
+
 def test_pixels_without_a_header(workspace: Workspace, digits: Digits) -> None:
     train, test = pixel_rows(workspace, digits)
     write_pixel_rows(workspace, train[1:], test[1:])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -89,6 +90,21 @@ def test_what_is_no_index_is_said(tmp_path: Path, content: str) -> None:
     (tmp_path / "train.shards").write_text(content)
     with pytest.raises(UserError, match="is not an index of shards"):
         open_store([tmp_path / "train.shards"])
+
+
+@pytest.mark.parametrize(
+    ("address", "why"), [("s3://bucket/train", "Install s3fs"), ("nonsense://train", "not known: nonsense")]
+)
+def test_an_address_that_fsspec_cannot_open_is_said(
+    files: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, address: str, why: str
+) -> None:
+    monkeypatch.setitem(sys.modules, "s3fs", None)  # as where it is not installed
+    with pytest.raises(UserError, match=f"{address}-000000.tar: cannot be opened .*{why}"):
+        pack(files, tmp_path, address)
+    index = pack(files, tmp_path, str(tmp_path / "here"))
+    index.write_text(index.read_text().replace(str(tmp_path / "here"), address))
+    with pytest.raises(UserError, match=f"{address}-000000.tar: cannot be opened .*{why}"):
+        open_store([index]).find(NAMES[0])[0].open()
 
 
 def test_shards_that_cannot_be_had_are_said(files: list[Path], tmp_path: Path, kept: Path) -> None:

@@ -403,7 +403,9 @@ def test_comparison_of_a_single_member_in_one_fold() -> None:
     table = comparison.compare_members(oof[:1], NAMES[:1], labels, np.zeros(900, int), OF_DIGITS).rows
     assert [row.words for row in table if row.name in ("log_loss", "greedy")] == ["needs two folds"] * 2
     assert comparison.choose_rule("auto", table) == "mean"
-    assert "needs two folds" in render_table(table, OF_DIGITS.metric)
+    header, _, alone, legend = render_table(table, OF_DIGITS.metric).splitlines()
+    assert header.split() == ["voter", "accuracy", "log", "loss"] and alone.startswith(NAMES[0])
+    assert legend == "± one standard error; one member alone is its own vote, by every rule."
     with pytest.raises(UserError, match="needs two trained folds"):
         comparison.choose_rule("greedy", table)
 

@@ -225,6 +225,7 @@ def test_done_work_is_left_alone_and_changed_work_is_done_again(
     written: list[Any] = []
 
     def write(voter: Ensemble, *_: Any) -> dict[str, float]:
+        assert "networks, in float32" in capsys.readouterr().out, "before the long work, not after it"
         written.append(
             [writer._record(voter, signature, "tiny", "").members[k].networks[0].shift for k in (0, 1)]
         )

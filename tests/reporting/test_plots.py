@@ -58,11 +58,15 @@ def share_of_colour(path: Path, channel: int) -> float:
 
 def test_titles_of_two_lines_get_room(tmp_path: Path) -> None:
     heights = []
-    for title in ("a", "a\nb"):
-        image_grid(tmp_path / "grid.png", [np.zeros((2, 1, 8, 8), np.uint8)] * 4, [[title] * 2] * 4, "")
+    for title in ("a", "a\nb", "104: mammal, not\N{NO-BREAK SPACE}vehicle", "x" * 200):
+        image_grid(tmp_path / "grid.png", [np.zeros((1, 1, 8, 8), np.uint8)] * 2, [[title]] * 2, "")
         with Image.open(tmp_path / "grid.png") as picture:
             heights.append(picture.height)
-    assert heights[1] > heights[0] + 4 * 7  # pixels, each line of images
+    assert heights[1] > heights[0] + 2 * 7  # pixels, each line of images
+    assert heights[2] == heights[1], "what is wider than its image is broken"
+    assert heights[3] - heights[1] == pytest.approx(4 * (heights[1] - heights[0]), abs=2), (
+        "and cut after six lines"
+    )
 
 
 def test_wide_images_get_wide_places(tmp_path: Path) -> None:

@@ -29,8 +29,16 @@ from softvote.reporting.report.blocks import Attachment, Block, Chart, DataTable
 from softvote.reporting.report.page import SECTIONS, BuiltSection, build_sections, write_page
 from softvote.reporting.report.section import LeftOutError, ReportData
 from softvote.reporting.report.sections.calibration import calibration_error
+from softvote.reporting.report.sections.layers import _summarise
 from softvote.tracking.comparison import LeaderboardComparison, LeaderboardRow
 from softvote.tracking.ledger import Entry
+
+
+def test_one_member_is_compared_with_nothing(digits: Digits) -> None:
+    alone = {"cnn": make_probabilities(digits[1][:TRAIN], 1)}
+    blocks = build_section("scores", make_data(digits, alone))
+    assert tables_of(blocks)[0].header == ["voter", "accuracy", "log loss"]
+    assert column_of(tables_of(blocks)[0], "voter") == ["cnn"] and "Differences" not in text_of(blocks)
 
 
 def text_of(blocks: list[Block]) -> str:
@@ -258,6 +266,10 @@ def test_layers_are_listed_with_what_they_cost(digits: Digits) -> None:
     members, layers = tables_of(build_section("layers", make_data(digits)))
     assert column_of(members, "parameters") == ["134,250", "134,250"]  # as tests/models counts them at 8 x 8
     convolutions = [row for row in layers.cells if "Conv2d" in row[0].text]
+    data = make_data(digits)
+    residual = _summarise(data, data.pipeline.members["cnn"].model_copy(update={"model": "resnet5"}))
+    names = [row[0].text.strip() for row in residual.layers.cells]
+    assert names.count("ResidualBlock 2") == 1 and names.count("Sequential body") == 2, "one of each block"
     assert convolutions[0][1].text == "32 × 8 × 8" and convolutions[0][2].text == "320"
     assert convolutions[0][3].text == f"{320 * 64:,}"
 

@@ -141,9 +141,20 @@ def test_the_first_steps_count_for_the_start_alone(
     assert len(met) == 2 and len(steps) == 3 + 12
 
 
-def test_long_steps_are_few(tmp_path: Path, digits: Digits, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A network that takes long for each is known by the second and the third, and by one prediction."""
-    work, clock = work_of(tmp_path, digits, {}), Clock(monkeypatch)
+@pytest.mark.parametrize(("per_image", "batches"), [(1 / 16, [16, 128]), (1.0, [16])])
+def test_long_steps_are_few(
+    tmp_path: Path,
+    digits: Digits,
+    monkeypatch: pytest.MonkeyPatch,
+    per_image: float,
+    batches: list[int],
+) -> None:
+    """A network that takes long for each is known by the second and the third, and by one prediction.
+
+    Where that would take minutes, as with many views of each image, a few images have to do. A processor
+    predicts in float32 what it trained in float16.
+    """
+    work, clock = work_of(tmp_path, digits, {"precision": "fp16"}), Clock(monkeypatch)
     steps: list[None] = []
 
     def seconds(*arguments: Any) -> float:
@@ -152,11 +163,22 @@ def test_long_steps_are_few(tmp_path: Path, digits: Digits, monkeypatch: pytest.
 
     clock.slow(monkeypatch, Learner, "step", seconds)
     clock.slow(monkeypatch, pace_module, "compute_config_for", lambda *_: 100.0)
-    clock.slow(monkeypatch, pace_module.Predictor, "probabilities", lambda images, addends: len(images) / 16)
+    predicted: list[int] = []
+
+    def predict(images: Any, addends: Any) -> float:
+        predicted.append(len(images))
+        return len(images) * per_image
+
+    clock.slow(monkeypatch, pace_module.Predictor, "probabilities", predict)
+    predictors: list[Any] = []
+    create = pace_module.Predictor
+    monkeypatch.setattr(pace_module, "Predictor", lambda *of: predictors.append(of[2]) or create(*of))
     met, meet = meeting()
     found = _trial(work.jobs[0], work, meet, 3.0)
     assert found.trained == pytest.approx(found.fed / 5 / 6) and found.start == pytest.approx(3)
-    assert found.predicted == pytest.approx(16) and len(met) == 2 and len(steps) == 3
+    assert found.predicted == pytest.approx(1 / per_image) and predicted == batches
+    assert len(met) == 2 and len(steps) == 3
+    assert [compute_config.precision for compute_config in predictors] == ["fp32"]
 
 
 def test_features_that_are_frozen_are_reckoned_for_all_rows(

@@ -124,7 +124,8 @@ def test_networks_of_another_pipeline_are_not_pushed(place: Place) -> None:
     path = place.root / "pipelines" / "tiny.yaml"
     path.write_text(path.read_text().replace("batch_size: 32", "batch_size: 16"))
     assert place.refused(*PUSH).endswith(
-        "is missing, damaged or not what the pipeline says now; run the ensemble stage"
+        "was made from other trainings, folds or settings than the pipeline has now; run the ensemble stage, "
+        "or give the same --set as then"
     )
     assert place.server.kernels == {}
 

@@ -96,6 +96,18 @@ def test_what_init_writes_trains_from_a_file_that_is_named(
     assert "1 of 1 trainings are there and unchanged" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("stage", ["check", "train"])
+def test_a_damaged_file_is_named(root: Path, stage: str, capsys: pytest.CaptureFixture[str]) -> None:
+    words = [*BRIEF, "--set", f"members.light.model={BACKBONES[0]}"]
+    assert softvote(root, "folds", "digits", *words) == 0
+    file = publish(root, BACKBONES[0])
+    file.write_bytes(file.read_bytes()[:1000])
+    assert softvote(root, stage, "digits", *words) == 1
+    said = capsys.readouterr().err
+    assert f"{file}: is not a file of weights" in said and "put it there anew" in said
+    assert "members.light" in said or "light fold 0" in said
+
+
 @pytest.mark.slow
 def test_without_a_network_one_line_says_what_to_put_where(root: Path) -> None:
     assert run(root, "folds", "digits", *BRIEF).returncode == 0

@@ -52,6 +52,19 @@ def test_a_page_of_a_pipeline_and_an_index_of_all(project: Path) -> None:
     assert "epochs 1 -&gt; 2 (every member)" in page and "paired" in page
 
 
+@pytest.mark.parametrize(
+    ("extends", "base"), [("tiny", "tiny"), ("gallery/shown", "shown"), ("competitions/tiny", ""), (None, "")]
+)
+def test_a_pipeline_starts_from_another_but_not_from_a_competition_of_its_name(
+    tmp_path: Path, extends: str | None, base: str
+) -> None:
+    for name in ("tiny", "gallery/shown", "competitions/tiny"):
+        (tmp_path / "pipelines" / name).parent.mkdir(parents=True, exist_ok=True)
+        write_pipeline(tmp_path, pipeline(), name)
+    write_pipeline(tmp_path, {"extends": extends} if extends else pipeline(), "less")
+    assert report._name_base(open_run(tmp_path, "less")) == base
+
+
 def test_nothing_trained_is_an_error_that_says_what_to_do(digits: Digits, tmp_path: Path) -> None:
     write_project(tmp_path, digits)
     assert softvote(tmp_path, "folds", "tiny") == 0

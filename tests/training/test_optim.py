@@ -231,7 +231,7 @@ def test_layers_are_grouped_as_timm_does(name: str, decay_norms: bool, optimizer
     assert set(classifier) <= {id(p) for group in highest for p in group["params"]}
 
 
-def test_norms_and_biases_are_spared_without_layers() -> None:
+def test_norms_and_biases_are_spared_without_layers(caplog: pytest.LogCaptureFixture) -> None:
     network = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2))
     spec = OPTIMIZERS["adamw"]
     decays = {
@@ -241,6 +241,9 @@ def test_norms_and_biases_are_spared_without_layers() -> None:
     }
     found = {name: decays[id(parameter)] for name, parameter in network.named_parameters()}
     assert found == {"0.weight": spec.weight_decay, "0.bias": 0.0, "1.weight": 0.0, "1.bias": 0.0}
+    assert not caplog.records, "nobody asked for a decay by layers, so that none can fail"
+    create_optimizer(spec, network, "cpu", layer_decay=0.5)
+    assert "has no effect" in caplog.text
 
 
 @every_schedule

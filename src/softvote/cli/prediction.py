@@ -37,7 +37,7 @@ def add_prediction(commands: Commands) -> None:
 def _export(parsed: argparse.Namespace) -> None:
     from softvote.stages import export
 
-    show(export.run(open_pipeline(parsed), parsed.member, parsed.output))
+    show(export.run(open_pipeline(parsed), parsed.member, parsed.output, show))
 
 
 def _add_kernel(commands: Commands) -> None:

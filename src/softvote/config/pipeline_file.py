@@ -133,7 +133,9 @@ def _read_yaml(path: Path) -> tuple[dict[str, Any], Places]:
         root = yaml.compose(path.read_text(encoding="utf-8"), yaml.SafeLoader)
     except FileNotFoundError:
         known = sorted(file.stem for file in path.parent.glob("*.yaml"))
-        there = one_of(known, path.stem) if known else f"{path.parent} holds none; name another folder's file"
+        there = f"{path.parent} holds none; name another folder's file"
+        if known:
+            there = f"{one_of(known, path.stem)}; `init` writes one for a folder of files"
         raise UserError.at(path, "no such pipeline", there) from None
     except (OSError, UnicodeDecodeError) as error:
         raise UserError.at(path, f"cannot be read: {error}") from None

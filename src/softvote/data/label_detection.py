@@ -305,7 +305,21 @@ def detect_groups(
     if ids and all(re.search(_EYES, text) for text in ids):
         note = f"folds: left and right of one id, as {ids[0]}, are treated as one patient's and stay together"
         return {"group": "patient"}, {"patient": _EYES}, [note]
-    return {}, {}, []
+    return {}, {}, _notes_of_others(table, columns)
+
+
+def _notes_of_others(table: Table, columns: Sequence[str]) -> list[str]:
+    """What is to be said of columns that nothing reads and whose values repeat, as those of a group do."""
+    counts = {name: len(set(table.column(name))) for name in columns}
+    rows = len(table.records)
+    repeated = [f"{name} ({count:,} values)" for name, count in counts.items() if 1 < count < rows]
+    if not repeated:
+        return []
+    shown = ", ".join(repeated[:8]) + (", ..." if len(repeated) > 8 else "")
+    return [
+        f"further columns of {table.path.name} are not read: {shown}; where rows of one value belong "
+        "together, name it as folds.group"
+    ]
 
 
 def _words(name: str) -> list[str]:

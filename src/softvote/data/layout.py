@@ -141,7 +141,7 @@ def _scaffold(candidate: Candidate, found: DetectedLayout, sample: str) -> Scaff
     pipeline = {
         "competition": competition,
         "folds": {"count": 5} | dict(found.folds),
-        "defaults": recipe.defaults,
+        "defaults": ({"head": "digits"} if competition.get("hidden_digits") else {}) | recipe.defaults,
         "members": recipe.members,
     }
     took = [

@@ -175,19 +175,24 @@ def _local(address: str) -> Path:
                     temporary.open("wb") as target,
                 ):
                     shutil.copyfileobj(source, target, 1 << 22)
-            except (
-                OSError,
-                ValueError,
-                ImportError,
-            ) as error:  # fsspec: no such protocol, or its package is missing
+            except OSError as error:
                 raise UserError.at(address, f"cannot be fetched ({error})") from None
     return path
 
 
 def _open(address: str, mode: str) -> IO[Any]:
+    """A shard to be read or written.
+
+    Raises:
+        UserError: fsspec does not know its protocol, or lacks the package of it.
+        OSError: it cannot be reached.
+    """
     import fsspec
 
     if "://" not in address:
         Path(address).parent.mkdir(parents=True, exist_ok=True)
-    file: IO[Any] = fsspec.open(address, mode).open()
+    try:
+        file: IO[Any] = fsspec.open(address, mode).open()
+    except (ImportError, ValueError) as error:  # a package is missing, or there is no such protocol
+        raise UserError.at(address, f"cannot be opened ({error})") from None
     return file

@@ -22,6 +22,7 @@ import timm
 import torch
 from huggingface_hub import get_hf_file_metadata, hf_hub_download, hf_hub_url
 from huggingface_hub.errors import LocalEntryNotFoundError
+from safetensors import SafetensorError, safe_open
 from timm.models._hub import download_cached_file
 from torch import nn
 
@@ -80,9 +81,11 @@ class PublishedWeights:
         """Their file, from the hub where it is not on this machine yet.
 
         Raises:
-            UserError: nothing is published, or the hub cannot be reached or does not give it.
+            UserError: nothing is published, the hub cannot be reached or does not give it, or what is here is
+                damaged.
         """
         if found := self.find():
+            refuse_damaged(found)
             return found
         if not self.remote:
             raise UserError(Problem("", "has no published weights", self._remedy))
@@ -105,6 +108,23 @@ class PublishedWeights:
     def _remedy(self) -> str:
         put = f"put that file here as {self.place}" if self.place else "name a file in model_args"
         return f"{put}, or leave pretrained out to train from scratch"
+
+
+def refuse_damaged(file: Path) -> None:
+    """Refuse a file that ends in `.safetensors` and is none.
+
+    Raises:
+        UserError: so it is, or it is cut short.
+    """
+    if file.suffix != ".safetensors":
+        return
+    try:
+        with safe_open(file, "pt"):  # which reads the table of contents alone
+            pass
+    except (SafetensorError, OSError) as error:
+        raise UserError.at(
+            file, f"is not a file of weights ({in_short(error)})", "put it there anew"
+        ) from None
 
 
 def published_weights(model: str, args: dict[str, Any], folder: Path | None) -> PublishedWeights | None:

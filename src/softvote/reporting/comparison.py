@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from html import escape
 from typing import TYPE_CHECKING
 
@@ -41,11 +42,12 @@ class ComparisonTable:
 
     def _repr_html_(self) -> str:
         """The same for notebooks."""
-        cells = [_cells(row, self.metric) for row in self.rows]
+        rows = rows_to_show(self.rows)
+        names, *cells = _columns(rows, self.metric)
         lines = ["".join(f"<td>{escape(cell)}</td>" for cell in line) for line in cells]
-        header = "".join(f"<th>{name}</th>" for name in _header(self.metric))
+        header = "".join(f"<th>{name}</th>" for name in names)
         body = "".join(f"<tr>{line}</tr>" for line in lines)
-        notes = "<br>".join(escape(line) for line in _explain(self.rows, self.metric))
+        notes = "<br>".join(escape(line) for line in _explain(rows, self.metric))
         return f"<table><thead><tr>{header}</tr></thead><tbody>{body}</tbody></table><p>{notes}</p>"
 
     def to_pandas(self) -> pd.DataFrame:
@@ -83,13 +85,26 @@ def render_table(
     Args:
         transductive: names of members that learned test images, and are marked, as is every vote of them.
     """
-    lines = [_cells(row, metric, transductive) for row in table]
-    return tables.render(_header(metric), lines) + "\n".join(_explain(table, metric)) + "\n"
+    rows = rows_to_show(table)
+    header, *lines = _columns(rows, metric, transductive)
+    return tables.render(header, lines) + "\n".join(_explain(rows, metric)) + "\n"
 
 
-def _header(metric: MetricConfig) -> list[str]:
+def rows_to_show(table: Sequence[ComparisonRow]) -> Sequence[ComparisonRow]:
+    """The rows of a comparison; of one member its own alone, which is what every rule makes of it."""
+    members = [row for row in table if row.kind == "member"]
+    return [replace(members[0], to_mean=None)] if len(members) == 1 else table
+
+
+def _columns(
+    rows: Sequence[ComparisonRow], metric: MetricConfig, transductive: Sequence[str] = ()
+) -> list[list[str]]:
+    """The header and a line per row; without the columns that compare where there is nothing to compare."""
     log_loss = [] if metric.name == "log_loss" else ["log loss"]
-    return ["voter", metric.title, *log_loss, "to mean", "to best member", "against the mean"]
+    header = ["voter", metric.title, *log_loss]
+    compared = ["to mean", "to best member", "against the mean"] if len(rows) > 1 else []
+    width = len(header) + len(compared)
+    return [header + compared, *(_cells(row, metric, transductive)[:width] for row in rows)]
 
 
 def name_voter(row: ComparisonRow, transductive: Sequence[str]) -> str:
@@ -107,6 +122,8 @@ def _cells(row: ComparisonRow, metric: MetricConfig, transductive: Sequence[str]
 
 
 def _explain(table: Sequence[ComparisonRow], metric: MetricConfig) -> list[str]:
+    if len(table) == 1:
+        return ["± one standard error; one member alone is its own vote, by every rule."]
     in_points = ", to mean and to best member in points" if metric.percent else ""
     explanation = [
         "= is a vote of all members; weights that are fitted are scored on folds they have not seen.",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,8 @@ from numpy.typing import NDArray
 from softvote.metrics.scores import Score
 from softvote.storage.files import atomic_write
 
+_LETTER = 0.06  # inches that a letter of an image's title takes
+
 
 def image_grid(
     path: Path, rows: Sequence[NDArray[np.uint8]], titles: Sequence[Sequence[str]], heading: str
@@ -22,7 +25,8 @@ def image_grid(
     Args:
         path: of the PNG.
         rows: each uint8 (n, C, H, W).
-        titles: as many as there are images, of a line or more.
+        titles: as many as there are images, of a line or more; what is wider than an image is broken, and
+            ends in an ellipsis after six lines.
         heading: one line over all.
     """
     from matplotlib.figure import Figure
@@ -30,7 +34,8 @@ def image_grid(
     columns = max(len(row) for row in rows)
     aspect = rows[0].shape[3] / rows[0].shape[2]
     width = 0.9 * max(1.0, aspect**0.6)  # inches; wide images get more, but not all that they ask for
-    title = 0.1 + 0.1 * max(text.count("\n") + 1 for texts in titles for text in texts)
+    titles = [[_break(text, int(width / _LETTER)) for text in texts] for texts in titles]
+    title = 0.1 + 0.11 * max(text.count("\n") + 1 for texts in titles for text in texts)
     figure = Figure(figsize=(columns * width + 0.2, len(rows) * (width / aspect + title) + 0.6), dpi=110)
     axes = figure.subplots(len(rows), columns, squeeze=False)
     for axis in axes.flat:
@@ -42,6 +47,13 @@ def image_grid(
     figure.tight_layout(pad=0.3, rect=(0, 0, 1, 0.98))
     with atomic_write(path) as temporary:
         figure.savefig(temporary)
+
+
+def _break(text: str, letters: int) -> str:
+    """The text in at most six lines of so many letters; a space that does not break stays."""
+    lines = [textwrap.wrap(line, letters) or [""] for line in text.split("\n")]
+    first, rest = [line for parts in lines for line in parts][:6], sum(map(len, lines)) > 6
+    return "\n".join([*first[:-1], f"{first[-1][: letters - 1]}…"] if rest else first)
 
 
 @dataclass(frozen=True)

@@ -29,8 +29,8 @@ from softvote.storage.cache import JsonObject, disk_cache, get_cached
 from softvote.storage.fingerprints import fingerprint
 from softvote.storage.snapshot import Snapshot
 
-FORECAST_VERSION = 3
-"""Bumped whenever throughputs are measured or meant in another way: none of an older version is taken."""
+FORECAST_VERSION = 4
+"""Bumped whenever throughput is measured otherwise, so that none of an older version is taken."""
 
 
 _OF_THE_DATA = ("image", "classes", "hidden_digits", "addend", "extra_train")

@@ -61,6 +61,12 @@ _PREDICTING = 1 / 3  # of these seconds, timed once more for prediction
 _IMAGES = 128  # predicted at once
 
 
+_FEW = 16  # predicted at first
+
+
+_ENDURED = 20.0  # seconds; where the images that are timed would take longer, a few have to do
+
+
 _SAMPLE = 512  # rows from which the time that frozen features take is reckoned
 
 
@@ -267,9 +273,17 @@ class _Trial:
         some: ImageSplit,
         seconds: float,
     ) -> float:
+        compute_config = compute_config.to_predict()
         compute_config.to_device(network.model)
         measured = network.normalisation(self._some(_IMAGES).selected, member.normalise)
         predictor = Predictor(network, measured, compute_config, member.tta, member.view)
+        few = some.take(slice(_FEW))
+        began = time.perf_counter()
+        predictor.probabilities(few.images, few.addends)
+        first = time.perf_counter() - began
+        if first * len(some) >= _ENDURED * len(few):  # as with many views of each image
+            self.meet()
+            return len(few) / first
         began = time.perf_counter()
         predictor.probabilities(some.images, some.addends)
         first = time.perf_counter() - began

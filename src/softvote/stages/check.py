@@ -14,9 +14,10 @@ from softvote.config.recipe import Member
 from softvote.data.dataset import read_dataset
 from softvote.data.folds import FoldTable
 from softvote.ensembling.scorer import Scorer
-from softvote.errors import UserError
+from softvote.errors import ErrorCollector, UserError
 from softvote.inference.network import Network, build_networks
 from softvote.models import count_parameters, published_weights
+from softvote.models.published import refuse_damaged
 from softvote.reporting.tables import mark_transductive, render
 from softvote.scheduling.estimate import Forecast, forecast, format_duration
 from softvote.scheduling.job import Job
@@ -104,18 +105,27 @@ def _scoring(run: Run) -> list[str]:
 
 
 def _weights(run: Run) -> tuple[list[str], list[str]]:
-    """The published weights that members start from: those on this machine, and those that are not."""
-    here, absent = list[str](), list[str]()
+    """The published weights that members start from: those on this machine, and those that are not.
+
+    Raises:
+        UserError: those on this machine are damaged; of all members.
+    """
+    here, absent, problems = list[str](), list[str](), ErrorCollector()
     for name, member in run.pipeline.members.items():
         weights = published_weights(member.model, member.model_args, run.workspace.weights)
         if weights is None:
             continue
         of = f"published weights of {name}"
         if file := weights.find():
+            try:
+                refuse_damaged(file)
+            except UserError as error:
+                problems.extend(error.within(f"members.{name}: model {member.model}").problems)
             here.append(f"{of}: {file}, sha256 {sha256_of(file)[:8]}")
         else:
             hub = f"`train` fetches {weights.source} from the hub, or " if weights.source else ""
             absent.append(f"note: {of} are not here; {hub}put them as {weights.place}")
+    problems.raise_any()
     return here, absent
 
 

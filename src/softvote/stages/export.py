@@ -10,7 +10,7 @@ import numpy as np
 
 from softvote.ensembling.ensemble import Ensemble, from_members
 from softvote.export.record import ProgramRecord
-from softvote.stages import Run
+from softvote.stages import Report, Run, ignore
 from softvote.stages.plan import Plan, make_plan, read_decision
 from softvote.storage.fingerprints import fingerprint
 from softvote.storage.paths import ExportFolder
@@ -30,32 +30,32 @@ class ExportResult:
     """A voter as programs.
 
     Attributes:
-        how: what the programs compute, in words; empty where they were there and unchanged.
-        differences: of each program by its name, at most, from the probabilities of test.npy.
+        differences: of each program by its name, at most, from the probabilities of test.npy; none where they
+            were there and unchanged.
         rows: of test.npy that were compared.
     """
 
     folder: ExportFolder
-    how: str = ""
     differences: dict[str, float] = field(default_factory=dict)
     rows: int = 0
 
     def __str__(self) -> str:
-        if not self.how:
+        if not self.differences:
             return f"export: {self.folder.path} is there and unchanged"
-        return "\n".join([self.how, *map(self._line, self.folder.programs), f"wrote {self.folder.record}"])
+        return "\n".join([*map(self._line, self.folder.programs), f"wrote {self.folder.record}"])
 
     def _line(self, path: Path) -> str:
         size, most = f"{path.stat().st_size / 1e6:,.1f} MB", self.differences[path.name]
         return f"wrote {path}  {size}, at most {most:.1e} from test.npy in {self.rows} rows"
 
 
-def run(run: Run, voter: str | None = None, to: Path | None = None) -> ExportResult:
+def run(run: Run, voter: str | None = None, to: Path | None = None, report: Report = ignore) -> ExportResult:
     """Write the ensemble, or one member, for PyTorch and as ONNX.
 
     Args:
         voter: a member instead of the ensemble.
         to: another folder than the voter's own.
+        report: takes, before the work, what the programs will compute, in words.
 
     Raises:
         UserError: no such voter, predictions that are not this pipeline's, or networks or a program
@@ -74,9 +74,10 @@ def run(run: Run, voter: str | None = None, to: Path | None = None) -> ExportRes
     from softvote.export.writer import require_packages, write_program
 
     require_packages()
+    report(_describe(run, described))  # at once: many networks are traced for minutes
     check = _check(plan, name)
     differences = write_program(described, folder, run.name, key, check)
-    return ExportResult(folder, _describe(run, described), differences, len(check.images))
+    return ExportResult(folder, differences, len(check.images))
 
 
 def _is_written(folder: ExportFolder, key: str) -> bool:

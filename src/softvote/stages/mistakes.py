@@ -14,6 +14,7 @@ from softvote.task import Task
 
 _COLUMNS = 12  # of square images
 _MOST = 60
+_SPACE = "\N{NO-BREAK SPACE}"  # where a title is not broken
 
 
 def run(run: Run, voter: str | None = None) -> Picture:
@@ -42,7 +43,8 @@ def run(run: Run, voter: str | None = None) -> Picture:
         for line in lines
     ]
     heading = (
-        f"{run.name}, {name}: {len(surest)} of {len(wrong)} mistakes in {len(labels):,} rows, surest first"
+        f"{run.name}, {name}: {len(surest)} of {len(wrong)} mistakes in {len(labels):,} rows, surest first: "
+        "answer, not label"
     )
     image_grid(folder.mistakes, pixels, titles, heading)
     return Picture(folder.mistakes)
@@ -74,10 +76,10 @@ def _sureness(
 def _mistake(classes: list[str], guessed: NDArray[np.bool_], right: NDArray[np.bool_]) -> str:
     """What an image was taken for and is not, and what it was not taken for and is, of bool (K,) each."""
     wrong, missed = (
-        "+".join(classes[column] for column in np.flatnonzero(names))
+        f" +{_SPACE}".join(classes[column] for column in np.flatnonzero(names))
         for names in (guessed & ~right, right & ~guessed)
     )
-    return f"{wrong or 'nothing'}, not {missed or 'that'}"
+    return f"{wrong or 'nothing'}, not{_SPACE}{missed or 'that'}"
 
 
 def _name(dataset: Dataset, row: int) -> str:

@@ -123,10 +123,18 @@ class Plan:
         folder = self.run.folder.predictions(voter)
         if not self.is_current(voter):
             stage = "train" if voter in self.run.pipeline.members else "ensemble"
-            raise UserError.at(
-                folder.path, "is missing, damaged or not what the pipeline says now", f"run the {stage} stage"
-            )
+            raise UserError.at(folder.path, *self._describe_other(voter, f"run the {stage} stage"))
         return read_predictions(folder)
+
+    def _describe_other(self, voter: str, remedy: str) -> tuple[str, str]:
+        """What is the matter with predictions that are not current, and what to do."""
+        scores = self.files.read(ScoreRecord, self.run.folder.predictions(voter).scores)
+        if scores is None or not scores.fingerprint:
+            return "is not there or not whole", remedy
+        if scores.fingerprint == self.key(voter):
+            return "is damaged", remedy
+        what = "was made from other trainings, folds or settings than the pipeline has now"
+        return what, f"{remedy}, or give the same `set` as then"
 
 
 def read_decision(run: Run, voter: str) -> FittedDecision:

@@ -153,8 +153,16 @@ def _list_experiments(run: Run, ledger: list[Entry]) -> list[Experiment]:
             opened = run if name == run.name else open_run(run.workspace.root, name)
         except UserError:  # a pipeline that is being written does not hide the others
             continue
-        found.append(read_experiment(name, opened.pipeline, opened.folder, newest.get(name)))
+        base = _name_base(opened)
+        found.append(read_experiment(name, opened.pipeline, opened.folder, newest.get(name), base))
     return [each for each in found if each is not None]
+
+
+def _name_base(run: Run) -> str:
+    """The name of the pipeline that a file extends; that of a competition may be called the same."""
+    extended = (run.file.parent / f"{run.pipeline.extends}.yaml").resolve()
+    pipeline = run.workspace.pipeline_file(extended.stem).resolve()
+    return extended.stem if run.pipeline.extends and extended == pipeline else ""
 
 
 def _describe(data: ReportData, sections: list[BuiltSection]) -> dict[str, object]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import contextlib
+import logging
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from timm.optim._param_groups import param_groups_layer_decay
@@ -35,17 +37,30 @@ def _parameters(
     if layer_decay == 1 and decay_norms:
         return model.parameters()
     spared = set() if decay_norms else set(getattr(model, "no_weight_decay", set)())
-    groups = param_groups_layer_decay(
-        model,
-        getattr(spec, "weight_decay", 0.0),
-        no_weight_decay_list=spared,
-        weight_decay_exclude_1d=not decay_norms,
-        layer_decay=layer_decay,
-    )
+    with _unwarned(is_asked=layer_decay < 1):
+        groups = param_groups_layer_decay(
+            model,
+            getattr(spec, "weight_decay", 0.0),
+            no_weight_decay_list=spared,
+            weight_decay_exclude_1d=not decay_norms,
+            layer_decay=layer_decay,
+        )
     return [
         {"params": group["params"], "weight_decay": group["weight_decay"], "lr": spec.lr * group["lr_scale"]}
         for group in groups
     ]
+
+
+@contextlib.contextmanager
+def _unwarned(is_asked: bool) -> Iterator[None]:
+    """Keep timm from warning of a decay by layers that has no effect, where nobody asked for one."""
+    logger = logging.getLogger(param_groups_layer_decay.__module__)
+    before = logger.disabled
+    logger.disabled = before or not is_asked
+    try:
+        yield
+    finally:
+        logger.disabled = before
 
 
 class LearningRate:

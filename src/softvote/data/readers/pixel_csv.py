@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -38,6 +38,7 @@ from softvote.data.readers.detection import (
     train_csv_name,
 )
 from softvote.errors import ErrorCollector, UserError
+from softvote.task import LARGEST_ADDEND, LARGEST_DIGIT
 
 if TYPE_CHECKING:
     from softvote.config.competition import Competition
@@ -263,12 +264,44 @@ def detect(candidate: Candidate) -> DetectedLayout | None:
         files["ignore"] = [name for name in there if name not in {*pixels, id_name}]
     if size is None:
         raise _no_size(len(left), candidate, train.path)
-    folds, _, fold_notes = detect_groups(train, [*labels.columns, *pixels, id_name or ""], [])
+    competition = dict(labels.competition)
+    notes = [*labels.notes]
+    if (addend := _find_addend(train, test, files)) is not None:
+        files |= {"addend": addend}
+        files["ignore"].remove(addend)
+        competition |= {"labels": {"first": 0, "last": LARGEST_DIGIT + LARGEST_ADDEND}}
+        competition |= {"hidden_digits": 1, "addend": True}
+        notes.append(f"column {addend}: a known integer; label less {addend} is a digit in every row")
+    taken = [*labels.columns, *(pixels if "ignore" in files else left), id_name or "", addend or ""]
+    folds, _, fold_notes = detect_groups(train, taken, [])
     order = f"by column {id_name}" if id_name else "in the sample submission's order"
-    notes = [*labels.notes, f"test rows of {test_csv}: {order}", *fold_notes]
+    notes += [f"test rows of {test_csv}: {order}", *fold_notes]
+    if not files.get("ignore", True):
+        del files["ignore"]
     if "ignore" in files:
         notes.append(f"columns that are not pixels: {', '.join(map(repr, files['ignore']))}")
-    return DetectedLayout(files, *size, competition=labels.competition, folds=folds, notes=notes)
+    return DetectedLayout(files, *size, competition=competition, folds=folds, notes=notes)
+
+
+def _find_addend(train: Table, test: Table, files: Mapping[str, Any]) -> str | None:
+    """The column of integers 0..9, in both files, that leaves a digit of each label; None without.
+
+    Labels go beyond a digit, so that a column of few values beside labels that are digits is none.
+    """
+    labels = train.column(files.get("label", "label")) if "label_cells" not in files else []
+    if not labels or not all(map(str.isdecimal, labels)) or max(map(int, labels)) <= LARGEST_DIGIT:
+        return None
+    addends = {str(value) for value in range(LARGEST_ADDEND + 1)}
+    for name in files.get("ignore", []):
+        if name not in train.header or name not in test.header:
+            continue
+        values = train.column(name)
+        if not {*values, *test.column(name)} <= addends:
+            continue
+        digits = [int(label) - int(value) for label, value in zip(labels, values, strict=True)]
+        if min(digits) >= 0 and max(digits) <= LARGEST_DIGIT:
+            return str(name)
+    return None
 
 
 def _fits_sample(test: Table, name: str, candidate: Candidate) -> bool:

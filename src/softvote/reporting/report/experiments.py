@@ -23,7 +23,8 @@ class Experiment:
     """A pipeline, and what it scored.
 
     Attributes:
-        extends: the name of the pipeline whose file it starts from; empty without.
+        extends: the name of the pipeline whose file it starts from; empty where it starts from none, or from
+            another kind of file, such as a competition.
         folder: of its ensemble's probabilities.
         rows_fingerprint: of the training rows that its folds were made from; empty without folds.
         rule: of its vote; empty where it did not vote here.
@@ -73,12 +74,13 @@ class Experiment:
 
 
 def read_experiment(
-    name: str, pipeline: Pipeline, folder: PipelineFolder, entry: Entry | None
+    name: str, pipeline: Pipeline, folder: PipelineFolder, entry: Entry | None, extends: str = ""
 ) -> Experiment | None:
     """What is known of a pipeline; None where it neither voted here nor stands in the ledger.
 
     Args:
         entry: its newest row of the ledger, where it has one.
+        extends: as an experiment has it.
     """
     ensemble = folder.predictions(pipeline.ensemble.name)
     scores, folds = ScoreRecord.read(ensemble.scores), FoldsRecord.read(folder.folds_record)
@@ -90,11 +92,10 @@ def read_experiment(
     cv = (scores.value or scores.accuracy) if scores else None
     if cv is None and entry is not None and entry.metric == str(pipeline.competition.metric):
         cv = entry.cv
-    base = (pipeline.extends or "").rpartition("/")[2]
     return Experiment(
         name=name,
         pipeline=pipeline,
-        extends=base,
+        extends=extends,
         folder=ensemble,
         rows_fingerprint=folds.data if folds else "",
         rule=vote.rule if vote and scores else "",

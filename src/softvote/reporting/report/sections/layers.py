@@ -69,12 +69,18 @@ def _summarise(data: ReportData, member: Member) -> _Network:
     network = create_network(member, data.task, shape, with_weights=False)
     inputs = [torch.zeros(1, *shape), *([torch.zeros(1, dtype=torch.long)] if network.takes_addend else [])]
     found = summary(network.model, input_data=inputs, device="cpu", mode="eval", verbose=0)
-    layers = [layer for layer in found.summary_list if layer.depth <= _DEPTH]
+    layers = _drop_further_parts([layer for layer in found.summary_list if layer.depth <= _DEPTH])
     rows = [_describe(layer) for layer in layers[:_MOST_LAYERS]]
     more = f", the first {_MOST_LAYERS} of {len(layers)}" if len(layers) > _MOST_LAYERS else ""
     caption = f"Layers of {member.model}{more}"
     table = DataTable(["layer", "output", "parameters", "multiply-adds"], rows, caption, folded=True)
     return _Network(found.total_params, found.total_mult_adds, found.total_output_bytes / 1e6, table)
+
+
+def _drop_further_parts(layers: Sequence[Any]) -> list[Any]:
+    """The layers with each container once: one whose layers are called apart is listed before every part."""
+    first = {layer.layer_id: place for place, layer in reversed([*enumerate(layers)])}
+    return [layer for place, layer in enumerate(layers) if layer.executed or first[layer.layer_id] == place]
 
 
 def _describe(layer: Any) -> list[Cell | str]:

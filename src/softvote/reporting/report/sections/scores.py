@@ -8,7 +8,7 @@ import numpy as np
 
 from softvote.metrics import scores
 from softvote.metrics.scores import Difference, Score, Verdict
-from softvote.reporting.comparison import name_voter
+from softvote.reporting.comparison import name_voter, rows_to_show
 from softvote.reporting.report.blocks import Block, Cell, DataTable, Paragraph, Tone
 from softvote.reporting.report.charts import draw_scores
 from softvote.reporting.report.section import ReportData, needs_members, section
@@ -24,9 +24,12 @@ from softvote.reporting.tables import mark_transductive
 )
 def build_scores(data: ReportData) -> Sequence[Block]:
     """Build the table of members and rules, a chart of it, and the scores by fold."""
-    note = "± is one standard error. Differences are to the vote by the mean and to the best member, paired; "
-    note += "at most two of their standard errors are noise. "
-    note += "Weights that a rule fits are scored on folds they were not fitted on."
+    rows = rows_to_show(data.comparison.rows)
+    note = "± is one standard error."
+    if len(rows) > 1:
+        note += " Differences are to the vote by the mean and to the best member, paired; at most two of "
+        note += "their standard errors are noise. "
+        note += "Weights that a rule fits are scored on folds they were not fitted on."
     metric = data.scorer.metric
     decision = data.scorer.decision
     if decision.needs_fit:
@@ -36,7 +39,7 @@ def build_scores(data: ReportData) -> Sequence[Block]:
             "folds than they were fitted on."
         )
     transductive = data.transductive
-    dots = {name_voter(row, transductive): row.score for row in data.comparison.rows if row.score}
+    dots = {name_voter(row, transductive): row.score for row in rows if row.score}
     sign, factor = (-1 if metric.greater_is_better else 1), (100 if metric.percent else 1)
     ordered = sorted(dots.items(), key=lambda item: sign * item[1].value)
     chart = draw_scores(
@@ -56,8 +59,9 @@ def _list_voters(data: ReportData) -> DataTable:
     header += ["as submitted"] if is_decided else []
     header += [] if metric.name == "log_loss" else ["log loss"]
     header += ["squared error"] if data.task.is_of_sums else []
-    rows = []
-    for row in data.comparison.rows:
+    shown, rows = rows_to_show(data.comparison.rows), []
+    header += ["to the mean", "to the best"] if len(shown) > 1 else []
+    for row in shown:
         is_chosen = row.kind == "rule" and row.name == chosen
         name = name_voter(row, data.transductive) + (" (votes)" if is_chosen else "")
         cells: list[Cell | str] = [name, _score(row.score)]
@@ -71,9 +75,10 @@ def _list_voters(data: ReportData) -> DataTable:
             oof = data.members[row.name].oof if row.kind == "member" else data.comparison.votes[row.name]
             cells.append(_score(None if oof is None else scores.squared_error(oof, data.labels)))
         cells += [_difference(row.to_mean) or row.words, _difference(row.to_best)]
-        rows.append(cells)
-    caption = f"Members and rules on {len(data.rows):,} out-of-fold rows; = is a vote of all members"
-    return DataTable([*header, "to the mean", "to the best"], rows, caption)
+        rows.append(cells[: len(header)])
+    several = "Members and rules on {:,} out-of-fold rows; = is a vote of all members"
+    caption = several if len(shown) > 1 else "One member, and no vote, on {:,} out-of-fold rows"
+    return DataTable(header, rows, caption.format(len(data.rows)))
 
 
 def _score(score: Score | None) -> Cell | str:
