@@ -131,7 +131,7 @@ class Plan:
         scores = self.files.read(ScoreRecord, self.run.folder.predictions(voter).scores)
         if scores is None or not scores.fingerprint:
             return "is not there or not whole", remedy
-        if scores.fingerprint == self.key(voter):
+        if scores.fingerprint == self.fingerprint_of(voter):
             return "is damaged", remedy
         what = "was made from other trainings, folds or settings than the pipeline has now"
         return what, f"{remedy}, or give the same `set` as then"
