@@ -168,7 +168,7 @@ def _describe(data: ReportData, sections: list[BuiltSection]) -> dict[str, objec
         rule = f"{voter}, rule {vote.rule}"
         title = data.scorer.metric.title
         tiles.append((f"cross-validation, {title}", str(scores.headline), rule))
-        if scores.log_loss:
+        if scores.log_loss and data.scorer.metric.name != "log_loss":
             tiles.append(("log loss", str(scores.log_loss), f"{len(data.rows):,} out-of-fold rows"))
     tiles.append(("members", f"{len(data.members)}", f"{trained} of {data.pipeline.folds.count} folds each"))
     image = competition.image
