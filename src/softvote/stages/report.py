@@ -140,7 +140,8 @@ def _find_leaderboard(run: Run, ledger: list[Entry]) -> LeaderboardComparison | 
     competition = run.pipeline.competition
     entries = [entry for entry in ledger if entry.competition == competition.name]
     board = [row for row in read_leaderboard(run.workspace.leaderboard) if row[0] == competition.name]
-    return next(iter(join_ledger(entries, board, {competition.name: competition.public_share})), None)
+    shares, rows = {competition.name: competition.public_share}, competition.hidden_test_rows
+    return next(iter(join_ledger(entries, board, shares, {competition.name: rows} if rows else {})), None)
 
 
 def _list_experiments(run: Run, ledger: list[Entry]) -> list[Experiment]:
