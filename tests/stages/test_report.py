@@ -20,7 +20,8 @@ from softvote.metrics.scores import Score
 from softvote.reporting.report.page import SECTIONS, BuiltSection, write_page
 from softvote.reporting.report.sections import attention
 from softvote.stages import open_run, report
-from softvote.storage.paths import FoldFolder
+from softvote.storage.files import write_text
+from softvote.storage.paths import FoldFolder, Workspace
 from softvote.task import TaskKind
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
@@ -54,6 +55,14 @@ def test_no_score_stands_twice_on_top(digits: Digits, metric: str, tiles: list[s
     data = make_data(digits, competition={"metric": metric, "form": form}, vote_scores=record)
     shown = report._describe(data, [])["tiles"]
     assert isinstance(shown, list) and [title for title, _, _ in shown[1:-2]] == tiles
+
+
+def test_the_index_leads_to_the_page_of_a_pipeline_that_did_not_vote(tmp_path: Path) -> None:
+    workspace = Workspace(tmp_path)
+    for name in ("half", "index"):
+        write_text(workspace.reports / f"{name}.html", "")
+    text = report._write_index(workspace, []).read_text("utf-8")
+    assert '<a href="half.html">half</a>' in text and "index.html" not in text
 
 
 @pytest.mark.slow

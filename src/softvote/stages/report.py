@@ -203,8 +203,12 @@ def _kind_of(data: ReportData) -> str:
 def _write_index(workspace: Workspace, experiments: list[Experiment]) -> Path:
     competitions = list_competitions(experiments, lambda name: workspace.report(name).is_file())
     subtitle = f"{len(experiments)} pipelines that voted or were submitted"
-    footer = f"softvote {__version__}, {now()}"
-    write_page(
-        workspace.report_index, "index.html", subtitle=subtitle, competitions=competitions, footer=footer
-    )
+    listed = {workspace.report_index.stem, *(each.name for each in experiments)}
+    content = {
+        "subtitle": subtitle,
+        "competitions": competitions,
+        "pages": sorted({path.stem for path in workspace.reports.glob("*.html")} - listed),
+        "footer": f"softvote {__version__}, {now()}",
+    }
+    write_page(workspace.report_index, "index.html", **content)
     return workspace.report_index
