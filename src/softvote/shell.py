@@ -16,7 +16,7 @@ TERMINATED = 128 + signal.SIGTERM
 
 # What the rooms below call by its name, in backquotes, and what is typed for it in a shell: arguments, and
 # stages with what they are given. Another name in backquotes, such as a key, stays as it is.
-_ARGUMENTS = ("addend", "fold", "image", "member", "name", "owner", "resize", "root", "set")
+_ARGUMENTS = ("accelerator", "addend", "fold", "image", "member", "name", "owner", "resize", "root", "set")
 _TYPED = {name: f"--{name}" for name in _ARGUMENTS} | {
     "all": "--all",
     "check": "softvote check",

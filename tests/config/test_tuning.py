@@ -18,7 +18,7 @@ LR = {"members.cnn.optimizer.lr": {"log": [1e-4, 1e-2]}}
 
 def problems(root: Path, tune: dict[str, Any], **facts: Any) -> list[str]:
     """What is wrong with a pipeline's search, a line each without its place."""
-    path = write_pipeline(root, pipeline(members={"cnn": {"model": "cnn"}}, tune=tune, **facts))
+    path = write_pipeline(root, pipeline(**{"members": {"cnn": {"model": "cnn"}}, "tune": tune} | facts))
     with pytest.raises(UserError) as raised:
         read_pipeline_file(path)
     return [str(problem).partition(": ")[2] for problem in raised.value.problems]
@@ -40,6 +40,22 @@ def test_every_problem_of_a_space_is_told_with_the_nearest_key(tmp_path: Path) -
     assert "greater than or equal to 1, not 0" in told[2]
     assert "did you mean 'softmax'?" in told[3]
     assert "seed: is not a key of a recipe" in told[4] and "means nothing in a trial" in told[5]
+
+
+@pytest.mark.parametrize(
+    ("key", "facts"),
+    [
+        ("defaults.epochs", {"members": {"cnn": {"model": "cnn", "epochs": 3}}}),
+        ("members.big.epochs", {"members": {"cnn": {"model": "cnn"}, "big": {"model": "cnn"}}}),
+    ],
+)
+def test_a_key_that_changes_no_training_is_not_searched(
+    key: str, facts: dict[str, Any], tmp_path: Path
+) -> None:
+    """A member says it itself, or the member is none that trials train."""
+    tune = {"space": LR | {key: {"int": [1, 4]}}, "members": ["cnn"]}
+    [line] = problems(tmp_path, tune, **facts)
+    assert line.startswith(f"tune.space.{key}: changes nothing of what a trial trains")
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from typing import Any
 
 import data_fixtures as data
 import numpy as np
+import pyarrow.parquet
 import pytest
 from conftest import Digits
 from PIL import Image
@@ -130,6 +131,18 @@ def test_colour_images(file_format: str, folder: Path, digits: Digits) -> None:
     order = data.reading_order(file_format, digits[1])
     assert np.array_equal(train.pixels, images[order].transpose(0, 3, 1, 2))
     assert np.array_equal(test.pixels, images[30:].transpose(0, 3, 1, 2))
+
+
+def test_parquet_pixels_stand_in_the_order_of_the_training_file(folder: Path, digits: Digits) -> None:
+    competition = data.write_competition(folder, "parquet", digits)
+    before = READERS["parquet"].read(competition, folder)[1].pixels
+    test = pyarrow.parquet.read_table(folder / "test.parquet")
+    pyarrow.parquet.write_table(test.select(test.column_names[::-1]), folder / "test.parquet")
+    for found in (
+        READERS["parquet"].read(competition, folder)[1],
+        READERS["parquet"].open_test(competition, folder).load(range(len(before)))[0],
+    ):
+        np.testing.assert_array_equal(found.pixels, before)
 
 
 # ---------------------------------------------------------------- pixel_csv

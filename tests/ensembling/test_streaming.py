@@ -171,6 +171,24 @@ def test_test_rows_are_those_of_the_data_set_without_its_training_files(
     np.testing.assert_array_equal(one.pixels, whole.test_pixels[1:2])
 
 
+def test_a_row_of_pixels_that_is_cut_off_and_another_order_of_columns_do_no_harm(
+    tmp_path: Path, digits: tuple[NDArray[np.uint8], NDArray[np.int64]]
+) -> None:
+    """Ids are those of the sample submission, in whose order rows stand: none may go missing."""
+    folder = tmp_path / "input" / "digits"
+    competition = write_competition(folder, "pixel_csv", digits)
+    whole = read_dataset(competition, Workspace(tmp_path))
+    lines = [line.split(",")[::-1] for line in (folder / "test.csv").read_text().split()]
+    lines[2] = lines[2][:9]
+    (folder / "test.csv").write_text("".join(",".join(line) + "\n" for line in lines))
+    rows = open_test_rows(competition, folder)
+    images, bad = rows.load(range(len(rows)))
+    expected = whole.test_pixels.copy()
+    expected[1] = 0
+    np.testing.assert_array_equal(images.pixels, expected)
+    assert list(bad) == [1] and bad[1].endswith("row 3: has 9 cells, the header has 64")
+
+
 def test_test_rows_of_a_file_without_a_header_begin_in_its_first_line(
     tmp_path: Path, digits: tuple[NDArray[np.uint8], NDArray[np.int64]]
 ) -> None:

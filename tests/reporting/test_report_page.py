@@ -163,6 +163,8 @@ def test_the_index_is_a_ladder_with_links_to_pages_that_are_there() -> None:
     assert [row[0].href for row in table.cells] == ["", "second.html", ""]
     gain = list(table.header).index("gain")
     assert "(better)" in rows["second"][gain].text and "(noise)" in rows["third"][gain].text
+    ((_, alone),) = list_competitions(found[:1], {"second"}.__contains__)
+    assert "gain" in table.header and not {"gain", "starts from", "what changed"} & {*alone.header}
 
 
 @pytest.mark.parametrize(

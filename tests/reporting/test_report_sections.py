@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from pathlib import Path
 
 import numpy as np
@@ -228,6 +229,19 @@ def test_learning_curves_are_means_over_trainings(tmp_path: Path, digits: Digits
     (table,) = tables_of(blocks)
     assert [cell.text for cell in table.cells[0]] == ["cnn", "2", "0.3000", "90.00 %"]
     assert sum(isinstance(block, Chart) for block in blocks) == 2
+
+
+@pytest.mark.parametrize(("right", "ticks"), [("0.95", {"10", "20", "50"}), ("1.0", {"0", "20", "40"})])
+def test_every_value_of_a_learning_curve_is_drawn(
+    tmp_path: Path, digits: Digits, right: str, ticks: set[str]
+) -> None:
+    """A left-out fold without a mistake has no place on a logarithmic scale."""
+    folder = write_fold(tmp_path / "fold0", {"model": "cnn"})
+    columns = "epoch,loss,accuracy,validation_loss,validation_accuracy"
+    folder.log.write_text(f"{columns}\n1,2.0,0.5,1.8,0.6\n2,0.4,0.9,0.3,{right}\n")
+    blocks = build_section("curves", make_data(digits, trainings={"cnn": [folder], "resnet5": []}))
+    _, wrong = [block.svg for block in blocks if isinstance(block, Chart)]
+    assert ticks <= set(re.findall(r">([\d.]+)</text>", wrong))
 
 
 def test_cost_adds_up_over_trainings(tmp_path: Path, digits: Digits) -> None:

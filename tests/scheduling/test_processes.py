@@ -194,6 +194,16 @@ def test_a_call_in_another_process_gives_back_what_it_returns_or_refuses() -> No
     assert multiprocessing.active_children() == []
 
 
+def test_an_answer_for_which_nobody_waits_any_more_is_no_error(capfd: pytest.CaptureFixture[str]) -> None:
+    """Ctrl-C while the process was being started: it begins all the same."""
+    said, saying = processes.context.Pipe(duplex=False)
+    said.close()
+    process = processes.context.Process(target=processes._tell_answer, args=(os.getpid, saying))
+    process.start()
+    process.join()
+    assert process.exitcode == 0 and capfd.readouterr().err == ""
+
+
 # ---------------------------------------------------------------- the whole run dies
 
 

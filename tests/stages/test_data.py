@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import random
 import shutil
 import sys
+import tempfile
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,8 @@ import pytest
 from kaggle_place import LEAK, Failure, Place, contents, forget_package, set_environment
 from projects import write_pipeline
 
+from softvote.data import archives
+from softvote.data.archive_formats import ARCHIVES, NoRoomError
 from softvote.kaggle.testing import HostedDataset
 from softvote.kaggle.transport import Client
 from softvote.stages import data, download
@@ -113,10 +117,10 @@ def test_a_pipeline_goes_before_a_file_of_its_name(
     assert read_fetched(place) == read_served(place)
 
 
-def _zip() -> bytes:
+def _zip(name: str = "train.csv") -> bytes:
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
-        archive.writestr("train.csv", b"label,pixel0\n1,2\n" * 20)
+        archive.writestr(name, b"label,pixel0\n1,2\n" * 20)
     return buffer.getvalue()
 
 
@@ -277,6 +281,56 @@ def test_single_files_come_beside_what_is_there(place: Place, source: str) -> No
 
 def test_an_archive_among_them_is_unpacked(place: Place) -> None:
     (place.server.folder / "digits" / "images.zip").write_bytes(_zip())
+    place.done("data", "tiny", "--file=images.zip")
+    assert read_fetched(place) == {"train.csv": b"label,pixel0\n1,2\n" * 20}
+
+
+def _fill_disk(archive: Path, folder: Path) -> None:
+    (folder / "train.csv").write_bytes(b"half of it")
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def _refuse_room(archive: Path, folder: Path) -> None:
+    raise NoRoomError.at(archive, "needs 9 bytes, 1 are free", "free some disk space")
+
+
+def _stop(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
+def _leave(folder: Any, *_: object) -> None:
+    folder._finalizer.detach()
+
+
+@pytest.mark.parametrize(
+    ("unpacks", "merges"), [(_fill_disk, None), (_refuse_room, None), (_stop, None), (None, _stop)]
+)
+def test_what_could_not_be_unpacked_is_not_fetched_again(
+    place: Place, monkeypatch: pytest.MonkeyPatch, unpacks: Any, merges: Any
+) -> None:
+    """The third is Ctrl-C; the last is a run that was killed, whose temporary folders nobody removed."""
+    (place.server.folder / "digits" / "images.zip").write_bytes(_zip("more.csv"))
+    with monkeypatch.context() as patch:
+        patch.setattr(download, "_MUCH", 0)
+        if unpacks:
+            patch.setitem(ARCHIVES, ".zip", unpacks)
+        else:
+            patch.setattr(archives, "_merge", merges)
+            patch.setattr(tempfile.TemporaryDirectory, "__exit__", _leave)
+        code, _, _ = place.softvote("data", "tiny")
+        assert code == (130 if _stop in (unpacks, merges) else 1)
+        assert place.asked().count("DownloadDataFile") == 4
+    monkeypatch.setattr(download, "_MUCH", 0)
+    place.done("data", "tiny")
+    assert "DownloadDataFile" not in place.asked()
+    assert read_fetched(place) == read_served(place) | {"more.csv": b"label,pixel0\n1,2\n" * 20}
+
+
+def test_an_archive_that_came_damaged_is_fetched_again(place: Place) -> None:
+    path = place.server.folder / "digits" / "images.zip"
+    path.write_bytes(_zip()[:-5])
+    assert "truncated; download it again" in place.refused("data", "tiny", "--file=images.zip")
+    path.write_bytes(_zip())
     place.done("data", "tiny", "--file=images.zip")
     assert read_fetched(place) == {"train.csv": b"label,pixel0\n1,2\n" * 20}
 

@@ -12,7 +12,7 @@ import yaml
 from projects import softvote
 
 from softvote.ensembling.predictions import read_predictions
-from softvote.stages import Run, open_run
+from softvote.stages import Run, expectation, open_run
 from softvote.stages.ensemble import run as vote
 from softvote.stages.expectation import describe_source, expect
 from softvote.stages.plan import make_plan
@@ -45,6 +45,14 @@ def test_networks_of_all_folds_are_expected_to_gain(root: Path) -> None:
     assert (tests[0] != tests[1]).any(), "networks that agree everywhere would gain nothing"
     assert scored.value < expected.value < scored.value + 0.2
     assert expected.standard_error >= scored.standard_error
+
+
+def test_nothing_beyond_the_best_is_expected(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What networks gain together is added to a score of few rows, which may be near the best as it is."""
+    plan = make_plan(load(root))
+    monkeypatch.setattr(expectation, "expected_score", lambda cv, *_: replace(cv, value=1.02))
+    expected = expect(plan, "vote")
+    assert expected is not None and expected.value == 1
 
 
 def test_a_submission_is_held_against_what_was_expected(

@@ -15,6 +15,7 @@ from kaggle_place import LEAK, Failure, Place, contents, forget_package, set_env
 from projects import write_pipeline
 
 from softvote.kaggle import testing
+from softvote.stages import kernel_run
 from softvote.storage.paths import Workspace
 from softvote.tracking.ledger import LEDGER_COLUMNS, Entry, append_entry
 
@@ -72,6 +73,8 @@ def test_a_kernel_is_built_without_kaggle(place: Place, monkeypatch: pytest.Monk
 
 
 def test_the_gpu_is_the_one_that_is_named(place: Place) -> None:
+    line = place.refused("kernel", "tiny", "--owner=me", "--accelerator=Tpu")
+    assert line.startswith("--accelerator Tpu: is not a GPU's name on Kaggle; ")
     place.done("kernel", "tiny", "--owner=me", "--accelerator=NvidiaL4X1")
     metadata = json.loads((folder(place, "infer") / "code" / "kernel-metadata.json").read_text())
     assert (metadata["enable_gpu"], metadata["machine_shape"]) == (True, "NvidiaL4X1")
@@ -272,18 +275,24 @@ def test_the_wait_is_given_up(place: Place, call: str, line: str) -> None:
     assert not (folder(place) / "output").exists()
 
 
-def test_ctrl_c_in_the_wait_says_that_the_kernel_runs_on(
-    place: Place, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("is_waiting", [True, False])
+def test_ctrl_c_after_a_push_says_that_the_kernel_runs_on(
+    place: Place, monkeypatch: pytest.MonkeyPatch, is_waiting: bool
 ) -> None:
-    def interrupt(_: float) -> None:
+    """The same command would push it again, also where nobody waited yet."""
+
+    def interrupt(_: object, pushed: object = None) -> None:
         if place.server.kernels:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(place.clock, "sleep", interrupt)
-    line = place.refused(*PUSH, told=[READY, QUEUED[0]], changes=["kernels"], exit_code=130)
-    assert (
-        line == f"stopped waiting; kernel {INFER} runs on, see {URL}; fetch it later with FETCH=1 (--fetch)"
-    )
+    if is_waiting:
+        monkeypatch.setattr(place.clock, "sleep", interrupt)
+    else:
+        monkeypatch.setattr(kernel_run, "_refuse_other_networks", interrupt)
+    told = [READY, QUEUED[0]] if is_waiting else [READY]
+    line = place.refused(*PUSH, told=told, changes=["kernels"], exit_code=130)
+    runs = f"kernel {INFER} version 1 runs on, see {URL}"
+    assert line == f"stopped waiting; {runs}; fetch it later with FETCH=1 (--fetch)"
 
 
 # ---------------------------------------------------------------- what came back

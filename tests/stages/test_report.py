@@ -11,14 +11,17 @@ import numpy as np
 import pytest
 from conftest import Digits, make_once
 from projects import pipeline, softvote, write_pipeline, write_project
-from report_data import data_of_kind
+from report_data import data_of_kind, make_data
 
 from softvote.data.corrections import correction_columns
+from softvote.ensembling.records import ScoreRecord
 from softvote.errors import UserError
+from softvote.metrics.scores import Score
 from softvote.reporting.report.page import SECTIONS, BuiltSection, write_page
 from softvote.reporting.report.sections import attention
 from softvote.stages import open_run, report
-from softvote.storage.paths import FoldFolder
+from softvote.storage.files import write_text
+from softvote.storage.paths import FoldFolder, Workspace
 from softvote.task import TaskKind
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
@@ -42,6 +45,24 @@ def project(tmp_path_factory: pytest.TempPathFactory, digits: Digits) -> Path:
 def copy(project: Path, tmp_path: Path) -> Path:
     """The same, to be changed."""
     return shutil.copytree(project, tmp_path / "copy", ignore=shutil.ignore_patterns(".*lock"))
+
+
+@pytest.mark.parametrize(("metric", "tiles"), [("accuracy", ["log loss"]), ("log_loss", [])])
+def test_no_score_stands_twice_on_top(digits: Digits, metric: str, tiles: list[str]) -> None:
+    loss, right = Score(0.3, 0.1, 600, percent=False), Score(0.9, 0.1, 600)
+    record = ScoreRecord(accuracy=right, log_loss=loss, value=loss if metric == "log_loss" else None)
+    form = {"name": "columns"} if metric == "log_loss" else {"name": "label"}
+    data = make_data(digits, competition={"metric": metric, "form": form}, vote_scores=record)
+    shown = report._describe(data, [])["tiles"]
+    assert isinstance(shown, list) and [title for title, _, _ in shown[1:-2]] == tiles
+
+
+def test_the_index_leads_to_the_page_of_a_pipeline_that_did_not_vote(tmp_path: Path) -> None:
+    workspace = Workspace(tmp_path)
+    for name in ("half", "index"):
+        write_text(workspace.reports / f"{name}.html", "")
+    text = report._write_index(workspace, []).read_text("utf-8")
+    assert '<a href="half.html">half</a>' in text and "index.html" not in text
 
 
 @pytest.mark.slow

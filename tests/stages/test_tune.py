@@ -203,9 +203,12 @@ def test_a_trial_that_cannot_be_trained_is_told_and_passed_over(
     """A rate by which the loss is lost; nothing but the pipeline as it stands remains."""
     space = {"members.other.optimizer.lr": {"log": [1e35, 1e37]}}
     root = write_tuned_project(tmp_path, digits, space=space)
+    earlier = root / "pipelines" / "tiny-tuned.yaml"
+    earlier.write_text(before := "# Written by `softvote tune tiny`: of a search before\nextends: tiny\n")
     result = tune.run(open_run(root, "tiny", ["members.other.epochs=1"]), 2)
     assert [trial.outcome for trial in result.record.trials] == ["scored", "failed"]
     assert "the loss is" in result.record.trials[1].reason and "1 failed" in str(result)
     assert result.overlay is None and "no trial scored better" in str(result)
+    assert f"{earlier} is of an earlier search" in str(result) and earlier.read_text() == before
     assert "trial 1" in capfd.readouterr().err
     assert json.loads((root / "models" / "tiny" / "tune" / "tune.json").read_text())["best"] == 0

@@ -324,6 +324,20 @@ def test_errors_are_binomial_by_the_rows_behind_a_score(
         assert score.standard_error == pytest.approx(agresti_coull(value, rows), rel=1e-12)
 
 
+@pytest.mark.parametrize(("hidden", "behind"), [({DIGITS: 500_000}, 500_000), ({}, 28_000)])
+def test_scores_of_kernels_go_by_the_rows_that_are_hidden(
+    entries: list[Entry], hidden: dict[str, int], behind: int
+) -> None:
+    """A sample submission of a competition that takes notebooks only has a few of them; that is said."""
+    [entry] = with_refs(entries[:1])
+    board, run = board_of(submission_of(101, 0.98)), replace(entry, kernel="me/infer/1")
+    [comparison] = join_ledger([run], board, {}, hidden)
+    assert comparison.rows[0].public and comparison.rows[0].public.rows == behind
+    assert ("go by 28,000 test rows" in render_board([comparison])) == (not hidden)
+    [comparison] = join_ledger([entry], board, {})
+    assert comparison.note == ""
+
+
 def test_the_difference_has_the_errors_of_both(entries: list[Entry]) -> None:
     row = only(join_ledger(with_refs(entries[:1]), board_of(submission_of(101, 0.97928)), {DIGITS: 0.25}))
     assert row.difference is not None

@@ -121,6 +121,9 @@ class Competition(Strict):
     there."""
     public_share: Annotated[float, Field(gt=0, le=1)] = 1.0
     """Proportion of the test rows behind Kaggle's public score; the private score is of the others."""
+    hidden_test_rows: Annotated[int, Field(ge=1)] | None = None
+    """Number of test rows that kernels are run again on, where the competition hides them; standard errors on
+    the leaderboard go by it. If omitted, by the rows of sample_submission.csv."""
 
     @property
     def classes(self) -> list[str]:

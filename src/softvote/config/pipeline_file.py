@@ -17,7 +17,7 @@ from softvote.config.member_fit import find_changes_that_do_not_fit
 from softvote.config.pipeline import Pipeline
 from softvote.config.schema import ConfigError
 from softvote.config.settings import Key, Places, apply_setting, name_today
-from softvote.config.tuning import TuneConfig, find_misfits
+from softvote.config.tuning import Recipes, TuneConfig, find_misfits
 from softvote.config.views import TestTime
 from softvote.errors import ErrorCollector, Problem, UserError, one_of
 
@@ -83,14 +83,15 @@ def _validate(values: dict[str, Any], places: Places, path: Path) -> Pipeline:
 def _check_space(tune: TuneConfig, values: dict[str, Any], places: Places, path: Path) -> None:
     """Refuse a search that could propose what the pipeline cannot take, every key of it together."""
 
-    def try_setting(setting: str) -> UserError | None:
+    def try_setting(setting: str) -> Recipes | UserError:
         changed, where = copy.deepcopy(values), dict(places)
         try:
             apply_setting(changed, where, setting)
-            _validate(changed, where, path)
+            pipeline = _validate(changed, where, path)
         except UserError as error:
             return error
-        return None
+        trained = pipeline.with_sources(tune.searched(list(pipeline.members)))
+        return {name: pipeline.members[name].model_dump(mode="json") for name in trained}
 
     problems = ErrorCollector()
     for key, problem in find_misfits(tune.space, try_setting):

@@ -22,6 +22,10 @@ else:
     SearchMetric = named_union_of(load_registry(METRICS_PLACE))
 
 
+Recipes = dict[str, dict[str, Any]]
+"""Of members, by their names, as JSON has them."""
+
+
 FOLDER = "tune"
 """Of all trials of a pipeline, beside its members' folders."""
 
@@ -138,26 +142,37 @@ class TunedConfig(Strict):
 
 
 def find_misfits(
-    space: Mapping[str, SearchRange], try_setting: Callable[[str], UserError | None]
+    space: Mapping[str, SearchRange], try_setting: Callable[[str], Recipes | UserError]
 ) -> Iterator[tuple[str, Problem]]:
     """Find what a search could propose and a pipeline cannot take: a key of the space, and what is wrong.
 
     Args:
-        try_setting: says what is wrong with the pipeline under `KEY=VALUE`.
+        try_setting: what a trial trains under `KEY=VALUE`, or what is wrong with the pipeline then.
     """
     for key, search in space.items():
         if problem := _misfit_of_key(key):
             yield key, problem
             continue
+        trained, is_wrong = [], False
         for value in search.extremes:
             setting = f"{key}={as_yaml(value)}"
-            error = try_setting(setting)
-            for problem in error.problems if error else ():
+            found = try_setting(setting)
+            if not isinstance(found, UserError):
+                trained.append(found)
+                continue
+            is_wrong = True
+            for problem in found.problems:
                 inner = problem.where.rpartition(": ")[2]
                 what = problem.what if inner in (key, f"`set` {setting}") else f"{inner}: {problem.what}"
                 yield key, Problem("", what, problem.hint)
-            if error and search.choice is None:
+            if search.choice is None:
                 break
+        if not is_wrong and all(each == trained[0] for each in trained):
+            what = "changes nothing of what a trial trains"
+            yield (
+                key,
+                Problem("", what, "search a key of a member that is trained and does not say it itself"),
+            )
 
 
 def find_misfits_of_search(

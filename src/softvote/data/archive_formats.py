@@ -29,6 +29,10 @@ class LockedArchiveError(UserError):
     """An archive that only a password opens."""
 
 
+class NoRoomError(UserError):
+    """An archive whose files would fill the disk; it may be whole."""
+
+
 ArchiveMembers = dict[PurePosixPath, zipfile.ZipInfo]
 
 
@@ -105,11 +109,11 @@ def check_room(path: Path, size: int, folder: Path) -> None:
     """Refuse an archive whose files would fill the disk.
 
     Raises:
-        UserError: they would.
+        NoRoomError: they would.
     """
     free = shutil.disk_usage(folder).free
     if size > free:
-        raise UserError.at(path, f"needs {size:,} bytes, {free:,} are free", "free some disk space")
+        raise NoRoomError.at(path, f"needs {size:,} bytes, {free:,} are free", "free some disk space")
 
 
 def _place(name: str, path: Path, is_link: bool) -> PurePosixPath:

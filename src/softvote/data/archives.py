@@ -30,6 +30,9 @@ from softvote.storage.paths import Workspace
 _DEEPEST = 5  # archives within archives; more is made to do harm
 
 
+_TEMPORARY = ".unpack-"
+
+
 _PART = re.compile(r"(.+)\.(\d{3})")  # train.zip.001
 
 
@@ -63,7 +66,7 @@ def unpack(path: Path, workspace: Workspace, name: str | None = None) -> Path:
     if suffix == ".zip" and _unpack_plain_zip(path, folder, there):
         return folder
     if there:
-        with tempfile.TemporaryDirectory(prefix=".unpack-", dir=workspace.inputs) as temporary:
+        with tempfile.TemporaryDirectory(prefix=_TEMPORARY, dir=workspace.inputs) as temporary:
             content = Path(temporary, "content")
             content.mkdir()
             _unpack_all(path, content, suffix)
@@ -166,7 +169,7 @@ def _unpack_all(path: Path, folder: Path, suffix: str) -> None:
 
 
 def unpack_inner(folder: Path, path: Path, root: Path) -> None:
-    """Unpack the archives in a folder, each beside where it lies.
+    """Unpack the archives in a folder, each beside where it lies; goes on where a run was stopped or killed.
 
     Args:
         path: what they came in, by its name in errors.
@@ -175,6 +178,7 @@ def unpack_inner(folder: Path, path: Path, root: Path) -> None:
     Raises:
         UserError: an archive is damaged or unsafe, or archives lie within archives too deep.
     """
+    _undo_unfinished(folder)
     locked = set[Path]()
     for _ in range(_DEEPEST):
         _join_parts(folder)
@@ -189,8 +193,16 @@ def unpack_inner(folder: Path, path: Path, root: Path) -> None:
             except UserError as error:
                 problem = error.problems[0]
                 where = problem.where.replace(str(folder), path.name)
-                raise UserError.at(where, problem.what, problem.hint) from None
+                raise type(error).at(where, problem.what, problem.hint) from None
     raise UserError.at(path, f"holds archives within archives, {_DEEPEST} deep", "nothing was unpacked")
+
+
+def _undo_unfinished(folder: Path) -> None:
+    """Put back the archives whose files were being moved when a run was killed."""
+    for temporary in sorted(folder.rglob(f"{_TEMPORARY}*")):
+        for archive in filter(Path.is_file, list(temporary.iterdir())):
+            archive.rename(temporary.with_name(archive.name))
+        shutil.rmtree(temporary)
 
 
 def _can_unpack(archive: Path) -> bool:
@@ -237,12 +249,12 @@ def _unpack_beside(archive: Path, root: Path) -> None:
     """Replace an archive by what it holds."""
     suffix = archive_suffix(archive)
     assert suffix, "only archives are unpacked"
-    with tempfile.TemporaryDirectory(prefix=".unpack-", dir=archive.parent) as temporary:
+    with tempfile.TemporaryDirectory(prefix=_TEMPORARY, dir=archive.parent) as temporary:
         content = Path(temporary, "content")
         content.mkdir()
         ARCHIVES[suffix](archive, content)
         stem, only = archive.name[: -len(suffix)], [archive] == [*_others(root, Path(temporary))]
-        archive.unlink()
+        archive.rename(Path(temporary, archive.name))  # from where it can be put back
         source, target = _destination(content, archive.parent, stem, root if only else None)
         _merge(source, target, archive)
 

@@ -49,14 +49,18 @@ class Table:
         return [_cell_of(record.text, index).strip() for record in self.records]
 
 
-def open_table(path: Path, problems: ErrorCollector, has_header: bool = True) -> Table | None:
+def open_table(
+    path: Path, problems: ErrorCollector, has_header: bool = True, keep_ragged: bool = False
+) -> Table | None:
     """Read a CSV file in UTF-8, with or without BOM, quotes and CRLF.
 
     Args:
         has_header: whether the first row names the columns; else their names are 0, 1, ...
+        keep_ragged: for those who need the place of every row, and look at each one's width.
 
     Returns:
-        The table without its ragged rows, which are noted; None where there is nothing to read on with.
+        The table, without its ragged rows where they are not kept; they are noted. None where there is
+        nothing to read on with.
     """
     text = _utf8(path, problems)
     if text is None:
@@ -76,7 +80,8 @@ def open_table(path: Path, problems: ErrorCollector, has_header: bool = True) ->
         problems.add(f"{path}, row 1", f"separates columns with {separator!r}", "save the file with commas")
         return None
     _report_repeated_names(path, header, problems)
-    return Table(path, header, _drop_ragged(path, len(header), records, problems))
+    whole = _drop_ragged(path, len(header), records, problems)
+    return Table(path, header, records if keep_ragged else whole)
 
 
 def table_of(path: Path, columns: Mapping[str, Sequence[str]]) -> Table:

@@ -26,7 +26,7 @@ WHOLE = re.compile(r"\+?[0-9]{1,9}")
 
 
 def pixel_values(table: Table, columns: list[int], problems: ErrorCollector) -> NDArray[np.uint8]:
-    """uint8 (N, pixels); zeros where cells are bad, which are noted."""
+    """uint8 (N, pixels), in the order of `columns`; zeros where cells are bad, which are noted."""
     pixels = np.zeros((len(table.records), len(columns)), np.uint8)
     unclean = np.zeros(len(columns), bool)
     for start in range(0, len(pixels), _BLOCK):
@@ -47,11 +47,14 @@ def _is_clean(column: pd.Series[Any]) -> bool:
 
 
 def _parse(records: Sequence[CsvLine], width: int, columns: list[int]) -> pd.DataFrame:
-    """These columns of rows of `width` cells, named by their index; nothing is taken for a missing value."""
+    """These columns of rows of `width` cells, in this order and named by their index.
+
+    Nothing is taken for a missing value.
+    """
     import pandas as pd
 
     text = "\n".join(record.text for record in records)
-    return pd.read_csv(
+    frame = pd.read_csv(
         io.StringIO(text),
         header=None,
         names=list(range(width)),
@@ -61,6 +64,7 @@ def _parse(records: Sequence[CsvLine], width: int, columns: list[int]) -> pd.Dat
         skip_blank_lines=False,
         low_memory=False,
     )
+    return frame if columns == sorted(columns) else frame[columns]
 
 
 def _check_cells(table: Table, index: int, problems: ErrorCollector) -> list[int]:

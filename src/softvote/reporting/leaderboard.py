@@ -31,6 +31,8 @@ def _table(comparison: LeaderboardComparison) -> str:
     lines = [f"{comparison.competition}{scored_by}\n"]
     if comparison.rows:
         lines += [_without_empty_columns(comparison), _about_ranks(comparison)]
+    if comparison.note:
+        lines.append(f"{comparison.note}\n")
     if comparison.unknown:
         lines.append(
             f"{_count(comparison.unknown, 'submission')} on the leaderboard of no file in the ledger\n"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import multiprocessing
 import signal
@@ -102,10 +103,13 @@ def call_forked(
 
 def _tell_answer(call: Callable[[], object], saying: Connection) -> None:
     end_with_parent()
+    answer: object
     try:
-        saying.send(call())
+        answer = call()
     except UserError as error:
-        saying.send(error)
+        answer = error
+    with contextlib.suppress(BrokenPipeError):  # who asked was stopped before this process could begin
+        saying.send(answer)
 
 
 Supply = Callable[[int, Sequence[Unfinished]], list[Job]]

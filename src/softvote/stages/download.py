@@ -8,12 +8,13 @@ from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path, PurePosixPath
 
+from softvote.data.archive_formats import NoRoomError
 from softvote.data.archives import unpack, unpack_inner
 from softvote.errors import ErrorCollector, UserError
 from softvote.kaggle.downloads import Downloads
 from softvote.kaggle.sources import Source
 from softvote.kaggle.transport import PAGE_SIZE
-from softvote.storage.files import atomic_directory, remove_folder
+from softvote.storage.files import atomic_directory, remove_folder, remove_if_exists, write_text
 from softvote.storage.locks import try_lock
 from softvote.storage.paths import Workspace
 
@@ -98,16 +99,29 @@ def _remove_lock(lock: Path) -> None:
 
 
 def _fetch_each(client: Downloads, source: Source, names: Sequence[str], place: Path, content: Path) -> None:
-    """Fetch files into `content`, with the archives among them unpacked; those that are there stay."""
-    done = place / "done"
-    for name in names:
-        if not (done / name).exists():
-            path = client.download_file(source, name, place / "files" / name)
-            (done / name).parent.mkdir(parents=True, exist_ok=True)
-            path.rename(done / name)
-    shutil.rmtree(content, ignore_errors=True)
-    done.rename(content)
-    unpack_inner(content, Path(source.name), place)
+    """Fetch files into `content`, with the archives among them unpacked; those that are there stay.
+
+    What was fetched is not fetched again where there was no room to unpack it, or somebody stopped that.
+    """
+    done, named = place / "done", place / "names.txt"
+    wanted = "\n".join(names)
+    if not (content.is_dir() and named.is_file() and named.read_text(encoding="utf-8") == wanted):
+        for name in names:
+            if not (done / name).exists():
+                path = client.download_file(source, name, place / "files" / name)
+                (done / name).parent.mkdir(parents=True, exist_ok=True)
+                path.rename(done / name)
+        shutil.rmtree(content, ignore_errors=True)
+        write_text(named, wanted)
+        done.rename(content)
+    try:
+        unpack_inner(content, Path(source.name), place)
+    except NoRoomError:
+        raise
+    except UserError:
+        shutil.rmtree(content, ignore_errors=True)
+        remove_if_exists(named)
+        raise
 
 
 def _move(content: Path, folder: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +14,7 @@ from softvote.ensembling.predictions import has_intact_predictions, read_predict
 from softvote.ensembling.records import ScoreRecord, VoteRecord
 from softvote.ensembling.vote import Probabilities, weighted_mean
 from softvote.metrics import Labels
+from softvote.metrics.base import Metric
 from softvote.metrics.scores import Score
 from softvote.scheduling.job import REFIT
 from softvote.stages.plan import Plan, read_decision
@@ -39,8 +41,14 @@ def expect(plan: Plan, voter: str) -> Score | None:
     cv = record.headline
     twin = newest_twin(plan, voter)
     if twin:
-        return _as_twin(cv, twin)
-    return None if plan.transductive_among([voter]) else _with_all_folds(plan, voter, cv)
+        return _within_range(_as_twin(cv, twin), plan.scorer.metric)
+    expected = None if plan.transductive_among([voter]) else _with_all_folds(plan, voter, cv)
+    return expected and _within_range(expected, plan.scorer.metric)
+
+
+def _within_range(score: Score, metric: Metric) -> Score:
+    """The possible score that is nearest: what is added to one near the best may lead beyond it."""
+    return replace(score, value=min(max(score.value, metric.lowest), metric.highest))
 
 
 def describe_source(plan: Plan, voter: str) -> str:

@@ -101,7 +101,18 @@ def enter_output(run: Run, client: Kernels, pushed: PushedRecord, mode: Mode, re
     Raises:
         UserError: it predicts with other networks than are here now, it failed, the wait is over, or its
             submission is not what it should be.
+        KeyboardInterrupt: it says that the kernel is pushed, and is not to be pushed again.
     """
+    try:
+        return _enter_output(run, client, pushed, mode, report)
+    except KeyboardInterrupt:
+        told = f"kernel {pushed.kernel} version {pushed.version} runs on, see {pushed.url}"
+        raise KeyboardInterrupt(f"stopped waiting; {told}; fetch it later with `fetch`") from None
+
+
+def _enter_output(
+    run: Run, client: Kernels, pushed: PushedRecord, mode: Mode, report: Report
+) -> KernelResult:
     _refuse_other_networks(run, pushed)
     local = build_submission(run, pushed.voter) if mode == "infer" else None
     folder = run.workspace.kernel(run.name, mode)
@@ -144,13 +155,7 @@ def _wait_for_end(client: Kernels, pushed: PushedRecord, mode: Mode) -> KernelSt
         seen.append(client.kernel_state(pushed.kernel, pushed.version))
         return seen[-1].status
 
-    try:
-        _wait(f"kernel {pushed.kernel}", look, ("complete", "error", "cancelled"), _PATIENCE[mode])
-    except KeyboardInterrupt:
-        told = (
-            f"stopped waiting; kernel {pushed.kernel} runs on, see {pushed.url}; fetch it later with `fetch`"
-        )
-        raise KeyboardInterrupt(told) from None
+    _wait(f"kernel {pushed.kernel}", look, ("complete", "error", "cancelled"), _PATIENCE[mode])
     return seen[-1]
 
 

@@ -140,7 +140,8 @@ def _find_leaderboard(run: Run, ledger: list[Entry]) -> LeaderboardComparison | 
     competition = run.pipeline.competition
     entries = [entry for entry in ledger if entry.competition == competition.name]
     board = [row for row in read_leaderboard(run.workspace.leaderboard) if row[0] == competition.name]
-    return next(iter(join_ledger(entries, board, {competition.name: competition.public_share})), None)
+    shares, rows = {competition.name: competition.public_share}, competition.hidden_test_rows
+    return next(iter(join_ledger(entries, board, shares, {competition.name: rows} if rows else {})), None)
 
 
 def _list_experiments(run: Run, ledger: list[Entry]) -> list[Experiment]:
@@ -176,7 +177,7 @@ def _describe(data: ReportData, sections: list[BuiltSection]) -> dict[str, objec
         rule = f"{voter}, rule {vote.rule}"
         title = data.scorer.metric.title
         tiles.append((f"cross-validation, {title}", str(scores.headline), rule))
-        if scores.log_loss:
+        if scores.log_loss and data.scorer.metric.name != "log_loss":
             tiles.append(("log loss", str(scores.log_loss), f"{len(data.rows):,} out-of-fold rows"))
     tiles.append(("members", f"{len(data.members)}", f"{trained} of {data.pipeline.folds.count} folds each"))
     image = competition.image
@@ -210,8 +211,12 @@ def _kind_of(data: ReportData) -> str:
 def _write_index(workspace: Workspace, experiments: list[Experiment]) -> Path:
     competitions = list_competitions(experiments, lambda name: workspace.report(name).is_file())
     subtitle = f"{len(experiments)} pipelines that voted or were submitted"
-    footer = f"softvote {__version__}, {now()}"
-    write_page(
-        workspace.report_index, "index.html", subtitle=subtitle, competitions=competitions, footer=footer
-    )
+    listed = {workspace.report_index.stem, *(each.name for each in experiments)}
+    content = {
+        "subtitle": subtitle,
+        "competitions": competitions,
+        "pages": sorted({path.stem for path in workspace.reports.glob("*.html")} - listed),
+        "footer": f"softvote {__version__}, {now()}",
+    }
+    write_page(workspace.report_index, "index.html", **content)
     return workspace.report_index

@@ -56,11 +56,14 @@ class TuneResult:
         record: of its trials.
         overlay: the pipeline with the best values; None where nothing beat the pipeline as it stands.
         pictures: of the trials and of what mattered.
+        earlier: a pipeline with the values of an earlier search, which this one did not write anew; else
+            None.
     """
 
     record: TuneRecord
     overlay: Path | None
     pictures: tuple[Path, ...]
+    earlier: Path | None = None
 
     def __str__(self) -> str:
         record = self.record
@@ -75,6 +78,8 @@ class TuneResult:
             lines.append(f"what mattered: {shares}")
         lines += [f"{name}: {LEARNED_TEST_IMAGES}" for name in record.transductive]
         lines.append(f"tune: {_verdict(record)}")
+        if self.earlier:
+            lines.append(f"tune: {self.earlier} is of an earlier search, and was left as it is")
         wrote = [*self.pictures, *([self.overlay] if self.overlay else [])]
         return "\n".join([*lines, *(f"wrote {path}" for path in wrote)])
 
@@ -112,7 +117,7 @@ def run(run: Run, trials: int = TRIALS) -> TuneResult:
             plot_importance(spec.folder.importance, record)
         record.write(spec.folder.record)
         if record.best == 0:
-            return TuneResult(record, None, pictures)
+            return TuneResult(record, None, pictures, overlay if overlay.is_file() else None)
         write_text(overlay, _overlay(run, record, overlay))
     return TuneResult(record, overlay, pictures)
 

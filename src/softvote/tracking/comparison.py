@@ -6,6 +6,7 @@ import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import Literal
 
 from softvote.config.entries import MetricConfig
@@ -121,11 +122,13 @@ class LeaderboardComparison:
         competition: its name.
         rows: best cross-validation first.
         unknown: how many submissions on its leaderboard are of no file in the ledger.
+        hidden_rows: number of test rows that kernels are run again on; None where nobody said.
     """
 
     competition: str
     rows: list[LeaderboardRow]
     unknown: int
+    hidden_rows: int | None = None
 
     @property
     def metric(self) -> MetricConfig:
@@ -136,6 +139,17 @@ class LeaderboardComparison:
     def scored(self) -> list[LeaderboardRow]:
         """Those that the leaderboard knows and that can be compared with it."""
         return [row for row in self.rows if row.leaderboard is not None and row.is_comparable]
+
+    @property
+    def note(self) -> str:
+        """What is to be said of errors that may go by too few rows; empty where nothing is."""
+        kernels = [row.entry.test_rows for row in self.rows if row.entry.kernel and row.public is not None]
+        if self.hidden_rows is not None or not kernels:
+            return ""
+        return (
+            f"errors of leaderboard scores go by {max(kernels):,} test rows: where kernels are scored on "
+            "hidden ones, say how many there are, competition.hidden_test_rows"
+        )
 
     @property
     def rank_correlation(self) -> float | None:
@@ -156,6 +170,7 @@ def join_ledger(
     entries: Sequence[Entry],
     board: Iterable[tuple[str, Submission]],
     public_shares: Mapping[str, float],
+    hidden_rows: Mapping[str, int] = MappingProxyType({}),
 ) -> list[LeaderboardComparison]:
     """Find the submission of each file in the ledger: by its ref, else by the sha256 it was described with.
 
@@ -166,6 +181,7 @@ def join_ledger(
         board: submissions with their competitions.
         public_shares: of a competition's test rows, those behind the public score, above 0 and up to 1;
             1 where it is left out.
+        hidden_rows: how many test rows a competition has, where it hides them; if left out, those of a file.
 
     Returns:
         One per competition, by name.
@@ -176,22 +192,26 @@ def join_ledger(
     for competition, submission in board:
         theirs[competition].append(submission)
     return [
-        _comparison(name, ours[name], theirs[name], public_shares.get(name, 1.0))
+        _comparison(name, ours[name], theirs[name], public_shares.get(name, 1.0), hidden_rows.get(name))
         for name in sorted({*ours, *theirs})
     ]
 
 
 def _comparison(
-    name: str, entries: Sequence[Entry], submissions: Sequence[Submission], public_share: float
+    name: str,
+    entries: Sequence[Entry],
+    submissions: Sequence[Submission],
+    public_share: float,
+    hidden_rows: int | None,
 ) -> LeaderboardComparison:
     newest = {(entry.pipeline, entry.sha256): entry for entry in entries}.values()
     sent = _by_file(entries, submissions)
     metric = entries[-1].metric if entries else "accuracy"
-    rows = [_row(entry, metric, sent.get(entry.sha256, []), public_share) for entry in newest]
+    rows = [_row(entry, metric, sent.get(entry.sha256, []), public_share, hidden_rows) for entry in newest]
     rows.sort(key=lambda row: (row.entry.metric != metric, -_worth(row.entry, row.cv)))
     known = {entry.sha256 for entry in entries}
     unknown = sum(len(each) for sha256, each in sent.items() if sha256 not in known)
-    return LeaderboardComparison(name, _rank(rows), unknown)
+    return LeaderboardComparison(name, _rank(rows), unknown, hidden_rows)
 
 
 def _by_file(
@@ -210,8 +230,14 @@ def _worth(entry: Entry, score: Score) -> float:
     return score.value if entry.scored_by.greater_is_better else -score.value
 
 
-def _row(entry: Entry, metric: str, submissions: Sequence[Submission], public_share: float) -> LeaderboardRow:
-    rows = entry.test_rows
+def _row(
+    entry: Entry,
+    metric: str,
+    submissions: Sequence[Submission],
+    public_share: float,
+    hidden_rows: int | None,
+) -> LeaderboardRow:
+    rows = hidden_rows or entry.test_rows
     behind_public = max(1, round(rows * public_share))
     behind_private = max(1, rows - behind_public) if public_share < 1 else rows
     submission = max(submissions, key=lambda each: (_is_scored(each), *recency(each)), default=None)

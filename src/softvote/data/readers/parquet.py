@@ -117,11 +117,16 @@ def _files(competition: Competition) -> ParquetPixels:
 def _load(
     folder: Path, names: str | list[str], competition: Competition, problems: ErrorCollector
 ) -> tuple[list[str], NDArray[np.uint8]]:
-    """Ids, and uint8 (N, C, H, W), of some files; what is wrong is noted."""
+    """Ids, and uint8 (N, C, H, W), of some files; what is wrong is noted.
+
+    Pixels are in the order of the first training file, where that is there and has the same names.
+    """
+    files = _files(competition)
+    order = _pixel_names(folder / folders_of(files.train_images)[0], files.id)
     ids: list[str] = []
     parts: list[NDArray[np.uint8]] = []
     for name in folders_of(names):
-        part = _load_file(folder / name, competition, problems)
+        part = _load_file(folder / name, competition, problems, order)
         ids += part[0]
         parts += part[1]
     source = ", ".join(folders_of(names))
@@ -132,13 +137,15 @@ def _load(
 
 
 def _load_file(
-    path: Path, competition: Competition, problems: ErrorCollector
+    path: Path, competition: Competition, problems: ErrorCollector, order: list[str]
 ) -> tuple[list[str], list[NDArray[np.uint8]]]:
     files = _files(competition)
     table = open_parquet(path, problems)
     if table is None:
         return [], []
     columns = [name for name in table.schema_arrow.names if name != files.id]
+    if sorted(columns) == sorted(order):
+        columns = order
     if len(columns) == len(table.schema_arrow.names):
         problems.add(path, f"no column '{files.id}'", f"it has {', '.join(columns[:8])}; fix files.id")
         return [], []
@@ -154,6 +161,12 @@ def _load_file(
     except (OSError, ValueError, TypeError) as error:
         problems.add(path, f"is damaged ({str(error).splitlines()[0]})", "download it again")
     return ids, parts
+
+
+def _pixel_names(path: Path, id_name: str) -> list[str]:
+    """The columns of pixels of a file, in its order; none where it is not there."""
+    table = open_parquet(path, ErrorCollector()) if path.is_file() else None
+    return [] if table is None else [name for name in table.schema_arrow.names if name != id_name]
 
 
 def open_parquet(path: Path, problems: ErrorCollector) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import math
 import re
 from collections import Counter
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from softvote.data.csv_table import Table, open_table, read_table
+from softvote.data.csv_table import CsvLine, Table, open_table, read_table
 from softvote.data.label_cells import label_columns, read_row_labels
 from softvote.data.label_detection import detect_groups, detect_labels
 from softvote.data.pixel_cells import WHOLE, pixel_values
@@ -94,25 +95,30 @@ def read(competition: Competition, folder: Path, keep: KeepImages | None = None)
 
 
 def open_test(competition: Competition, folder: Path) -> LazyImages:
-    """The rows of the test file; those of another length are left out."""
+    """The rows of the test file; of those of another length nothing is read.
+
+    Pixels that stand in another order than in the training file, of which the header alone is read, are put
+    into its order.
+    """
     files, problems = _files(competition), ErrorCollector()
-    table = open_table(folder / files.test, problems, files.has_header)
+    table = open_table(folder / files.test, problems, files.has_header, keep_ragged=files.id is None)
     if table is None or not table.records:
         problems.raise_any()
     assert table, "a table that cannot be read has a problem"
-    rows = table
+    rows, ragged = _blank_ragged(table)
+    columns = _as_in_training(rows, competition, folder)
     ids = rows.column(files.id) if files.id and files.id in rows.header else None
 
     def load(positions: Sequence[int]) -> tuple[Images, dict[int, str]]:
         def part(of: Sequence[int]) -> tuple[Images | None, str]:
             problems = ErrorCollector()
             some = replace(rows, records=[rows.records[position] for position in of])
-            return _images(some, competition, False, problems), problems.first()
+            return _images(some, competition, False, problems, columns), problems.first()
 
         images, problem = part(positions)
-        if images and not problem:
+        if images and not problem and ragged.keys().isdisjoint(positions):
             return images, {}
-        each = [part([position])[1] for position in positions]
+        each = [ragged.get(position) or part([position])[1] for position in positions]
         image = competition.image
         black = np.zeros((len(positions), image.channels, image.height, image.width), np.uint8)
         addends = np.zeros(len(positions), np.int64) if competition.addend else None
@@ -120,6 +126,31 @@ def open_test(competition: Competition, folder: Path) -> LazyImages:
         return found, {place: problem for place, problem in enumerate(each) if problem}
 
     return LazyImages(len(rows.records), ids, load)
+
+
+def _blank_ragged(table: Table) -> tuple[Table, dict[int, str]]:
+    """The table with zeros in rows of another width than the header's, and what is wrong with these."""
+    width, records = len(table.header), list(table.records)
+    ragged = {place: record for place, record in enumerate(records) if record.width != width}
+    for place, record in ragged.items():
+        records[place] = CsvLine(record.row, width, ",".join("0" * width))
+    said = f"{table.path}, row {{}}: has {{}} cells, the header has {width}"
+    return replace(table, records=records), {
+        place: said.format(record.row, record.width) for place, record in ragged.items()
+    }
+
+
+def _as_in_training(table: Table, competition: Competition, folder: Path) -> list[int]:
+    """The columns of pixels of a test file, in the order of the training file where it has the same names."""
+    files, columns = _files(competition), _pixel_columns(table, competition, labelled=False)
+    path = folder / files.train
+    if not (files.has_header and path.is_file()):
+        return columns
+    with path.open(encoding="utf-8-sig", errors="replace", newline="") as file:
+        header = Table(path, [name.strip() for name in next(csv.reader(file), [])], [])
+    names = [header.header[index] for index in _pixel_columns(header, competition, labelled=True)]
+    there = {table.header[index]: index for index in columns}
+    return [there[name] for name in names] if sorted(names) == sorted(there) else columns
 
 
 def _files(competition: Competition) -> PixelCsv:
@@ -165,10 +196,14 @@ def _report_other_order(
 
 
 def _images(
-    table: Table, competition: Competition, labelled: bool, problems: ErrorCollector
+    table: Table,
+    competition: Competition,
+    labelled: bool,
+    problems: ErrorCollector,
+    columns: list[int] | None = None,
 ) -> Images | None:
     files, image = _files(competition), competition.image
-    columns = _pixel_columns(table, competition, labelled)
+    columns = columns or _pixel_columns(table, competition, labelled)
     labels_in = label_columns(files, competition) if labelled else []
     id_name = files.id if not labelled or files.id in table.header else None
     wanted = [*labels_in, *filter(None, [id_name, files.addend if competition.addend else None])]

@@ -68,7 +68,7 @@ def draw_lines(
             axis.plot(np.arange(1, len(other) + 1), other, color=colour, linewidth=1.2, linestyle="--")
     axis.set(xlabel=labels[0], ylabel=labels[1])
     if logarithmic:
-        axis.set_yscale("log")
+        _scale_logarithmically(axis)
     axis.xaxis.get_major_locator().set_params(integer=True)
     if len(lines) <= len(SERIES):
         axis.legend(fontsize=8, frameon=False, labelcolor=_INK)
@@ -224,6 +224,16 @@ def _create_axis(height: float = _HEIGHT) -> tuple[Any, Any]:
     axis.xaxis.label.set(color=_INK, size=9.5)
     axis.yaxis.label.set(color=_INK, size=9.5)
     return figure, axis
+
+
+def _scale_logarithmically(axis: Any) -> None:
+    """Let values grow by factors, and write them as people do: 60 and not 6 x 10^1."""
+    from matplotlib.ticker import LogLocator
+
+    axis.set_yscale("log")
+    axis.minorticks_off()
+    axis.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axis.yaxis.set_major_formatter("{x:g}")
 
 
 def _to_chart(figure: Any, title: str) -> Chart:

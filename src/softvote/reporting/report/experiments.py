@@ -144,7 +144,7 @@ def describe_changes(old: Pipeline, new: Pipeline) -> list[str]:
     rest: dict[str, Any] = dict.fromkeys(
         ("members", "extends", "engine", "defaults", "tune", "tuned", "tracker"), True
     )
-    rest["competition"] = {"name", "kaggle", "public_share", "solution"}
+    rest["competition"] = {"name", "kaggle", "public_share", "hidden_test_rows", "solution"}
     before, now = (pipeline.model_dump(mode="json", exclude=rest) for pipeline in (old, new))
     return [*lines, *_compare(before, now)]
 

@@ -25,7 +25,7 @@ def list_competitions(
 def _ladder(experiments: Sequence[Experiment], has_page: Callable[[str], bool]) -> DataTable:
     by_name = {each.name: each for each in experiments}
     ordered = sorted(experiments, key=lambda each: -each.worth)
-    rows = []
+    rows: list[list[Cell | str]] = []
     for each in ordered:
         base = by_name.get(each.extends)
         changes = describe_changes(base.pipeline, each.pipeline) if base else []
@@ -49,7 +49,14 @@ def _ladder(experiments: Sequence[Experiment], has_page: Callable[[str], bool]) 
     caption = "The best cross-validation first. Gain: over the pipeline it starts from, as if of other rows."
     if any(each.is_outdated for each in experiments):
         caption += f" What is {OUTDATED} was trained or voted otherwise than its file says now."
-    return DataTable([*header, "submitted"], rows, caption)
+    return _without_empty_columns([*header, "submitted"], rows, caption)
+
+
+def _without_empty_columns(header: list[str], rows: list[list[Cell | str]], caption: str) -> DataTable:
+    said = [column for column in range(len(header)) if any(row[column] for row in rows)]
+    return DataTable(
+        [header[column] for column in said], [[row[column] for column in said] for row in rows], caption
+    )
 
 
 def _gain(base: Experiment, each: Experiment) -> Cell | str:

@@ -41,6 +41,8 @@ def build_leaderboard(data: ReportData) -> Sequence[Block]:
         unit = f"{metric.title}, %" if metric.percent else metric.title
         axes = (f"cross-validation: {unit}", f"test rows: {unit}")
         blocks.append(draw_points("One standard error to each side", points, axes, errors, diagonal=True))
+    if board.note:
+        blocks.append(Paragraph(f"{board.note[:1].upper()}{board.note[1:]}.", "note"))
     if board.rank_correlation is not None:
         text = f"Rank correlation (Spearman) of both scores: {board.rank_correlation:+.2f}."
         blocks.append(Paragraph(text, "note"))

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from softvote.reporting.report.blocks import Block, Cell, DataTable, Paragraph
+from softvote.reporting.report.blocks import Block, Cell, Chart, DataTable, Paragraph
 from softvote.reporting.report.charts import draw_lines
 from softvote.reporting.report.section import LeftOutError, ReportData, needs_members, section
 
@@ -35,12 +35,9 @@ def build_learning_curves(data: ReportData) -> Sequence[Block]:
     loss = {name: log["loss"] for name, log in logs.items()}
     wrong = {name: _percent_wrong(log["accuracy"]) for name, log in logs.items()}
     held_wrong = {name: _percent_wrong(values) for name, values in held_right.items()}
-    axes = ("epoch", "loss, nats")
     blocks: list[Block] = [
-        draw_lines("Loss per epoch", loss, axes, held_out, logarithmic=True),
-        draw_lines(
-            "Wrong answers per epoch", wrong, ("epoch", "wrong, %"), held_wrong, logarithmic=_all(wrong)
-        ),
+        _draw("Loss per epoch", "loss", loss, held_out),
+        _draw("Wrong answers per epoch", "wrong, %", wrong, held_wrong),
     ]
     note = "Means over a member's trainings. Training rows count as the network saw them: augmented, mixed."
     if held_out:
@@ -50,9 +47,10 @@ def build_learning_curves(data: ReportData) -> Sequence[Block]:
     return [*blocks, Paragraph(note, "note"), _list_last(logs)]
 
 
-def _all(lines: dict[str, list[float]]) -> bool:
-    """Whether a logarithm has something to show of every value."""
-    return all(value > 0 for values in lines.values() for value in values)
+def _draw(title: str, unit: str, lines: dict[str, list[float]], dashed: dict[str, list[float]]) -> Chart:
+    """Lines over epochs, on a logarithmic scale where that can show every value."""
+    values = [value for each in (lines, dashed) for line in each.values() for value in line]
+    return draw_lines(title, lines, ("epoch", unit), dashed, logarithmic=min(values, default=0) > 0)
 
 
 def _percent_wrong(accuracy: list[float]) -> list[float]:

@@ -38,9 +38,12 @@ def build_tag_pairs(data: ReportData) -> Sequence[Block]:
     missed, wrongly = there & ~named, named & ~there
     taken = _count_pairs(missed, wrongly)
     blocks: list[Block] = []
-    if len(data.classes) <= _MOST_TAGS:
-        blocks.append(_draw_matrix(data, taken, missed, wrongly))
-    blocks.append(_list_taken(data, taken, missed, wrongly))
+    if not taken.any():
+        blocks.append(Paragraph("On no image is one tag missed and another wrongly named."))
+    else:
+        if len(data.classes) <= _MOST_TAGS:
+            blocks.append(_draw_matrix(data, taken, missed, wrongly))
+        blocks.append(_list_taken(data, taken, missed, wrongly))
     together = _list_together(data, there, named)
     blocks += together or [
         Paragraph("No two tags go together more or less often than labels say, but for noise.")
