@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 import signal
@@ -33,6 +34,18 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 os.fsync = lambda file: None
 
 pytest_plugins = ["budget", "grids"]
+
+
+def pytest_collection() -> None:
+    """Look for no garbage while all is imported: there is none."""
+    gc.disable()
+
+
+def pytest_collection_finish() -> None:
+    """What was imported stays to the end: to look at it whenever garbage is collected takes seconds."""
+    gc.freeze()
+    gc.enable()
+
 
 Digits = tuple[NDArray[np.uint8], NDArray[np.int64]]
 

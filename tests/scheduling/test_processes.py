@@ -10,7 +10,6 @@ import subprocess
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
@@ -20,11 +19,11 @@ import numpy as np
 import pytest
 from batches import with_extra_rows
 from conftest import Digits
+from faults import Unreadable, breaks, ends, is_hit, refuse
 from projects import softvote, write_project
 from trainings import results, start, two_cores, until
 
 from softvote import machine, stages
-from softvote.data.dataset import Dataset
 from softvote.errors import UserError
 from softvote.progress import ScreenLock
 from softvote.scheduling import gpus as gpu_room
@@ -39,7 +38,7 @@ from softvote.storage.paths import PipelineFolder, Workspace
 pytestmark = pytest.mark.usefixtures("forkserver")  # started with all that is needed here
 
 TRAIN = ("train", "tiny", "--checkpoint", "0")
-LONG = {"epochs": 12}  # so long that what waits for its first checkpoint finds it still running
+LONG = {"epochs": 6}  # so long that what waits for its first checkpoint finds it still running
 
 
 def project(root: Path, digits: Digits, workers: int = 2, **facts: Any) -> PipelineFolder:
@@ -98,32 +97,9 @@ def test_a_process_that_dies_is_told_and_takes_no_other_along(
             and folder.predictions("cnn").fold(1).scores.is_file()
         )
         assert mine.checkpoint.is_file()
-        assert softvote(tmp_path, *TRAIN) == 0
+        assert softvote(tmp_path, "train", "tiny") == 0
         assert not mine.crash.exists()
     assert results(tmp_path) == untouched
-
-
-def breaks() -> None:
-    raise RuntimeError("a bad sector")
-
-
-def is_hit() -> None:
-    os.kill(os.getpid(), signal.SIGSEGV)
-
-
-def ends() -> None:
-    os._exit(3)
-
-
-@dataclass(frozen=True)
-class Unreadable(JobBatch):
-    """Work whose data cannot be read."""
-
-    fault: Callable[[], None] = breaks
-
-    def dataset(self) -> Dataset:
-        self.fault()
-        raise AssertionError
 
 
 @pytest.mark.parametrize(
@@ -178,10 +154,6 @@ def test_a_run_leaves_no_process_and_no_open_file(tmp_path: Path, digits: Digits
 
 
 # ---------------------------------------------------------------- a call in a process of its own
-
-
-def refuse(what: str) -> None:
-    raise UserError(what)
 
 
 def test_a_call_in_another_process_gives_back_what_it_returns_or_refuses() -> None:
