@@ -70,8 +70,9 @@ def known_throughput(monkeypatch: pytest.MonkeyPatch) -> None:
 def forkserver() -> None:
     """The server that processes are forked from, with all that any test needs there: one for all tests."""
     from softvote.scheduling import processes
+    from softvote.tuning import study
 
-    processes.prepare()
+    processes.prepare(*study.IMPORTED)
 
 
 @pytest.fixture(scope="session")
