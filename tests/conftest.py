@@ -9,6 +9,8 @@ import signal
 
 # Tiny networks gain nothing from threads, and lose a lot of time where other programs run beside them.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# As the command line sets it, which is too late where torch is loaded: threads that spin starve other tests.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 # Bits are compared; an accelerator is tested where this names one.
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
 # A shell lets what it starts in the background ignore Ctrl-C, and all that this starts would as well.
