@@ -160,7 +160,7 @@ def test_the_truth_is_best_and_its_opposite_worse(metric: Metric, space: LabelSp
 def test_the_standard_error_is_the_spread_over_other_samples(metric: Metric, space: LabelSpace) -> None:
     random = np.random.default_rng(8)
     values, errors, differences, of_differences = [], [], [], []
-    for _ in range(20):
+    for _ in range(12):
         labels = labels_of(space, 200, random)
         first, second = (
             metric.evaluate(
@@ -329,3 +329,10 @@ def test_one_group_tells_no_standard_error() -> None:
     metric = METRICS["roc_auc"](name="roc_auc")
     found = metric.evaluate(probabilities_of(space, labels, random), labels, space, np.zeros(40, np.int64))
     assert np.isnan(found.score.standard_error)
+
+
+@pytest.mark.parametrize(("name", "expected"), [("map_at_k", 0.5), ("top_k_error", 0.5)])
+def test_classes_beyond_the_most_that_are_asked_for_count_for_nothing(name: str, expected: float) -> None:
+    metric = METRICS[name].model_validate({"name": name, "k": 1})
+    told = np.array([[0, 1, 2], [0, 1, 2]])
+    assert metric.value(told, np.array([0, 1]), space_of("classes")) == expected
