@@ -437,6 +437,20 @@ def test_a_training_that_other_threads_began_starts_again(
     assert read_json(job.folder.recipe)["threads"] == threads + 1
 
 
+def test_glyphs_are_not_of_the_rows_that_validate(
+    finished: tuple[stages.Run, Dataset], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, dataset = finished
+    folds = read_folds(run.folder, inputs_of_folds(run, dataset)).folds
+    source, job = (job for job in plan_jobs(finished, []) if job.fold == 1)
+    member = job.member.model_copy(update={"glyphs_from": source.member_name})
+    asked: list[Any] = []
+    monkeypatch.setattr(jobs_module, "glyphs_of", lambda *of: asked.extend(of))
+    jobs_module._prepare(replace(job, member=member, source=source), dataset, folds)
+    assert asked[:2] == [source.folder, dataset]
+    np.testing.assert_array_equal(asked[2], folds == 1)
+
+
 @pytest.mark.parametrize(
     ("place", "left"),
     [("inference.loading.save_weights", "train"), ("scheduling.worker._predict", "predict")],
