@@ -87,7 +87,7 @@ def test_no_glyphs() -> None:
 def test_glyphs_teach_and_rows_of_their_own_do_not(model: str) -> None:
     args = {"classifier": "basic_cnn"} if model == "crop_reader" else {}
     done = train(
-        TrainingSpec(reader(model=model, model_args=args, epochs=8), Task(19, 2), 0, "it"), compose_rows(96)
+        TrainingSpec(reader(model=model, model_args=args, epochs=6), Task(19, 2), 0, "it"), compose_rows(96)
     )
     assert done.images_an_epoch == 96
     first, last = done.log[0], done.log[-1]
