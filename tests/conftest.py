@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 import signal
 
 # Tiny networks gain nothing from threads, and lose a lot of time where other programs run beside them.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# As the command line sets it, which is too late where torch is loaded: threads that spin starve other tests.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 # Bits are compared; an accelerator is tested where this names one.
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
 # A shell lets what it starts in the background ignore Ctrl-C, and all that this starts would as well.
@@ -34,6 +37,18 @@ os.fsync = lambda file: None
 
 pytest_plugins = ["budget", "grids"]
 
+
+def pytest_collection() -> None:
+    """Look for no garbage while all is imported: there is none."""
+    gc.disable()
+
+
+def pytest_collection_finish() -> None:
+    """What was imported stays to the end: to look at it whenever garbage is collected takes seconds."""
+    gc.freeze()
+    gc.enable()
+
+
 Digits = tuple[NDArray[np.uint8], NDArray[np.int64]]
 
 
@@ -57,8 +72,9 @@ def known_throughput(monkeypatch: pytest.MonkeyPatch) -> None:
 def forkserver() -> None:
     """The server that processes are forked from, with all that any test needs there: one for all tests."""
     from softvote.scheduling import processes
+    from softvote.tuning import study
 
-    processes.prepare()
+    processes.prepare(*study.IMPORTED)
 
 
 @pytest.fixture(scope="session")

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import ast
 import re
-from pathlib import Path
 
 import pytest
+from sources import PACKAGE, walk_modules
 
-import softvote
 from softvote.shell import in_shell_words
 
-PACKAGE = Path(softvote.__file__).parent
 OF_OTHERS = {"--upgrade", "--head"}  # of pip and of Ray
 MAKEFILE = (PACKAGE.parents[1] / "Makefile").read_text(encoding="utf-8")
 TYPED = "|".join(
@@ -19,19 +17,15 @@ TYPED = "|".join(
 )
 STDOUT = "sys.stdout"
 OUTERMOST = {"shell.py", "kernel_entry.py", "__main__.py", "kaggle/testing/__main__.py"}
-BELOW = [
-    path
-    for path in sorted(PACKAGE.rglob("*.py"))
-    if str(path.relative_to(PACKAGE)) not in OUTERMOST and path.parent != PACKAGE / "cli"
-]
 
 
 @pytest.fixture(scope="module")
 def trees() -> dict[str, list[ast.AST]]:
     """The syntax of every module below the command line, by its path."""
     return {
-        path.relative_to(PACKAGE).as_posix(): list(ast.walk(ast.parse(path.read_text(encoding="utf-8"))))
-        for path in BELOW
+        path.relative_to(PACKAGE).as_posix(): nodes
+        for path, nodes in walk_modules().items()
+        if str(path.relative_to(PACKAGE)) not in OUTERMOST and path.parent != PACKAGE / "cli"
     }
 
 

@@ -10,13 +10,11 @@ import itertools
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import pytest
-
-import softvote
-
-PACKAGE = Path(softvote.__file__).parent
+from sources import PACKAGE, parse_modules, walk_modules
 
 # Functions of a module that reads a layout of files; `Reader` says what each gives and raises.
 READERS = {"detect", "sources", "read", "open_test"}
@@ -55,7 +53,7 @@ class Documented:
         """What is said of the same method where all of its kind are described."""
         if not isinstance(self.node, ast.FunctionDef):
             return []
-        described = [*bases_of(self.owner), *(PROTOCOLS[self.path.parent] if self.owner else ())]
+        described = [*bases_of(self.owner), *(protocols_of(self.path.parent) if self.owner else ())]
         return [text for base in described if (text := method_docstring(base, self.node.name))]
 
     @property
@@ -107,16 +105,21 @@ def is_refusal(statement: ast.stmt) -> bool:
     return called.endswith(".raise_any()")
 
 
-SOURCES = {path: ast.parse(path.read_text(encoding="utf-8")) for path in sorted(PACKAGE.rglob("*.py"))}
-CLASSES = {
-    node.name: node for tree in SOURCES.values() for node in ast.walk(tree) if isinstance(node, ast.ClassDef)
-}
+@cache
+def classes() -> dict[str, ast.ClassDef]:
+    """The classes of the package by their names."""
+    return {
+        node.name: node
+        for nodes in walk_modules().values()
+        for node in nodes
+        if isinstance(node, ast.ClassDef)
+    }
 
 
 def bases_of(owner: ast.ClassDef | None) -> Iterator[ast.ClassDef]:
     """The classes of the package that a class is a kind of."""
     for base in owner.bases if owner else ():
-        if found := CLASSES.get(ast.unparse(base).partition("[")[0]):
+        if found := classes().get(ast.unparse(base).partition("[")[0]):
             yield found
             yield from bases_of(found)
 
@@ -126,19 +129,15 @@ def method_docstring(owner: ast.ClassDef, name: str) -> str | None:
     return ast.get_docstring(methods[0]) if methods else None
 
 
-PROTOCOLS = {
-    path.parent: [node for node in tree.body if isinstance(node, ast.ClassDef)]
-    for path, tree in SOURCES.items()
-    if path.name == "base.py"
-}
-"""Folders whose `base.py` describes once what every module there has."""
-for _path in SOURCES:
-    PROTOCOLS.setdefault(_path.parent, [])
+def protocols_of(folder: Path) -> list[ast.ClassDef]:
+    """What the `base.py` of a folder describes once for every module there."""
+    base = parse_modules().get(folder / "base.py")
+    return [node for node in base.body if isinstance(node, ast.ClassDef)] if base else []
 
 
 def public(room: str) -> Iterator[Documented]:
     """What a room defines for others."""
-    for path, tree in SOURCES.items():
+    for path, tree in parse_modules().items():
         if path.relative_to(PACKAGE).parts[0] != room:
             continue
         for node in tree.body:

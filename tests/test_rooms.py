@@ -10,10 +10,7 @@ from graphlib import TopologicalSorter
 from pathlib import Path
 
 from programs import load
-
-import softvote
-
-PACKAGE = Path(softvote.__file__).parent
+from sources import PACKAGE, parse_modules, walk_modules
 
 plan = load("draw_packages")
 
@@ -25,16 +22,14 @@ ROOMS = ["__main__", *("__init__" if name == "softvote" else name for name in DR
 SHARED = {"run", "detect", "sources", "read", "open_test", "main"}
 
 
-def modules() -> Iterator[tuple[str, Path, ast.Module]]:
-    """Each module with the room it stands in."""
-    for path in sorted(PACKAGE.rglob("*.py")):
-        room = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
-        yield room, path, ast.parse(path.read_text(encoding="utf-8"))
+def room_of(path: Path) -> str:
+    """The room that a module stands in."""
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
 
 
-def imported_rooms(tree: ast.Module) -> Iterator[tuple[str, int]]:
+def imported_rooms(nodes: list[ast.AST]) -> Iterator[tuple[str, int]]:
     """Rooms that a module imports from, also within functions, with the line."""
-    for node in ast.walk(tree):
+    for node in nodes:
         if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "softvote":
             parts = (node.module or "").split(".")
             names = [parts[1]] if len(parts) > 1 else [alias.name for alias in node.names]
@@ -48,7 +43,7 @@ def imported_rooms(tree: ast.Module) -> Iterator[tuple[str, int]]:
 
 def test_every_module_stands_in_a_room() -> None:
     """Each is drawn once, and no other is."""
-    assert sorted({room for room, _, _ in modules()}) == sorted(ROOMS)
+    assert sorted({room_of(path) for path in parse_modules()}) == sorted(ROOMS)
 
 
 def test_the_drawn_plan_is_the_one_that_holds() -> None:
@@ -61,20 +56,20 @@ def test_the_drawn_plan_is_the_one_that_holds() -> None:
 def test_a_room_imports_only_rooms_below_it() -> None:
     upward = [
         f"{path.relative_to(PACKAGE)}:{line} imports {name}"
-        for room, path, tree in modules()
-        for name, line in imported_rooms(tree)
-        if ROOMS.index(name) < ROOMS.index(room)
+        for path, nodes in walk_modules().items()
+        for name, line in imported_rooms(nodes)
+        if ROOMS.index(name) < ROOMS.index(room_of(path))
     ]
     assert upward == []
 
 
-def imported_modules(path: Path, tree: ast.Module) -> set[Path]:
+def imported_modules(path: Path, nodes: list[ast.AST]) -> set[Path]:
     """Modules of the package that one names, also within functions or for their types alone.
 
     A package that hands on what its modules define is not counted: it stands for the modules.
     """
     found = set()
-    for node in ast.walk(tree):
+    for node in nodes:
         if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "softvote":
             place = PACKAGE.joinpath(*(node.module or "").split(".")[1:])
             found |= {place / f"{alias.name}.py" for alias in node.names} | {place.with_suffix(".py")}
@@ -82,7 +77,7 @@ def imported_modules(path: Path, tree: ast.Module) -> set[Path]:
 
 
 def test_no_module_is_above_itself() -> None:
-    order = TopologicalSorter({path: imported_modules(path, tree) for _, path, tree in modules()})
+    order = TopologicalSorter({path: imported_modules(path, nodes) for path, nodes in walk_modules().items()})
     order.prepare()  # raises CycleError, which names the circle
 
 
@@ -101,7 +96,7 @@ def public_names(tree: ast.Module) -> Iterator[str]:
 
 def test_one_public_name_has_one_meaning() -> None:
     places = defaultdict(set)
-    for _, path, tree in modules():
+    for path, tree in parse_modules().items():
         for name in public_names(tree):
             places[name].add(path.relative_to(PACKAGE).as_posix())
     assert {name: sorted(where) for name, where in places.items() if len(where) > 1} == {}

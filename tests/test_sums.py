@@ -20,7 +20,7 @@ from projects import probabilities, softvote
 from softvote.reporting import plots
 from softvote.reporting.plots import Reading
 
-TRAIN, TEST, EXTRA = 600, 100, 200
+TRAIN, TEST, EXTRA = 450, 100, 200
 STAGES = ("folds", "train", "ensemble", "submit")
 EXTRA_FILES = {"images": "more/i.npy", "labels": "more/l.npy", "digits": "more/d.npy"}
 

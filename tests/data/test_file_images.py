@@ -68,6 +68,19 @@ def forbid(monkeypatch: pytest.MonkeyPatch, thing: object, name: str) -> None:
     monkeypatch.setattr(thing, name, called)
 
 
+def test_rows_whose_image_cannot_be_had_are_black_and_named_by_their_place(
+    competition: Competition, workspace: Workspace
+) -> None:
+    images = read_dataset(lazy(competition), workspace).test_pixels
+    assert isinstance(images, FileImages)
+    whole = images.gather(np.array([5, 2, 3]))
+    Path(images.rows[2].files[0].name).write_bytes(b"no image")
+    found, problems = images.try_rows([5, 2, 3])
+    whole[1] = 0
+    np.testing.assert_array_equal(found, whole)
+    assert list(problems) == [1]
+
+
 def facts(found: Dataset) -> list[Any]:
     pixels = [np.asarray(found.train_pixels), np.asarray(found.test_pixels), found.train_labels]
     rest = (found.test_ids, found.train_fingerprint, found.test_fingerprint, list(found.notes))

@@ -36,7 +36,7 @@ CASES: list[tuple[TaskKind, Any, str]] = [
     ("classes", "columns", "image,dog,cat\nb,0.5,0.5\na,0.5,0.5\n"),
     ("ordered", "columns", "image,0,1,2\nb,1,0,0\na,1,0,0\n"),
     ("tags", "columns", "uid,any,of any,road\nb,0,0,0\na,0,0,0\n"),
-    ("targets", "columns", "id,root,vowel\nb,a,0\na,a,0\n"),
+    ("targets", "columns", "id,vowel,root\nb,0,a\na,0,a\n"),
     ("classes", {"name": "list", "separator": " "}, "Image,Id\nb,cat dog\na,dog cat\n"),
     ("tags", {"name": "list", "separator": ";"}, "image,tags\nb,any;of any\na,road\n"),
     ("tags", {"name": "rows", "separator": "_"}, IN_ROWS),

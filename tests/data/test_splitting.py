@@ -35,6 +35,13 @@ def test_a_group_is_in_one_fold(digits: Digits) -> None:
     assert in_one_fold(twins, split(labels, twins, FoldsConfig(count=5), 0))
 
 
+def test_groups_are_spread_by_their_own_label() -> None:
+    """Twins stand side by side, and so do the labels."""
+    labels, twins = np.repeat([0, 1], 40), np.arange(80) // 2
+    found = split(labels, twins, FoldsConfig(count=5), 0)
+    assert [np.bincount(found[labels == label]).tolist() for label in (0, 1)] == [[8] * 5] * 2
+
+
 def test_the_seed_decides(digits: Digits) -> None:
     labels = digits[1][:200]
     first, again, other = (split(labels, alone(labels), FoldsConfig(count=4), seed) for seed in (1, 1, 2))
@@ -153,6 +160,7 @@ def test_tags_are_spread_more_evenly_than_by_chance() -> None:
     found = split(labels, np.arange(500), FoldsConfig(count=5), 0, task)
     counts = np.stack([labels[found == fold].sum(axis=0) for fold in range(5)])
     assert np.ptp(counts, axis=0).max() <= 3 and np.ptp(np.bincount(found)) <= 12
+    assert np.ptp(counts[:, -2:], axis=0).max() <= 1  # the rarest
     by_chance = np.random.default_rng(0).permutation(500) % 5
     chance = np.stack([labels[by_chance == fold].sum(axis=0) for fold in range(5)])
     assert np.ptp(chance, axis=0).max() > 6
@@ -172,6 +180,12 @@ def test_iterative_folds_depend_on_the_seed_alone() -> None:
     first, again, other = (stratify_iteratively(shown, np.arange(200), 4, seed) for seed in (1, 1, 2))
     np.testing.assert_array_equal(first, again)
     assert (first != other).any()
+
+
+def test_large_groups_even_out_the_sizes() -> None:
+    units = np.repeat(np.arange(6), [4, 2, 2, 2, 1, 1])
+    found = stratify_iteratively(np.zeros((12, 1), bool), units, 3, 0)
+    assert np.bincount(found).tolist() == [4, 4, 4]
 
 
 def test_rows_without_a_tag_even_out_the_sizes() -> None:

@@ -139,6 +139,17 @@ def test_top_k_are_the_most_probable_in_order() -> None:
     assert many.decision.decide(np.full((1, 3), 1 / 3, np.float32), many.space).shape == (1, 3)
 
 
+def test_of_equally_probable_classes_the_first_stands_first() -> None:
+    scorer, steps = scorer_of(8, "map_at_k", k=3), np.random.default_rng(0).integers(1, 4, (200, 8))
+    probabilities = (steps / steps.sum(axis=1, keepdims=True)).astype(np.float32)
+    order = np.argsort(-probabilities, axis=1, kind="stable")
+    ends = np.take_along_axis(steps, order[:, 2:4], axis=1)
+    clear = ends[:, 0] > ends[:, 1]  # who is among the three
+    assert clear.sum() > 20
+    decided = scorer.decision.decide(probabilities, scorer.space)
+    np.testing.assert_array_equal(decided[clear], order[clear, :3])
+
+
 def test_log_loss_is_never_sent_a_certainty() -> None:
     scorer = scorer_of(2, "log_loss")
     decided = scorer.decision.decide(np.array([[0, 1], [1, 0]], np.float32), scorer.space)
@@ -152,6 +163,15 @@ def test_an_image_may_be_given_at_least_one_tag() -> None:
     assert DECISIONS["threshold"](name="threshold").decide(low, space).tolist() == [[0, 0, 0], [1, 0, 1]]
     at_least = DECISIONS["threshold"].model_validate({"name": "threshold", "at_least_one": True})
     assert at_least.decide(low, space).tolist() == [[0, 1, 0], [1, 0, 1]]
+    each = DECISIONS["thresholds"].model_validate({"name": "thresholds", "at_least_one": True})
+    assert each.decide(low, space, (0.05, 0.4, 0.3)).tolist() == [[1, 0, 0], [1, 0, 1]]
+
+
+@pytest.mark.parametrize(("name", "fitted"), [("threshold", ()), ("thresholds", (0.3,))])
+def test_of_two_classes_the_second_is_named_above_its_threshold(name: str, fitted: tuple[float]) -> None:
+    found = DECISIONS[name].model_validate({"name": name} | ({} if fitted else {"at": 0.3}))
+    probabilities = np.array([[0.75, 0.25], [0.65, 0.35], [0.1, 0.9]], np.float32)
+    assert found.decide(probabilities, label_space(2), fitted).tolist() == [0, 1, 1]
 
 
 def test_thresholds_of_each_tag_are_found() -> None:

@@ -9,9 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from softvote.ensembling.ensemble import load_ensemble
+from softvote.ensembling.ensemble import Ensemble, EnsembleMember, load_ensemble
+from softvote.ensembling.predict import vote_of
 from softvote.ensembling.predictions import Predictions, merge_folds, read_predictions, write_predictions
-from softvote.ensembling.vote import soft_vote
+from softvote.ensembling.vote import Space, soft_vote
 from softvote.errors import UserError
 from softvote.storage.files import write_json
 from softvote.storage.paths import FoldFolder, PredictionsFolder
@@ -151,3 +152,12 @@ def test_a_decision_goes_with_the_probabilities_that_it_was_fitted_to(vote: Pred
     write_json(vote.decision, {"decision": {"name": "argmax"}, "fitted": [0.5]})
     write_predictions(vote, read_predictions(vote), LABELS, Task(3), "")
     assert not vote.decision.exists()
+
+
+@pytest.mark.parametrize("space", ["probability", "logit"])
+def test_some_of_the_members_vote_by_their_own_weights(space: Space) -> None:
+    """As where there is no time for the others."""
+    members = [EnsembleMember(name, weight, []) for name, weight in zip("abc", (0.5, 0.3, 0.2), strict=True)]
+    each = list(np.random.default_rng(0).dirichlet(np.ones(3), (2, 6)).astype(np.float32))
+    found = vote_of(Ensemble("vote", members, "greedy", space), members[:2], each)
+    np.testing.assert_allclose(found, soft_vote(each, np.array([0.625, 0.375]), space), atol=1e-6)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from softvote.ensembling.expected import draw_labels, expected_score
+from softvote.ensembling.expected import _apply_temperature, draw_labels, expected_score
 from softvote.metrics import scores
 from softvote.metrics.scores import Score
 from softvote.task import Task
@@ -76,6 +76,15 @@ def test_a_loss_falls() -> None:
     assert not found.percent
     assert found.value == pytest.approx(worth(submitted, labels), abs=0.03)
     assert found.value < alone - 0.05
+
+
+def test_a_temperature_is_a_power_of_probabilities_and_of_the_odds_of_tags() -> None:
+    tags = np.array([[0.1, 0.5, 0.8]], np.float32)
+    odds = (tags / (1 - tags)) ** 2
+    np.testing.assert_allclose(_apply_temperature(tags, 0.5, TAGS), odds / (1 + odds), rtol=1e-5)
+    targets = np.array([[0.2, 0.8, 0.5, 0.25, 0.25]], np.float32)
+    expected = [[0.04 / 0.68, 0.64 / 0.68, 4 / 6, 1 / 6, 1 / 6]]
+    np.testing.assert_allclose(_apply_temperature(targets, 0.5, TARGETS), expected, rtol=1e-5)
 
 
 @pytest.mark.parametrize("task", [TAGS, TARGETS], ids=lambda task: task.kind)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 from functools import cache
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -24,6 +26,7 @@ from softvote.errors import UserError
 from softvote.metrics import Labels, scores
 from softvote.metrics.scores import Difference, Score
 from softvote.reporting.comparison import render_table
+from softvote.task import TaskKind
 
 OF_DIGITS = scorer_of(10)
 NAMES = ["logistic", "bayes", "neighbours", "tree"]
@@ -243,6 +246,34 @@ def test_log_loss_weights_survive_members_that_are_all_wrong() -> None:
     wrong = np.array([[0, 1], [0, 1]], np.float32)
     weights = RULES["log_loss"].fit([wrong, wrong], np.zeros(2, int), scorer_of(wrong.shape[1]))
     np.testing.assert_allclose(weights, [0.5, 0.5])
+
+
+@pytest.mark.parametrize("rule", [rule for rule in RULES.values() if rule.fitted], ids=lambda rule: rule.name)
+@pytest.mark.parametrize("kind", ["tags", "targets"])
+def test_weights_are_of_those_who_know_all_tags_and_targets(rule: comparison.Rule, kind: TaskKind) -> None:
+    """One member always says the same of the last tag or target, which half of the rows do not have."""
+    labels = np.stack([np.arange(40) % 2, np.arange(40) // 20], axis=1)
+    shown = 0.1 + 0.8 * labels
+    told = shown.copy()
+    told[:, 1] = 0.9
+    if kind == "targets":
+        shown, told = (np.stack([1 - p, p], axis=2).reshape(40, 4) for p in (shown, told))
+    metric, columns = ("f1", 2) if kind == "tags" else ("accuracy", 4)
+    members = [told.astype(np.float32), shown.astype(np.float32)]
+    weights = rule.fit(members, labels, scorer_of(columns, metric, kind))
+    np.testing.assert_allclose(weights, [0, 1], atol=1e-6)
+
+
+def test_greedy_passes_over_rounds_that_bring_nothing() -> None:
+    """A fourth member makes this bag worse, and a fifth better than ever."""
+    members = [np.zeros((1, 1), np.float32), np.ones((1, 1), np.float32)]
+    scorer: Any = SimpleNamespace(
+        is_plain_accuracy=False,
+        worth=lambda bag, labels: -abs(float(bag[0, 0]) - 0.4),
+        log_loss=lambda bag, labels: SimpleNamespace(score=Score(0.0, 0.0, 1)),
+    )
+    weights = RULES["greedy"].fit(members, np.zeros(1, int), scorer)
+    np.testing.assert_allclose(weights, [0.6, 0.4])
 
 
 def test_greedy_gives_all_to_a_member_that_nothing_improves() -> None:

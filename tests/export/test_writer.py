@@ -12,6 +12,7 @@ import zipfile
 from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -27,12 +28,20 @@ from untrained import EXECUTION, write_fold
 
 import softvote as package
 from softvote import models
+from softvote.config.competition import Image
 from softvote.ensembling.ensemble import Ensemble, EnsembleMember
 from softvote.ensembling.predictions import Predictions, merge_folds, read_predictions, write_predictions
-from softvote.ensembling.vote import Space, soft_vote
+from softvote.ensembling.vote import Blocks, Space, soft_vote
 from softvote.errors import UserError
 from softvote.export import program, writer
-from softvote.export.program import EnsembleModule, as_predict_fn, create_module, load_exported
+from softvote.export.program import (
+    METADATA_IN_ONNX,
+    EnsembleModule,
+    Signature,
+    as_predict_fn,
+    create_module,
+    load_exported,
+)
 from softvote.export.writer import Check, write_program
 from softvote.heads import create_head
 from softvote.heads.base import HeadSpec
@@ -537,6 +546,61 @@ def test_the_vote_is_that_of_the_ensemble_stage(space: Space) -> None:
     predictors: Any = [[Fixed(test) for test in member] for member in folds]
     found = EnsembleModule(predictors, weights.tolist(), space)(torch.zeros(50, 1, 2, 2))
     np.testing.assert_allclose(found.numpy(), soft_vote(members, weights, space), atol=2e-6)
+
+
+@pytest.mark.parametrize("space", ["probability", "logit"])
+@pytest.mark.parametrize("blocks", [(), (slice(0, 2), slice(2, 5))], ids=["tags", "targets"])
+def test_so_it_is_of_tags_and_of_targets(space: Space, blocks: Blocks) -> None:
+    members = np.random.default_rng(0).random((3, 50, 5)).astype(np.float32)
+    for block in blocks:
+        members[..., block] /= members[..., block].sum(axis=2, keepdims=True)
+    weights = np.array([0.5, 0.3, 0.2])
+    predictors: Any = [[Fixed(member)] for member in members]
+    found = EnsembleModule(predictors, weights.tolist(), space, blocks)(torch.zeros(50, 1, 2, 2))
+    expected = soft_vote(list(members), weights, space, blocks=blocks)
+    np.testing.assert_allclose(found.numpy(), expected, atol=2e-6)
+
+
+def test_a_program_asks_for_the_addends_of_its_task(tmp_path: Path) -> None:
+    fold = write_fold(tmp_path / "fold0", {"model": "cnn", "head": "digits"}, task=ADDER)
+    check = check_of(fold, ADDER)
+    program, signature = create_module(of(fold), "cpu")
+    assert signature.addend
+    assert Signature.from_record(signature.to_record()) == signature
+    np.testing.assert_allclose(as_predict_fn(program)(check.images, check.addends), check.stored, atol=1e-6)
+    of_torch, of_onnx = (lines[-1] for lines in writer.how_to_call(signature).values())
+    assert "program(images, addends)" in of_torch and '"addends": addends' in of_onnx
+    of_torch, of_onnx = (lines[-1] for lines in writer.how_to_call(replace(signature, addend=False)).values())
+    assert "program(images)" in of_torch and "addends" not in of_onnx
+
+
+@pytest.mark.parametrize("addends", [None, np.array([7, 2])], ids=["images", "addends"])
+def test_onnx_is_given_what_it_asks_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, addends: NDArray[np.int64] | None
+) -> None:
+    import onnxruntime
+
+    signature = Signature(["a", "b"], Image(height=1, width=2), addends is not None, Task(2))
+    metadata = {METADATA_IN_ONNX: signature.to_record().model_dump_json()}
+    given: dict[str, Any] = {}
+
+    class Session:
+        def __init__(self, path: Path, *_: Any, **more: Any) -> None:
+            assert path == tmp_path / "program.onnx"
+
+        def get_modelmeta(self) -> Any:
+            return SimpleNamespace(custom_metadata_map=metadata)
+
+        def run(self, names: None, inputs: dict[str, Any]) -> list[Any]:
+            given.update(inputs)
+            return [np.zeros((2, 2), np.float32)]
+
+    monkeypatch.setattr(onnxruntime, "InferenceSession", Session)
+    images = np.ones((2, 1, 1, 2), np.uint8)
+    _, run = load_exported(tmp_path / "program.onnx")
+    run(images, addends)
+    expected = {"images": images} | ({} if addends is None else {"addends": addends})
+    np.testing.assert_equal(given, expected)
 
 
 def test_a_member_without_weight_is_left_out(tmp_path: Path) -> None:

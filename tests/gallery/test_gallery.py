@@ -35,7 +35,6 @@ EVERY = [pytest.param(slug, marks=() if slug in QUICK else pytest.mark.slow) for
 TINY = [
     "members={tiny: {model: cnn}}",
     "folds.count=2",
-    "defaults.epochs=12",
     "defaults.no_aug_epochs=0",
     "defaults.batch_size=16",
     "defaults.optimizer={name: adamw, lr: 0.004}",
@@ -63,7 +62,8 @@ def settings_of(slug: str) -> list[str]:
     """What makes the gallery's pipeline small, and lets it know the answers."""
     height, width = SMALL.get(slug, (24, 32)) or (0, 0)
     size = [f"competition.image.height={height}", f"competition.image.width={width}"] if height else []
-    settings = [*TINY, *size, "competition.kaggle=null", "competition.solution=solution.csv"]
+    epochs = f"defaults.epochs={6 if slug in QUICK else 12}"
+    settings = [*TINY, epochs, *size, "competition.kaggle=null", "competition.solution=solution.csv"]
     return [word for setting in settings for word in ("--set", setting)]
 
 

@@ -256,8 +256,8 @@ def test_narrow_and_wide_distributions_far_outside_sum_to_one(width: float) -> N
 @pytest.mark.parametrize("width", [0.3, 1.0, 3.0])
 def test_the_width_is_recovered_from_errors(width: float) -> None:
     drawn = torch.Generator().manual_seed(2)
-    numbers = torch.rand(20_000, generator=drawn) * 36
-    errors = torch.randn(20_000, generator=drawn) * width
+    numbers = torch.rand(6_000, generator=drawn) * 36
+    errors = torch.randn(6_000, generator=drawn) * width
     values = (numbers + errors).round().clamp(0, 36).long()
     fitted = regression(37).calibrate(outputs_for(numbers, 37), values)
     assert fitted.calibration()["width"] == pytest.approx(width, rel=0.03)

@@ -15,11 +15,12 @@ from pathlib import Path
 from typing import Any
 
 import huggingface_hub
+import numpy as np
 import projects
 import pytest
 import timm
 from conftest import Digits
-from projects import softvote, times, write_pipeline, write_project
+from projects import probabilities, softvote, times, write_pipeline, write_project
 from safetensors.torch import save_file
 from slugify import slugify
 
@@ -27,6 +28,8 @@ import softvote as package
 from softvote.config.pipeline import Pipeline
 from softvote.config.pipeline_file import read_pipeline_file
 from softvote.config.recipe import Recipe
+from softvote.ensembling.decisions import DECISIONS
+from softvote.ensembling.scorer import FittedDecision
 from softvote.errors import UserError
 from softvote.kaggle import kernel_program, notebook
 from softvote.kaggle.kernel_program import Mode
@@ -36,7 +39,7 @@ from softvote.stages import Run, open_run
 from softvote.stages.plan import make_plan
 from softvote.storage.files import read_json
 from softvote.storage.fingerprints import sha256_of
-from softvote.storage.paths import KernelFolder, Workspace
+from softvote.storage.paths import KernelFolder, PipelineFolder, Workspace
 from softvote.tracking.ledger import read_ledger
 
 TRAIN, TEST = 160, 60
@@ -369,6 +372,12 @@ def test_the_dataset_is_flat_and_holds_what_votes(project: Path) -> None:
                for what in ("recipe.json", "weights.safetensors")}  # fmt: skip
     names = set(contents(build(project, "infer").dataset)) - {"dataset-metadata.json"}
     assert names == trained | {"vote.vote.json"}
+    voter = PipelineFolder(project / "models" / "tiny").predictions("vote")
+    FittedDecision(DECISIONS["argmax"](name="argmax")).record().write(voter.decision)
+    decided = build(project, "infer")
+    assert set(contents(decided.dataset)) == names | {"dataset-metadata.json", "vote.decision.json"}
+    of_left_out_rows = probabilities(voter.path).mean(axis=0, dtype=np.float64)
+    np.testing.assert_allclose(constants(decided)["KERNEL"]["safe"], of_left_out_rows, atol=1e-6)
     alone = build(project, "infer", "cnn")
     assert set(contents(alone.dataset)) - {"dataset-metadata.json"} == {n for n in trained if n[:3] == "cnn"}
     for name, sha256 in constants(alone)["KERNEL"]["files"].items():

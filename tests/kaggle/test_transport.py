@@ -41,12 +41,14 @@ LEGACY = {"username": "tester", "key": KEY}
     ("environment", "file", "facts"),
     [
         ({"KAGGLE_API_TOKEN": KEY}, None, ""),
-        ({"KAGGLE_API_TOKEN": "token.txt"}, "token.txt", KEY),
+        pytest.param({"KAGGLE_API_TOKEN": "token.txt"}, "token.txt", KEY, marks=pytest.mark.slow),
         ({}, ".kaggle/access_token", f"{KEY}\n"),
         ({"KAGGLE_USERNAME": "tester", "KAGGLE_KEY": KEY}, None, ""),
         ({}, ".kaggle/kaggle.json", LEGACY),
-        ({}, ".config/kaggle/kaggle.json", LEGACY),
-        ({"KAGGLE_CONFIG_DIR": "elsewhere"}, "elsewhere/kaggle.json", LEGACY),
+        pytest.param({}, ".config/kaggle/kaggle.json", LEGACY, marks=pytest.mark.slow),
+        pytest.param(
+            {"KAGGLE_CONFIG_DIR": "elsewhere"}, "elsewhere/kaggle.json", LEGACY, marks=pytest.mark.slow
+        ),
         ({}, ".kaggle/credentials.json", OAUTH),
     ],
 )
@@ -83,12 +85,12 @@ STALE = {**OAUTH, "refresh_token": "stale"}
     ("environment", "file", "facts", "place"),
     [
         ({}, None, "", "~/.kaggle"),
-        ({}, ".kaggle/kaggle.json", "{not JSON", "~/.kaggle"),
+        pytest.param({}, ".kaggle/kaggle.json", "{not JSON", "~/.kaggle", marks=pytest.mark.slow),
         ({}, ".kaggle/access_token", "stale", "~/.kaggle"),
         ({}, ".kaggle/credentials.json", STALE, "~/.kaggle"),
         ({"KAGGLE_API_TOKEN": "stale"}, None, "", "KAGGLE_API_TOKEN"),
         ({"KAGGLE_API_TOKEN": KEY * 20}, None, "", "KAGGLE_API_TOKEN"),  # no file has so long a name
-        ({"KAGGLE_USERNAME": "tester"}, None, "", "~/.kaggle"),
+        pytest.param({"KAGGLE_USERNAME": "tester"}, None, "", "~/.kaggle", marks=pytest.mark.slow),
     ],
 )
 def test_no_credentials(

@@ -133,6 +133,16 @@ def test_a_resample_scores_what_its_rows_score_one_by_one(metric: Metric, space:
     np.testing.assert_allclose(weighted, expected, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.parametrize("above_tpr", [0.3, 0.8])
+def test_a_curve_may_cross_the_rate_among_rows_that_tie(above_tpr: float) -> None:
+    metric = METRICS["partial_roc_auc"].model_validate({"name": "partial_roc_auc", "above_tpr": above_tpr})
+    random, space = np.random.default_rng(0), space_of("classes", 2)
+    labels, second = random.integers(0, 2, 60), random.integers(1, 4, 60) / 4
+    probabilities = np.stack([1 - second, second], axis=1).astype(np.float32)
+    (found,) = metric.resample(probabilities, labels, space, np.ones((1, 60), np.float32))
+    assert found == pytest.approx(metric.value(probabilities, labels, space), rel=1e-5)
+
+
 @pytest.mark.parametrize(("metric", "space"), CASES)
 def test_the_truth_is_best_and_its_opposite_worse(metric: Metric, space: LabelSpace) -> None:
     random = np.random.default_rng(2)
@@ -160,7 +170,7 @@ def test_the_truth_is_best_and_its_opposite_worse(metric: Metric, space: LabelSp
 def test_the_standard_error_is_the_spread_over_other_samples(metric: Metric, space: LabelSpace) -> None:
     random = np.random.default_rng(8)
     values, errors, differences, of_differences = [], [], [], []
-    for _ in range(20):
+    for _ in range(12):
         labels = labels_of(space, 200, random)
         first, second = (
             metric.evaluate(
@@ -172,6 +182,7 @@ def test_the_standard_error_is_the_spread_over_other_samples(metric: Metric, spa
         errors += [first.score.standard_error]
         differences += [first.minus(second).value]
         of_differences += [first.minus(second).standard_error]
+        assert first.minus(first).standard_error <= 0.5 * first.score.standard_error  # paired
     assert np.mean(errors) == pytest.approx(np.std(values), rel=0.6)
     assert np.mean(of_differences) == pytest.approx(np.std(differences), rel=0.6)
 
@@ -329,3 +340,10 @@ def test_one_group_tells_no_standard_error() -> None:
     metric = METRICS["roc_auc"](name="roc_auc")
     found = metric.evaluate(probabilities_of(space, labels, random), labels, space, np.zeros(40, np.int64))
     assert np.isnan(found.score.standard_error)
+
+
+@pytest.mark.parametrize(("name", "expected"), [("map_at_k", 0.5), ("top_k_error", 0.5)])
+def test_classes_beyond_the_most_that_are_asked_for_count_for_nothing(name: str, expected: float) -> None:
+    metric = METRICS[name].model_validate({"name": name, "k": 1})
+    told = np.array([[0, 1, 2], [0, 1, 2]])
+    assert metric.value(told, np.array([0, 1]), space_of("classes")) == expected

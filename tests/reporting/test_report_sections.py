@@ -26,6 +26,7 @@ from untrained import write_fold
 
 from softvote.ensembling.predictions import Predictions
 from softvote.inference.record import TrainingRecord
+from softvote.reporting.report import page
 from softvote.reporting.report.blocks import Attachment, Block, Chart, DataTable, Gallery, Paragraph
 from softvote.reporting.report.page import SECTIONS, BuiltSection, build_sections, write_page
 from softvote.reporting.report.section import LeftOutError, ReportData
@@ -117,6 +118,22 @@ def test_who_makes_the_vote_right_adds_and_who_makes_it_wrong_harms(digits: Digi
     (table,) = tables_of(build_section("contributions", make_data(digits, members)))
     verdicts = dict(zip(column_of(table, "member"), column_of(table, "which is"), strict=True))
     assert verdicts["good"] == "adds" and verdicts["noise"] == "harms"
+    saved = dict(zip(column_of(table, "member"), column_of(table, "log loss it saves"), strict=True))
+    assert saved["good"].startswith("+") and not saved["noise"].startswith("+")
+
+
+def test_without_a_member_the_others_keep_their_proportions(digits: Digits) -> None:
+    labels = digits[1][:TRAIN]
+    members = {name: make_probabilities(labels, seed, 2) for seed, name in enumerate("abc")}
+    data = make_data(digits, members, [0.6, 0.1, 0.3])
+    (table,) = tables_of(build_section("contributions", data))
+    a, b, c = members.values()
+    rest = (0.6 * a + 0.1 * b) / 0.7
+    gain = data.row_scorer.evaluate(0.6 * a + 0.1 * b + 0.3 * c, labels).minus(
+        data.row_scorer.evaluate(rest.astype(np.float32), labels)
+    )
+    told = dict(zip(column_of(table, "member"), column_of(table, "accuracy it adds"), strict=True))
+    assert told["c"] == str(gain)
 
 
 def test_a_member_without_weight_is_named(digits: Digits) -> None:
@@ -302,7 +319,10 @@ def test_where_a_network_looks_follows_what_decides(tmp_path: Path, digits: Digi
         assert any(isinstance(block, Gallery) for block in blocks)
 
 
-def test_weights_elsewhere_leave_out_a_section_not_the_page(tmp_path: Path, digits: Digits) -> None:
+def test_weights_elsewhere_leave_out_a_section_not_the_page(
+    tmp_path: Path, digits: Digits, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(page, "SECTIONS", {name: SECTIONS[name] for name in ("attention", "scores")})
     folders = [write_fold(tmp_path / f"fold{fold}", {"model": "cnn"}) for fold in range(2)]
     for folder in folders:
         folder.weights.unlink()

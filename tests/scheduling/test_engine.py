@@ -25,7 +25,10 @@ PATIENCE = 300.0  # seconds, on a machine that does much else
 ONE = {"cnn": {"model": "cnn"}}
 TWO = {"cnn": {"model": "cnn"}, "resnet5": {"model": "resnet5"}}
 
-pytestmark = pytest.mark.parametrize("workers", [1, 2])
+pytestmark = [
+    pytest.mark.usefixtures("forkserver"),  # started with all that is needed here
+    pytest.mark.parametrize("workers", [1, 2]),
+]
 
 
 def project(root: Path, digits: Digits, **facts: Any) -> PipelineFolder:
@@ -35,6 +38,7 @@ def project(root: Path, digits: Digits, **facts: Any) -> PipelineFolder:
     return PipelineFolder(root / "models" / "tiny")
 
 
+@pytest.mark.slow_but("1")
 def test_engines_leave_the_same_bytes(tmp_path: Path, digits: Digits, workers: int) -> None:
     project(tmp_path / "here", digits)
     project(tmp_path / "other", digits, engine={"workers": workers + 1})
@@ -169,7 +173,6 @@ def test_a_run_that_finds_all_busy_says_so_or_waits(
     assert folder.predictions("cnn").scores.is_file()
 
 
-@pytest.mark.slow_but("1")
 def test_a_job_that_another_run_leaves_meanwhile_is_done(
     tmp_path: Path, digits: Digits, workers: int, capsys: pytest.CaptureFixture[str]
 ) -> None:

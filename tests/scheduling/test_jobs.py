@@ -23,6 +23,7 @@ from softvote import stages
 from softvote.config.pipeline import Pipeline
 from softvote.data.dataset import Dataset
 from softvote.data.folds import FoldTable, read_folds
+from softvote.data.split import ImageSplit
 from softvote.ensembling.predictions import read_predictions, write_predictions
 from softvote.errors import UserError
 from softvote.scheduling import planner
@@ -435,6 +436,38 @@ def test_a_training_that_other_threads_began_starts_again(
         torch.set_num_threads(threads)
     assert "goes on" in capsys.readouterr().err
     assert read_json(job.folder.recipe)["threads"] == threads + 1
+
+
+def test_a_training_is_watched_on_the_rows_that_validate(
+    finished: tuple[stages.Run, Dataset], tmp_path: Path
+) -> None:
+    """By these heads are calibrated too, and curves drawn."""
+    run, dataset = finished
+    folds, seen = read_folds(run.folder, inputs_of_folds(run, dataset)).folds, list[ImageSplit]()
+
+    def look(job: Job, left_out: ImageSplit) -> Any:
+        seen.append(left_out)
+        raise KeyboardInterrupt
+
+    job = replace(plan_jobs(finished, [])[0], folder=FoldFolder(tmp_path / "fold"), observers=[look])
+    with pytest.raises(KeyboardInterrupt):
+        run_job(job, dataset, folds, due="train")
+    np.testing.assert_array_equal(seen[0].labels, dataset.train_labels[folds == job.fold])
+    np.testing.assert_array_equal(seen[0].images[:], dataset.train_pixels[folds == job.fold])
+
+
+def test_glyphs_are_not_of_the_rows_that_validate(
+    finished: tuple[stages.Run, Dataset], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, dataset = finished
+    folds = read_folds(run.folder, inputs_of_folds(run, dataset)).folds
+    source, job = (job for job in plan_jobs(finished, []) if job.fold == 1)
+    member = job.member.model_copy(update={"glyphs_from": source.member_name})
+    asked: list[Any] = []
+    monkeypatch.setattr(jobs_module, "glyphs_of", lambda *of: asked.extend(of))
+    jobs_module._prepare(replace(job, member=member, source=source), dataset, folds)
+    assert asked[:2] == [source.folder, dataset]
+    np.testing.assert_array_equal(asked[2], folds == 1)
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import multiprocessing
 import os
 import shutil
@@ -10,21 +11,21 @@ import subprocess
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 from batches import with_extra_rows
 from conftest import Digits
+from faults import Unreadable, blocks_ctrl_c, breaks, ends, is_hit, refuse
 from projects import softvote, write_project
 from trainings import results, start, two_cores, until
 
 from softvote import machine, stages
-from softvote.data.dataset import Dataset
 from softvote.errors import UserError
 from softvote.progress import ScreenLock
 from softvote.scheduling import gpus as gpu_room
@@ -39,7 +40,7 @@ from softvote.storage.paths import PipelineFolder, Workspace
 pytestmark = pytest.mark.usefixtures("forkserver")  # started with all that is needed here
 
 TRAIN = ("train", "tiny", "--checkpoint", "0")
-LONG = {"epochs": 12}  # so long that what waits for its first checkpoint finds it still running
+LONG = {"epochs": 6}  # so long that what waits for its first checkpoint finds it still running
 
 
 def project(root: Path, digits: Digits, workers: int = 2, **facts: Any) -> PipelineFolder:
@@ -98,32 +99,9 @@ def test_a_process_that_dies_is_told_and_takes_no_other_along(
             and folder.predictions("cnn").fold(1).scores.is_file()
         )
         assert mine.checkpoint.is_file()
-        assert softvote(tmp_path, *TRAIN) == 0
+        assert softvote(tmp_path, "train", "tiny") == 0
         assert not mine.crash.exists()
     assert results(tmp_path) == untouched
-
-
-def breaks() -> None:
-    raise RuntimeError("a bad sector")
-
-
-def is_hit() -> None:
-    os.kill(os.getpid(), signal.SIGSEGV)
-
-
-def ends() -> None:
-    os._exit(3)
-
-
-@dataclass(frozen=True)
-class Unreadable(JobBatch):
-    """Work whose data cannot be read."""
-
-    fault: Callable[[], None] = breaks
-
-    def dataset(self) -> Dataset:
-        self.fault()
-        raise AssertionError
 
 
 @pytest.mark.parametrize(
@@ -180,12 +158,9 @@ def test_a_run_leaves_no_process_and_no_open_file(tmp_path: Path, digits: Digits
 # ---------------------------------------------------------------- a call in a process of its own
 
 
-def refuse(what: str) -> None:
-    raise UserError(what)
-
-
 def test_a_call_in_another_process_gives_back_what_it_returns_or_refuses() -> None:
     assert processes.call_forked(os.getppid) != os.getppid()
+    assert processes.call_forked(blocks_ctrl_c) and not blocks_ctrl_c()  # the one that started it answers
     with pytest.raises(UserError, match=r"^no such network$"):
         processes.call_forked(refuse, "no such network")
     for fault, how in ((ends, "ended with exit code 3"), (is_hit, "ended with SIGSEGV")):
@@ -205,6 +180,22 @@ def test_an_answer_for_which_nobody_waits_any_more_is_no_error(capfd: pytest.Cap
 
 
 # ---------------------------------------------------------------- the whole run dies
+
+
+def test_a_run_that_is_stopped_ends_what_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    work: Any = SimpleNamespace(jobs=[], deadline=math.inf)
+    pool: Any = processes._Pool(work, [0, 0], 1, Path("screen"))
+    pool.running = ["one", "other"]
+    ended: list[str] = []
+
+    def interrupt() -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(processes, "_end", ended.append)
+    monkeypatch.setattr(pool, "_start_what_can_run", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        pool.run()
+    assert ended == ["one", "other"]
 
 
 def members_of(group: int) -> list[str]:
@@ -323,6 +314,23 @@ def test_who_says_how_many_at_once_gets_all_cores(
 ) -> None:
     monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(16)), raising=False)
     assert resources.split_cores(25, workers) == (workers, threads)
+
+
+@pytest.mark.parametrize(
+    ("there", "trainings", "workers", "expected"),
+    [
+        (8, 25, None, ([0, 2, 4, 6], 2)),
+        (5, 25, None, ([0, 2], 4)),
+        (8, 1, None, ([0], 8)),
+        (8, 25, 3, ([0, 2, 4], 2)),
+        (0, 25, 2, ([0, 2], 4)),  # cores alone
+    ],
+)
+def test_trainings_on_two_devices_each_share_none(
+    monkeypatch: pytest.MonkeyPatch, there: int, trainings: int, workers: int | None, expected: object
+) -> None:
+    monkeypatch.setattr(machine, "cores", lambda: 16)
+    assert resources._assign_groups(2, there, trainings, workers) == expected
 
 
 @pytest.mark.parametrize(("gibibytes", "workers"), [(64, 16), (9, 4), (1, 1)])

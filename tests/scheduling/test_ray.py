@@ -11,10 +11,11 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import data_fixtures
 import numpy as np
@@ -25,13 +26,16 @@ from safetensors.numpy import load_file
 from untrained import write_fold
 
 from softvote.config.engine import RayEngine
+from softvote.config.recipe import Member
 from softvote.errors import UserError
 from softvote.scheduling import planner
 from softvote.scheduling import ray as engine
+from softvote.scheduling.job import Job
 from softvote.scheduling.ray import require_ray
 from softvote.storage.files import read_json, write_json
 from softvote.storage.locks import try_lock
 from softvote.storage.paths import FoldFolder, Workspace
+from softvote.task import Task
 
 if find_spec("ray") is None:
     pytest.skip("Ray is not installed", allow_module_level=True)
@@ -378,6 +382,52 @@ def test_a_job_that_fails_stops_no_other(cluster: Any, tmp_path: Path, digits: D
     for fold in (0, 1):
         assert any(f"lost fold {fold}: the loss is" in line for line in told)
         assert f"softvote: started fold {fold}: starts from lost fold {fold}, which failed" in told
+
+
+# ---------------------------------------------------------------- what is handed out, without a cluster
+
+
+def job_at(folder: Path, **member: Any) -> Job:
+    recipe = Member.model_validate({"model": "cnn"} | member)
+    return Job("cnn", recipe, 0, FoldFolder(folder), {"extra_train": "rows of one file"}, "", Task(10))
+
+
+@pytest.fixture
+def driver(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """A driver that notes in `sent` what it would hand to Ray, and in `kept` what it would put there."""
+    found, sent, kept = cast(Any, object.__new__(engine._Driver)), list[Any](), list[object]()
+    monkeypatch.setitem(sys.modules, "ray", SimpleNamespace(put=lambda what: kept.append(what) or what))
+    found.sent, found.kept, found.left, found.running, found.extra = sent, kept, [], {}, {}
+    found.dataset, found.data, found.keeper, found.share = "the data", "data", "keeper", (1, 1)
+    found.work = SimpleNamespace(checkpoint_seconds=60, workspace=Workspace(tmp_path))
+    found.do = SimpleNamespace(remote=lambda *of: sent.append(of) or f"number {len(sent)}")
+    with contextlib.ExitStack() as found.claims:
+        yield found
+
+
+def test_extra_rows_of_several_trainings_are_put_there_once(driver: Any, tmp_path: Path) -> None:
+    for name in ("one", "other"):
+        driver._take_up(replace(job_at(tmp_path / name), extra=lambda dataset: f"rows for {dataset}"))
+    assert [(of[0].extra, of[2]) for of in driver.sent] == [(None, "rows for the data")] * 2
+    assert driver.kept == ["rows for the data"] and len(driver.running) == 2
+
+
+def test_what_another_run_is_busy_with_is_not_handed_out(driver: Any, tmp_path: Path) -> None:
+    job = job_at(tmp_path / "cnn")
+    with try_lock(job.folder.lock):
+        driver._take_up(job)
+    assert [left.kind for left in driver.left] == ["busy"] and not driver.sent
+
+
+def test_a_file_of_weights_is_refused_before_anything_is_connected(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "ray", SimpleNamespace())
+    monkeypatch.setattr(engine, "_connect", lambda spec: pytest.fail("looked for a cluster"))
+    begun = {"checkpoint_path": str(tmp_path / "begun.safetensors")}
+    work: Any = SimpleNamespace(jobs=[job_at(tmp_path / "cnn", model_args=begun)])
+    with pytest.raises(UserError, match="which engine ray takes to no node"):
+        engine.run_on_cluster(work, RayEngine(name="ray"))
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1:1", "nowhere"])

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
+import dataclasses
 import io
 import json
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import projects
@@ -15,6 +18,10 @@ from kaggle_place import LEAK, Clock, Failure, Place, contents, forget_package, 
 from projects import softvote, write_pipeline
 
 from softvote import progress
+from softvote.errors import UserError
+from softvote.stages.send import refuse_repetition
+from softvote.storage.paths import Workspace
+from softvote.tracking.ledger import Entry, append_entry
 
 LEDGER = "submissions/ledger.csv"
 FIRST = 40_000_001  # the server's first number
@@ -105,6 +112,28 @@ def test_the_same_file_is_not_sent_twice(place: Place) -> None:
         "or send it again with FORCE=1 (--force)"
     )
     assert place.asked() == []
+
+
+@pytest.mark.parametrize(
+    ("sent", "refused"),
+    [({"pipeline": "other"}, True), ({"sha256": "1" * 64}, False), ({"competition": "other"}, False),
+     ({"ref": None}, False)],
+    ids=str,
+)  # fmt: skip
+def test_the_same_content_is_sent_to_a_competition_once(
+    tmp_path: Path, sent: dict[str, Any], refused: bool
+) -> None:
+    """Whatever pipeline it is of."""
+    workspace = Workspace(tmp_path)
+    entry = Entry(
+        pipeline="tiny", competition="digits", ensemble="vote: mean", members=("cnn",), folds="2/2",
+        cv_score=0.5, cv_standard_error=0.1, rows=10, test_rows=5, file="tiny-0.csv", sha256="0" * 64,
+        commit="", clean=True,
+    )  # fmt: skip
+    append_entry(workspace.ledger, dataclasses.replace(entry, **({"ref": 7} | sent)))
+    run: Any = SimpleNamespace(workspace=workspace)
+    with pytest.raises(UserError, match="from other") if refused else contextlib.nullcontext():
+        refuse_repetition(run, entry)
 
 
 def test_again(place: Place) -> None:

@@ -301,6 +301,13 @@ def test_sent_again_it_keeps_its_score_until_there_is_a_newer(
     assert row.submission == submission_of(103, 0.91)
 
 
+def test_of_two_scores_the_one_sent_later_counts(entries: list[Entry]) -> None:
+    """Whatever their numbers."""
+    twice = [replace(entries[0], ref=101), replace(entries[0], ref=103)]
+    later = submission_of(101, 0.9, time="2026-11-23T00:00:00Z")
+    assert only(join_ledger(twice, board_of(submission_of(103, 0.91), later), {})).submission == later
+
+
 # ---------------------------------------------------------------- numbers by hand
 
 
@@ -345,6 +352,12 @@ def test_the_difference_has_the_errors_of_both(entries: list[Entry]) -> None:
     # sqrt(0.000541^2 + sqrt(0.97928 0.02072 / 7000)^2): the textbook's, within the four rows put on top
     assert row.difference.standard_error == pytest.approx(0.001785, rel=0.01)
     assert row.verdict == "lower than chance explains"
+
+
+def test_a_score_is_held_against_what_was_expected(entries: list[Entry]) -> None:
+    entry = replace(with_refs(entries[:1])[0], expected_score=0.99, expected_standard_error=0.002)
+    row = only(join_ledger([entry], board_of(submission_of(101, 0.98)), {}))
+    assert row.difference is not None and row.difference.value == pytest.approx(-0.01)
 
 
 @pytest.mark.parametrize(

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
 from digit_images import HEIGHT, WIDTH, blots, compose_rows, reader
+from torch import Tensor
 
 from softvote.config.augment import Augment
 from softvote.data.digit_layout import FIRST, SIDE, STEP_HIGH, STEP_LOW
@@ -13,7 +16,7 @@ from softvote.errors import UserError
 from softvote.models.crop_reader import SLACK, CropReader
 from softvote.task import Task
 from softvote.training.glyphs import Glyphs
-from softvote.training.recomposition import Composer
+from softvote.training.recomposition import ComposedBatch, Composer, CompositionLearner
 from softvote.training.train import TrainingSpec, train
 
 SIZE = (HEIGHT, WIDTH)
@@ -48,7 +51,7 @@ def test_places_are_those_of_the_layout() -> None:
     steps = left.diff(dim=1)
     assert (int(steps.min()), int(steps.max())) == (STEP_LOW - SLACK, STEP_HIGH + SLACK)
     assert abs(float(steps.float().mean()) - (STEP_LOW + STEP_HIGH) / 2) < 0.3
-    assert int(left.max()) <= WIDTH - SIDE + SLACK
+    assert int(left.max()) == min(FIRST + 3 * STEP_HIGH + 4 * SLACK, WIDTH - SIDE + SLACK)
 
 
 def test_an_image_depends_on_seeds_and_row_alone() -> None:
@@ -84,12 +87,30 @@ def test_no_glyphs() -> None:
 def test_glyphs_teach_and_rows_of_their_own_do_not(model: str) -> None:
     args = {"classifier": "basic_cnn"} if model == "crop_reader" else {}
     done = train(
-        TrainingSpec(reader(model=model, model_args=args, epochs=8), Task(19, 2), 0, "it"), compose_rows(96)
+        TrainingSpec(reader(model=model, model_args=args, epochs=6), Task(19, 2), 0, "it"), compose_rows(96)
     )
     assert done.images_per_epoch == 96
     first, last = done.log[0], done.log[-1]
     assert last["loss"] < 0.7 * first["loss"]
     assert isinstance(done.network.model, CropReader) == (model == "crop_reader")
+
+
+def test_each_epoch_composes_other_images_and_counts_right_sums(monkeypatch: pytest.MonkeyPatch) -> None:
+    composed, counted = list[ComposedBatch](), list[Tensor]()
+    compose, forward = Composer.__call__, CompositionLearner._forward
+
+    def note(this: CompositionLearner, *batch: Any) -> tuple[Tensor, Tensor, Tensor]:
+        found = forward(this, *batch)
+        counted.append(found[2])
+        return found
+
+    monkeypatch.setattr(CompositionLearner, "_forward", note)
+    monkeypatch.setattr(Composer, "__call__", lambda *of: composed.append(compose(*of)) or composed[-1])
+    train(TrainingSpec(reader(epochs=2, batch_size=32), Task(19, 2), 0, "it"), compose_rows(32))
+    first, second = composed
+    places = [sorted(each.places.flatten(1).tolist()) for each in composed]  # whatever the order of rows
+    assert places[0] != places[1]
+    assert torch.equal(torch.cat(counted), torch.cat([first.digits, second.digits]).sum(1))
 
 
 def test_the_seed_decides_the_weights() -> None:

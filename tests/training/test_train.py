@@ -50,7 +50,7 @@ from softvote.training.rows import Split
 from softvote.training.state import TrainingState
 from softvote.training.train import TrainedNetwork, TrainingSpec, train
 
-ROWS = 300
+ROWS = 200
 PLATEAU = {"name": "plateau", "watch": "held_out", "held_out": 0.2}
 
 
@@ -151,9 +151,10 @@ def test_the_last_epochs_see_what_prediction_sees(data: Split, monkeypatch: pyte
 
     monkeypatch.setattr(views, "apply_view", spy)
     run(data, view={"name": "crop", "size": 7}, no_aug_epochs=1)
-    assert drawn == [True] * 10 + [False] * 10
+    batches = -(-ROWS // 32)
+    assert drawn == [True] * batches + [False] * batches
     few = run(data, model="cnn", view={"name": "crop", "size": 7}, freeze=True, init_from="other")
-    assert len(few.log) == 2 and drawn[20:] == [True] * 20
+    assert len(few.log) == 2 and drawn[2 * batches :] == [True] * 2 * batches
 
 
 def test_label_smoothing_keeps_the_network_unsure(plain: TrainedNetwork, data: Split) -> None:
@@ -162,11 +163,14 @@ def test_label_smoothing_keeps_the_network_unsure(plain: TrainedNetwork, data: S
     assert smooth.log[-1]["accuracy"] > 0.8
 
 
-def test_the_moving_average_predicts_and_not_the_last_weights(plain: TrainedNetwork, data: Split) -> None:
-    """The training itself goes the same way; only what predicts differs."""
-    averaged = run(data, ema=0.9)
+def test_the_moving_average_predicts_and_not_the_last_weights(
+    plain: TrainedNetwork, data: Split, digits: Digits
+) -> None:
+    """The training itself goes the same way; only what predicts differs, and forgets how it was drawn."""
+    averaged = run(data, ema=0.999)
     assert [row["loss"] for row in averaged.log] == [row["loss"] for row in plain.log]
     assert not torch.equal(weights(averaged), weights(plain))
+    assert accuracy(averaged, digits, UNSEEN) > 0.5
 
 
 # ---------------------------------------------------------------- seeds
@@ -243,8 +247,8 @@ def flat(batches: list[list[int]]) -> list[int]:
     return [row for batch in batches for row in batch]
 
 
-@pytest.mark.slow_but("32", "299", "1000")
-@pytest.mark.parametrize("batch_size", [7, 32, 299, 300, 1000])
+@pytest.mark.slow_but("32", "199", "1000")
+@pytest.mark.parametrize("batch_size", [7, 32, 199, 200, 1000])
 def test_every_row_is_fed_once_an_epoch(data: Split, feeds: Feeds, batch_size: int) -> None:
     run(data, batch_size=batch_size)
     assert sorted(feeds.rows) == [0, 1]
@@ -319,7 +323,7 @@ def test_the_last_epochs_are_plain(
     data: Split, calls: list[tuple[bool, int]], feeds: Feeds, no_aug_epochs: int
 ) -> None:
     trained = run(
-        data, epochs=3, no_aug_epochs=no_aug_epochs, augment={"rotate": 90}, mixup=1.0, batch_size=100
+        data, epochs=3, no_aug_epochs=no_aug_epochs, augment={"rotate": 90}, mixup=1.0, batch_size=67
     )
     augmented = [epoch < 3 - no_aug_epochs for epoch in range(3)]
     assert [row["augmented"] for row in trained.log] == augmented
@@ -333,7 +337,7 @@ def test_the_last_epochs_are_plain(
 
 
 def test_each_epoch_is_augmented_by_its_own_seed(data: Split, calls: list[tuple[bool, int]]) -> None:
-    run(data, epochs=3, augment={"rotate": 10}, batch_size=150)
+    run(data, epochs=3, augment={"rotate": 10}, batch_size=100)
     seeds = [seed for _, seed in calls]
     assert seeds[0] == seeds[1] and len(set(seeds)) == 3
 
@@ -434,7 +438,7 @@ def test_figures_are_fetched_within_an_epoch_only_where_somebody_looks(
 
     monkeypatch.setattr(TrainingState, "figures", note)
     monkeypatch.setattr(TrainingProgress, "wants_figures", looks)
-    run(data, batch_size=6)
+    run(data, batch_size=4)
     assert len(fetched) == times and fetched[-1] == 100
 
 
@@ -497,7 +501,7 @@ def pairs(digits: Digits) -> Split:
 def test_every_head_learns_sums_of_two_digits(pairs: Split, digits: Digits, head: str) -> None:
     """From sums alone, but for the one that needs to be told the digits. Always saying 9 is right 10 %."""
     data = pairs if head == "digit_set" else replace(pairs, digits=None)
-    trained = train(TrainingSpec(member(head=head, epochs=4), Task(19, 2), 0, "pairs"), data)
+    trained = train(TrainingSpec(member(head=head, epochs=3), Task(19, 2), 0, "pairs"), data)
     images, hidden = side_by_side((digits[0][UNSEEN], digits[1][UNSEEN]), 300, seed=1)
     sums = hidden.sum(axis=1)
     found = predictor_of(trained).out_of_fold(ImageSplit(images[:, None], sums))
@@ -589,7 +593,7 @@ def adder(monkeypatch: pytest.MonkeyPatch) -> Adder:
 @pytest.mark.slow_but("regression")
 @pytest.mark.parametrize("head", ["digits", "softmax", "regression"])
 def test_a_network_of_images_adds_the_addend_it_never_saw(data: Split, digits: Digits, head: str) -> None:
-    trained = train(TrainingSpec(member(head=head, epochs=4), ADDER_TASK, 0, "adder"), data)
+    trained = train(TrainingSpec(member(head=head, epochs=6), ADDER_TASK, 0, "adder"), data)
     addends = np.arange(len(UNSEEN)) % 10
     images, labels = digits[0][UNSEEN][:, None], digits[1][UNSEEN] + addends
     found = predictor_of(trained).out_of_fold(ImageSplit(images, labels, addends=addends))

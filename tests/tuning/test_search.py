@@ -8,11 +8,16 @@ from typing import Any, cast
 
 import numpy as np
 import pytest
+from conftest import Digits
+from projects import softvote, write_project
 
 from softvote.config.tuning import TuneConfig
 from softvote.data.split import ImageSplit
+from softvote.ensembling.predictions import Predictions, write_predictions
 from softvote.ensembling.scorer import Scorer
 from softvote.metrics import METRICS
+from softvote.stages import open_run
+from softvote.stages.tune import _specify
 from softvote.task import LabelSpace, Task
 from softvote.training.state import TrainingState
 from softvote.tuning import observer
@@ -103,6 +108,28 @@ def test_folds_and_members_are_parts_of_one_training(tmp_path: Path, monkeypatch
     watch(tmp_path, trial.number, [0.6, 0.9], monkeypatch, part=1, parts=2)
     watch(tmp_path, trial.number, [0.1, 0.1], monkeypatch, part=1, parts=2)  # gone on with: told already
     assert study.trials[0].intermediate_values == pytest.approx({25: 0.5, 50: 0.7, 75: 0.6, 100: 0.9})
+
+
+def test_a_trial_trains_each_member_once_a_fold_and_is_scored_on_all_its_rows(
+    tmp_path: Path, digits: Digits
+) -> None:
+    member = {"model": "cnn", "repeats": 2, "refit": True, "epochs": 3}
+    search = {"folds": 2, "space": {"members.cnn.epochs": {"int": [1, 3]}}}
+    write_project(tmp_path, digits, 90, 10, folds={"count": 3}, members={"cnn": member}, tune=search)
+    assert softvote(tmp_path, "folds", "tiny") == 0
+    run = open_run(tmp_path, "tiny")
+    assert run.pipeline.tune is not None
+    spec = _specify(run, run.pipeline.tune)
+    trial = spec.folder.trial("one", 0)
+    jobs = spec.plan(spec.pipeline, trial)
+    assert [(job.fold, job.repeat) for job in jobs] == [(1, 0), (2, 0)]
+    labels = spec.dataset.train_labels
+    for job in jobs:
+        rows = np.flatnonzero(spec.table.folds == job.fold)
+        told = np.eye(10, dtype=np.float32)[labels[rows]]
+        write_predictions(job.folder, Predictions(rows, told, told[:0]), labels, Task(10), "")
+    found = spec.evaluate(trial).score
+    assert (found.value, found.rows) == (1.0, np.count_nonzero(spec.table.folds > 0))
 
 
 def test_without_a_pruner_none_is_stopped(tmp_path: Path) -> None:

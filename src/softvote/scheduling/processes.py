@@ -55,10 +55,14 @@ _PRELOADED = [
 _FOR_PROCESSORS = "softvote.ops.cpu_kernels"  # and of no use where there is a GPU
 
 
-def prepare() -> None:
-    """Let the server import torch while this process looks for mistakes."""
+def prepare(*more: str) -> None:
+    """Let the server import torch while this process looks for mistakes.
+
+    Args:
+        more: modules that every job is going to import besides; of no use where the server runs already.
+    """
     has_gpu = any(Path("/dev").glob("nvidia[0-9]*"))  # which only torch could tell for certain, in seconds
-    context.set_forkserver_preload(_PRELOADED + ([] if has_gpu else [_FOR_PROCESSORS]))
+    context.set_forkserver_preload([*_PRELOADED, *([] if has_gpu else [_FOR_PROCESSORS]), *more])
     resource_tracker.ensure_running()  # before the mask, which starting it would lift
     # Ctrl-C reaches every process of the terminal; this one alone answers it, and ends the others.
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})

@@ -36,7 +36,7 @@ from softvote.storage.locks import try_lock
 from softvote.tuning.outcome import gather_outcome
 from softvote.tuning.records import TrialRecord, TuneRecord
 from softvote.tuning.search import Search, SearchSpec, describe_values, shorten_key
-from softvote.tuning.study import require_optuna
+from softvote.tuning.study import IMPORTED, require_optuna
 
 TRIALS = 20
 """How many there are in all, unless told otherwise."""
@@ -178,7 +178,7 @@ def _train(spec: SearchSpec, engine: LocalEngine, trials: int) -> None:
     search = Search(spec, trials)
     if search.is_done:
         return
-    prepare()
+    prepare(*IMPORTED)
     jobs = spec.plan(spec.pipeline, spec.folder.trial("", 0))  # by which memory and GPUs are shared out
     work = JobBatch(
         spec.workspace, spec.pipeline.competition, jobs, _MANY, spec.table.folds, CHECKPOINT_SECONDS

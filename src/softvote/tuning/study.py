@@ -19,6 +19,10 @@ WARM_UP = 30
 """Percent of a trial's training before which none is stopped."""
 
 
+IMPORTED = ("optuna.storages._rdb.storage", "sqlalchemy.dialects.sqlite", "alembic.migration")
+"""What opening a study imports, in a second, for whoever starts processes that are going to."""
+
+
 _PATIENCE = 60.0  # seconds that a process waits while another writes
 _FEWEST = 4  # trials that went all the way before one is stopped
 _DIGITS = 4  # of a proposed number: more would say more than any trial can tell apart
