@@ -18,9 +18,11 @@ import torch
 from conftest import Digits
 from numpy.typing import NDArray
 from safetensors.numpy import load_file, save_file
+from untrained import write_fold
 
 from softvote import stages
 from softvote.config.pipeline import Pipeline
+from softvote.config.recipe import Member
 from softvote.data.dataset import Dataset
 from softvote.data.folds import FoldTable, read_folds
 from softvote.data.split import ImageSplit
@@ -41,6 +43,7 @@ from softvote.storage.files import read_json, write_json
 from softvote.storage.fingerprints import sha256_of
 from softvote.storage.paths import FoldFolder
 from softvote.storage.snapshot import Snapshot
+from softvote.task import Task
 
 ROWS = 60
 
@@ -454,6 +457,14 @@ def test_a_training_is_watched_on_the_rows_that_validate(
         run_job(job, dataset, folds, due="train")
     np.testing.assert_array_equal(seen[0].labels, dataset.train_labels[folds == job.fold])
     np.testing.assert_array_equal(seen[0].images[:], dataset.train_pixels[folds == job.fold])
+
+
+def test_a_teacher_predicts_with_the_views_of_its_recipe(tmp_path: Path) -> None:
+    """Its folder says those of its last prediction, which the recipe may have left behind."""
+    folder = write_fold(tmp_path / "fold0", {"model": "cnn"})
+    member = Member.model_validate({"model": "cnn", "tta": {"shift": 1}})
+    job = Job("cnn", member, 0, folder, {}, "", Task(10))
+    assert jobs_module._teacher(job).tta == member.tta
 
 
 def test_glyphs_are_not_of_the_rows_that_validate(
