@@ -172,6 +172,9 @@ def find_gaps(each: Documented) -> Iterator[str]:
         yield "no shape of its arrays"
 
 
-@pytest.mark.parametrize("room", sorted({path.relative_to(PACKAGE).parts[0] for path in PACKAGE.rglob("*.py")}))
+ROOMS = sorted({path.relative_to(PACKAGE).parts[0] for path in PACKAGE.rglob("*.py")})
+
+
+@pytest.mark.parametrize("room", ROOMS)
 def test_public_docstrings_are_complete(room: str) -> None:
     assert [f"{each}: {gap}" for each in public(room) for gap in find_gaps(each)] == []
