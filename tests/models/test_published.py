@@ -130,7 +130,7 @@ def test_the_file_of_another_network_is_refused(other: str, said: str, tmp_path:
 def test_a_damaged_file_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "test_resnet.safetensors").write_bytes(b"no weights")
     with pytest.raises(
-        UserError, match=r"^model test_resnet: cannot be built with .*test_resnet\.safetensors"
+        UserError, match=r"^model test_resnet: .*test_resnet\.safetensors: is not a file of weights"
     ):
         build("test_resnet", tmp_path)
 
