@@ -342,6 +342,24 @@ def test_decoding_that_was_killed_goes_on(
     assert not list(workspace.cache.glob(".*.partial"))
 
 
+@pytest.mark.parametrize("damage", ["no header", "fewer rows than noted"])
+def test_what_was_left_half_written_is_decoded_anew_where_it_is_not_what_was_noted(
+    damage: str, workspace: Workspace, digits: Digits
+) -> None:
+    competition = data.write_competition(workspace.input("digits"), OF_FILES[0], digits)
+    whole = Workspace(workspace.root / "whole")
+    shutil.copytree(workspace.input("digits"), whole.input("digits"))
+    process = multiprocessing.get_context("fork").Process(
+        target=_killed_while_decoding, args=(competition, workspace, 12)
+    )
+    process.start()
+    process.join()
+    (left,) = workspace.cache.glob(".*.partial/train_pixels.npy")
+    size = left.stat().st_size
+    left.write_bytes(bytes(size) if damage == "no header" else left.read_bytes()[: size // 2])
+    assert facts(read_dataset(competition, workspace)) == facts(read_dataset(competition, whole))
+
+
 def test_what_was_left_of_other_files_is_removed(competition: Competition, workspace: Workspace) -> None:
     left, of_another = (
         workspace.cache / f".{name}-{'0' * 16}.partial" for name in ("digits", "other-digits")
