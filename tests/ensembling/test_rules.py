@@ -481,11 +481,12 @@ def test_words_say_what_each_rule_is_worth_against_the_best_member() -> None:
         ComparisonRow("resnet5", "member", score, score, same, same),
         ComparisonRow("mean", "rule", score, score, None, better),
         ComparisonRow("mean_logits", "rule", score, score, same, same),
+        ComparisonRow("log_loss", "rule", score, score, same, same),
         ComparisonRow("greedy", "rule"),
     ]
     *_, legend, first, second = render_table(table, OF_DIGITS.metric).splitlines()
     assert legend.startswith("±")
     assert [first, second] == [
         "mean against the best member alone: better by more than two standard errors",
-        "mean_logits against the best member alone: noise, not more than two standard errors",
+        "mean_logits, log_loss against the best member alone: noise, not more than two standard errors",
     ]

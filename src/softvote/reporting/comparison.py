@@ -131,8 +131,13 @@ def _explain(table: Sequence[ComparisonRow], metric: MetricConfig) -> list[str]:
     ]
     if not metric.greater_is_better:
         explanation.append(f"Less {metric.title} is better: a negative difference is a gain.")
+    rules_by_words = dict[str, list[str]]()
     for row in table:
         if row.kind == "rule" and row.to_best is not None:
             words = scores.verdict_text(row.to_best.gain, row.to_best.standard_error)
-            explanation.append(f"{row.name} against the best member alone: {words}")
-    return explanation
+            rules_by_words.setdefault(words, []).append(row.name)
+    said = [
+        f"{', '.join(rules)} against the best member alone: {words}"
+        for words, rules in rules_by_words.items()
+    ]
+    return explanation + said
