@@ -293,7 +293,7 @@ def test_images_are_upright(orientation: int, folder: Path) -> None:
         expected = np.asarray(ImageOps.exif_transpose(image))
     assert np.array_equal(train.pixels[0, 0], expected)
     assert np.array_equal(expected, IMAGES[0]) == (orientation == 1)
-    told = ["2 images were turned upright, as their EXIF orientation says"]
+    told = ["2 images were turned upright, as the EXIF orientation says"]
     assert train.notes == ([] if orientation == 1 else told)
 
 

@@ -28,6 +28,7 @@ from softvote.stages import Report, Run, ignore
 from softvote.stages.plan import Plan, make_plan
 from softvote.stages.tune import check_choices
 from softvote.storage.fingerprints import sha256_of
+from softvote.words import counted
 
 
 @dataclass(frozen=True)
@@ -72,7 +73,8 @@ def run(run: Run, report: Report = ignore) -> CheckResult:
     trainings = {name: member.repeats * folds + member.refit for name, member in members.items()}
     epochs = sum(member.epochs * trainings[name] for name, member in members.items())
     count = sum(trainings.values())
-    lines.append(f"{count} trainings on {folds} of {run.pipeline.folds.count} folds, {epochs} epochs in all")
+    of = f"{folds} of {counted(run.pipeline.folds.count, 'fold')}"
+    lines.append(f"{counted(count, 'training')} on {of}, {counted(epochs, 'epoch')} in all")
     rule = "shares" if run.pipeline.ensemble.shares else run.pipeline.ensemble.rule
     lines.append(f"then a vote of {len(run.pipeline.voters)}, rule: {rule}")
     lines += [*_scoring(run), *here]
@@ -149,9 +151,8 @@ def _names(competition: Competition) -> str:
     """How many of what there are."""
     classes, targets = competition.classes, competition.target_classes
     if targets:
-        return (
-            f"{len(targets)} targets {', '.join(f'{name} of {len(each)}' for name, each in targets.items())}"
-        )
+        named = ", ".join(f"{name} of {len(each)}" for name, each in targets.items())
+        return f"{counted(len(targets), 'target')} {named}"
     kind = {"ordered": "ordered classes", "tags": "tags"}.get(competition.task.kind, "classes")
     return f"{len(classes)} {kind} {classes[0]}..{classes[-1]}"
 
