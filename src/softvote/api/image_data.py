@@ -165,7 +165,7 @@ def _misfits_of_test(train: ImageSplit, test: ImageSplit) -> Iterator[Problem]:
         what = f"{test.images.shape[1:]}, the training images are {train.images.shape[1:]}"
         yield Problem("test images", what, "bring them to one size")
     if test.ids is not None and len(test.ids) != len(test):
-        yield Problem("test ids", f"{len(test.ids)} for {len(test)} images", "give one each")
+        yield Problem("test ids", f"{len(test.ids)} for {counted(len(test), 'image')}", "give one each")
     yield from _misfits_of_addends("test addends", test, wanted=train.addends is not None)
 
 

@@ -153,14 +153,15 @@ def _names(competition: Competition) -> str:
     if targets:
         named = ", ".join(f"{name} of {len(each)}" for name, each in targets.items())
         return f"{counted(len(targets), 'target')} {named}"
-    kind = {"ordered": "ordered classes", "tags": "tags"}.get(competition.task.kind, "classes")
-    return f"{len(classes)} {kind} {classes[0]}..{classes[-1]}"
+    called = {"ordered": ("ordered class", "ordered classes"), "tags": ("tag", "tags")}
+    what = called.get(competition.task.kind, ("class", "classes"))
+    return f"{counted(len(classes), *what)} {classes[0]}..{classes[-1]}"
 
 
 def _describe_hidden(competition: Competition) -> str:
     if competition.hidden_digits is None:
         return ""
-    digits = f"{competition.hidden_digits} hidden digit{'s' if competition.hidden_digits > 1 else ''}"
+    digits = counted(competition.hidden_digits, "hidden digit")
     return f" ({digits}{' and an addend' if competition.addend else ''})"
 
 

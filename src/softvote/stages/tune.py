@@ -191,7 +191,7 @@ def _train(spec: SearchSpec, engine: LocalEngine, trials: int) -> None:
     except KeyboardInterrupt:
         done = search.asked - len(search.live)
         what = f"stopped; {done} of {counted(trials, 'trial is', 'trials are')} done"
-        kept = f"{len(search.live)} are kept as they are"
+        kept = counted(len(search.live), "is kept as it is", "are kept as they are")
         raise KeyboardInterrupt(f"{what}, and {kept}; run the same command to go on") from None
 
 
