@@ -33,6 +33,7 @@ from softvote.inference.loading import load_predictor
 from softvote.shell import run_program
 from softvote.stages import Run, open_run
 from softvote.storage.files import atomic_write, write_json
+from softvote.words import counted
 
 
 @dataclass(frozen=True)
@@ -159,7 +160,7 @@ def table(rows: Sequence[Compared], reference: str) -> str:
         beside = f"{row.difference:+.1f} ± {row.difference_error:.1f}" if row.name != reference else ""
         lines.append(f"| `{row.name}` | {row.accuracy:.1f} ± {row.error:.1f} | {beside} |")
     counts = sorted({(row.rows, row.groups) for row in rows})
-    said = ", ".join(f"{count:,} rows in {groups:,} groups" for count, groups in counts)
+    said = ", ".join(f"{counted(count, 'row')} in {counted(groups, 'group')}" for count, groups in counts)
     return "\n".join([*lines, "", f"± is one standard error; {said}."])
 
 

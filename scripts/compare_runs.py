@@ -15,6 +15,8 @@ import json
 import sys
 from pathlib import Path
 
+from softvote.words import counted
+
 OF_THE_CLOCK = {
     "log.csv": {"seconds", "images_per_second"},
     "ledger.csv": {"time", "commit", "clean"},
@@ -37,7 +39,8 @@ def main() -> int:
             )
             return 1
     differences = compare(parsed.before, parsed.after)
-    print("\n".join(differences) if differences else f"the same: {len(files_of(parsed.before))} files")
+    same = f"the same: {counted(len(files_of(parsed.before)), 'file')}"
+    print("\n".join(differences) if differences else same)
     return 1 if differences else 0
 
 

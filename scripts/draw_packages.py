@@ -101,6 +101,7 @@ ROWS = [
             "machine": "cores, memory",
             "seeds": "random numbers",
             "errors": "one line each",
+            "words": "1 row, 2 rows",
         },
     ),
 ]

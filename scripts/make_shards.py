@@ -21,6 +21,7 @@ from softvote.data.image_index import image_files
 from softvote.data.shards import INDEX_SUFFIX, write_shards
 from softvote.errors import UserError
 from softvote.shell import run_program
+from softvote.words import counted
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -48,7 +49,9 @@ def _make(parsed: argparse.Namespace) -> None:
     random.Random(0).shuffle(files)
     index = folder.with_name(folder.name + INDEX_SUFFIX)
     shards = write_shards(files, folder, parsed.address, index, parsed.images)
-    print(f"wrote {len(files):,} images in {len(shards):,} shards to {shards[0]} and on, and {index}")
+    made = f"{counted(len(files), 'image')} in {counted(len(shards), 'shard')}"
+    where = f"{shards[0]} and on" if len(shards) > 1 else f"{shards[0]}"
+    print(f"wrote {made} to {where}, and {index}")
 
 
 if __name__ == "__main__":

@@ -32,6 +32,7 @@ from softvote import machine
 from softvote.errors import UserError
 from softvote.shell import run_program
 from softvote.storage.files import read_json, write_json
+from softvote.words import counted
 
 SIDE = 224
 PIXELS = 3 * SIDE**2
@@ -246,7 +247,7 @@ def first_to_break(rates: Rates, plan: argparse.Namespace) -> dict[str, int]:
             plan.disk * TERA / rates.file_bytes
         ),
         f"the stages of one process fill {plan.memory:g} GiB": plan.memory / rates.stages_gib * 1e6,
-        f"training takes a month on {plan.gpus} GPUs": a_month,
+        f"training takes a month on {counted(plan.gpus, 'GPU')}": a_month,
     }
     return {what: int(images) for what, images in sorted(found.items(), key=lambda each: each[1])}
 

@@ -46,6 +46,7 @@ from softvote.reporting.tables import render
 from softvote.shell import run_program
 from softvote.storage.files import write_json, write_text
 from softvote.storage.paths import Workspace
+from softvote.words import counted
 
 COMPETITION = Path("pipelines/competitions")
 AUGMENT = {
@@ -226,7 +227,9 @@ def timm_rates(text: str, batch: int) -> list[float]:
     lines = re.findall(r"Train: (\d+) \[ *(\d+)/(\d+) .*?Time: [\d.]+s, +[\d.]+/s +\(([\d.]+)s,", text)
     last = {epoch: batch / float(mean) for epoch, step, steps, mean in lines if int(step) + 1 == int(steps)}
     if len(last) < 2:
-        raise UserError(f"train.py: told of {len(last)} epochs; its last words: {text.strip()[-300:]}")
+        raise UserError(
+            f"train.py: told of {counted(len(last), 'epoch')}; its last words: {text.strip()[-300:]}"
+        )
     return list(last.values())
 
 

@@ -140,7 +140,7 @@ def test_grey_and_colour_as_the_model_wants(
     rows = predict_rows(capsys, colour, "0.png", "--probabilities")
     np.testing.assert_allclose(table(rows), load_predictor(colour).probabilities(repeated), atol=1e-6)
     (line,) = refusals_of(capsys, colour, "five.npy")
-    assert "five.npy: has images of 1 channels, the model takes 3" in line
+    assert "five.npy: has images of 1 channel, the model takes 3" in line
 
 
 def test_other_sizes_only_when_asked(

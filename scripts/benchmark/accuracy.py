@@ -24,6 +24,7 @@ from softvote.inference.predictor import Predictor
 from softvote.metrics.scores import verdict_text
 from softvote.reporting.tables import render
 from softvote.scheduling.resources import split_cores
+from softvote.words import counted
 
 MOST_SCORED = 10_000
 
@@ -43,7 +44,8 @@ def compare_accuracy(cases: Sequence[Case], root: Path, parsed: argparse.Namespa
         shown = [format_mean({key: 100 * of[key] for key in ("mean", "standard_error")}, 3)
                  for of in (stock, ours, each["difference"])]  # fmt: skip
         lines.append([case.network, f"{each['rows']:,}", f"{each['scored']:,}", *shown, each["in_words"]])
-    print(f"\n{parsed.epochs} epochs, {parsed.seeds} seeds; accuracy in %, its standard error over the seeds")
+    print(f"\n{counted(parsed.epochs, 'epoch')}, {counted(parsed.seeds, 'seed')}; ", end="")
+    print("accuracy in %, its standard error over the seeds")
     print(render(["network", "rows", "scored", "stock", "ours", "difference", "in words"], lines), end="")
     return {
         "settings": {"seeds": parsed.seeds, "epochs": parsed.epochs, "rows": parsed.rows},

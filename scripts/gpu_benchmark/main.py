@@ -24,6 +24,7 @@ from softvote.reporting.tables import render
 from softvote.shell import run_program
 from softvote.storage.files import write_json
 from softvote.task import Task
+from softvote.words import counted
 
 SECONDS = 2.0
 """Of a measurement, at most."""
@@ -121,7 +122,7 @@ def forecast(plan: list[str], rows: dict[str, Facts], start: float, folds: int) 
         predicted = (TEST_ROWS + ROWS / folds) / 2  # forward alone, in smaller batches
         seconds = int(trainings) * (fed + predicted) / best
         total += seconds
-        lines.append(f"{name}: {trainings} x {epochs} epochs, {seconds:.0f} s")
+        lines.append(f"{name}: {trainings} x {counted(int(epochs), 'epoch')}, {seconds:.0f} s")
     return [*lines, f"in all {total:.0f} s of training, and about {start:.0f} s for each start of processes"]
 
 

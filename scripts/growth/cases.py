@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from softvote.data.digit_layout import SIDE
+from softvote.words import counted
 
 Facts = dict[str, Any]
 Axis = Literal["rows", "members", "folds", "image", "most"]
@@ -47,7 +48,8 @@ class Case:
     @property
     def title(self) -> str:
         image = f"{self.height} x {self.width}"
-        return f"{self.rows:,} rows, {self.members} members, {self.folds} folds, {image}, {self.format}"
+        members = counted(self.members, "member")
+        return f"{self.rows:,} rows, {members}, {self.folds} folds, {image}, {self.format}"
 
 
 def cases(rows: Sequence[int], only: Axis | None = None) -> list[Case]:

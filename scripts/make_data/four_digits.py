@@ -38,6 +38,7 @@ from softvote.errors import UserError
 from softvote.seeds import derive_seed
 from softvote.shell import run_program
 from softvote.storage.files import atomic_write
+from softvote.words import counted
 
 HEIGHT, WIDTH = 40, 168
 DIGITS = 4
@@ -85,7 +86,7 @@ def _make(parsed: argparse.Namespace) -> None:
     write(made, test, parsed.folder)
     mean, deviation = pixel_statistics(made.images)
     print(
-        f"wrote {parsed.count:,} images from {len(source.labels):,} digits to {parsed.folder}: "
+        f"wrote {counted(parsed.count, 'image')} from {len(source.labels):,} digits to {parsed.folder}: "
         f"pixels {mean:.2f} ± {deviation:.2f}, sums {made.labels.mean():.2f} ± {made.labels.std():.2f}"
     )
 
@@ -125,7 +126,8 @@ def hold_out(source: DigitImages, seed: int) -> tuple[DigitImages, DigitImages]:
         UserError: fewer digits than that needs.
     """
     if len(source.labels) < HELD_OUT:
-        raise UserError(f"--test: {len(source.labels)} digits are too few to hold out a fifth; give more")
+        found = counted(len(source.labels), "digit is", "digits are")
+        raise UserError(f"--test: {found} too few to hold out a fifth; give more")
     order = np.random.default_rng(derive_seed(seed, "held-out digits")).permutation(len(source.labels))
     test, train = np.split(order, [len(order) // HELD_OUT])
     kept, held_out = (DigitImages(source.images[rows], source.labels[rows]) for rows in (train, test))

@@ -20,6 +20,7 @@ from remote_run.contents import LACKING, PACKED, SOURCE, Facts, making, source_o
 from remote_run.report import Report
 from remote_run.whole import whole_part
 from softvote.errors import UserError
+from softvote.words import counted
 
 if TYPE_CHECKING:
     from softvote.stages import Run
@@ -58,9 +59,10 @@ def run(parsed: argparse.Namespace) -> None:
         until = deadline - kept
         done += bool(_attempt(report, name, _pipeline, root, name, parsed, until, report))
         _attempt(report, "results", bring, root, parsed.out, packed, report)
-    report.say(f"{done} of {len(names)} pipelines have a submission")
+    report.say(f"{done} of {counted(len(names), 'pipeline has', 'pipelines have')} a submission")
     if done < len(names):
-        raise UserError(f"{len(names) - done} of {len(names)} pipelines have no submission; see above why")
+        lack = counted(len(names), "pipeline has", "pipelines have")
+        raise UserError(f"{len(names) - done} of {lack} no submission; see above why")
 
 
 def _lay_out_wheels(folder: Path, report: Report) -> None:

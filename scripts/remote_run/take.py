@@ -13,6 +13,7 @@ from remote_run.contents import PACKED, RESULTS, Facts
 from remote_run.halves import double
 from remote_run.whole import whole_part
 from softvote.errors import UserError
+from softvote.words import counted
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -43,7 +44,7 @@ def take(parsed: argparse.Namespace) -> None:
         _take_folds(parsed.root, name, texts)
         run = open_run(parsed.root, name)
         trainings = _take_trainings(run, texts, arrays, device)
-        print(f"{name}: took {trainings} trainings of {device}; their weights stayed there")
+        print(f"{name}: took {counted(trainings, 'training')} of {device}; their weights stayed there")
         _put_together(parsed.root, name)
     _take_submissions(parsed.root, texts, packed)
 

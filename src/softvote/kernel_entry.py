@@ -26,6 +26,7 @@ from softvote.shell import run_program
 from softvote.storage.files import atomic_write, write_json, write_text
 from softvote.storage.fingerprints import sha256_of
 from softvote.storage.paths import Workspace
+from softvote.words import counted
 
 if TYPE_CHECKING:
     from softvote.kaggle.kernel_program import Kernel
@@ -132,7 +133,9 @@ def _infer(run: Run, kernel: Kernel, began: float) -> Path:
     from softvote.ensembling.streaming import predict_rows
 
     for member in voter.voting:
-        print(f"{member.name}: {len(member.folds)} networks, weight {member.weight:.3f}", flush=True)
+        print(
+            f"{member.name}: {counted(len(member.folds), 'network')}, weight {member.weight:.3f}", flush=True
+        )
     left = kernel.seconds - (time.monotonic() - began)
     probabilities = predict_rows(voter, rows, np.array(kernel.safe, np.float32), left, _tell)
     return decide_and_write(run, rows.form, probabilities, read_decision(run, kernel.voter))

@@ -53,8 +53,8 @@ def test_before_the_files_are_there(tmp_path: Path, capsys: pytest.CaptureFixtur
     ("table", "problem"),
     [
         ([["id", "breed"], ["a", "pug"]], "no column 'label'"),
-        ([["id", "label"], ["a", "pug"], ["b", "pug"]], "column label holds 1 different labels"),
-        ([["id", "label"], ["a", ""], ["b", "pug"]], "column label holds 1 different labels"),
+        ([["id", "label"], ["a", "pug"], ["b", "pug"]], "column label holds 1 label;"),
+        ([["id", "label"], ["a", ""], ["b", "pug"]], "column label holds 1 label;"),
     ],
 )
 def test_a_table_that_does_not_say_them(

@@ -305,10 +305,10 @@ def test_label_smoothing_is_for_classes(tmp_path: Path, head: str) -> None:
     [
         ("{first: 0, last: 17}", "hidden_digits: 2, ", "of 2 hidden digits are labels: {first: 0, last: 18}"),
         ("{first: 1, last: 18}", "hidden_digits: 2, ", "of 2 hidden digits are labels: {first: 0, last: 18}"),
-        ("[a, b]", "hidden_digits: 1, ", "sums of 1 hidden digits are labels: {first: 0, last: 9}"),
+        ("[a, b]", "hidden_digits: 1, ", "sums of 1 hidden digit are labels: {first: 0, last: 9}"),
         (
             "{first: 0, last: 9}", "hidden_digits: 1, addend: true, ",
-            "sums of 1 hidden digits and an addend are labels: {first: 0, last: 18}",
+            "sums of 1 hidden digit and an addend are labels: {first: 0, last: 18}",
         ),
         ("{first: 0, last: 9}", "addend: true, ", "addend: is added to hidden digits; say how many"),
     ],

@@ -179,7 +179,7 @@ def test_a_table_that_trainings_rest_on_is_not_made_anew(folder: PipelineFolder)
     recipe.parent.mkdir(parents=True)
     recipe.write_text("{}")
     assert folds.up_to_date(folder, origin())
-    with pytest.raises(UserError, match=r"folds.csv: is not what would be made now, and 1 trainings depend"):
+    with pytest.raises(UserError, match=r"folds.csv: is not what would be made now, and 1 training depends"):
         folds.up_to_date(folder, origin(seed=5))
 
 
@@ -218,7 +218,7 @@ def test_the_same_files_at_another_size_have_the_same_table(folder: PipelineFold
     folder.predictions("cnn").fold(0).path.mkdir(parents=True)
     folder.predictions("cnn").fold(0).recipe.write_text("{}")
     assert not folds.up_to_date(folder, small)
-    with pytest.raises(UserError, match=r"1 trainings depend"):
+    with pytest.raises(UserError, match=r"1 training depends"):
         folds.up_to_date(folder, large)
 
 

@@ -237,7 +237,7 @@ def test_images_in_an_hdf5_file(opaque: bool, folder: Path) -> None:
     train, test = read(folder, {"test_images": "test.hdf5"})
     assert np.array_equal(train.pixels[:, 0], IMAGES[:1])
     assert np.array_equal(test.pixels[:, 0], IMAGES[[2, 1]])
-    assert train.notes[0].startswith("1 of the 3 images of test.hdf5 are in no row")
+    assert train.notes[0].startswith("1 of the 3 images of test.hdf5 is in no row")
 
 
 def test_images_in_shards(folder: Path) -> None:
@@ -250,7 +250,7 @@ def test_images_in_shards(folder: Path) -> None:
     train, test = read(folder, {"test_images": "test.shards"})
     assert np.array_equal(train.pixels[:, 0], IMAGES[:1])
     assert np.array_equal(test.pixels[:, 0], IMAGES[[2, 1]])
-    assert train.notes[0].startswith("1 of the 3 images of test.shards are in no row")
+    assert train.notes[0].startswith("1 of the 3 images of test.shards is in no row")
 
 
 def test_an_hdf5_file_that_cannot_be_read(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -293,7 +293,7 @@ def test_images_are_upright(orientation: int, folder: Path) -> None:
         expected = np.asarray(ImageOps.exif_transpose(image))
     assert np.array_equal(train.pixels[0, 0], expected)
     assert np.array_equal(expected, IMAGES[0]) == (orientation == 1)
-    told = ["2 images were turned upright, as their EXIF orientation says"]
+    told = ["2 images were turned upright, as the EXIF orientation says"]
     assert train.notes == ([] if orientation == 1 else told)
 
 

@@ -178,8 +178,8 @@ BAD_ROWS: dict[str, tuple[Edit, str]] = {
         "train.csv, row 7: has 66 cells, the header has 65; fix or drop the row",
     ),
     "cut off": (
-        without_cells(31, 40),
-        "train.csv, row 31: has 25 cells, the header has 65; the file looks truncated",
+        without_cells(31, 64),
+        "train.csv, row 31: has 1 cell, the header has 65; the file looks truncated",
     ),
     "empty pixel": (with_cell(5, 3, ""), f"train.csv, row 5, column pixel2: is empty; {NOT_A_PIXEL}"),
     "empty label": (with_cell(5, 0, ""), "train.csv, row 5, column label: is empty"),

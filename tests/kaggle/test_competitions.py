@@ -102,7 +102,7 @@ def test_quota_used_up(server: Server, client: Client, tmp_path: Path) -> None:
     client.submit("digits", submission_file(tmp_path), "first")
     assert client.quota("digits") == Quota(today=1, left=0)
     line = failure_of(lambda: client.submit("digits", submission_file(tmp_path), "second"))
-    used = "digits: 1 submissions were sent today and none is left; the quota resets at midnight UTC, in "
+    used = "digits: 1 submission was sent today and none is left; the quota resets at midnight UTC, in "
     assert line.startswith(used)
     assert len(server.submissions["digits"]) == 1
 

@@ -39,11 +39,13 @@ def test_a_folder_without_images_is_said(tmp_path: Path, capsys: pytest.CaptureF
 
 @pytest.mark.parametrize("name", [".", "../train", "inner/.."])
 def test_the_folder_one_stands_in_gives_the_index_its_name(
-    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "train" / "inner").mkdir(parents=True)
     (tmp_path / "train" / "1.jpg").write_bytes(b"one")
     monkeypatch.chdir(tmp_path / "train")
     assert make_shards.main([name, str(tmp_path / "store" / "train")]) == 0
+    packed = f"wrote 1 image in 1 shard to {tmp_path}/store/train-000000.tar, and "
+    assert capsys.readouterr().out.startswith(packed)
     [found] = open_store([tmp_path / "train.shards"]).find("1.jpg")
     assert found.read() == b"one"

@@ -217,7 +217,7 @@ def test_a_trial_is_of_some_pipelines_and_says_what_it_laid_over_them(
     (project / "pipelines" / "other.yaml").write_text(yaml.safe_dump(pipeline()))
     packed = pack(project, wheels, "other")
     _, code = there(packed, "--only", "tiny", "--set", "folds.train=1", "members.cnn.epochs=2")
-    assert code == 0 and "1 of 1 pipelines have a submission" in capsys.readouterr().out
+    assert code == 0 and "1 of 1 pipeline has a submission" in capsys.readouterr().out
     (entry,) = read_ledger(Workspace(packed / "work").ledger)
     assert (entry.pipeline, entry.settings) == ("tiny", ("folds.train=1", "members.cnn.epochs=2"))
 

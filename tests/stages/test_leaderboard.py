@@ -220,7 +220,7 @@ def test_another_metric(place: Place) -> None:
     place.done("leaderboard", "--fetch")
     place.server.submissions["digits"] = [listed_submission(1, publicScore="17.5")]
     told = place.done("leaderboard", "--fetch")
-    assert "digits: 1 submissions" in told.out
+    assert "digits: 1 submission into" in told.out
     assert board(place)[0]["public"] == "17.500000"
 
 

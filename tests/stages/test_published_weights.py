@@ -83,7 +83,7 @@ def test_what_init_writes_trains_from_a_file_that_is_named(
 
     capsys.readouterr()
     assert softvote(root, "train", "digits", *words) == 0
-    assert "1 of 1 trainings are there and unchanged" in capsys.readouterr().out
+    assert "1 of 1 training is there and unchanged" in capsys.readouterr().out
     publish(root, model, seed=1)
     assert softvote(root, "train", "digits", *words) == 0
     said = capsys.readouterr().out
@@ -93,7 +93,7 @@ def test_what_init_writes_trains_from_a_file_that_is_named(
     )
     file.unlink()  # what was trained needs it no more
     assert softvote(root, "train", "digits", *words) == 0
-    assert "1 of 1 trainings are there and unchanged" in capsys.readouterr().out
+    assert "1 of 1 training is there and unchanged" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("stage", ["check", "train"])

@@ -223,7 +223,7 @@ def damage(column: str, text: str) -> str:
         (damage("ref", "12a"), "row 3, column ref: '12a'"),
         (damage("rows", "1.5"), "row 3, column rows: '1.5'"),
         (damage("file", '"f'), "cannot be read"),
-        (damage("file", "f") + "<<<<<<< HEAD\n", "row 4: 1 columns, not 26"),
+        (damage("file", "f") + "<<<<<<< HEAD\n", "row 4: 1 column, not 26"),
     ],
 )
 def test_a_damaged_ledger_is_told_and_left_alone(tmp_path: Path, text: str, where: str) -> None:

@@ -82,7 +82,7 @@ def test_labels_must_be_one_an_id() -> None:
         ("ImageId,Label\n1,7\n2,nan\n3,9\n", ["row 3, column Label: label 'nan' is not an integer"]),
         ("ImageId,Label\n1,7\n2,0\n3,10\n", ["row 4, column Label: label '10' is not one of 0..9"]),
         ("ImageId,Label\n1,7\n2,0\n3, 9\n", ["row 4, column Label: label ' 9' is not an integer"]),
-        ("ImageId,Label\n1,7\n2\n3,9\n", ["row 3: 1 columns, not 2"]),
+        ("ImageId,Label\n1,7\n2\n3,9\n", ["row 3: 1 column, not 2"]),
         ("ImageId,Label\n1,7\n2,0,1\n3,9\n", ["row 3: 3 columns, not 2"]),
         ("ImageId,Label\n1,7\n2,0\n3,9\n\n", ["row 5: 0 columns, not 2"]),
         ('ImageId,Label\n1,7\n2,"0\n3,9\n', ["is not CSV"]),

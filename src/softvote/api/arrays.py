@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from softvote.ensembling.vote import ALL_COLUMNS, check_members
 from softvote.errors import UserError
+from softvote.words import counted
 
 
 def are_tags(labels: ArrayLike) -> bool:
@@ -45,7 +46,9 @@ def as_members(
     arrays = [member.astype(np.float32, copy=False) for member in given]
     found = [f"number {index}" for index in range(len(arrays))] if names is None else [str(n) for n in names]
     if len(found) != len(arrays) or len(set(found)) < len(found):
-        raise UserError.at("names", f"{len(found)} for {len(arrays)} members", "give each a name of its own")
+        raise UserError.at(
+            "names", f"{len(found)} for {counted(len(arrays), 'member')}", "give each a name of its own"
+        )
     check_members(arrays, found, () if of_tags else ALL_COLUMNS)
     if not len(arrays[0]):
         raise UserError.at("members", "no rows", "give at least one")
@@ -77,7 +80,9 @@ def known_labels(
         raise UserError.at("labels", what, f"give 0 or 1 per row and tag, ({rows}, {columns})")
     known = np.arange(columns) if classes is None else np.asarray(classes)
     if known.shape != (columns,) or len(np.unique(known)) < columns:
-        raise UserError.at("classes", f"{len(known)} for {columns} columns", "give the name of each tag")
+        raise UserError.at(
+            "classes", f"{len(known)} for {counted(columns, 'column')}", "give the name of each tag"
+        )
     return known, found.astype(np.int64)
 
 
@@ -88,7 +93,7 @@ def _class_indices(
     found, (rows, columns) = np.asarray(labels), shape
     if found.shape != (rows,):
         raise UserError.at(
-            "labels", f"shape {found.shape}", f"the members have {rows} rows, give one label each"
+            "labels", f"shape {found.shape}", f"the members have {counted(rows, 'row')}, give one label each"
         )
     if found.dtype == object:
         found = _text_of_objects(found)
@@ -100,7 +105,9 @@ def _class_indices(
         known = np.asarray(classes)
     if known.shape != (columns,) or len(np.unique(known)) < columns:
         raise UserError.at(
-            "classes", f"{len(known)} for {columns} columns", "give the label of each, classes=[...]"
+            "classes",
+            f"{len(known)} for {counted(columns, 'column')}",
+            "give the label of each, classes=[...]",
         )
     order = np.argsort(known, kind="stable")
     place = np.minimum(np.searchsorted(known[order], found), columns - 1)
@@ -132,6 +139,8 @@ def fold_numbers(folds: ArrayLike | None, rows: int) -> NDArray[np.int64]:
     found = np.asarray(folds)
     if found.shape != (rows,) or found.dtype.kind not in "iu":
         raise UserError.at(
-            "folds", f"{found.dtype} {found.shape}", f"the members have {rows} rows, give integers ({rows},)"
+            "folds",
+            f"{found.dtype} {found.shape}",
+            f"the members have {counted(rows, 'row')}, give integers ({rows},)",
         )
     return found.astype(np.int64)

@@ -12,6 +12,7 @@ import numpy as np
 from softvote.data.split import ImageSplit
 from softvote.errors import ErrorCollector, Problem, one_of
 from softvote.task import LARGEST_ADDEND, LARGEST_DIGIT, LabelSpace, Task, TaskKind
+from softvote.words import counted
 
 _COLOURS = (1, 3, 4)  # how many values a pixel of most images has
 
@@ -108,13 +109,14 @@ def _misfits_of_names(data: ImageData) -> Iterator[Problem]:
     if twice := [name for name in dict.fromkeys(names) if names.count(name) > 1]:
         yield Problem("classes", f"{twice[0]!r} stands there twice", "give each a name of its own")
     if (data.kind == "targets") != bool(sizes) or (sizes and sum(sizes) != len(names)):
-        what = f"{sizes} for kind {data.kind} of {len(names)} classes"
+        what = f"{sizes} for kind {data.kind} of {counted(len(names), 'class', 'classes')}"
         yield Problem("target_sizes", what, "give the number of classes of each target")
     elif sizes and any("=" in str(name) for name in names) and (named := _sizes_by_name(names)) != sizes:
         what = f"{sizes}, but by their names before '=' the classes are {named}"
         yield Problem("classes", what, "name them 'target=label', those of one target in turn")
     if data.hidden_digits is not None and len(names) != (sums := _count_sums(data)):
-        what = f"{data.hidden_digits}, whose sums are 0..{sums - 1}, for {len(names)} classes"
+        known = counted(len(names), "class", "classes")
+        what = f"{data.hidden_digits}, whose sums are 0..{sums - 1}, for {known}"
         yield Problem("hidden_digits", what, "name all sums")
 
 
@@ -132,13 +134,13 @@ def _misfits_of_labels(data: ImageData) -> Iterator[Problem]:
     wanted = {"tags": "give 0 or 1 per image and tag", "targets": "give one per image and target"}
     hint = wanted.get(data.kind, "give one per image")
     if labels is None:
-        yield Problem("labels", f"none for {count} images", hint)
+        yield Problem("labels", f"none for {counted(count, 'image')}", hint)
     elif not _are_integers(labels):
         yield Problem("labels", _in_words(labels), "give a NumPy array of integers, indices into classes")
     elif labels.shape != (count, *data.task.label_shape):
-        yield Problem("labels", f"shape {labels.shape} for {count} images", hint)
+        yield Problem("labels", f"shape {labels.shape} for {counted(count, 'image')}", hint)
     elif data.task.check_labels(labels):
-        found = f"{labels.min()}..{labels.max()} for {len(data.classes)} classes"
+        found = f"{labels.min()}..{labels.max()} for {counted(len(data.classes), 'class', 'classes')}"
         hint = "give 0 and 1" if data.kind == "tags" else "give indices into classes, from 0"
         yield Problem("labels", found, hint)
 
@@ -150,7 +152,7 @@ def _misfits_of_addends(where: str, split: ImageSplit, wanted: bool) -> Iterator
     elif addends is None:
         return
     elif not _are_integers(addends) or addends.shape != (count,):
-        yield Problem(where, f"{_in_words(addends)} for {count} images", "give an integer each")
+        yield Problem(where, f"{_in_words(addends)} for {counted(count, 'image')}", "give an integer each")
     elif count and not ((addends >= 0) & (addends <= LARGEST_ADDEND)).all():
         yield Problem(where, f"{addends.min()}..{addends.max()}", f"give 0..{LARGEST_ADDEND}")
 
@@ -163,7 +165,7 @@ def _misfits_of_test(train: ImageSplit, test: ImageSplit) -> Iterator[Problem]:
         what = f"{test.images.shape[1:]}, the training images are {train.images.shape[1:]}"
         yield Problem("test images", what, "bring them to one size")
     if test.ids is not None and len(test.ids) != len(test):
-        yield Problem("test ids", f"{len(test.ids)} for {len(test)} images", "give one each")
+        yield Problem("test ids", f"{len(test.ids)} for {counted(len(test), 'image')}", "give one each")
     yield from _misfits_of_addends("test addends", test, wanted=train.addends is not None)
 
 

@@ -20,6 +20,7 @@ from softvote.storage.paths import FoldFolder, Workspace
 from softvote.training.callbacks import Callback
 from softvote.training.rows import Split
 from softvote.training.train import TrainingSpec, train
+from softvote.words import counted
 
 
 @dataclass(frozen=True, eq=False)
@@ -167,7 +168,7 @@ def cross_val_predict(
     images = data.train.images
     folds = np.asarray(folds)
     if folds.shape != (len(images),) or folds.dtype.kind not in "iu" or len(present := np.unique(folds)) < 2:
-        what = f"{folds.dtype} {folds.shape} for {len(images)} images"
+        what = f"{folds.dtype} {folds.shape} for {counted(len(images), 'image')}"
         raise UserError.at("folds", what, "give each an integer, one of two or more")
     name = name or member.model
     found = np.zeros((len(images), data.task.num_classes))
@@ -190,7 +191,9 @@ def _row_numbers(rows: NDArray[np.bool_] | NDArray[np.integer] | None, count: in
     chosen = np.flatnonzero(rows) if rows.dtype == bool else np.unique(rows).astype(np.int64)
     if len(chosen) < 2 or chosen[0] < 0 or chosen[-1] >= count:
         raise UserError.at(
-            "rows", f"{len(chosen)} rows of {count} images", f"give at least two, from 0 to {count - 1}"
+            "rows",
+            f"{counted(len(chosen), 'row')} of {counted(count, 'image')}",
+            f"give at least two, from 0 to {count - 1}",
         )
     return chosen
 

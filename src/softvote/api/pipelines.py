@@ -26,6 +26,7 @@ from softvote.errors import ErrorCollector, UserError, one_of
 from softvote.stages import Run, open_run
 from softvote.storage.files import write_text
 from softvote.tracking.submission import SubmissionFormat, check_submission, submission_text
+from softvote.words import counted
 
 STAGES = ("check", "folds", "train", "ensemble", "submit")
 """What `run` knows, in the order in which stages build on each other."""
@@ -130,9 +131,9 @@ def _group_names(groups: ArrayLike, count: int) -> NDArray[np.str_]:
     """Each image's group as text (N,); what is missing would be one group of strangers."""
     found = np.asarray(groups)
     if found.shape != (count,):
-        raise UserError.at("groups", f"shape {found.shape} for {count} images", "give one each")
+        raise UserError.at("groups", f"shape {found.shape} for {counted(count, 'image')}", "give one each")
     if missing := np.flatnonzero(pd.isna(found)).tolist():
-        what = f"missing in {len(missing)} of {count} rows, first in row {missing[0]} (from 0)"
+        what = f"missing in {len(missing)} of {counted(count, 'row')}, first in row {missing[0]} (from 0)"
         raise UserError.at("groups", what, "give each image a group, a name of its own where it has none")
     return found.astype(str)
 
@@ -165,7 +166,7 @@ def write_submission(probabilities: NDArray[Any], data: ImageData, path: str | P
         check_members([predictions.astype(np.float32)], ["of the submission"], data.task.blocks)
         predictions = _decide_plainly(predictions.astype(np.float32), wanted)
     elif len(predictions) != len(data.test.ids):
-        what = f"{len(predictions)} rows, the test images need {len(data.test.ids)}"
+        what = f"{counted(len(predictions), 'row')}, the test images need {len(data.test.ids)}"
         raise UserError.at("probabilities", what)
     text = submission_text(wanted, predictions)
     check_submission(text, wanted, path.name)

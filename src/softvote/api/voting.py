@@ -21,6 +21,7 @@ from softvote.errors import UserError, one_of
 from softvote.metrics import METRICS
 from softvote.reporting.comparison import ComparisonTable
 from softvote.task import LabelSpace, Task, TaskKind
+from softvote.words import counted
 
 MetricLike = str | Mapping[str, Any]
 """The name of a metric, or its keys as a pipeline file has them: `{"name": "f_beta", "beta": 2}`."""
@@ -115,7 +116,9 @@ class SoftVoting(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # sciki
         if chosen and chosen.name not in rules:
             if len(self.weights or ()) != len(arrays):
                 raise UserError.at(
-                    "weights", f"{len(self.weights or ())} for {len(arrays)} members", "give one each"
+                    "weights",
+                    f"{len(self.weights or ())} for {counted(len(arrays), 'member')}",
+                    "give one each",
                 )
             rules[chosen.name] = chosen
         compared = compare_members(arrays, names, truth, fold_of_row, scorer, list(rules.values()))
@@ -169,7 +172,8 @@ class SoftVoting(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # sciki
         if found != fitted:
             raise UserError.at(
                 "members",
-                f"{found[0]} with {found[1]} classes, fitted were {fitted[0]} with {fitted[1]}",
+                f"{found[0]} with {counted(found[1], 'class', 'classes')}, "
+                f"fitted were {fitted[0]} with {fitted[1]}",
                 "give the same in the same order",
             )
         return soft_vote(arrays, self.weights_, self.space_, names, blocks)

@@ -20,6 +20,7 @@ from softvote.config.registry import (
 from softvote.config.schema import ConfigError, Strict, check_name
 from softvote.errors import UserError
 from softvote.task import LARGEST_ADDEND, LARGEST_DIGIT, LabelSpace, Task, TaskKind
+from softvote.words import counted
 
 _FORMS = load_registry(FORMS_PLACE)
 
@@ -203,7 +204,7 @@ class Competition(Strict):
             return self
         last = LARGEST_DIGIT * self.hidden_digits + (LARGEST_ADDEND if self.addend else 0)
         if not self.task.is_single_label or self.classes != [str(label) for label in range(last + 1)]:
-            what = f"{self.hidden_digits} hidden digits{' and an addend' if self.addend else ''}"
+            what = f"{counted(self.hidden_digits, 'hidden digit')}{' and an addend' if self.addend else ''}"
             raise ConfigError.at(
                 "", f"sums of {what} are labels: {{first: 0, last: {last}}}", "fix labels or hidden_digits"
             )

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Discriminator, Field, Tag, model_validator
 
 from softvote.config.schema import ConfigError, Strict
+from softvote.words import counted
 
 
 def _kind_of_range(value: Any) -> str:
@@ -50,7 +51,9 @@ class Image(Strict):
         ranges = self.value_ranges
         if len(ranges) > 1 and len(ranges) != self.channels:
             raise ConfigError.at(
-                "", f"value_range: {len(ranges)} pairs for {self.channels} channels", "write one, or one each"
+                "",
+                f"value_range: {len(ranges)} pairs for {counted(self.channels, 'channel')}",
+                "write one, or one each",
             )
         if any(high <= low for low, high in ranges):
             raise ConfigError.at("", "value_range: the second value must be above the first")

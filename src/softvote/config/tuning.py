@@ -13,6 +13,7 @@ from softvote.config.entries import MetricConfig
 from softvote.config.registry import METRICS_PLACE, load_registry, named_union_of
 from softvote.config.schema import ConfigError, Strict
 from softvote.errors import Problem, UserError, one_of
+from softvote.words import counted
 
 if TYPE_CHECKING:
     from softvote.config.competition import Competition
@@ -189,7 +190,9 @@ def find_misfits_of_search(
         if name not in members:
             yield Problem("tune.members", f"no member '{name}'", one_of([*members], name))
     if tune.folds >= folds:
-        what = f"{tune.folds} of {folds} folds leave none that no trial is scored on"
+        what = (
+            f"{tune.folds} of {counted(folds, 'fold leaves', 'folds leave')} none that no trial is scored on"
+        )
         yield Problem("tune.folds", what, f"at most {folds - 1}")
     if FOLDER in (*members, vote):
         yield Problem("tune", f"its trials lie in a folder {FOLDER}, as would what is called so", "rename it")

@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 from softvote.errors import ErrorCollector, cell, one_of
 from softvote.storage.files import read_bytes
+from softvote.words import counted
 
 
 class CsvLine(NamedTuple):
@@ -159,7 +160,9 @@ def _drop_ragged(path: Path, width: int, records: list[CsvLine], problems: Error
             continue
         cut_off = record is last and record.width < width
         fix = "the file looks truncated: download it again" if cut_off else "fix or drop the row"
-        problems.add(f"{path}, row {record.row}", f"has {record.width} cells, the header has {width}", fix)
+        problems.add(
+            f"{path}, row {record.row}", f"has {counted(record.width, 'cell')}, the header has {width}", fix
+        )
         if len(problems) > 1000:
             break
     return [record for record in records if record.width == width]

@@ -17,6 +17,7 @@ from softvote.data.image_values import (
     open_values,
 )
 from softvote.errors import ErrorCollector
+from softvote.words import counted
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -81,15 +82,18 @@ class Decoder:
         """What is to be said of what was done to images."""
         notes = []
         if self.turned:
-            notes.append(f"{self.turned:,} images were turned upright, as their EXIF orientation says")
-        if self.laid:
             notes.append(
-                f"{self.laid:,} images are transparent: laid on {self.image.background} (image.background)"
+                f"{_images(self.turned, 'was', 'were')} turned upright, as the EXIF orientation says"
             )
+        if self.laid:
+            laid = f"laid on {self.image.background} (image.background)"
+            notes.append(f"{_images(self.laid, 'is', 'are')} transparent: {laid}")
         if self.deep:
             low, high = (*self.image.value_ranges, (0, _SIXTEEN_BITS))[0]
             more = " and so on, by channel" if len(self.image.value_ranges) > 1 else ""
-            notes.append(f"{self.deep:,} images have more than 8 bits: {low:g}..{high:g}{more} became 0..255")
+            notes.append(
+                f"{_images(self.deep, 'has', 'have')} more than 8 bits: {low:g}..{high:g}{more} became 0..255"
+            )
         return notes
 
     def report_depth(self, where: object, problems: ErrorCollector) -> None:
@@ -246,8 +250,14 @@ def resize_pixels(pixels: NDArray[np.uint8], height: int, width: int) -> NDArray
     return np.stack(planes).reshape(*pixels.shape[:2], height, width)
 
 
+def _images(number: int, one: str, several: str) -> str:
+    return counted(number, f"image {one}", f"images {several}")
+
+
 def _channels_differ(found: int, channels: int) -> ImageError:
-    return ImageError(f"has {found} channels, competition.image says {channels}", "fix image.channels")
+    return ImageError(
+        f"has {counted(found, 'channel')}, competition.image says {channels}", "fix image.channels"
+    )
 
 
 def _reason(error: BaseException) -> str:

@@ -14,6 +14,7 @@ from softvote.data.decoding import Decoder, resize_pixels
 from softvote.data.image_values import ImageError
 from softvote.data.reader_configs import LabelledFiles
 from softvote.errors import ErrorCollector
+from softvote.words import counted
 
 if TYPE_CHECKING:
     from softvote.config.competition import Competition
@@ -52,7 +53,9 @@ def shape_pixels(
     if values.shape[1] != expected:
         size = f"{height} x {width} x {image.channels} = {expected}"
         fix = "write files.size" if files.size is None else "fix files.size"
-        problems.add(path, f"has {values.shape[1]} pixels per image, competition.image is {size}", fix)
+        problems.add(
+            path, f"has {counted(values.shape[1], 'pixel')} per image, competition.image is {size}", fix
+        )
         return nothing
     levels = to_levels(values.reshape(-1, height, width, image.channels), path, competition, problems)
     if levels is None:

@@ -18,6 +18,7 @@ from softvote.storage.fingerprints import fingerprint, sha256_of
 from softvote.storage.paths import PipelineFolder
 from softvote.storage.records import JsonRecord
 from softvote.storage.snapshot import is_intact
+from softvote.words import counted
 
 
 class FoldInputs(JsonRecord):
@@ -203,7 +204,8 @@ def _refuse_orphans(folder: PipelineFolder) -> None:
     if trained:
         raise UserError.at(
             folder.folds,
-            f"is not what would be made now, and {trained} trainings depend on it",
+            "is not what would be made now, and "
+            f"{counted(trained, 'training depends', 'trainings depend')} on it",
             "put the pipeline's folds and seed back, name another pipeline, "
             f"or delete {folder.path} to start over",
         )
@@ -217,7 +219,7 @@ def _refuse_other_data(path: Path, written: FoldsRecord, inputs: FoldInputs) -> 
         back += " (if only the size of images changed: that size, run the folds stage, then change it again)"
     raise UserError.at(
         path,
-        f"belongs to other data: it was made from {written.rows} rows, "
+        f"belongs to other data: it was made from {counted(written.rows, 'row')}, "
         f"here are {inputs.rows} with other content",
         f"{back}, or delete {path.parent} to start over",
     )

@@ -11,6 +11,7 @@ from softvote.data.file_images import FileImages, ImageRow
 from softvote.data.image_index import HDF5_SUFFIXES, PACKED_SUFFIXES, ImageStore, image_files, open_store
 from softvote.data.image_values import SUFFIXES, EncodedImage
 from softvote.errors import ErrorCollector
+from softvote.words import counted
 
 if TYPE_CHECKING:
     from softvote.config.image import Image
@@ -92,8 +93,10 @@ class ImageLoader:
         left = [name for name in names if name not in self._used]
         if not left:
             return []
+        verb = "is" if len(left) == 1 else "are"
+        all_of = f"{counted(len(names), 'image')} of {shown}"
         return [
-            f"{len(left):,} of the {len(names):,} images of {shown} are in no row of {sample}, as "
+            f"{len(left):,} of the {all_of} {verb} in no row of {sample}, as "
             f"{Path(left[0]).name}: what {sample} lists counts"
         ]
 

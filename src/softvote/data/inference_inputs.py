@@ -21,6 +21,7 @@ from softvote.data.readers.base import addends_of
 from softvote.data.readers.npy import load_array
 from softvote.data.readers.pixel_csv import PixelCsv
 from softvote.errors import ErrorCollector
+from softvote.words import counted
 
 ADDEND = str(PixelCsv.model_fields["addend"].default)
 
@@ -139,7 +140,7 @@ def _array(path: Path, image: Image, problems: ErrorCollector) -> InputImages | 
     if array.ndim == 3:
         array = array[..., None]
     if array.shape[3] != image.channels:
-        what = f"has images of {array.shape[3]} channels, the model takes {image.channels}"
+        what = f"has images of {counted(array.shape[3], 'channel')}, the model takes {image.channels}"
         problems.add(path, what, f"convert them to (N, H, W, {image.channels})")
         return None
     if not _fits(array.shape[1:3], path, image, problems):
@@ -159,7 +160,8 @@ def _pixel_csv(path: Path, image: Image, needs_addend: bool, problems: ErrorColl
         others = ", ".join(NO_PIXELS[:-1])
         problems.add(
             f"{path}, row 1",
-            f"{len(columns)} columns beside {others} and {ADDEND}, but the model takes {size} pixels",
+            f"{counted(len(columns), 'column')} beside {others} and {ADDEND}, "
+            f"but the model takes {size} pixels",
             "give images of that size",
         )
         return None

@@ -12,6 +12,7 @@ from softvote.data.csv_table import Table
 from softvote.data.label_cells import split_list, split_row_id
 from softvote.data.readers.detection import Candidate, is_unnamed
 from softvote.errors import ErrorCollector, UserError
+from softvote.words import counted
 
 LABEL_NAMES = (
     "label", "labels", "class", "target", "category", "digit", "sum", "y", "tags", "species", "breed",
@@ -99,7 +100,7 @@ def _targets_in_columns(table: Table, names: Sequence[str]) -> DetectedLabels:
         return _marks_in_columns(table, names)
     targets = {name: labels_of(values, f"{table.path}, column {name}") for name, values in cells.items()}
     shown = ", ".join(f"{name} ({len(set(cells[name]))})" for name in names)
-    note = f"{table.path.name}: a column for each of {len(names)} targets: {shown}"
+    note = f"{table.path.name}: a column for each of {counted(len(names), 'target')}: {shown}"
     return DetectedLabels({}, {"targets": targets}, list(names), [note])
 
 
@@ -122,7 +123,7 @@ def _marks_in_columns(table: Table, names: Sequence[str]) -> DetectedLabels:
         return DetectedLabels(
             {"label_cells": "columns"}, {"labels": list(names)}, list(names), [f"{note}write tags"]
         )
-    note = f"{shown}, {min(sums)} to {max(sums)} of them 1 in a row: {len(names)} tags"
+    note = f"{shown}, {min(sums)} to {max(sums)} of them 1 in a row: {counted(len(names), 'tag')}"
     return DetectedLabels({}, {"tags": list(names)}, list(names), [note])
 
 
@@ -132,7 +133,8 @@ def _tags_in_rows(table: Table, id_name: str, columns: Sequence[str]) -> Detecte
     names = list(dict.fromkeys(text.rpartition("_")[2] for text in ids))
     if len(columns) != 1:
         raise _no_label(table, columns)
-    note = f"{table.path.name}: a row for each of {len(names)} tags of an image, as {ids[0]} of {image}"
+    each = f"each of {counted(len(names), 'tag')} of an image"
+    note = f"{table.path.name}: a row for {each}, as {ids[0]} of {image}"
     files = {"label": columns[0], "label_cells": "rows"}
     return DetectedLabels(files, {"tags": names}, list(columns), [note])
 
@@ -197,7 +199,7 @@ def _tags_in_lists(table: Table, name: str, texts: Sequence[str], separator: str
     tags = sorted({tag for text in texts for tag in split_list(text, separator)}, key=natural_order)
     files = {"label": name, "label_cells": "list"} | ({"separator": separator} if separator != " " else {})
     example = max(texts, key=lambda text: len(split_list(text, separator)))
-    note = f"column {name} of {table.path.name} holds lists, as '{example}': {len(tags)} tags"
+    note = f"column {name} of {table.path.name} holds lists, as '{example}': {counted(len(tags), 'tag')}"
     return DetectedLabels(files, {"tags": tags}, [name], [note])
 
 

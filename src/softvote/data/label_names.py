@@ -6,6 +6,7 @@ from pathlib import Path
 
 from softvote.data.csv_table import open_table
 from softvote.errors import ErrorCollector, UserError
+from softvote.words import counted
 
 
 def read_label_names(path: Path, column: str) -> list[str] | None:
@@ -26,7 +27,7 @@ def read_label_names(path: Path, column: str) -> list[str] | None:
         raise AssertionError("a table that cannot be used has a problem")
     names = sorted(set(table.column(column)) - {""})
     if len(names) < 2:
-        what = f"column {column} holds {len(names)} different labels"
+        what = f"column {column} holds {counted(len(names), 'label')}"
         raise UserError.at(path, what, "name the column of labels in competition.labels")
     if all(name.isascii() and name.removeprefix("-").isdecimal() for name in names):
         return sorted(names, key=lambda name: (int(name), name))

@@ -19,6 +19,7 @@ from softvote.data.listed_images import open_listed_images
 from softvote.data.reader_configs import DecodedFiles, NamedImages
 from softvote.data.readers.base import Images, KeepImages, LazyImages, existing, quote
 from softvote.errors import ErrorCollector, one_of
+from softvote.words import counted
 
 if TYPE_CHECKING:
     from softvote.config.competition import Competition
@@ -134,9 +135,9 @@ def _labels(
         else:
             unknown[label] += 1
     if silent:
-        what = f"{len(silent):,} images do not say their class, as {silent[0]}"
+        what = f"{counted(len(silent), 'image does', 'images do')} not say their class, as {silent[0]}"
         problems.add(source, what, "move them away, or fix files")
     for label, count in unknown.items():
-        what = f"{quote(label)} of {count:,} images is not a class"
+        what = f"{quote(label)} of {counted(count, 'image')} is not a class"
         problems.add(source, what, f"fix files.rename or competition.labels: {one_of(list(index_of), label)}")
     return labels

@@ -30,6 +30,7 @@ from softvote.data.readers.detection import (
 )
 from softvote.data.readers.registry import READERS
 from softvote.errors import UserError
+from softvote.words import counted
 
 MANY = 100
 """More classes are not listed in the file."""
@@ -117,7 +118,7 @@ def _describe_files(candidate: Candidate) -> str:
     """What there is of images and tables although it makes no layout."""
     images = [path.relative_to(candidate.folder).parts for path in image_files(candidate.folder)]
     folders = Counter(parts[0] if len(parts) > 1 else "." for parts in images)
-    seen = [f"{count:,} images in {top}" for top, count in sorted(folders.items())[:4]]
+    seen = [f"{counted(count, 'image')} in {top}" for top, count in sorted(folders.items())[:4]]
     seen += [f"the table {name}" for name in train_csv_names(candidate.folder)[:4]]
     if candidate.sample and images:
         ids = candidate.sample_ids
@@ -205,13 +206,14 @@ def _column_of_many(competition: Mapping[str, Any]) -> dict[str, Any]:
 def _labels_note(competition: Mapping[str, Any]) -> str:
     """What the labels are, in a line."""
     if tags := competition.get("tags"):
-        return f"{len(tags)} tags: {', '.join(tags[:8])}{', ...' if len(tags) > 8 else ''}"
+        return f"{counted(len(tags), 'tag')}: {', '.join(tags[:8])}{', ...' if len(tags) > 8 else ''}"
     if targets := competition.get("targets"):
-        return f"{len(targets)} targets: {', '.join(targets)}"
+        return f"{counted(len(targets), 'target')}: {', '.join(targets)}"
     labels = competition["labels"]
     if isinstance(labels, dict):
         return f"classes: integers {labels['first']}..{labels['last']}"
-    return f"{len(labels)} classes: {', '.join(labels[:8])}{', ...' if len(labels) > 8 else ''}"
+    shown = f"{', '.join(labels[:8])}{', ...' if len(labels) > 8 else ''}"
+    return f"{counted(len(labels), 'class', 'classes')}: {shown}"
 
 
 def _sample_notes(sample: str, candidate: Candidate) -> list[str]:
@@ -219,7 +221,7 @@ def _sample_notes(sample: str, candidate: Candidate) -> list[str]:
     names = sorted(path.name for path in candidate.folder.glob("*.csv"))
     others = [name for name in names if name != sample and re.search("sample.*sub|submission", name.lower())]
     also = f" (not {', '.join(others)})" if others else ""
-    return [f"sample submission: {sample}{also}, {len(candidate.sample_ids):,} rows"]
+    return [f"sample submission: {sample}{also}, {counted(len(candidate.sample_ids), 'row')}"]
 
 
 def _notes_of_repeated_ids(candidate: Candidate, found: DetectedLayout) -> list[str]:
@@ -239,7 +241,7 @@ def _notes_of_repeated_ids(candidate: Candidate, found: DetectedLayout) -> list[
         repeated = {text: of for text, of in rows.items() if len(of) > 1}
         if repeated:
             text, of = next(iter(repeated.items()))
-            several = "1 id stands" if len(repeated) == 1 else f"{len(repeated):,} ids stand"
+            several = counted(len(repeated), "id stands", "ids stand")
             shown = f"{quote(text)} in {column.unit} {of[0]} and {of[1]}"
             notes.append(
                 f"{several} in several {column.unit} of {column.source}, such as {shown}: each "

@@ -12,6 +12,7 @@ from softvote.config.competition import Competition
 from softvote.data.forms import SampleTable
 from softvote.data.readers.base import Images, quote
 from softvote.errors import MOST_OF_A_KIND, ErrorCollector, UserError
+from softvote.words import counted
 
 
 def put_in_sample_order(sample: SampleTable, test: Images, competition: Competition) -> Images:
@@ -30,7 +31,7 @@ def put_in_sample_order(sample: SampleTable, test: Images, competition: Competit
         addends = None if test.addends is None else test.addends[order]
         return Images(test.pixels[order], ids=ids, addends=addends, notes=test.notes)
     if len(ids) != len(test.pixels):
-        what = f"has {len(ids)} rows for the {len(test.pixels)} test images of {source}"
+        what = f"has {counted(len(ids), 'row')} for the {counted(len(test.pixels), 'test image')} of {source}"
         raise UserError.at(sample.table.path, what, "take both from the same download")
     return test
 

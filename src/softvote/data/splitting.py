@@ -12,6 +12,7 @@ from softvote.config.pipeline import FoldsConfig
 from softvote.errors import UserError, one_of
 from softvote.seeds import derive_seed
 from softvote.task import Task
+from softvote.words import counted
 
 
 def split(
@@ -74,7 +75,7 @@ def column_of(columns: Mapping[str, NDArray[np.str_]], name: str, key: str) -> N
         raise UserError.at(f"folds.{key}", f"the training table has no column '{name}'", known)
     column = columns[name]
     if len(empty := np.flatnonzero(np.char.strip(column.astype(str)) == "")):
-        what = f"column '{name}' is empty in {len(empty)} rows, row {empty[0]} (from 0) first"
+        what = f"column '{name}' is empty in {counted(len(empty), 'row')}, row {empty[0]} (from 0) first"
         raise UserError.at(f"folds.{key}", what, "fill it")
     return column
 
@@ -89,7 +90,8 @@ def _given_folds(column: NDArray[np.str_], spec: FoldsConfig) -> NDArray[np.int6
         order = list(range(len(texts)))
     if len(texts) != spec.count:
         named = ", ".join(map(str, texts[:6])) + (", ..." if len(texts) > 6 else "")
-        what = f"column '{spec.column}' has {len(texts)} values ({named}), and folds.count is {spec.count}"
+        found = f"{counted(len(texts), 'value')} ({named})"
+        what = f"column '{spec.column}' has {found}, and folds.count is {spec.count}"
         hint = f"set count: {len(texts)}" if len(texts) > 1 else "name a column of folds"
         raise UserError.at("folds.column", what, hint)
     fold_of_value = np.empty(len(texts), np.int64)

@@ -19,6 +19,7 @@ from softvote.data.forms import read_sample
 from softvote.data.readers.base import Images, LazyImages
 from softvote.data.readers.registry import READERS
 from softvote.errors import UserError
+from softvote.words import counted
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,7 @@ def open_test_rows(competition: Competition, folder: Path) -> LazyRows:
 def _positions(ids: Sequence[str], images: LazyImages, competition: Competition) -> NDArray[np.int64]:
     if images.ids is None:
         if len(ids) != images.count:
-            what = f"has {len(ids)} rows for the {images.count} test images"
+            what = f"has {counted(len(ids), 'row')} for the {counted(images.count, 'test image')}"
             raise UserError.at(competition.sample_submission, what, "take both from the same download")
         return np.arange(len(ids))
     place_of = {name: place for place, name in enumerate(images.ids)}

@@ -16,6 +16,7 @@ from softvote.ensembling.ensemble import Ensemble, EnsembleMember
 from softvote.ensembling.predict import mean_of_folds, vote_of
 from softvote.inference.loading import load_predictor
 from softvote.inference.predictor import Predictor, rows_per_batch
+from softvote.words import counted
 
 _ROWS = 64  # are loaded at once, or a batch where that is more
 
@@ -92,7 +93,7 @@ class _Progress:
         """So many networks see the rows from here on."""
         if count != self.used:
             self.used = count
-            who = f"{count} of {self.networks} networks" if count else "no network"
+            who = f"{count} of {counted(self.networks, 'network')}" if count else "no network"
             end = "" if count else "; the average prediction is used"
             self.say(f"from row {row + 1} there is time for {who}{end}")
 
@@ -100,12 +101,12 @@ class _Progress:
         """So many rows are done."""
         if done * _TOLD // self.rows > self.tenths:
             self.tenths = done * _TOLD // self.rows
-            self.say(f"{done:,} of {self.rows:,} rows")
+            self.say(f"{done:,} of {counted(self.rows, 'row')}")
 
     def close(self) -> None:
         """Say how many rows had no image, where not all were named."""
         if self.bad > _MOST_TOLD:
-            self.say(f"{self.bad:,} rows in all had no readable image")
+            self.say(f"{counted(self.bad, 'row')} in all had no readable image")
 
 
 def predict_rows(

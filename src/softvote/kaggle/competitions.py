@@ -13,6 +13,7 @@ from typing import Any, Literal
 from softvote.errors import Problem, UserError
 from softvote.kaggle.sources import Source, remedies_of
 from softvote.kaggle.transport import PAGE_SIZE, Client, NoAnswerError, RefusedError, stat_fields
+from softvote.words import counted
 
 SUBMISSION_FILE = "submission.csv"
 """What a kernel calls the file that it submits."""
@@ -174,8 +175,8 @@ class Competitions(Client):
         with contextlib.suppress(UserError):  # the first failure says more than a second one
             quota = self.quota(competition)
             if not quota.left:
-                used = f"{quota.today} submissions were sent today and none is left"
-                failure = UserError.at(competition, used, quota.resets())
+                used = counted(quota.today, "submission was", "submissions were")
+                failure = UserError.at(competition, f"{used} sent today and none is left", quota.resets())
         raise failure
 
     def _submit(self, competition: str, file: Path, description: str) -> int:

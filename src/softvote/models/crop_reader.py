@@ -20,6 +20,7 @@ from softvote.data.digit_layout import FIRST, SIDE, STEP_HIGH, STEP_LOW, least_w
 from softvote.errors import Problem, UserError
 from softvote.heads.digits import DIGITS
 from softvote.models.layers import ImageSize, reject_pretrained, strided_conv
+from softvote.words import counted
 
 SLACK = 1
 """Boxes are looked for so many pixels beyond the limits of the layout: glyphs are centred to a pixel."""
@@ -64,7 +65,7 @@ class CropReader(nn.Module):
             raise UserError(
                 Problem(
                     "",
-                    f"images of {height} x {width} are too small for {self.digits} digits",
+                    f"images of {height} x {width} are too small for {counted(self.digits, 'digit')}",
                     f"they need {needed}",
                 )
             )

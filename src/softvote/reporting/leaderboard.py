@@ -12,6 +12,7 @@ from softvote.reporting.plots import Point, cross_validation_against_leaderboard
 from softvote.reporting.tables import render
 from softvote.tracking.comparison import FEWEST_RANKED, LeaderboardComparison, LeaderboardRow
 from softvote.tracking.ledger import TRANSDUCTIVE, Entry
+from softvote.words import counted
 
 _LONGEST = 60  # letters of a name beside its point; settings can be many
 
@@ -35,7 +36,7 @@ def _table(comparison: LeaderboardComparison) -> str:
         lines.append(f"{comparison.note}\n")
     if comparison.unknown:
         lines.append(
-            f"{_count(comparison.unknown, 'submission')} on the leaderboard of no file in the ledger\n"
+            f"{counted(comparison.unknown, 'submission')} on the leaderboard of no file in the ledger\n"
         )
     return "".join(lines)
 
@@ -83,16 +84,12 @@ def _name(entry: Entry) -> str:
 
 
 def _about_ranks(comparison: LeaderboardComparison) -> str:
-    rows = _count(len(comparison.scored), "scored row")
+    rows = counted(len(comparison.scored), "scored row")
     if len(comparison.scored) < FEWEST_RANKED:
         return f"{rows}, too few for a rank correlation\n"
     if comparison.rank_correlation is None:
         return f"no rank correlation of {rows}: the scores are all alike\n"
     return f"rank correlation (Spearman) {comparison.rank_correlation:+.2f}, of {rows}\n"
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number:,} {what}{'' if number == 1 else 's'}"
 
 
 def draw_board(path: Path, comparisons: Sequence[LeaderboardComparison]) -> bool:

@@ -28,6 +28,7 @@ from softvote.stages import Report, Run, ignore
 from softvote.stages.plan import Plan, make_plan
 from softvote.stages.tune import check_choices
 from softvote.storage.fingerprints import sha256_of
+from softvote.words import counted
 
 
 @dataclass(frozen=True)
@@ -72,7 +73,8 @@ def run(run: Run, report: Report = ignore) -> CheckResult:
     trainings = {name: member.repeats * folds + member.refit for name, member in members.items()}
     epochs = sum(member.epochs * trainings[name] for name, member in members.items())
     count = sum(trainings.values())
-    lines.append(f"{count} trainings on {folds} of {run.pipeline.folds.count} folds, {epochs} epochs in all")
+    of = f"{folds} of {counted(run.pipeline.folds.count, 'fold')}"
+    lines.append(f"{counted(count, 'training')} on {of}, {counted(epochs, 'epoch')} in all")
     rule = "shares" if run.pipeline.ensemble.shares else run.pipeline.ensemble.rule
     lines.append(f"then a vote of {len(run.pipeline.voters)}, rule: {rule}")
     lines += [*_scoring(run), *here]
@@ -149,17 +151,17 @@ def _names(competition: Competition) -> str:
     """How many of what there are."""
     classes, targets = competition.classes, competition.target_classes
     if targets:
-        return (
-            f"{len(targets)} targets {', '.join(f'{name} of {len(each)}' for name, each in targets.items())}"
-        )
-    kind = {"ordered": "ordered classes", "tags": "tags"}.get(competition.task.kind, "classes")
-    return f"{len(classes)} {kind} {classes[0]}..{classes[-1]}"
+        named = ", ".join(f"{name} of {len(each)}" for name, each in targets.items())
+        return f"{counted(len(targets), 'target')} {named}"
+    called = {"ordered": ("ordered class", "ordered classes"), "tags": ("tag", "tags")}
+    what = called.get(competition.task.kind, ("class", "classes"))
+    return f"{counted(len(classes), *what)} {classes[0]}..{classes[-1]}"
 
 
 def _describe_hidden(competition: Competition) -> str:
     if competition.hidden_digits is None:
         return ""
-    digits = f"{competition.hidden_digits} hidden digit{'s' if competition.hidden_digits > 1 else ''}"
+    digits = counted(competition.hidden_digits, "hidden digit")
     return f" ({digits}{' and an addend' if competition.addend else ''})"
 
 

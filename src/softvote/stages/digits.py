@@ -16,6 +16,7 @@ from softvote.seeds import derive_seed
 from softvote.stages import Run
 from softvote.stages.pictures import Picture
 from softvote.stages.plan import Plan, make_plan
+from softvote.words import counted
 
 if TYPE_CHECKING:
     from softvote.inference.predictor import Predictor
@@ -47,8 +48,8 @@ def run(run: Run, member_name: str | None = None) -> Picture:
     surest = wrong[np.argsort(-predictions.oof[wrong, guesses[wrong]], kind="stable")][:_WRONG]
     rows = predictions.rows[np.concatenate([some, surest])]
     heading = (
-        f"{run.name}, {name}: {len(right):,} of {len(labels):,} sums right out of fold; "
-        f"{len(some)} of them, and the surest {len(surest)} mistakes"
+        f"{run.name}, {name}: {len(right):,} of {counted(len(labels), 'sum')} right out of fold; "
+        f"{len(some)} of them, and the surest {counted(len(surest), 'mistake')}"
     )
     path = run.folder.predictions(name).digits
     named = {row: int(guess) for row, guess in zip(predictions.rows.tolist(), guesses, strict=True)}

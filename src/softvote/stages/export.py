@@ -15,6 +15,7 @@ from softvote.stages.plan import Plan, make_plan, read_decision
 from softvote.storage.fingerprints import fingerprint
 from softvote.storage.paths import ExportFolder
 from softvote.storage.snapshot import Snapshot
+from softvote.words import counted
 
 if TYPE_CHECKING:
     from softvote.export.writer import Check
@@ -46,7 +47,7 @@ class ExportResult:
 
     def _line(self, path: Path) -> str:
         size, most = f"{path.stat().st_size / 1e6:,.1f} MB", self.differences[path.name]
-        return f"wrote {path}  {size}, at most {most:.1e} from test.npy in {self.rows} rows"
+        return f"wrote {path}  {size}, at most {most:.1e} from test.npy in {counted(self.rows, 'row')}"
 
 
 def run(run: Run, voter: str | None = None, to: Path | None = None, report: Report = ignore) -> ExportResult:
@@ -108,4 +109,4 @@ def _check(plan: Plan, name: str) -> Check:
 def _describe(run: Run, voter: Ensemble) -> str:
     networks = sum(len(member.folds) for member in voter.voting)
     how = f"{voter.rule} of " if voter.rule else ""
-    return f"{run.name}, {voter.name}: {how}{networks} networks, in float32"
+    return f"{run.name}, {voter.name}: {how}{counted(networks, 'network')}, in float32"

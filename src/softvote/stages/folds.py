@@ -14,6 +14,7 @@ from softvote.data.duplicates import near_identical_groups
 from softvote.data.splitting import split
 from softvote.stages import Run
 from softvote.stages.plan import inputs_of_folds
+from softvote.words import counted
 
 
 @dataclass(frozen=True)
@@ -43,18 +44,18 @@ class FoldsResult:
     def __str__(self) -> str:
         if not self.made:
             return f"folds: {self.path} is there and unchanged"
-        kept = f"{self.twins:,} near-identical images kept together"
+        kept = f"{counted(self.twins, 'near-identical image')} kept together"
         if self.grouped:
             kept = f"{self.grouped} and {kept}"
         if self.given:
             kept = f"as column '{self.given}' gives them"
-        lines = [f"folds: {self.rows:,} rows in {self.folds} folds, {kept}"]
+        lines = [f"folds: {counted(self.rows, 'row')} in {counted(self.folds, 'fold')}, {kept}"]
         if self.rare:
             named = ", ".join(f"{name} ({count})" for name, count in self.rare)
             lines.append(f"note: fewer rows than folds in class {named}; not every fold holds them")
         if self.parted:
-            which = f"{self.parted:,} images are nearly identical to one in another of the given folds"
-            lines.append(f"note: {which}; scores flatter")
+            which = f"{counted(self.parted, 'image is', 'images are')} nearly identical to one"
+            lines.append(f"note: {which} in another of the given folds; scores flatter")
         return "\n".join([*lines, f"wrote {self.path}"])
 
 
@@ -81,7 +82,7 @@ def run(run: Run) -> FoldsResult:
         folds=spec.count,
         twins=len(twins) - int(twins.max()) - 1,
         rare=_rare_names(competition.classes, task.columns(labels), spec.count),
-        grouped=f"{len(np.unique(columns[spec.group])):,} groups of {spec.group}" if spec.group else "",
+        grouped=_describe_groups(columns[spec.group], spec.group) if spec.group else "",
         given=spec.column or "",
         parted=_count_parted(twins, assigned),
     )
@@ -91,6 +92,10 @@ def _rare_names(classes: list[str], shown: NDArray[np.bool_], count: int) -> tup
     """Names that fewer rows than folds show, of bool (N, K)."""
     rows = shown.sum(axis=0).tolist()
     return tuple((name, n) for name, n in zip(classes, rows, strict=True) if n < count)
+
+
+def _describe_groups(texts: NDArray[np.str_], name: str) -> str:
+    return f"{counted(len(np.unique(texts)), 'group')} of {name}"
 
 
 def _count_parted(twins: NDArray[np.int64], folds: NDArray[np.int64]) -> int:

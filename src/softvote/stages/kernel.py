@@ -17,6 +17,7 @@ from softvote.stages.plan import make_plan
 from softvote.stages.send import SendOptions, SendResult, kaggle_slug, refuse_repetition, send_kernel
 from softvote.stages.submit import build_submission
 from softvote.storage.paths import KernelFolder
+from softvote.words import counted
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,9 @@ class KernelBuild:
     pushed: bool
 
     def __str__(self) -> str:
-        lines = [f"wrote {part}  {files} files, {size:,} bytes" for part, files, size in self.parts]
+        lines = [
+            f"wrote {part}  {counted(files, 'file')}, {size:,} bytes" for part, files, size in self.parts
+        ]
         if not self.pushed:
             how = "let Kaggle run it with the same command and `push`"
             lines.append(f"{how}; competition {self.competition}")

@@ -24,6 +24,7 @@ from softvote.storage.paths import KernelFolder
 from softvote.storage.records import JsonRecord
 from softvote.tracking.ledger import Entry, append_entry, read_ledger
 from softvote.tracking.submission import SubmissionFormat, write_submission_file
+from softvote.words import counted
 
 # Seconds; Kaggle stops kernels after 12 h.
 _PATIENCE = {"dataset": 3600.0, "infer": 3 * 3600.0, "train": 12 * 3600.0, "output": 3600.0}
@@ -204,7 +205,7 @@ def _compare_with_local(
         return entry, local, f"the same as {local}, byte for byte"
     theirs, ours = (path.read_bytes().splitlines()[1:] for path in (submission, local))
     other = sum(a != b for a, b in zip_longest(theirs, ours))
-    differs = f"differs from {local} in {other} of {len(ours)} rows"
+    differs = f"differs from {local} in {other} of {counted(len(ours), 'row')}"
     if not tolerant:
         raise UserError.at(submission, differs, "nothing was entered")
     kept = _keep_checked(run, submission)

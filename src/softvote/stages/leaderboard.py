@@ -15,6 +15,7 @@ from softvote.storage.paths import Workspace
 from softvote.tracking.comparison import LeaderboardComparison, join_ledger
 from softvote.tracking.leaderboard import read_leaderboard, write_leaderboard
 from softvote.tracking.ledger import Entry, read_ledger
+from softvote.words import counted
 
 
 @dataclass(frozen=True)
@@ -89,5 +90,7 @@ def _fetch(workspace: Workspace, competitions: Iterable[Competition]) -> tuple[l
         except UserError as error:
             problems += error.problems
         else:
-            told.append(f"{competition.name}: {len(past)} submissions into {workspace.leaderboard}")
+            told.append(
+                f"{competition.name}: {counted(len(past), 'submission')} into {workspace.leaderboard}"
+            )
     return told, problems

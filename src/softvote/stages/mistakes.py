@@ -11,6 +11,7 @@ from softvote.stages import Run
 from softvote.stages.pictures import Picture
 from softvote.stages.plan import Plan, make_plan, read_decision
 from softvote.task import Task
+from softvote.words import counted
 
 _COLUMNS = 12  # of square images
 _MOST = 60
@@ -31,7 +32,7 @@ def run(run: Run, voter: str | None = None) -> Picture:
     guesses = plan.task.columns(_name_predictions(plan, name, predictions.oof))
     wrong = np.flatnonzero((guesses != labels).any(axis=1))
     if len(wrong) == 0:
-        return Picture(None, f"{name}: no mistakes in {len(labels):,} rows")
+        return Picture(None, f"{name}: no mistakes in {counted(len(labels), 'row')}")
     sureness = _sureness(predictions.oof, guesses, labels, plan.task)
     surest = wrong[np.argsort(-sureness[wrong], kind="stable")][:_MOST]
     image = run.pipeline.competition.image
@@ -43,8 +44,8 @@ def run(run: Run, voter: str | None = None) -> Picture:
         for line in lines
     ]
     heading = (
-        f"{run.name}, {name}: {len(surest)} of {len(wrong)} mistakes in {len(labels):,} rows, surest first: "
-        "answer, not label"
+        f"{run.name}, {name}: {len(surest)} of {counted(len(wrong), 'mistake')} "
+        f"in {counted(len(labels), 'row')}, surest first: answer, not label"
     )
     image_grid(folder.mistakes, pixels, titles, heading)
     return Picture(folder.mistakes)

@@ -21,6 +21,7 @@ from softvote.stages import Run
 from softvote.storage.snapshot import Snapshot
 from softvote.task import Task
 from softvote.tracking.ledger import SETTLED, TRANSDUCTIVE
+from softvote.words import counted
 
 WITHOUT_SCORE = "its refit on all rows predicts test rows too, and is in no out-of-fold score"
 """What is said of a member with a refit wherever scores are shown."""
@@ -70,7 +71,7 @@ class Plan:
         tuned = pipeline.tuned
         if tuned is None or not tuned.has_seen(pipeline.folds.trained, self.folds_fingerprint):
             return ""
-        found = f"values are the best of {tuned.trials} trials of {tuned.pipeline}"
+        found = f"values are the best of {counted(tuned.trials, 'trial')} of {tuned.pipeline}"
         return f"{found}, {SETTLED}: scores flatter"
 
     def transductive_among(self, voters: Sequence[str]) -> list[str]:

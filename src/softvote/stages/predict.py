@@ -19,6 +19,7 @@ from softvote.export.record import ProgramRecord
 from softvote.storage.files import write_text
 from softvote.storage.paths import ExportFolder
 from softvote.storage.snapshot import is_intact
+from softvote.words import counted
 
 if TYPE_CHECKING:
     from softvote.export.program import Predict, Signature
@@ -60,7 +61,9 @@ class PredictResult:
     decided: str = ""
 
     def __str__(self) -> str:
-        return f"wrote {self.path}  {self.rows:,} rows" if self.path else self.table.removesuffix("\n")
+        return (
+            f"wrote {self.path}  {counted(self.rows, 'row')}" if self.path else self.table.removesuffix("\n")
+        )
 
 
 def run(model: Path, wanted: PredictOptions) -> PredictResult:

@@ -26,6 +26,7 @@ from softvote.tracking.comparison import LeaderboardComparison, join_ledger
 from softvote.tracking.leaderboard import read_leaderboard
 from softvote.tracking.ledger import Entry, now, read_ledger
 from softvote.tuning.records import TuneRecord
+from softvote.words import counted
 
 
 @dataclass(frozen=True)
@@ -178,8 +179,9 @@ def _describe(data: ReportData, sections: list[BuiltSection]) -> dict[str, objec
         title = data.scorer.metric.title
         tiles.append((f"cross-validation, {title}", str(scores.headline), rule))
         if scores.log_loss and data.scorer.metric.name != "log_loss":
-            tiles.append(("log loss", str(scores.log_loss), f"{len(data.rows):,} out-of-fold rows"))
-    tiles.append(("members", f"{len(data.members)}", f"{trained} of {data.pipeline.folds.count} folds each"))
+            tiles.append(("log loss", str(scores.log_loss), f"{counted(len(data.rows), 'out-of-fold row')}"))
+    of = counted(data.pipeline.folds.count, "fold")
+    tiles.append(("members", f"{len(data.members)}", f"{trained} of {of} each"))
     image = competition.image
     size = f"{image.height} × {image.width}, {'grey' if image.channels == 1 else 'colour'}"
     rows = f"{len(dataset.train_pixels):,} + {len(dataset.test_pixels):,}"
@@ -210,7 +212,9 @@ def _kind_of(data: ReportData) -> str:
 
 def _write_index(workspace: Workspace, experiments: list[Experiment]) -> Path:
     competitions = list_competitions(experiments, lambda name: workspace.report(name).is_file())
-    subtitle = f"{len(experiments)} pipelines that voted or were submitted"
+    subtitle = counted(
+        len(experiments), "pipeline that voted or was submitted", "pipelines that voted or were submitted"
+    )
     listed = {workspace.report_index.stem, *(each.name for each in experiments)}
     content = {
         "subtitle": subtitle,

@@ -13,6 +13,7 @@ from softvote.progress import poll
 from softvote.stages import Report, Run, ignore
 from softvote.tracking.ledger import Entry, read_ledger, record_submission_id
 from softvote.tracking.submission_message import parse_sha256, submission_message
+from softvote.words import counted
 
 _PATIENCE = 20 * 60.0  # seconds; a score is there within a minute as a rule
 
@@ -166,9 +167,8 @@ def _send_once(
     _refuse_what_kaggle_has(run, entry, client.submissions(slug), how)
     quota = client.quota(slug)
     if quota.left < 1:
-        raise UserError.at(
-            slug, f"{quota.today} submissions were sent today and none is left", quota.resets()
-        )
+        used = counted(quota.today, "submission was", "submissions were")
+        raise UserError.at(slug, f"{used} sent today and none is left", quota.resets())
     ref = submit(client, slug, submission_message(entry))
     report(SentSubmission(what, slug, ref, quota.left - 1))
     record_submission_id(run.workspace.ledger, entry, ref)

@@ -26,6 +26,7 @@ from softvote.storage.fingerprints import sha256_of
 from softvote.storage.git import git_state
 from softvote.tracking.ledger import REFIT_BESIDE, SETTLED, TRANSDUCTIVE, Entry, append_entry
 from softvote.tracking.submission import SubmissionFormat, submission_text, write_submission_file
+from softvote.words import counted
 
 
 @dataclass(frozen=True)
@@ -122,7 +123,9 @@ def _entry(plan: Plan, name: str, path: Path, test_rows: int, solution: Score | 
     cv, squared_error = scores.headline, scores.squared_error
     if not math.isfinite(cv.standard_error):
         raise UserError.at(
-            folder.path, f"{cv.rows} scored rows are too few for a standard error", "train more folds"
+            folder.path,
+            f"{counted(cv.rows, 'scored row is', 'scored rows are')} too few for a standard error",
+            "train more folds",
         )
     is_accuracy = run.pipeline.competition.metric.name == "accuracy"
     commit, clean = git_state(run.workspace.root)

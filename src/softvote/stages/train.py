@@ -26,6 +26,7 @@ from softvote.stages import Report, Run, ignore
 from softvote.stages.plan import LEARNED_TEST_IMAGES, WITHOUT_SCORE, Plan, make_plan
 from softvote.storage.locks import file_lock, try_lock
 from softvote.trackers import require_tracker
+from softvote.words import counted
 
 
 @dataclass(frozen=True)
@@ -43,9 +44,8 @@ class TrainStatus:
     due: tuple[tuple[str, str, str], ...]
 
     def __str__(self) -> str:
-        lines = (
-            [f"train: {self.done} of {self.chosen} trainings are there and unchanged"] if self.done else []
-        )
+        of = counted(self.chosen, "training is", "trainings are")
+        lines = [f"train: {self.done} of {of} there and unchanged"] if self.done else []
         return "\n".join([*lines, *(f"{what} {jobs} ({why})" for what, jobs, why in self.due)])
 
 
@@ -131,7 +131,7 @@ def wait_for_others(jobs: Sequence[Job]) -> None:
     def look() -> str:
         return "another run is busy" if all(map(_is_held, jobs)) else "free"
 
-    poll(f"{len(jobs)} trainings", look, ("free",))
+    poll(f"{counted(len(jobs), 'training')}", look, ("free",))
 
 
 def _is_held(job: Job) -> bool:
@@ -144,7 +144,7 @@ def _all_busy(left: Sequence[Unfinished], due: Sequence[JobStatus]) -> list[Prob
     """What to say where another run is busy with all that is due, so that nothing was done here."""
     if len(left) < len(due) or not due or any(each.kind != "busy" for each in left):
         return []
-    what = f"nothing was done: another run is busy with all that is due, {len(due)} trainings"
+    what = f"nothing was done: another run is busy with all that is due, {counted(len(due), 'training')}"
     return [Problem("train", what, "wait for it with `wait`")]
 
 
@@ -152,7 +152,7 @@ def _describe_kept(plan: Plan, chosen: Sequence[JobStatus]) -> str:
     """What a stopped run leaves for the next one."""
     now = plan.statuses([status.job for status in chosen])
     begun = sum(status.job.folder.checkpoint.is_file() for status in now if not status.is_done)
-    done = f"{sum(status.is_done for status in now)} of {len(now)} trainings"
+    done = f"{sum(status.is_done for status in now)} of {counted(len(now), 'training')}"
     more = f" and the last state of {begun} more" if begun else ""
     return f"stopped; what was finished is kept: {done}{more}; run the same command to go on"
 

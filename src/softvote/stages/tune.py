@@ -37,6 +37,7 @@ from softvote.tuning.outcome import gather_outcome
 from softvote.tuning.records import TrialRecord, TuneRecord
 from softvote.tuning.search import Search, SearchSpec, describe_values, shorten_key
 from softvote.tuning.study import IMPORTED, require_optuna
+from softvote.words import counted
 
 TRIALS = 20
 """How many there are in all, unless told otherwise."""
@@ -72,7 +73,9 @@ class TuneResult:
         for trial in record.trials:
             count[trial.outcome] += 1
         told = ", ".join(f"{number} {name}" for name, number in count.items() if number)
-        lines.append(f"{len(record.trials)} trials: {told}; scored by {record.metric} on {record.where}")
+        lines.append(
+            f"{counted(len(record.trials), 'trial')}: {told}; scored by {record.metric} on {record.where}"
+        )
         if record.importance:
             shares = ", ".join(f"{shorten_key(key)} {part:.0%}" for key, part in record.importance.items())
             lines.append(f"what mattered: {shares}")
@@ -187,8 +190,9 @@ def _train(spec: SearchSpec, engine: LocalEngine, trials: int) -> None:
         run_local(work, engine.workers, search.supply)
     except KeyboardInterrupt:
         done = search.asked - len(search.live)
-        what = f"stopped; {done} of {trials} trials are done, and {len(search.live)} are kept as they are"
-        raise KeyboardInterrupt(f"{what}; run the same command to go on") from None
+        what = f"stopped; {done} of {counted(trials, 'trial is', 'trials are')} done"
+        kept = counted(len(search.live), "is kept as it is", "are kept as they are")
+        raise KeyboardInterrupt(f"{what}, and {kept}; run the same command to go on") from None
 
 
 def _table(record: TuneRecord) -> str:
@@ -248,7 +252,7 @@ def _overlay(run: Run, record: TuneRecord, path: Path) -> str:
         inside[last] = value
     present = record.trial(0).score if any(trial.number == 0 for trial in record.trials) else None
     head = [
-        f"{_MARK} {run.name}`: the best of {len(record.trials)} trials, trial {name_trial(best)}.",
+        f"{_MARK} {run.name}`: the best of {counted(len(record.trials), 'trial')}, trial {name_trial(best)}.",
         f"# {record.metric} {best.score} on {record.where}; {run.name} as it stands {present}.",
         f"# {_gain(best)}",
         "# The best of many flatters on the rows it was chosen by. These folds are therefore left out of",

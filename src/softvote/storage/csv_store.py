@@ -12,6 +12,7 @@ from typing import Any
 
 from softvote.errors import ErrorCollector, cell
 from softvote.storage.files import write_text
+from softvote.words import counted
 
 CsvRecord = dict[str, str]
 
@@ -81,7 +82,9 @@ class CsvSchema:
             return
         for row, texts in lines[1:]:
             if len(texts) != len(columns):
-                problems.add(f"{path}, row {row}", f"{len(texts)} columns, not {len(columns)}", self.remedy)
+                problems.add(
+                    f"{path}, row {row}", f"{counted(len(texts), 'column')}, not {len(columns)}", self.remedy
+                )
                 continue
             for column, text in zip(columns, texts, strict=True):
                 if not self._readable(column, text):

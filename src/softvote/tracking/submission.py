@@ -17,6 +17,7 @@ from softvote.metrics import PredictedArray
 from softvote.storage.files import write_text
 from softvote.storage.paths import Workspace
 from softvote.task import LabelSpace
+from softvote.words import counted
 
 Records = list[list[str]]
 
@@ -77,7 +78,7 @@ def check_submission(path_or_text: Path | str, wanted: SubmissionFormat, name: s
     if tuple(records[0]) != header:
         problems.add(f"{name}, row 1", f"the header is {','.join(records[0])!r}, not {','.join(header)!r}")
     if len(records) - 1 != len(ids):
-        problems.add(name, f"{len(records) - 1} rows under the header, not {len(ids)}")
+        problems.add(name, f"{counted(len(records) - 1, 'row')} under the header, not {len(ids)}")
     _check_shape(records, len(header), problems, name)
     _check_ids(records, ids, problems, name, header[0])
     _check_cells(records, wanted, problems, name)
@@ -117,7 +118,7 @@ def _records(path_or_text: Path | str, name: str) -> Records:
 def _check_shape(records: Records, columns: int, problems: ErrorCollector, name: str) -> None:
     for row, record in enumerate(records[1:], start=2):
         if len(record) != columns:
-            problems.add(f"{name}, row {row}", f"{len(record)} columns, not {columns}")
+            problems.add(f"{name}, row {row}", f"{counted(len(record), 'column')}, not {columns}")
 
 
 def _check_ids(

@@ -23,6 +23,7 @@ from softvote.compute.draws import Rows
 from softvote.errors import UserError
 from softvote.inference.network import Network
 from softvote.training.parts import split_batch
+from softvote.words import counted
 
 Said = TypeVar("Said")
 
@@ -97,7 +98,7 @@ class ProcessGroup(Alone):
         """
         parts = split_batch(which, self.size)
         if len(parts) < self.size:
-            what = f"{self.size} devices cannot share a batch of {len(which)} rows"
+            what = f"{self.size} devices cannot share a batch of {counted(len(which), 'row')}"
             raise UserError.at("engine.devices_per_training", what, "name fewer, or raise batch_size")
         return parts[self.rank]
 

@@ -35,6 +35,7 @@ from softvote.training.optim import LearningRate, create_optimizer
 from softvote.training.parts import micro_batches
 from softvote.training.rows import Split
 from softvote.training.teaching import mean_taught_loss
+from softvote.words import counted
 
 
 class Learner:
@@ -109,8 +110,9 @@ class Learner:
     def finish(self) -> None:
         """Call when the training ended, before its network predicts."""
         if (skipped := self.scaler.skipped) and self.group.rank == 0:
-            what = f"{skipped} of {self.steps} steps were skipped, because gradients overflowed in fp16"
-            note(f"{self.label}: {what}; a few are usual while the scale of the loss is found")
+            what = f"{skipped} of {counted(self.steps, 'step was', 'steps were')} skipped"
+            why = "because gradients overflowed in fp16"
+            note(f"{self.label}: {what}, {why}; a few are usual while the scale of the loss is found")
 
     def create_graphs(self, label: str) -> StepGraphs | None:
         """What takes the steps on a device that computes apart from the processor; None elsewhere.

@@ -15,6 +15,7 @@ from softvote.data.csv_table import Table
 from softvote.data.readers.base import quote, report_duplicates
 from softvote.errors import MOST_OF_A_KIND, ErrorCollector, one_of
 from softvote.task import LabelSpace
+from softvote.words import counted
 
 if TYPE_CHECKING:
     from softvote.config.competition import Competition
@@ -101,7 +102,7 @@ class Form(FormConfig):
         if self.two_columns and len(table.header) != 2:
             count, names = len(table.header), ", ".join(table.header[:8])
             hint = f"it must have two, {self.two_columns}{self._other_forms(table, space)}"
-            problems.add(f"{table.path}, row 1", f"has {count} columns ({names})", hint)
+            problems.add(f"{table.path}, row 1", f"has {counted(count, 'column')} ({names})", hint)
 
     def _other_forms(self, table: Table, space: LabelSpace) -> str:
         found = recognise_table(table, space)

@@ -28,6 +28,7 @@ from softvote.data.forms.base import (
 from softvote.data.readers.base import class_indices, quote
 from softvote.errors import ErrorCollector, one_of
 from softvote.task import LabelSpace, TaskKind
+from softvote.words import counted
 
 if TYPE_CHECKING:
     from softvote.config.competition import Competition
@@ -126,7 +127,8 @@ class ListForm(Form):
         if space.task.kind == "tags":
             words = [f"the submission gives each image a list of tags {between}"]
             return RecognisedForm(config, {"name": "f1", "average": "samples"}, [*words, METRIC_IS_UNKNOWN])
-        words = [f"the submission gives each image {most} classes {between}, the most probable first"]
+        given = f"{counted(most, 'class', 'classes')} {between}, the most probable first"
+        words = [f"the submission gives each image {given}"]
         return RecognisedForm(config, {"name": "map_at_k", "k": most}, [*words, METRIC_IS_UNKNOWN])
 
 

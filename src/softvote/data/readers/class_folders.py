@@ -19,6 +19,7 @@ from softvote.data.labelled_paths import PathsConfig, open_listed_paths, path_so
 from softvote.data.readers.base import READERS, Images, KeepImages, Reader, report_duplicates
 from softvote.data.readers.detection import Candidate, DetectedLayout, train_csv_names
 from softvote.errors import MOST_OF_A_KIND, ErrorCollector
+from softvote.words import counted
 
 if TYPE_CHECKING:
     from softvote.config.competition import Competition
@@ -102,7 +103,7 @@ def detect(candidate: Candidate) -> DetectedLayout | None:
     order = candidate.sample_columns if set(names) <= set(candidate.sample_columns) else []
     kind = look_at([*map(EncodedImage.of, spread(paths, LOOKED_AT)), *test.images], candidate.image)
     notes = [
-        f"classes: the {len(set(names))} folders in {top}"
+        f"classes: the {counted(len(set(names)), 'folder')} in {top}"
         + (", in the order of the sample's columns" if order else ""),
         f"test images: those of the sample submission, in {', '.join(test.places)}",
         *spelling_notes(names, f"folders in {top}"),

@@ -18,6 +18,7 @@ from softvote.data.pixel_cells import pixel_values
 from softvote.data.readers.base import look_up, quote
 from softvote.data.readers.npy import load_array
 from softvote.errors import ErrorCollector
+from softvote.words import counted
 
 LABEL = "label"
 """The label's column in a pixel CSV."""
@@ -48,7 +49,8 @@ def read_csv(path: Path, each: int = 1) -> DigitImages:
     if LABEL not in table.header:
         problems.add(f"{path}, row 1", f"no column '{LABEL}'", "give labelled digits, such as a train.csv")
     elif len(columns) != SIDE * SIDE:
-        what = f"{len(columns)} columns beside '{LABEL}', but {SIDE} x {SIDE} digits have {SIDE * SIDE}"
+        beside = f"{counted(len(columns), 'column')} beside '{LABEL}'"
+        what = f"{beside}, but {SIDE} x {SIDE} digits have {SIDE * SIDE}"
         problems.add(f"{path}, row 1", what, "give other digits")
     problems.raise_any()
     cells = table.column(LABEL)
@@ -80,7 +82,9 @@ def read_npy(images: Path, labels: Path, each: int = 1) -> DigitImages:
     problems.raise_any()
     assert pixels is not None and numbers is not None, "a file that cannot be read has a problem"
     if len(pixels) != len(numbers):
-        what = f"has {len(numbers)} labels for the {len(pixels)} images of {images.name}"
+        what = (
+            f"has {counted(len(numbers), 'label')} for the {counted(len(pixels), 'image')} of {images.name}"
+        )
         problems.add(labels, what, "pair the files")
     cells = [str(number) for number in numbers.tolist()]
     checked = _labels(cells, lambda position: f"{labels}, index {position}", problems)

@@ -19,6 +19,7 @@ from softvote.data.reader_configs import DecodedFiles, LabelledFiles
 from softvote.data.readers.base import READERS, Images, KeepImages, LazyImages, Reader, existing
 from softvote.data.readers.detection import Candidate, DetectedLayout, train_csv_names
 from softvote.errors import ErrorCollector
+from softvote.words import counted
 
 if TYPE_CHECKING:
     from softvote.config.competition import Competition
@@ -62,7 +63,9 @@ class ImageFolder(LabelledFiles, DecodedFiles):
         """Refuse another number of channel files."""
         count = len(self.channel_suffixes)
         if count not in (0, channels):
-            raise ConfigError.at("", f"files: {count} channel_suffixes for {channels} channels", "fix one")
+            raise ConfigError.at(
+                "", f"files: {count} channel_suffixes for {counted(channels, 'channel')}", "fix one"
+            )
 
 
 def sources(competition: Competition, folder: Path) -> list[Path]:
@@ -168,7 +171,7 @@ def _notes(table: Table, column: IdColumn, train: FoundImages, test: FoundImages
     for found, source in ((train, name), (test, "the sample submission")):
         if found.missing:
             count, first = len(found.missing), found.missing[0]
-            notes.append(f"{count:,} images of {source} or more are not found, such as {first}")
+            notes.append(f"{counted(count, 'image')} of {source} or more are not found, such as {first}")
         if found.others:
             taken, others = ", ".join(found.places), ", ".join(found.others)
             notes.append(f"images of the same names are in {others} too: those in {taken} were taken")

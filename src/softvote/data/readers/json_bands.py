@@ -32,6 +32,7 @@ from softvote.data.readers.base import (
 from softvote.data.readers.detection import Candidate, DetectedLayout, UniqueIds
 from softvote.errors import ErrorCollector, UserError
 from softvote.storage.files import read_bytes
+from softvote.words import counted
 
 if TYPE_CHECKING:
     from softvote.config.competition import Competition
@@ -64,7 +65,9 @@ class JsonBands(FlatPixels):
     def check_channels(self, channels: int) -> None:
         """Refuse another number of bands."""
         if len(self.bands) != channels:
-            raise ConfigError.at("", f"files: {len(self.bands)} bands for {channels} channels", "fix one")
+            raise ConfigError.at(
+                "", f"files: {counted(len(self.bands), 'band')} for {counted(channels, 'channel')}", "fix one"
+            )
 
 
 def sources(competition: Competition, folder: Path) -> list[Path]:

@@ -30,6 +30,7 @@ from softvote.data.readers.base import (
 )
 from softvote.data.readers.detection import Candidate, DetectedLayout
 from softvote.errors import ErrorCollector
+from softvote.words import counted
 
 if TYPE_CHECKING:
     from softvote.config.competition import Competition
@@ -253,7 +254,8 @@ def _load_addends(
         return None
     addends, count = np.concatenate(parts), sum(map(len, images))
     if len(addends) != count:
-        what = f"has {len(addends)} addends for the {count} images of {', '.join(images_names)}"
+        of = f"{counted(count, 'image')} of {', '.join(images_names)}"
+        what = f"has {counted(len(addends), 'addend')} for the {of}"
         problems.add(", ".join(str(folder / name) for name in names), what, "pair the files")
     return addends
 
@@ -281,7 +283,7 @@ def _report_other_lengths(
         pairs = [(files.train_labels[0], sum(of_labels), ", ".join(files.train), sum(of_images))]
     for name, some_labels, images_name, images in pairs:
         if some_labels != images:
-            what = f"has {some_labels} labels for the {images} images of {images_name}"
+            what = f"has {counted(some_labels, 'label')} for the {counted(images, 'image')} of {images_name}"
             problems.add(folder / name, what, "pair the files")
 
 

@@ -35,6 +35,7 @@ from softvote.data.readers.detection import (
     train_csv_names,
 )
 from softvote.errors import MOST_OF_A_KIND, ErrorCollector, UserError
+from softvote.words import counted
 
 if TYPE_CHECKING:
     from softvote.config.competition import Competition
@@ -90,9 +91,9 @@ def read(competition: Competition, folder: Path, keep: KeepImages | None = None)
             where = table.where(int(rows.positions[place]), files.id)
             problems.add(where, f"id {quote(rows.ids[place])} is not in {source}", "fix one of them")
         if unlabelled := len(row_of) - len(rows.ids):
-            notes.append(
-                f"{unlabelled:,} of the {len(row_of):,} images of {source} are in no row of {files.train}"
-            )
+            verb = "is" if unlabelled == 1 else "are"
+            all_of = f"{counted(len(row_of), 'image')} of {source}"
+            notes.append(f"{unlabelled:,} of the {all_of} {verb} in no row of {files.train}")
     problems.raise_any()
     assert rows, "a table without labels has a problem"
     return (

@@ -40,6 +40,7 @@ from softvote.data.readers.detection import (
 )
 from softvote.errors import ErrorCollector, UserError
 from softvote.task import LARGEST_ADDEND, LARGEST_DIGIT
+from softvote.words import counted
 
 if TYPE_CHECKING:
     from softvote.config.competition import Competition
@@ -134,9 +135,9 @@ def _blank_ragged(table: Table) -> tuple[Table, dict[int, str]]:
     ragged = {place: record for place, record in enumerate(records) if record.width != width}
     for place, record in ragged.items():
         records[place] = CsvLine(record.row, width, ",".join("0" * width))
-    said = f"{table.path}, row {{}}: has {{}} cells, the header has {width}"
+    said = f"{table.path}, row {{}}: has {{}}, the header has {width}"
     return replace(table, records=records), {
-        place: said.format(record.row, record.width) for place, record in ragged.items()
+        place: said.format(record.row, counted(record.width, "cell")) for place, record in ragged.items()
     }
 
 
@@ -266,9 +267,8 @@ def _fits(table: Table, count: int, image: ImageConfig, problems: ErrorCollector
     side, rest = math.isqrt(count // image.channels), count % image.channels
     fits = side**2 * image.channels == count and not rest
     fix = f"set image height and width to {side}" if fits else "fix image, or the label and id columns"
-    problems.add(
-        f"{table.path}, row 1", f"{count} pixel columns, but competition.image is {size} = {expected}", fix
-    )
+    what = f"{counted(count, 'pixel column')}, but competition.image is {size} = {expected}"
+    problems.add(f"{table.path}, row 1", what, fix)
     return False
 
 

@@ -11,6 +11,7 @@ from sklearn.metrics import confusion_matrix
 from softvote.reporting.report.blocks import Block, Cell, DataTable, Paragraph, Tone, percent_cell
 from softvote.reporting.report.questions import Question
 from softvote.reporting.report.section import ReportData, needs_members, needs_questions, section
+from softvote.words import counted
 
 _MOST_CLASSES = 40  # of a matrix that fits a screen
 _MOST_PAIRS = 300
@@ -29,7 +30,9 @@ def build_confusion(data: ReportData) -> Sequence[Block]:
     """Build the matrix where there is room for it, the classes and the most frequent confusions."""
     blocks = [block for question in data.questions for block in _build(data, question)]
     if data.pictures.left_out:
-        blocks.append(Paragraph(f"{data.pictures.left_out:,} pictures found no room in this file.", "note"))
+        blocks.append(
+            Paragraph(f"{counted(data.pictures.left_out, 'picture')} found no room in this file.", "note")
+        )
     return blocks
 
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from softvote.reporting.report.blocks import Block, Cell, DataTable, Paragraph
 from softvote.reporting.report.section import ReportData, needs_members, section
+from softvote.words import counted
 
 
 @section(
@@ -31,8 +32,9 @@ def build_corrections(data: ReportData) -> Sequence[Block]:
         both = (data.row_scorer.evaluate(oof, labels).score for labels in (data.labels, given))
         rows.append([name, *(Cell(str(score), score.value) for score in both)])
     text = (
-        f"{changed:,} training labels are corrected by {data.pipeline.competition.corrections}. All other "
-        "scores of this page are on corrected labels, and flatter where labels became what a voter said: "
-        "nobody corrected those of test rows. Compare pipelines by the last column."
+        f"{counted(changed, 'training label is', 'training labels are')} corrected by "
+        f"{data.pipeline.competition.corrections}. All other scores of this page are on corrected "
+        "labels, and flatter where labels became what a voter said: nobody corrected those "
+        "of test rows. Compare pipelines by the last column."
     )
     return [Paragraph(text, "warning"), DataTable(["voter", "on corrected labels", "on given labels"], rows)]

@@ -12,6 +12,7 @@ from softvote.data.duplicates import near_identical_groups
 from softvote.data.pixels import JoinedPixels, bytes_of
 from softvote.reporting.report.blocks import Block, Cell, DataTable, Paragraph
 from softvote.reporting.report.section import LeftOutError, ReportData, section
+from softvote.words import counted
 
 _MOST_SHOWN = 100
 _MOST_BYTES = 2_000_000_000  # of images, which are held in memory at once
@@ -89,7 +90,7 @@ def _list_worst(data: ReportData, groups: list[NDArray[np.int64]]) -> DataTable:
                 Cell(", ".join(words), tone="bad" if len(labels) > 1 or len(folds) > 1 else ""),
             ]
         )
-    caption = f"{len(cells)} of {len(groups):,} groups; a click on the size shows the images"
+    caption = f"{len(cells)} of {counted(len(groups), 'group')}; a click on the size shows the images"
     return DataTable(["images", "rows", "labels", "folds", "note"], cells, caption)
 
 

@@ -17,6 +17,7 @@ from softvote.reporting.report.blocks import Attachment, Block, Cell, DataTable,
 from softvote.reporting.report.images import encode_image
 from softvote.reporting.report.questions import Question, list_questions
 from softvote.reporting.report.section import LeftOutError, ReportData, needs_members, section
+from softvote.words import counted
 
 _MOST_SHOWN = 150
 _MOST_COUNTED = 12
@@ -54,14 +55,14 @@ def build_label_errors(data: ReportData) -> Sequence[Block]:
         raise LeftOutError("all labels are the same")
     doubts = sorted((doubt for each in asked for doubt in _doubt(each)), key=lambda d: d.label_probability)
     if not doubts:
-        return [Paragraph(f"cleanlab doubts none of {data.labels.size:,} labels.")]
+        return [Paragraph(f"cleanlab doubts none of {counted(data.labels.size, 'label')}.")]
     header = [*correction_columns(data.task.kind), "label_probability", "corrected_probability"]
     lines = [_describe(data, doubt) for doubt in doubts]
     shown = [
         [Cell(line[0], float(line[0]), source=_picture(data, doubt.position)), *map(Cell, line[1:])]
         for line, doubt in zip(lines[:_MOST_SHOWN], doubts, strict=False)
     ]
-    caption = f"{len(shown)} of {len(lines):,} doubtful labels of {data.labels.size:,}, worst first"
+    caption = f"{len(shown)} of {counted(len(lines), 'doubtful label')} of {data.labels.size:,}, worst first"
     return [
         Paragraph(
             "Found by cleanlab (Northcutt et al. 2021) on out-of-fold probabilities. Many are images that "

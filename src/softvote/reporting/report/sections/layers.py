@@ -10,6 +10,7 @@ from softvote.config.recipe import Member
 from softvote.inference.network import create_network
 from softvote.reporting.report.blocks import Block, Cell, DataTable, Paragraph
 from softvote.reporting.report.section import LeftOutError, ReportData, needs_members, section
+from softvote.words import counted
 
 _DEPTH = 3  # of modules within modules
 _MOST_LAYERS = 150
@@ -40,10 +41,8 @@ def build_layers(data: ReportData) -> Sequence[Block]:
     header = ["member", "network", "parameters", "multiply-adds, million", "activations, MB"]
     blocks: list[Block] = [DataTable(header, rows, "One image through each network")]
     blocks += [network.layers for network in list(networks.values())[:_MOST_TABLES]]
-    if len(networks) > _MOST_TABLES:
-        blocks.append(
-            Paragraph(f"The layers of {len(networks) - _MOST_TABLES} more networks are left out.", "note")
-        )
+    if (left := len(networks) - _MOST_TABLES) > 0:
+        blocks.append(Paragraph(f"The layers of {counted(left, 'more network')} are left out.", "note"))
     return blocks
 
 

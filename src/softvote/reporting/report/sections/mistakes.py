@@ -9,6 +9,7 @@ import numpy as np
 from softvote.reporting.report.blocks import Block, Gallery, Paragraph
 from softvote.reporting.report.questions import Question
 from softvote.reporting.report.section import ReportData, needs_members, needs_questions, section
+from softvote.words import counted
 
 _MOST = 36
 _FEWEST = 8  # pictures of a gallery where there are many targets
@@ -33,7 +34,7 @@ def _build(data: ReportData, asked: Question, most: int) -> list[Block]:
     surest = wrong[np.argsort(-asked.confidence[wrong], kind="stable")][:most]
     least = rights[np.argsort(asked.confidence[rights], kind="stable")][:most]
     blocks: list[Block] = []
-    rows = f"{len(asked.labels):,} rows"
+    rows = counted(len(asked.labels), "row")
     if len(surest):
         title = asked.title(f"Surest mistakes: {len(surest)} of {len(wrong):,} in {rows}")
         blocks.append(Gallery([data.create_card(int(position), False) for position in surest], title))

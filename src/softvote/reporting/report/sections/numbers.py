@@ -12,6 +12,7 @@ from softvote.metrics.scores import Score, proportion
 from softvote.reporting.report.blocks import Block, Cell, DataTable, Gallery, Paragraph
 from softvote.reporting.report.charts import draw_histograms, draw_quantiles
 from softvote.reporting.report.section import ReportData, needs_members, section
+from softvote.words import counted
 
 _PICTURES = 24
 _QUANTILES = (0.1, 0.5, 0.9)
@@ -59,7 +60,9 @@ def build_numbers(data: ReportData) -> Sequence[Block]:
         _list_voters(data, values),
         Paragraph(note, "note"),
         _list_folds(data, values),
-        Gallery(cards, f"Largest errors of the expected label: {len(cards)} of {len(residual):,} rows"),
+        Gallery(
+            cards, f"Largest errors of the expected label: {len(cards)} of {counted(len(residual), 'row')}"
+        ),
     ]
 
 

@@ -13,6 +13,7 @@ from softvote.reporting.report.blocks import Block, Cell, DataTable, Paragraph, 
 from softvote.reporting.report.charts import draw_scores
 from softvote.reporting.report.section import ReportData, needs_members, section
 from softvote.reporting.tables import mark_transductive
+from softvote.words import counted
 
 
 @section(
@@ -76,9 +77,9 @@ def _list_voters(data: ReportData) -> DataTable:
             cells.append(_score(None if oof is None else scores.squared_error(oof, data.labels)))
         cells += [_difference(row.to_mean) or row.words, _difference(row.to_best)]
         rows.append(cells[: len(header)])
-    several = "Members and rules on {:,} out-of-fold rows; = is a vote of all members"
-    caption = several if len(shown) > 1 else "One member, and no vote, on {:,} out-of-fold rows"
-    return DataTable(header, rows, caption.format(len(data.rows)))
+    several = "Members and rules on {}; = is a vote of all members"
+    caption = several if len(shown) > 1 else "One member, and no vote, on {}"
+    return DataTable(header, rows, caption.format(counted(len(data.rows), "out-of-fold row")))
 
 
 def _score(score: Score | None) -> Cell | str:

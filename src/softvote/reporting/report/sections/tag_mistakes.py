@@ -8,6 +8,7 @@ import numpy as np
 
 from softvote.reporting.report.blocks import Block, Gallery, Paragraph
 from softvote.reporting.report.section import ReportData, needs_members, needs_tags, section
+from softvote.words import counted
 
 _MOST_TAGS = 12
 _PICTURES = 12
@@ -26,7 +27,7 @@ def build_tag_mistakes(data: ReportData) -> Sequence[Block]:
     wrong = (data.labels > 0) != (data.answers > 0)
     counts = wrong.sum(axis=0)
     if not counts.any():
-        return [Paragraph(f"{data.shown[0]} makes no mistake in {len(wrong):,} rows.")]
+        return [Paragraph(f"{data.shown[0]} makes no mistake in {counted(len(wrong), 'row')}.")]
     off = np.abs(data.oof - data.labels)
     worst = np.argsort(-counts, kind="stable")[:_MOST_TAGS]
     blocks: list[Block] = []
@@ -41,5 +42,6 @@ def build_tag_mistakes(data: ReportData) -> Sequence[Block]:
         blocks.append(Gallery([data.create_card(int(position), False) for position in surest], title))
     rest = int(np.count_nonzero(counts)) - len(blocks)
     if rest > 0:
-        blocks.append(Paragraph(f"{rest:,} more tags have mistakes: see the counts under Tags.", "note"))
+        more = counted(rest, "more tag has", "more tags have")
+        blocks.append(Paragraph(f"{more} mistakes: see the counts under Tags.", "note"))
     return blocks

@@ -16,6 +16,7 @@ from softvote.metrics.scores import Difference, Score
 from softvote.reporting.report.blocks import Block, Cell, Chart, DataTable, Paragraph, percent_cell
 from softvote.reporting.report.charts import draw_scores
 from softvote.reporting.report.section import ReportData, needs_members, needs_tags, section
+from softvote.words import counted
 
 _MOST_TAGS = 150  # those with most mistakes, of a table that people read
 _MOST_DRAWN = 30
@@ -119,7 +120,7 @@ def _list_tags(data: ReportData, judged: _Judged, shown: list[int], measure: str
         if len(shown) < len(data.classes)
         else ""
     )
-    caption = f"Tags by {data.shown[0]} on {len(data.labels):,} out-of-fold rows, the weakest first"
+    caption = f"Tags by {data.shown[0]} on {counted(len(data.labels), 'out-of-fold row')}, the weakest first"
     return DataTable(header, rows, f"{caption}; {of}" if of else caption)
 
 

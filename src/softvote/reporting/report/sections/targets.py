@@ -12,6 +12,7 @@ from softvote.reporting.report.blocks import Block, Cell, DataTable, Paragraph, 
 from softvote.reporting.report.questions import Question, list_questions
 from softvote.reporting.report.section import ReportData, needs_members, section
 from softvote.task import LabelSpace, Task
+from softvote.words import counted
 
 _PICTURES = 12
 _SCORED_BY = ("accuracy", "macro_recall", "log_loss")
@@ -72,7 +73,7 @@ def _list_targets(data: ReportData) -> DataTable:
             ]
         )
     header = ["target", "labels", *(METRICS[name](name=name).title for name in _SCORED_BY), "mistakes"]
-    caption = f"Targets by {data.shown[0]} on {len(data.rows):,} out-of-fold rows"
+    caption = f"Targets by {data.shown[0]} on {counted(len(data.rows), 'out-of-fold row')}"
     return DataTable(header, rows, caption)
 
 
