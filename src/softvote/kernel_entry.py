@@ -126,6 +126,8 @@ def _infer(run: Run, kernel: Kernel, began: float) -> Path:
     _put_back(kernel, lambda name: run.folder.path / unflatten(name))
     competition = run.pipeline.competition
     rows = open_test_rows(competition, run.workspace.input(competition.name))
+    for note in rows.notes:
+        _tell(note)
     vote = None if kernel.voter in run.pipeline.members else run.folder.predictions(kernel.voter)
     voter = from_members(kernel.voter, vote, lambda member: run.folder.predictions(member).folds())
 
@@ -135,7 +137,7 @@ def _infer(run: Run, kernel: Kernel, began: float) -> Path:
         print(f"{member.name}: {len(member.folds)} networks, weight {member.weight:.3f}", flush=True)
     left = kernel.seconds - (time.monotonic() - began)
     probabilities = predict_rows(voter, rows, np.array(kernel.safe, np.float32), left, _tell)
-    return decide_and_write(run, rows.form, probabilities, read_decision(run, kernel.voter))
+    return decide_and_write(run, rows.template, probabilities, read_decision(run, kernel.voter))
 
 
 def _put_back(kernel: Kernel, place_of: Callable[[str], Path]) -> None:
