@@ -24,6 +24,7 @@ from softvote.kaggle.testing import HostedDataset
 from softvote.kaggle.transport import Client
 from softvote.stages import data, download
 from softvote.storage.locks import try_lock
+from softvote.storage.paths import ASKED_FILES
 
 FETCHED = {"train.csv", "test.csv", "sample_submission.csv"}
 HOME = "https://www.kaggle.com/competitions/digits"
@@ -42,7 +43,8 @@ def place(place: Place) -> Place:
 def read_fetched(place: Place, name: str = "digits") -> dict[str, bytes | None]:
     """A folder of input/, if nothing but it and the other competition lies there."""
     assert {path.name for path in (place.root / "input").iterdir()} == {name, "other"}
-    return contents(place.root / "input" / name)
+    found = contents(place.root / "input" / name)
+    return {path: content for path, content in found.items() if path != ASKED_FILES}
 
 
 def read_served(place: Place) -> dict[str, bytes | None]:
@@ -268,7 +270,7 @@ def test_of_much_no_second_copy_is_made(
 
 @pytest.mark.parametrize("source", ["tiny", "digits"])
 def test_single_files_come_beside_what_is_there(place: Place, source: str) -> None:
-    alone = "these files alone were asked for, remove the folder to get all of digits"
+    alone = "these files alone were asked for, ask without naming files to get all of digits"
     told = place.done("data", source, "--file", "train.csv")
     assert read_fetched(place) == {"train.csv": read_served(place)["train.csv"]}
     assert told.out.splitlines()[0] == f"{place.root}/input/digits: {alone}"
@@ -277,6 +279,34 @@ def test_single_files_come_beside_what_is_there(place: Place, source: str) -> No
     assert told.out.splitlines()[0] == f"{place.root}/input/digits: train.csv already there; {alone}"
     assert set(read_fetched(place)) == {"train.csv", "test.csv"}
     assert place.asked() == ["DownloadDataFile", "Download"]
+
+
+def test_the_rest_is_fetched_when_all_is_asked_for(place: Place) -> None:
+    (place.server.folder / "digits" / "images.zip").write_bytes(_zip("more.csv"))
+    place.done("data", "tiny", "--file=train.csv", "--file=images.zip")
+    place.asked()
+    told = place.done("data", "tiny")
+    rest = "fetched the rest, sample_submission.csv, test.csv"
+    folder = place.root / "input" / "digits"
+    assert told.out.startswith(f"{folder}: train.csv, images.zip already there; {rest}\n")
+    assert place.asked().count("DownloadDataFile") == 2
+    assert read_fetched(place) == read_served(place) | {"more.csv": b"label,pixel0\n1,2\n" * 20}
+    assert "already there; remove the folder to get it again" in place.done("data", "tiny").out
+    assert place.asked() == []
+    (folder / "test.csv").unlink()  # what is there whole is not asked for, whatever becomes of it
+    told = place.done("data", "tiny", "--file=test.csv")
+    assert "alone were asked for, remove the folder to get all of digits" in told.out
+
+
+def test_what_is_missing_is_told_where_it_is_too_much(place: Place) -> None:
+    place.done("data", "tiny", "--file=train.csv")
+    for number in range(25):
+        (place.server.folder / "digits" / f"{number:02}.bin").write_bytes(b"1")
+    line = place.refused("data", "tiny")
+    assert line == (
+        f"{place.root}/input/digits: holds only what was asked for alone, train.csv, and lacks 27 files, as "
+        "00.bin, 01.bin, 02.bin; remove the folder to get all of digits at once"
+    )
 
 
 def test_an_archive_among_them_is_unpacked(place: Place) -> None:
@@ -355,7 +385,8 @@ def test_a_data_set_is_downloaded(place: Place) -> None:
     place.done("data", "some-body/Some-Data")
     assert read_fetched(place, "Some-Data") == content
     place.done("data", "https://www.kaggle.com/datasets/some-body/Some-Data", "--name=mine", "--file=b.csv")
-    assert contents(place.root / "input" / "mine") == {"b.csv": b"b\n2\n"}
+    shutil.rmtree(place.root / "input" / "Some-Data")
+    assert read_fetched(place, "mine") == {"b.csv": b"b\n2\n"}
 
 
 def test_archives_within_are_unpacked_and_those_that_are_not_are_named(

@@ -25,7 +25,7 @@ from softvote.data.archive_formats import (
 from softvote.data.readers.detection import is_for
 from softvote.errors import UserError
 from softvote.storage.files import atomic_directory
-from softvote.storage.paths import Workspace
+from softvote.storage.paths import ASKED_FILES, Workspace
 
 _DEEPEST = 5  # archives within archives; more is made to do harm
 
@@ -80,6 +80,11 @@ def unpack(path: Path, workspace: Workspace, name: str | None = None) -> Path:
     return folder
 
 
+def raw_files(folder: Path) -> list[Path]:
+    """Every file of a competition, by path."""
+    return sorted(path for path in folder.rglob("*") if path.is_file() and path.name != ASKED_FILES)
+
+
 def packed_files(folder: Path) -> list[Path]:
     """Archives that lie in a folder as they came, by path."""
     return sorted(path for path in folder.rglob("*") if path.is_file() and _is_archive(path))
@@ -126,7 +131,7 @@ def _is_around_everything(tops: Collection[str], download: Path) -> bool:
 
 def _compare(folder: Path, members: ArchiveMembers, zip_path: Path) -> None:
     """Raise unless the folder holds the zip's files and no others."""
-    there = {PurePosixPath(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
+    there = {PurePosixPath(path.relative_to(folder)) for path in raw_files(folder)}
     other = sorted(there ^ members.keys()) or [
         path for path, info in members.items() if not _same(folder / path, info)
     ]
@@ -152,8 +157,7 @@ def _same(path: Path, info: ZipInfo) -> bool:
 def _compare_trees(folder: Path, content: Path, download: Path) -> None:
     """Raise unless both folders hold the same files."""
     there, unpacked = (
-        {PurePosixPath(path.relative_to(top)) for path in top.rglob("*") if path.is_file()}
-        for top in (folder, content)
+        {PurePosixPath(path.relative_to(top)) for path in raw_files(top)} for top in (folder, content)
     )
     other = sorted(there ^ unpacked) or [
         place for place in unpacked if not filecmp.cmp(folder / place, content / place, shallow=False)

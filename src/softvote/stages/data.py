@@ -8,11 +8,11 @@ from pathlib import Path
 
 from softvote.config.schema import check_name
 from softvote.data.archive_formats import archive_suffix
-from softvote.data.archives import packed_files, unpack
+from softvote.data.archives import packed_files, raw_files, unpack
 from softvote.errors import UserError
 from softvote.kaggle.sources import parse_source
 from softvote.stages import open_run
-from softvote.stages.download import download_files, download_whole
+from softvote.stages.download import download_files, download_rest, download_whole
 from softvote.storage.paths import Workspace
 
 
@@ -48,7 +48,8 @@ def run(root: Path, source: str, name: str | None, files: Sequence[str] = ()) ->
         source: a pipeline, whose competition is fetched from Kaggle; or the path of a zip, tar or 7z; or
             else what Kaggle calls a competition, owner/name of a data set, or the address of either.
         name: of the folder; if omitted, the pipeline says it, or it is the archive's or Kaggle's name.
-        files: only these of a competition or data set, by the names they have there; all when empty.
+        files: only these of a competition or data set, by the names they have there; if omitted, all, or
+            those that are not there yet of one of which only some were asked for before.
 
     Raises:
         UserError: no archive, a damaged one, other content there already, or what Kaggle refuses.
@@ -63,7 +64,7 @@ def run(root: Path, source: str, name: str | None, files: Sequence[str] = ()) ->
         note = "already there with the same content" if there else ""
     else:
         folder, note = _fetch(workspace, source, name or parse_source(source).name, files)
-    found = sorted(path for path in folder.rglob("*") if path.is_file())
+    found = raw_files(folder)
     listed = tuple((path, path.stat().st_size) for path in found[:20])
     return DataResult(folder, note, listed, _describe_packed(folder), len(found))
 
@@ -102,7 +103,8 @@ def _fetch(workspace: Workspace, slug: str | None, name: str, files: Sequence[st
         raise UserError.at(
             folder, "is a file where a folder should be", "move it away, or pass another `name`"
         )
-    if _has_files(folder) and not files:
+    is_part = workspace.asked_files(name).is_file()
+    if _has_files(folder) and not files and not is_part:
         return folder, "already there; remove the folder to get it again"
     if slug is None:
         raise UserError.at(
@@ -114,6 +116,8 @@ def _fetch(workspace: Workspace, slug: str | None, name: str, files: Sequence[st
     try:
         if files:
             return folder, download_files(workspace, source, folder, files)
+        if is_part:
+            return folder, download_rest(workspace, source, folder)
         return download_whole(workspace, source, folder.name), ""
     except OSError as error:
         raise UserError.at(workspace.inputs, f"cannot be written ({error.strerror})") from None
