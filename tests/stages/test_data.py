@@ -356,6 +356,39 @@ def test_what_could_not_be_unpacked_is_not_fetched_again(
     assert read_fetched(place) == read_served(place) | {"more.csv": b"label,pixel0\n1,2\n" * 20}
 
 
+@pytest.mark.parametrize("unpacked", [False, True])
+@pytest.mark.parametrize("change", ["other", "renamed"])
+def test_what_kaggle_changed_meanwhile_is_fetched_again(
+    place: Place, monkeypatch: pytest.MonkeyPatch, unpacked: bool, change: str
+) -> None:
+    monkeypatch.setattr(download, "_MUCH", 0)
+    served = place.server.folder / "digits"
+    (served / "images.zip").write_bytes(_zip("more.csv"))
+    if unpacked:
+        with monkeypatch.context() as patch:
+            patch.setitem(ARCHIVES, ".zip", _refuse_room)
+            place.softvote("data", "tiny")
+    else:
+        place.server.fail("Download", Failure(), Failure(), Failure(), *[Failure(502)] * 9)
+        place.softvote("data", "tiny")
+        place.server._failures.clear()
+    place.asked()
+    if change == "other":
+        (served / "sample_submission.csv").write_bytes(b"another")
+    else:
+        (served / "sample_submission.csv").rename(served / "other.csv")
+    told = place.done("data", "tiny")
+    names = {path.name for path in served.iterdir()} - {"images.zip", "solution.csv"}
+    assert read_fetched(place) == {name: (served / name).read_bytes() for name in names} | {
+        "more.csv": b"label,pixel0\n1,2\n" * 20
+    }
+    assert place.asked().count("DownloadDataFile") == (4 if unpacked else 2)
+    said = (
+        "sample_submission.csv: an earlier run fetched 506 bytes, Kaggle lists 7 by now; it is fetched again"
+    )
+    assert (said in told.err) == (change == "other" and not unpacked)
+
+
 def test_an_archive_that_came_damaged_is_fetched_again(place: Place) -> None:
     path = place.server.folder / "digits" / "images.zip"
     path.write_bytes(_zip()[:-5])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path, PurePosixPath
 
@@ -14,6 +14,7 @@ from softvote.errors import ErrorCollector, UserError
 from softvote.kaggle.downloads import Downloads
 from softvote.kaggle.sources import Source
 from softvote.kaggle.transport import PAGE_SIZE
+from softvote.progress import note
 from softvote.storage.files import (
     atomic_directory,
     read_json,
@@ -157,10 +158,14 @@ def _remove_lock(lock: Path) -> None:
 def _fetch_each(client: Downloads, source: Source, names: Sequence[str], place: Path, content: Path) -> None:
     """Fetch files into `content`, with the archives among them unpacked; those that are there stay.
 
-    What was fetched is not fetched again where there was no room to unpack it, or somebody stopped that.
+    What was fetched is not fetched again where there was no room to unpack it, or somebody stopped that,
+    if Kaggle still lists it with as many bytes.
     """
     done, named = place / "done", place / "names.txt"
-    wanted = "\n".join(names)
+    began = done.is_dir() or content.is_dir()
+    sizes = {file.name: file.size for file in client.files(source)} if began else {}
+    _drop_others(done, names, sizes)
+    wanted = _inventory(names, sizes)
     if not (content.is_dir() and named.is_file() and named.read_text(encoding="utf-8") == wanted):
         for name in names:
             if not (done / name).exists():
@@ -168,7 +173,7 @@ def _fetch_each(client: Downloads, source: Source, names: Sequence[str], place: 
                 (done / name).parent.mkdir(parents=True, exist_ok=True)
                 path.rename(done / name)
         shutil.rmtree(content, ignore_errors=True)
-        write_text(named, wanted)
+        write_text(named, _inventory(names, {name: (done / name).stat().st_size for name in names}))
         done.rename(content)
     try:
         unpack_inner(content, Path(source.name), place)
@@ -178,6 +183,24 @@ def _fetch_each(client: Downloads, source: Source, names: Sequence[str], place: 
         shutil.rmtree(content, ignore_errors=True)
         remove_if_exists(named)
         raise
+
+
+def _inventory(names: Sequence[str], sizes: Mapping[str, int]) -> str:
+    """Files and their bytes, a line each."""
+    return "\n".join(f"{sizes.get(name)} {name}" for name in names)
+
+
+def _drop_others(done: Path, names: Sequence[str], sizes: Mapping[str, int]) -> None:
+    """Remove what an earlier run fetched and nobody asks for, or Kaggle lists otherwise by now."""
+    for path in sorted(path for path in done.rglob("*") if path.is_file()):
+        name, size = path.relative_to(done).as_posix(), path.stat().st_size
+        listed = sizes.get(name, size)
+        if name in names and listed == size:
+            continue
+        if name in names:
+            what = f"an earlier run fetched {size:,} bytes, Kaggle lists {listed:,} by now"
+            note(f"{name}: {what}; it is fetched again")
+        path.unlink()
 
 
 def _move(content: Path, folder: Path) -> None:
