@@ -61,21 +61,33 @@ def test_a_competition_is_downloaded_and_unpacked(place: Place) -> None:
     assert place.asked() == ["ListDataFiles", "DownloadDataFiles", "Download"]
 
 
-def test_of_many_files_the_first_are_listed_and_the_rest_is_counted(
+def test_tables_are_listed_and_other_files_counted(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     packed = tmp_path / "cups.zip"
     with zipfile.ZipFile(packed, "w") as archive:
-        for name in ("mug", "plate"):
-            for number in range(30):
-                archive.writestr(f"train/{name}/{number:02}.jpg", b"four")
-        archive.writestr("sample_submission.csv", b"id,plate\n")
+        for number in range(30):
+            archive.writestr(f"images/{number:02}.JPG", b"four")
+            archive.writestr(f"boxes/{number:02}.json", b"{}")
+        for name in ("images/more/plate.png", "LICENSE"):
+            archive.writestr(name, b"four")
+        archive.writestr("train.csv", b"id,plate\n")
+        archive.writestr("data/train.parquet", b"id")
     assert projects.softvote(tmp_path, "data", str(packed)) == 0
-    *listed, last = capsys.readouterr().out.splitlines()
     folder = tmp_path / "input" / "cups"
-    images = [f"{folder}/train/mug/{number:02}.jpg  4 bytes" for number in range(19)]
-    assert listed == [f"{folder}/sample_submission.csv  9 bytes", *images]
-    assert last == f"{folder}: 41 more, 61 files in all"
+    assert capsys.readouterr().out.splitlines() == [
+        f"{folder}/train.csv  9 bytes",
+        f"{folder}/data/train.parquet  2 bytes",
+        f"{folder}: also 30 .json, 30 .jpg, 1 without a suffix, 1 .png; 64 files in all",
+    ]
+
+
+@pytest.mark.parametrize("kinds", [3, 9])
+def test_of_many_kinds_the_commonest_are_named(tmp_path: Path, kinds: int) -> None:
+    folder = tmp_path / "input" / "mine"
+    others = {f".{number}": 9 - number for number in range(kinds)}
+    told = str(data.DataResult(folder, "", (), "", others))
+    assert told.startswith(f"{folder}: 9 .0, 8 .1, 7 .2") and ("2 .7, ...; 45 files" in told) == (kinds == 9)
 
 
 def test_what_is_there_is_not_asked_for(

@@ -36,7 +36,8 @@ _TEMPORARY = ".unpack-"
 _PART = re.compile(r"(.+)\.(\d{3})")  # train.zip.001
 
 
-_TABLES = (".csv", ".tsv", ".json", ".txt", ".md", ".parquet", ".npy", ".npz", ".hdf5", ".h5", ".xlsx")
+TABLE_SUFFIXES = (".csv", ".tsv", ".json", ".txt", ".md", ".parquet", ".npy", ".npz", ".hdf5", ".h5", ".xlsx")
+"""Ends of names of files that are not one of many images, in small letters."""
 
 
 def unpack(path: Path, workspace: Workspace, name: str | None = None) -> Path:
@@ -274,7 +275,7 @@ def _destination(content: Path, beside: Path, stem: str, whole: Path | None) -> 
         whole: the folder itself, where the archive was all that lay in it.
     """
     files = [path for path in content.rglob("*") if path.is_file()]
-    if len(files) == 1 and (_is_archive(files[0]) or files[0].suffix.lower() in _TABLES):
+    if len(files) == 1 and (_is_archive(files[0]) or files[0].suffix.lower() in TABLE_SUFFIXES):
         return files[0], beside / files[0].name
     tops = list(content.iterdir())
     if len(tops) == 1 and tops[0].is_dir():

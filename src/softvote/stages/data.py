@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from softvote.config.schema import check_name
 from softvote.data.archive_formats import archive_suffix
-from softvote.data.archives import packed_files, raw_files, unpack
+from softvote.data.archives import TABLE_SUFFIXES, packed_files, raw_files, unpack
 from softvote.errors import UserError
 from softvote.kaggle.sources import parse_source
 from softvote.stages import open_run
 from softvote.stages.download import download_files, download_rest, download_whole
 from softvote.storage.paths import Workspace
+
+_MOST_TABLES, _MOST_KINDS = 20, 8  # are spelled out
 
 
 @dataclass(frozen=True)
@@ -22,8 +25,8 @@ class DataResult:
 
     Attributes:
         note: what is to be said of what was there; empty where it was unpacked now.
-        files: the first twenty, with their bytes.
-        count: of all files.
+        files: tables with their bytes, those of the folder itself first; no more than twenty.
+        others: how many other files there are, by the end of their names.
         packed: what is to be said of archives that are still in it; empty where there are none.
     """
 
@@ -31,13 +34,18 @@ class DataResult:
     note: str
     files: tuple[tuple[Path, int], ...]
     packed: str = ""
-    count: int = 0
+    others: Mapping[str, int] = field(default_factory=dict)
 
     def __str__(self) -> str:
         lines = [f"{self.folder}: {note}" for note in (self.note, self.packed) if note]
         lines += [f"{path}  {size:,} bytes" for path, size in self.files]
-        if (more := self.count - len(self.files)) > 0:
-            lines.append(f"{self.folder}: {more:,} more, {self.count:,} files in all")
+        if self.others:
+            ends = [f"{count:,} {end or 'without a suffix'}" for end, count in self.others.items()]
+            ends[_MOST_KINDS:] = ["..."] if len(ends) > _MOST_KINDS else []
+            count = len(self.files) + sum(self.others.values())
+            lines.append(
+                f"{self.folder}: {'also ' if self.files else ''}{', '.join(ends)}; {count:,} files in all"
+            )
         return "\n".join(lines)
 
 
@@ -65,8 +73,15 @@ def run(root: Path, source: str, name: str | None, files: Sequence[str] = ()) ->
     else:
         folder, note = _fetch(workspace, source, name or parse_source(source).name, files)
     found = raw_files(folder)
-    listed = tuple((path, path.stat().st_size) for path in found[:20])
-    return DataResult(folder, note, listed, _describe_packed(folder), len(found))
+    tables = [path for path in found if path.suffix.lower() in TABLE_SUFFIXES]
+    alike = Counter((path.parent, path.suffix) for path in tables)  # many in a folder are one for each image
+    tables = [path for path in tables if alike[path.parent, path.suffix] <= _MOST_TABLES]
+    listed = sorted(tables, key=lambda path: (len(path.parts), path))[:_MOST_TABLES]
+    ends = Counter(path.suffix.lower() for path in found)
+    ends.subtract(path.suffix.lower() for path in listed)
+    others = {end: count for end, count in ends.most_common() if count}
+    sizes = tuple((path, path.stat().st_size) for path in listed)
+    return DataResult(folder, note, sizes, _describe_packed(folder), others)
 
 
 def _describe_packed(folder: Path) -> str:
