@@ -235,8 +235,10 @@ def test_ids_that_stand_there_again_get_the_same_answer(
     assert written[-2:] == [written[4], written[1]]
 
 
-@pytest.mark.parametrize("layout", ["image_folder", "pixel_csv"])
-@pytest.mark.parametrize("emptied", ["sample", "test"])
+@pytest.mark.parametrize(
+    ("layout", "emptied"),
+    [("image_folder", "sample"), ("npy", "sample"), ("image_folder", "test"), ("pixel_csv", "test")],
+)
 def test_no_rows_are_an_answer_too(
     tmp_path: Path, digits: tuple[NDArray[np.uint8], NDArray[np.int64]], layout: str, emptied: str,
     voter: Ensemble,
@@ -250,6 +252,8 @@ def test_no_rows_are_an_answer_too(
             image.unlink()
     else:
         path.write_text(path.read_text().partition("\n")[0] + "\n")
+    if layout == "npy":
+        (folder / "test.npy").unlink()
     rows = open_test_rows(competition, folder)
     found = predict_rows(voter, rows, SAFE)
     np.testing.assert_array_equal(found, np.tile(SAFE, (0 if emptied == "sample" else TEST, 1)))

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from softvote.config.competition import Competition
 from softvote.data.forms import SubmissionTemplate, read_repeating_sample
-from softvote.data.readers.base import Images, LazyImages
+from softvote.data.readers.base import Images, LazyImages, lazy_images
 from softvote.data.readers.registry import READERS
 from softvote.errors import UserError
 
@@ -64,9 +64,12 @@ def open_test_rows(competition: Competition, folder: Path) -> LazyRows:
         UserError: no sample submission or no test images, or, where images have no ids, not one for each row.
     """
     template = read_repeating_sample(folder / competition.sample_submission, competition).template
-    images = READERS[competition.files.format].open_test(competition, folder)
     image = competition.image
     shape = (image.channels, image.height, image.width)
+    if template.ids:
+        images = READERS[competition.files.format].open_test(competition, folder)
+    else:
+        images = lazy_images(Images(np.zeros((0, *shape), np.uint8), ids=[]))
     return LazyRows(template, _positions(template, images, competition), images, shape)
 
 
