@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from data_fixtures import TEST, WRITERS, competition_of, write_competition
 from numpy.typing import NDArray
@@ -20,6 +21,7 @@ from softvote.ensembling import streaming
 from softvote.ensembling.ensemble import Ensemble, EnsembleMember
 from softvote.ensembling.predict import predict_proba
 from softvote.ensembling.streaming import predict_rows
+from softvote.errors import UserError
 from softvote.storage.paths import FoldFolder, Workspace
 from softvote.tracking.submission import SubmissionFormat, check_submission, submission_text
 
@@ -237,7 +239,13 @@ def test_ids_that_stand_there_again_get_the_same_answer(
 
 @pytest.mark.parametrize(
     ("layout", "emptied"),
-    [("image_folder", "sample"), ("npy", "sample"), ("image_folder", "test"), ("pixel_csv", "test")],
+    [
+        ("image_folder", "sample"),
+        ("npy", "sample"),
+        ("image_folder", "test"),
+        ("pixel_csv", "test"),
+        ("json", "test"),
+    ],
 )
 def test_no_rows_are_an_answer_too(
     tmp_path: Path, digits: tuple[NDArray[np.uint8], NDArray[np.int64]], layout: str, emptied: str,
@@ -250,6 +258,8 @@ def test_no_rows_are_an_answer_too(
     if emptied == "test" and layout == "image_folder":
         for image in (folder / "test").iterdir():
             image.unlink()
+    elif layout == "json":
+        (folder / "test.json").write_text("[]")
     else:
         path.write_text(path.read_text().partition("\n")[0] + "\n")
     if layout == "npy":
@@ -261,3 +271,17 @@ def test_no_rows_are_an_answer_too(
         assert rows.notes == ["the sample submission has no rows; a header alone is written"]
         text = submission_text(SubmissionFormat.of(competition, rows.template), found)
         assert text == sample.read_text()
+
+
+def test_an_image_that_stands_twice_in_a_hidden_table(
+    tmp_path: Path, digits: tuple[NDArray[np.uint8], NDArray[np.int64]]
+) -> None:
+    folder = tmp_path / "input" / "digits"
+    competition = write_competition(folder, "parquet", digits)
+    whole = read_dataset(competition, Workspace(tmp_path))
+    table = pd.read_parquet(folder / "test.parquet")
+    pd.concat([table, table.iloc[:2]]).to_parquet(folder / "test.parquet", index=False)
+    rows = open_test_rows(competition, folder)
+    np.testing.assert_array_equal(rows.load(range(len(rows)))[0].pixels, whole.test_pixels)
+    with pytest.raises(UserError, match="is already at"):
+        read_dataset(competition, Workspace(tmp_path))
