@@ -67,7 +67,7 @@ def _add_wheels(dataset: str, folder: Path) -> None:
     if not dataset:
         return
     place = folder / "wheels"
-    for wheel in sorted(_find_mounted(f"datasets/{dataset}", dataset.rpartition("/")[2]).glob("*.whl")):
+    for wheel in sorted(_find_dataset(dataset).glob("*.whl")):
         with zipfile.ZipFile(wheel) as archive:
             archive.extractall(place)
         print(f"brought along {wheel.name}", flush=True)
@@ -90,7 +90,8 @@ def _run(kernel: Kernel, pipeline: str, workspace: Workspace, output: Path, bega
     write_text(workspace.pipelines / f"{kernel.pipeline}.yaml", pipeline)
     run = open_run(workspace.root, kernel.pipeline)
     competition = run.pipeline.competition
-    mounted = _find_mounted(f"competitions/{competition.kaggle}", f"{competition.kaggle}")
+    places = f"competitions/{competition.kaggle}", f"{competition.kaggle}"
+    mounted = _find_mounted(*places, remedy="accept its rules")
     workspace.inputs.mkdir()
     workspace.input(competition.name).symlink_to(mounted)
     infers = kernel.mode == "infer"
@@ -99,14 +100,20 @@ def _run(kernel: Kernel, pipeline: str, workspace: Workspace, output: Path, bega
     print(f"wrote {output / 'submission.csv'}  sha256 {sha256_of(submission)}")
 
 
-def _find_mounted(*places: str) -> Path:
+def _find_dataset(dataset: str) -> Path:
+    """The folder of a data set, owner/name."""
+    remedy = f"check that it is open to you: https://www.kaggle.com/datasets/{dataset}"
+    return _find_mounted(f"datasets/{dataset}", dataset.rpartition("/")[2], remedy=remedy)
+
+
+def _find_mounted(*places: str, remedy: str) -> Path:
     """The folder under Kaggle's input; Kaggle has two layouts, and a kernel cannot choose."""
     inputs = Path(os.environ.get(INPUT, _INPUT)).resolve()
     for place in places:
         if (inputs / place).is_dir():
             return inputs / place
     what = f"has neither {' nor '.join(places)}"
-    raise UserError.at(inputs, what, "add it under Input in the kernel's settings, and accept its rules")
+    raise UserError.at(inputs, what, f"add it under Input in the kernel's settings, and {remedy}")
 
 
 def _copy(source: Path, target: Path) -> None:
@@ -127,6 +134,8 @@ def _infer(run: Run, kernel: Kernel, began: float) -> Path:
     _put_back(kernel, lambda name: run.folder.path / unflatten(name))
     competition = run.pipeline.competition
     rows = open_test_rows(competition, run.workspace.input(competition.name))
+    for note in rows.notes:
+        _tell(note)
     vote = None if kernel.voter in run.pipeline.members else run.folder.predictions(kernel.voter)
     voter = from_members(kernel.voter, vote, lambda member: run.folder.predictions(member).folds())
 
@@ -138,12 +147,12 @@ def _infer(run: Run, kernel: Kernel, began: float) -> Path:
         )
     left = kernel.seconds - (time.monotonic() - began)
     probabilities = predict_rows(voter, rows, np.array(kernel.safe, np.float32), left, _tell)
-    return decide_and_write(run, rows.form, probabilities, read_decision(run, kernel.voter))
+    return decide_and_write(run, rows.template, probabilities, read_decision(run, kernel.voter))
 
 
 def _put_back(kernel: Kernel, place_of: Callable[[str], Path]) -> None:
     """Lay the dataset's files where the stages look for them."""
-    mounted = _find_mounted(f"datasets/{kernel.dataset}", kernel.dataset.rpartition("/")[2])
+    mounted = _find_dataset(kernel.dataset)
     problems = ErrorCollector()
     for name, sha256 in kernel.files.items():
         source, place = mounted / name, place_of(name)

@@ -40,11 +40,35 @@ def test_named_labels_are_others_and_the_data_too(workspace: Workspace, plain: C
 
 
 def test_all_problems_of_a_file_are_told_together(workspace: Workspace, plain: Competition) -> None:
+    label = int(read_dataset(plain, workspace).train_labels[7])
+    other = (label + 1) % 10
     with pytest.raises(UserError) as error:
-        correct(workspace, plain, "1000,1,2,", "x,1,2,", "4,1,11,", "5,1,2,", "5,1,2,")
+        correct(
+            workspace, plain,
+            "1000,1,2,", "x,1,2,", "4,1,11,", "5,1,2,", "5,1,2,", f"{'9' * 30},1,2,",
+            f"7,{other},{label},", "8,z,1,",
+        )  # fmt: skip
     told = str(error.value)
     assert "row 2, column row: '1000' is not a row in 0..29" in told and "'x' is not a row" in told
+    assert f"row 8, column label: label {other}, but the row's is {label}; take the file of" in told
+    assert [
+        line.partition("; ")[0].partition("fix.csv, ")[2] for line in told.splitlines() if "row 9" in line
+    ] == ["row 9, column label: 'z' is not a class"]
     assert "'11' is not a class" in told and "row 5 is already in line 5" in told
+
+
+def test_impossible_sums_are_told_with_the_rest(tmp_path: Path) -> None:
+    facts = {"labels": {"first": 0, "last": 18}, "hidden_digits": 1, "addend": True}
+    competition = data.competition_of({"format": "pixel_csv", "addend": "addend"}, **facts)
+    (tmp_path / "fix.csv").write_text("row,label,corrected\nx,1,2\n0,9,3\n1,12,2\n")
+    with pytest.raises(UserError) as error:
+        correct_labels(np.array([9, 11]), np.array([2, 5]), competition, tmp_path / "fix.csv")
+    told = [line.partition("fix.csv, ")[2] for line in str(error.value).splitlines()]
+    assert told == [
+        "row 2, column row: 'x' is not a row in 0..1; count training rows from 0",
+        "row 4, column label: label 12, but the row's is 11; take the file of these training rows",
+        "row 4, column corrected: label 2 less addend 5 is -3, and hidden digits give 0..9; fix one of them",
+    ]
 
 
 def test_a_file_of_other_rows_is_found_out(workspace: Workspace, plain: Competition) -> None:

@@ -14,6 +14,8 @@ from PIL import Image
 
 from softvote.data.dataset import read_dataset
 from softvote.data.image_index import ImageFolders
+from softvote.data.image_kind import look_at
+from softvote.data.image_values import EncodedImage, ImageError, open_values, upright_size
 from softvote.data.readers.base import Images
 from softvote.data.readers.registry import READERS
 from softvote.data.shards import write_shards
@@ -517,3 +519,20 @@ def test_dicom_damaged_or_without_its_library(folder: Path, monkeypatch: pytest.
     assert problems_of(folder)[0] == (
         "train.csv, row 2, column id: train/0.dcm is DICOM, which needs pydicom; install softvote[formats]"
     )
+
+
+@pytest.mark.parametrize("most", [50, 20])
+def test_an_image_of_too_many_pixels_is_called_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, most: int
+) -> None:
+    """Of less than twice as many Pillow only warns."""
+    Image.new("RGB", (8, 8)).save(tmp_path / "1.png")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", most)
+    said = f"is too large, 64 pixels, more than the {most} that are decoded"
+    encoded = EncodedImage.of(tmp_path / "1.png")
+    for look in (open_values, upright_size):
+        with pytest.raises(ImageError, match=said) as error:
+            look(encoded)
+        assert error.value.hint == "shrink it, or cut it into parts, and save it under the same name"
+    with pytest.raises(UserError, match=rf"1\.png: {said}; shrink it"):
+        look_at([encoded], None)

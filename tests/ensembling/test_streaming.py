@@ -7,19 +7,23 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
-from data_fixtures import WRITERS, competition_of, write_competition
+from data_fixtures import TEST, WRITERS, competition_of, write_competition
 from numpy.typing import NDArray
 from untrained import write_fold
 
-from softvote.data.dataset import Dataset, read_dataset
+from softvote.data.dataset import read_dataset
+from softvote.data.forms import SubmissionTemplate
 from softvote.data.readers.base import Images, LazyImages
 from softvote.data.test_rows import LazyRows, open_test_rows
 from softvote.ensembling import streaming
 from softvote.ensembling.ensemble import Ensemble, EnsembleMember
 from softvote.ensembling.predict import predict_proba
 from softvote.ensembling.streaming import predict_rows
+from softvote.errors import UserError
 from softvote.storage.paths import FoldFolder, Workspace
+from softvote.tracking.submission import SubmissionFormat, check_submission, submission_text
 
 CLASSES = 10
 SAFE = np.full(CLASSES, 0.1, np.float32)
@@ -34,8 +38,8 @@ def lazy(pixels: NDArray[np.uint8], bad: Sequence[int] = ()) -> LazyRows:
         found[list(broken)] = 0
         return Images(found), broken
 
-    none, ids = np.empty(0, np.int64), [f"image{row}" for row in range(len(pixels))]
-    form = Dataset(pixels[:0], none, pixels[:0], ids, ("id", "label"), "", "")
+    ids = [f"image{row}" for row in range(len(pixels))]
+    form = SubmissionTemplate(("id", "label"), ids, ids)
     channels, height, width = pixels.shape[1:]
     return LazyRows(form, np.arange(len(ids)), LazyImages(len(ids), ids, load), (channels, height, width))
 
@@ -118,7 +122,7 @@ class Clock:
             self.now += 0.5 * len(positions)
             return inner(positions)
 
-        return LazyRows(rows.form, rows.positions, LazyImages(rows.images.count, None, load), rows.shape)
+        return LazyRows(rows.template, rows.positions, LazyImages(rows.images.count, None, load), rows.shape)
 
 
 @pytest.mark.slow_but("300-2")
@@ -163,7 +167,7 @@ def test_test_rows_are_those_of_the_data_set_without_its_training_files(
     for path in [*folder.rglob("*train*"), *folder.glob("data?.npy"), *folder.glob("lab?.npy")]:
         shutil.rmtree(path) if path.is_dir() else path.unlink()
     rows = open_test_rows(competition, folder)
-    assert (rows.form.test_ids, rows.form.sample_header) == (whole.test_ids, whole.sample_header)
+    assert (rows.template.ids, rows.template.header) == (whole.test_ids, whole.sample_header)
     images, bad = rows.load(range(len(rows)))
     np.testing.assert_array_equal(images.pixels, whole.test_pixels)
     assert bad == {}
@@ -199,3 +203,85 @@ def test_test_rows_of_a_file_without_a_header_begin_in_its_first_line(
     competition = competition_of({"format": "pixel_csv", "label": "0", "has_header": False})
     whole, rows = read_dataset(competition, Workspace(tmp_path)), open_test_rows(competition, folder)
     np.testing.assert_array_equal(rows.load(range(len(rows)))[0].pixels, whole.test_pixels)
+
+
+@pytest.mark.parametrize("layout", ["image_folder", "pixel_csv", "npy"])
+@pytest.mark.parametrize("form", ["label", "rows"])
+def test_ids_that_stand_there_again_get_the_same_answer(
+    tmp_path: Path, digits: tuple[NDArray[np.uint8], NDArray[np.int64]], layout: str, form: str
+) -> None:
+    """Nobody can fix the hidden files of a rerun."""
+    folder = tmp_path / "input" / "digits"
+    competition = write_competition(folder, layout, digits)
+    if form == "rows":
+        competition = competition_of(
+            competition.files.model_dump(),
+            labels=None, tags=["x", "y"], metric="log_loss", form={"name": "rows", "separator": "_"},
+        )  # fmt: skip
+    sample = folder / competition.sample_submission
+    header, *lines = sample.read_text().splitlines()
+    if form == "rows":
+        lines = [line.replace(",", f"_{tag},") for line in lines for tag in "xy"]
+    sample.write_text("\n".join([header, *lines, lines[3], lines[0], ""]))
+    rows = open_test_rows(competition, folder)
+    assert len(rows) == TEST and rows.notes[0].startswith("2 lines of the sample submission repeat an id")
+    assert rows.load(range(len(rows)))[1] == {}
+    wanted = SubmissionFormat.of(competition, rows.template)
+    predictions = np.arange(TEST) % CLASSES if form == "label" else np.random.default_rng(0).random((TEST, 2))
+    text = submission_text(wanted, predictions)
+    check_submission(text, wanted, "submission.csv")
+    written = text.splitlines()
+    assert [line.partition(",")[0] for line in written[1:]] == [
+        line.partition(",")[0] for line in [*lines, lines[3], lines[0]]
+    ]
+    assert written[-2:] == [written[4], written[1]]
+
+
+@pytest.mark.parametrize(
+    ("layout", "emptied"),
+    [
+        ("image_folder", "sample"),
+        ("npy", "sample"),
+        ("image_folder", "test"),
+        ("pixel_csv", "test"),
+        ("json", "test"),
+    ],
+)
+def test_no_rows_are_an_answer_too(
+    tmp_path: Path, digits: tuple[NDArray[np.uint8], NDArray[np.int64]], layout: str, emptied: str,
+    voter: Ensemble,
+) -> None:  # fmt: skip
+    folder = tmp_path / "input" / "digits"
+    competition = write_competition(folder, layout, digits)
+    sample, test = folder / competition.sample_submission, folder / "test.csv"
+    path = sample if emptied == "sample" else test
+    if emptied == "test" and layout == "image_folder":
+        for image in (folder / "test").iterdir():
+            image.unlink()
+    elif layout == "json":
+        (folder / "test.json").write_text("[]")
+    else:
+        path.write_text(path.read_text().partition("\n")[0] + "\n")
+    if layout == "npy":
+        (folder / "test.npy").unlink()
+    rows = open_test_rows(competition, folder)
+    found = predict_rows(voter, rows, SAFE)
+    np.testing.assert_array_equal(found, np.tile(SAFE, (0 if emptied == "sample" else TEST, 1)))
+    if emptied == "sample":
+        assert rows.notes == ["the sample submission has no rows; a header alone is written"]
+        text = submission_text(SubmissionFormat.of(competition, rows.template), found)
+        assert text == sample.read_text()
+
+
+def test_an_image_that_stands_twice_in_a_hidden_table(
+    tmp_path: Path, digits: tuple[NDArray[np.uint8], NDArray[np.int64]]
+) -> None:
+    folder = tmp_path / "input" / "digits"
+    competition = write_competition(folder, "parquet", digits)
+    whole = read_dataset(competition, Workspace(tmp_path))
+    table = pd.read_parquet(folder / "test.parquet")
+    pd.concat([table, table.iloc[:2]]).to_parquet(folder / "test.parquet", index=False)
+    rows = open_test_rows(competition, folder)
+    np.testing.assert_array_equal(rows.load(range(len(rows)))[0].pixels, whole.test_pixels)
+    with pytest.raises(UserError, match="is already at"):
+        read_dataset(competition, Workspace(tmp_path))

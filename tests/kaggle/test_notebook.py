@@ -25,6 +25,7 @@ from safetensors.torch import save_file
 from slugify import slugify
 
 import softvote as package
+from softvote import kernel_entry
 from softvote.config.pipeline import Pipeline
 from softvote.config.pipeline_file import read_pipeline_file
 from softvote.config.recipe import Recipe
@@ -34,6 +35,7 @@ from softvote.errors import UserError
 from softvote.kaggle import kernel_program, notebook
 from softvote.kaggle.kernel_program import Mode
 from softvote.kaggle.notebook import DEFAULT_ACCELERATOR, build_kernel, flatten, unflatten
+from softvote.kaggle.places import INPUT
 from softvote.kaggle.testing import KaggleServer
 from softvote.stages import Run, open_run
 from softvote.stages.plan import make_plan
@@ -293,7 +295,18 @@ def test_a_competition_that_is_not_mounted(project: Path, tmp_path: Path) -> Non
     place = Place(tmp_path / "kaggle", project, build(project, "train"))
     shutil.rmtree(place.competition)
     line = place.refused()
-    assert f"{place.input}: has neither competitions/{SLUG} nor {SLUG}; add it" in line
+    how = "add it under Input in the kernel's settings, and accept its rules"
+    assert f"{place.input}: has neither competitions/{SLUG} nor {SLUG}; {how}" in line
+
+
+def test_a_data_set_that_is_not_mounted_has_no_rules(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(INPUT, str(tmp_path))
+    with pytest.raises(UserError) as error:
+        kernel_entry._add_wheels("me/Wheels", tmp_path)
+    assert str(error.value) == (
+        f"{tmp_path}: has neither datasets/me/Wheels nor Wheels; add it under Input in the kernel's "
+        "settings, and check that it is open to you: https://www.kaggle.com/datasets/me/Wheels"
+    )
 
 
 @pytest.mark.slow

@@ -203,8 +203,21 @@ def one_row(folder: Path) -> None:
         (folder / name).write_text("".join(lines[:2]))
 
 
+def no_rows(folder: Path) -> None:
+    sample = folder / "sample_submission.csv"
+    sample.write_text(sample.read_text().partition("\n")[0] + "\n")
+
+
+def one_row_again(folder: Path) -> None:
+    sample = folder / "sample_submission.csv"
+    sample.write_text(sample.read_text() + sample.read_text().splitlines(keepends=True)[3])
+
+
+LINES = {one_row: 1, no_rows: 0, one_row_again: HIDDEN + 1}
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("change", [None, damage, one_row])
+@pytest.mark.parametrize("change", [None, damage, *LINES])
 def test_the_kernel_meets_rows_that_nobody_has_seen(
     place: Place, change: Callable[[Path], None] | None
 ) -> None:
@@ -217,7 +230,9 @@ def test_the_kernel_meets_rows_that_nobody_has_seen(
     rerun = place.server.reruns[FIRST]
     assert submission["status"] == "COMPLETE", rerun.log
     rows = rerun.output["submission.csv"].decode().splitlines()
-    assert len(rows) == 1 + (1 if change is one_row else HIDDEN)
+    assert len(rows) == 1 + (HIDDEN if change is None else LINES.get(change, HIDDEN))
+    if change is one_row_again:
+        assert rows[-1] == rows[3]
     log = "".join(event["data"] for event in json.loads(rerun.log))
     bad = [line for line in log.splitlines() if "the average prediction is used" in line]
     assert len(bad) == (3 if change is damage else 0)

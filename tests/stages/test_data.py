@@ -24,6 +24,7 @@ from softvote.kaggle.testing import HostedDataset
 from softvote.kaggle.transport import Client
 from softvote.stages import data, download
 from softvote.storage.locks import try_lock
+from softvote.storage.paths import ASKED_FILES
 
 FETCHED = {"train.csv", "test.csv", "sample_submission.csv"}
 HOME = "https://www.kaggle.com/competitions/digits"
@@ -42,7 +43,8 @@ def place(place: Place) -> Place:
 def read_fetched(place: Place, name: str = "digits") -> dict[str, bytes | None]:
     """A folder of input/, if nothing but it and the other competition lies there."""
     assert {path.name for path in (place.root / "input").iterdir()} == {name, "other"}
-    return contents(place.root / "input" / name)
+    found = contents(place.root / "input" / name)
+    return {path: content for path, content in found.items() if path != ASKED_FILES}
 
 
 def read_served(place: Place) -> dict[str, bytes | None]:
@@ -59,21 +61,33 @@ def test_a_competition_is_downloaded_and_unpacked(place: Place) -> None:
     assert place.asked() == ["ListDataFiles", "DownloadDataFiles", "Download"]
 
 
-def test_of_many_files_the_first_are_listed_and_the_rest_is_counted(
+def test_tables_are_listed_and_other_files_counted(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     packed = tmp_path / "cups.zip"
     with zipfile.ZipFile(packed, "w") as archive:
-        for name in ("mug", "plate"):
-            for number in range(30):
-                archive.writestr(f"train/{name}/{number:02}.jpg", b"four")
-        archive.writestr("sample_submission.csv", b"id,plate\n")
+        for number in range(30):
+            archive.writestr(f"images/{number:02}.JPG", b"four")
+            archive.writestr(f"boxes/{number:02}.json", b"{}")
+        for name in ("images/more/plate.png", "LICENSE"):
+            archive.writestr(name, b"four")
+        archive.writestr("train.csv", b"id,plate\n")
+        archive.writestr("data/train.parquet", b"id")
     assert projects.softvote(tmp_path, "data", str(packed)) == 0
-    *listed, last = capsys.readouterr().out.splitlines()
     folder = tmp_path / "input" / "cups"
-    images = [f"{folder}/train/mug/{number:02}.jpg  4 bytes" for number in range(19)]
-    assert listed == [f"{folder}/sample_submission.csv  9 bytes", *images]
-    assert last == f"{folder}: 41 more, 61 files in all"
+    assert capsys.readouterr().out.splitlines() == [
+        f"{folder}/train.csv  9 bytes",
+        f"{folder}/data/train.parquet  2 bytes",
+        f"{folder}: also 30 .json, 30 .jpg, 1 without a suffix, 1 .png; 64 files in all",
+    ]
+
+
+@pytest.mark.parametrize("kinds", [3, 9])
+def test_of_many_kinds_the_commonest_are_named(tmp_path: Path, kinds: int) -> None:
+    folder = tmp_path / "input" / "mine"
+    others = {f".{number}": 9 - number for number in range(kinds)}
+    told = str(data.DataResult(folder, "", (), "", others))
+    assert told.startswith(f"{folder}: 9 .0, 8 .1, 7 .2") and ("2 .7, ...; 45 files" in told) == (kinds == 9)
 
 
 def test_what_is_there_is_not_asked_for(
@@ -268,7 +282,7 @@ def test_of_much_no_second_copy_is_made(
 
 @pytest.mark.parametrize("source", ["tiny", "digits"])
 def test_single_files_come_beside_what_is_there(place: Place, source: str) -> None:
-    alone = "these files alone were asked for, remove the folder to get all of digits"
+    alone = "these files alone were asked for, ask without naming files to get all of digits"
     told = place.done("data", source, "--file", "train.csv")
     assert read_fetched(place) == {"train.csv": read_served(place)["train.csv"]}
     assert told.out.splitlines()[0] == f"{place.root}/input/digits: {alone}"
@@ -277,6 +291,34 @@ def test_single_files_come_beside_what_is_there(place: Place, source: str) -> No
     assert told.out.splitlines()[0] == f"{place.root}/input/digits: train.csv already there; {alone}"
     assert set(read_fetched(place)) == {"train.csv", "test.csv"}
     assert place.asked() == ["DownloadDataFile", "Download"]
+
+
+def test_the_rest_is_fetched_when_all_is_asked_for(place: Place) -> None:
+    (place.server.folder / "digits" / "images.zip").write_bytes(_zip("more.csv"))
+    place.done("data", "tiny", "--file=train.csv", "--file=images.zip")
+    place.asked()
+    told = place.done("data", "tiny")
+    rest = "fetched the rest, sample_submission.csv, test.csv"
+    folder = place.root / "input" / "digits"
+    assert told.out.startswith(f"{folder}: train.csv, images.zip already there; {rest}\n")
+    assert place.asked().count("DownloadDataFile") == 2
+    assert read_fetched(place) == read_served(place) | {"more.csv": b"label,pixel0\n1,2\n" * 20}
+    assert "already there; remove the folder to get it again" in place.done("data", "tiny").out
+    assert place.asked() == []
+    (folder / "test.csv").unlink()  # what is there whole is not asked for, whatever becomes of it
+    told = place.done("data", "tiny", "--file=test.csv")
+    assert "alone were asked for, remove the folder to get all of digits" in told.out
+
+
+def test_what_is_missing_is_told_where_it_is_too_much(place: Place) -> None:
+    place.done("data", "tiny", "--file=train.csv")
+    for number in range(25):
+        (place.server.folder / "digits" / f"{number:02}.bin").write_bytes(b"1")
+    line = place.refused("data", "tiny")
+    assert line == (
+        f"{place.root}/input/digits: holds only what was asked for alone, train.csv, and lacks 27 files, as "
+        "00.bin, 01.bin, 02.bin; remove the folder to get all of digits at once"
+    )
 
 
 def test_an_archive_among_them_is_unpacked(place: Place) -> None:
@@ -326,6 +368,39 @@ def test_what_could_not_be_unpacked_is_not_fetched_again(
     assert read_fetched(place) == read_served(place) | {"more.csv": b"label,pixel0\n1,2\n" * 20}
 
 
+@pytest.mark.parametrize("unpacked", [False, True])
+@pytest.mark.parametrize("change", ["other", "renamed"])
+def test_what_kaggle_changed_meanwhile_is_fetched_again(
+    place: Place, monkeypatch: pytest.MonkeyPatch, unpacked: bool, change: str
+) -> None:
+    monkeypatch.setattr(download, "_MUCH", 0)
+    served = place.server.folder / "digits"
+    (served / "images.zip").write_bytes(_zip("more.csv"))
+    if unpacked:
+        with monkeypatch.context() as patch:
+            patch.setitem(ARCHIVES, ".zip", _refuse_room)
+            place.softvote("data", "tiny")
+    else:
+        place.server.fail("Download", Failure(), Failure(), Failure(), *[Failure(502)] * 9)
+        place.softvote("data", "tiny")
+        place.server._failures.clear()
+    place.asked()
+    if change == "other":
+        (served / "sample_submission.csv").write_bytes(b"another")
+    else:
+        (served / "sample_submission.csv").rename(served / "other.csv")
+    told = place.done("data", "tiny")
+    names = {path.name for path in served.iterdir()} - {"images.zip", "solution.csv"}
+    assert read_fetched(place) == {name: (served / name).read_bytes() for name in names} | {
+        "more.csv": b"label,pixel0\n1,2\n" * 20
+    }
+    assert place.asked().count("DownloadDataFile") == (4 if unpacked else 2)
+    said = (
+        "sample_submission.csv: an earlier run fetched 506 bytes, Kaggle lists 7 by now; it is fetched again"
+    )
+    assert (said in told.err) == (change == "other" and not unpacked)
+
+
 def test_an_archive_that_came_damaged_is_fetched_again(place: Place) -> None:
     path = place.server.folder / "digits" / "images.zip"
     path.write_bytes(_zip()[:-5])
@@ -355,7 +430,8 @@ def test_a_data_set_is_downloaded(place: Place) -> None:
     place.done("data", "some-body/Some-Data")
     assert read_fetched(place, "Some-Data") == content
     place.done("data", "https://www.kaggle.com/datasets/some-body/Some-Data", "--name=mine", "--file=b.csv")
-    assert contents(place.root / "input" / "mine") == {"b.csv": b"b\n2\n"}
+    shutil.rmtree(place.root / "input" / "Some-Data")
+    assert read_fetched(place, "mine") == {"b.csv": b"b\n2\n"}
 
 
 def test_archives_within_are_unpacked_and_those_that_are_not_are_named(

@@ -216,6 +216,24 @@ def test_a_failed_fetch_leaves_all_as_it_was(place: Place, failures: list[Any], 
     assert len(board(place)) == 45
 
 
+def test_another_account_takes_no_known_score_away(place: Place) -> None:
+    place.done("submit", "tiny", "--send")
+    [entry] = [entry for entry in place.entries() if entry.ref]
+    enter(place, "never-fetched", ref=7)
+    place.server.submissions["digits"].append(listed_submission(3, publicScore="0.5"))
+    place.done("leaderboard", "--fetch")
+    before = board(place)
+    place.server.submissions["digits"] = []
+    told = place.done("leaderboard", "--fetch")
+    assert board(place) == before and len(before) == 2
+    assert told.out.splitlines()[:2] == [
+        f"digits: 0 submissions into {place.root / BOARD}",
+        f"digits: Kaggle does not list 3, 7, {entry.ref} for tester; what is known of them stays. They may "
+        "have been sent from another account or team: sign in with that one and fetch again",
+    ]
+    assert rows(told.out)["tiny"][-1] == "scored"
+
+
 def test_another_metric(place: Place) -> None:
     place.done("leaderboard", "--fetch")
     place.server.submissions["digits"] = [listed_submission(1, publicScore="17.5")]
@@ -255,4 +273,4 @@ def test_each_competition_is_fetched_on_its_own(place: Place) -> None:
     place.server.submissions["digits"] = [listed_submission(3), listed_submission(1)]
     place.done("leaderboard", "--fetch")
     found = [(row["competition"], row["ref"]) for row in board(place)]
-    assert found == [("digits", "3"), ("digits", "1"), ("second", "2")]
+    assert found == [("digits", "4"), ("digits", "3"), ("digits", "1"), ("second", "2")]

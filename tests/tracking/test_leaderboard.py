@@ -70,7 +70,7 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
         submission_of(2, status="error", error="line one\nline two"),
         submission_of(1, status="pending"),
     ]
-    assert write_leaderboard(path, DIGITS, board) == 3
+    assert write_leaderboard(path, DIGITS, board) == []
     assert read_leaderboard(path) == board_of(*board)
     assert path.read_text().splitlines()[:2] == [
         "competition,ref,file,time,description,status,public,private,error",
@@ -78,15 +78,16 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
     ]
 
 
-def test_a_competition_is_replaced_and_others_stay(tmp_path: Path) -> None:
+def test_what_is_listed_is_replaced_and_others_stay(tmp_path: Path) -> None:
     path = tmp_path / "leaderboard.csv"
     write_leaderboard(path, "z", [submission_of(9)])
     write_leaderboard(path, "m", [submission_of(1), submission_of(2)])
     write_leaderboard(path, "a", [submission_of(5)])
-    assert write_leaderboard(path, "m", [submission_of(2, 0.5)]) == 1
+    assert write_leaderboard(path, "m", [submission_of(2, 0.5)]) == [1]
     assert [(name, each.ref, each.public) for name, each in read_leaderboard(path)] == [
         ("a", 5, None),
         ("m", 2, 0.5),
+        ("m", 1, None),
         ("z", 9, None),
     ]
 
@@ -94,7 +95,7 @@ def test_a_competition_is_replaced_and_others_stay(tmp_path: Path) -> None:
 def test_45_submissions_lie_newest_first_and_each_once(tmp_path: Path) -> None:
     path = tmp_path / "leaderboard.csv"
     board = [submission_of(ref, ref / 100) for ref in range(10, 55)]
-    assert write_leaderboard(path, DIGITS, [*board[20:], *board[:25]]) == 45
+    assert write_leaderboard(path, DIGITS, [*board[20:], *board[:25]]) == []
     assert read_leaderboard(path) == board_of(*reversed(board))
 
 
@@ -164,7 +165,7 @@ def test_every_problem_is_told_at_once(tmp_path: Path) -> None:
 def test_scores_of_any_metric_are_kept(tmp_path: Path) -> None:
     path = tmp_path / "leaderboard.csv"
     board = [submission_of(3, 1.27, private=14.5), submission_of(2, -0.04), submission_of(1, 0.31)]
-    assert write_leaderboard(path, "dogs", board) == 3
+    assert write_leaderboard(path, "dogs", board) == []
     assert [each for _, each in read_leaderboard(path)] == board
 
 

@@ -25,7 +25,7 @@ from softvote.data.archive_formats import (
 from softvote.data.readers.detection import is_for
 from softvote.errors import UserError
 from softvote.storage.files import atomic_directory
-from softvote.storage.paths import Workspace
+from softvote.storage.paths import ASKED_FILES, Workspace
 
 _DEEPEST = 5  # archives within archives; more is made to do harm
 
@@ -36,7 +36,8 @@ _TEMPORARY = ".unpack-"
 _PART = re.compile(r"(.+)\.(\d{3})")  # train.zip.001
 
 
-_TABLES = (".csv", ".tsv", ".json", ".txt", ".md", ".parquet", ".npy", ".npz", ".hdf5", ".h5", ".xlsx")
+TABLE_SUFFIXES = (".csv", ".tsv", ".json", ".txt", ".md", ".parquet", ".npy", ".npz", ".hdf5", ".h5", ".xlsx")
+"""Ends of names of files that are not one of many images, in small letters."""
 
 
 def unpack(path: Path, workspace: Workspace, name: str | None = None) -> Path:
@@ -78,6 +79,11 @@ def unpack(path: Path, workspace: Workspace, name: str | None = None) -> Path:
         except OSError as error:
             raise UserError.at(folder, f"cannot be written ({error.strerror or error})") from None
     return folder
+
+
+def raw_files(folder: Path) -> list[Path]:
+    """Every file of a competition, by path."""
+    return sorted(path for path in folder.rglob("*") if path.is_file() and path.name != ASKED_FILES)
 
 
 def packed_files(folder: Path) -> list[Path]:
@@ -126,7 +132,7 @@ def _is_around_everything(tops: Collection[str], download: Path) -> bool:
 
 def _compare(folder: Path, members: ArchiveMembers, zip_path: Path) -> None:
     """Raise unless the folder holds the zip's files and no others."""
-    there = {PurePosixPath(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
+    there = {PurePosixPath(path.relative_to(folder)) for path in raw_files(folder)}
     other = sorted(there ^ members.keys()) or [
         path for path, info in members.items() if not _same(folder / path, info)
     ]
@@ -152,8 +158,7 @@ def _same(path: Path, info: ZipInfo) -> bool:
 def _compare_trees(folder: Path, content: Path, download: Path) -> None:
     """Raise unless both folders hold the same files."""
     there, unpacked = (
-        {PurePosixPath(path.relative_to(top)) for path in top.rglob("*") if path.is_file()}
-        for top in (folder, content)
+        {PurePosixPath(path.relative_to(top)) for path in raw_files(top)} for top in (folder, content)
     )
     other = sorted(there ^ unpacked) or [
         place for place in unpacked if not filecmp.cmp(folder / place, content / place, shallow=False)
@@ -270,7 +275,7 @@ def _destination(content: Path, beside: Path, stem: str, whole: Path | None) -> 
         whole: the folder itself, where the archive was all that lay in it.
     """
     files = [path for path in content.rglob("*") if path.is_file()]
-    if len(files) == 1 and (_is_archive(files[0]) or files[0].suffix.lower() in _TABLES):
+    if len(files) == 1 and (_is_archive(files[0]) or files[0].suffix.lower() in TABLE_SUFFIXES):
         return files[0], beside / files[0].name
     tops = list(content.iterdir())
     if len(tops) == 1 and tops[0].is_dir():

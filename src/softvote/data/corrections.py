@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -51,19 +51,31 @@ def correct_labels(
     asked = _read_asked(table, competition, problems)
     given, corrected = (_read_labels(table, name, asked, competition, problems) for name in columns[-2:])
     rows = _read_rows(table, asked, len(labels), problems)
-    problems.raise_any()
     place = (rows,) if competition.task.is_single_label else (rows, asked)
-    for position in np.flatnonzero(labels[place] != given)[:MOST_OF_A_KIND].tolist():
+    told = {problem.where for problem in problems.problems}
+    sound = _sound_lines(table, [name for name in columns if name != "corrected"], told)
+    for position in sound[(labels[place] != given)[sound]][:MOST_OF_A_KIND].tolist():
         here = _names_of(competition, int(asked[position]))[labels[place][position]]
         what = f"label {table.column('label')[position]}, but the row's is {here}"
         problems.add(table.where(position, "label"), what, "take the file of these training rows")
     if addends is not None:
-        where = _places(table, "corrected")
-        report_impossible_sums(corrected, addends[rows], competition, where, problems)
+        sound = _sound_lines(table, ("row", "corrected"), told)
+
+        def where(position: int) -> str:
+            return table.where(int(sound[position]), "corrected")
+
+        report_impossible_sums(corrected[sound], addends[rows[sound]], competition, where, problems)
     problems.raise_any()
     result = labels.copy()
     result[place] = corrected
     return result
+
+
+def _sound_lines(table: Table, columns: Sequence[str], told: Collection[str]) -> NDArray[np.int64]:
+    """Lines, int64 (n,), of whose cells in these columns nothing was told yet."""
+    lines = range(len(table.records))
+    sound = [line for line in lines if not any(table.where(line, name) in told for name in columns)]
+    return np.array(sound, np.int64)
 
 
 def _names_of(competition: Competition, asked: int) -> list[str]:
@@ -117,7 +129,7 @@ def _read_labels(
 def _read_rows(
     table: Table, asked: NDArray[np.int64], count: int, problems: ErrorCollector
 ) -> NDArray[np.int64]:
-    """Row numbers int64 (n,); those that are none, or stand twice for the same, are noted."""
+    """Row numbers int64 (n,); those that are none become 0, and they or what stands twice are noted."""
     rows, seen = [], dict[tuple[int, int], int]()
     for position, text in enumerate(table.column("row")):
         row = int(text) if text.isascii() and text.isdecimal() else -1
@@ -127,5 +139,5 @@ def _read_rows(
         elif key in seen:
             problems.add(where, f"row {row} is already in line {seen[key]}", "drop one")
         seen[key] = table.records[position].row
-        rows.append(row)
+        rows.append(row if 0 <= row < count else 0)
     return np.array(rows, np.int64).reshape(-1)

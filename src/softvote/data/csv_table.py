@@ -51,13 +51,18 @@ class Table:
 
 
 def open_table(
-    path: Path, problems: ErrorCollector, has_header: bool = True, keep_ragged: bool = False
+    path: Path,
+    problems: ErrorCollector,
+    has_header: bool = True,
+    keep_ragged: bool = False,
+    may_be_empty: bool = False,
 ) -> Table | None:
     """Read a CSV file in UTF-8, with or without BOM, quotes and CRLF.
 
     Args:
         has_header: whether the first row names the columns; else their names are 0, 1, ...
         keep_ragged: for those who need the place of every row, and look at each one's width.
+        may_be_empty: whether a header will do.
 
     Returns:
         The table, without its ragged rows where they are not kept; they are noted. None where there is
@@ -74,7 +79,7 @@ def open_table(
     except csv.Error as error:
         problems.add(path, f"is not CSV ({error})", "fix its quotes")
         return None
-    if not records:
+    if not records and not (header and may_be_empty):
         problems.add(path, f"has {('a header but no rows' if header else 'no content')}", "download it again")
         return None
     if len(header) == 1 and (separator := next((sign for sign in ";\t|" if sign in header[0]), None)):
@@ -154,7 +159,7 @@ def _parse_quoted(text: str) -> list[CsvLine]:
 
 
 def _drop_ragged(path: Path, width: int, records: list[CsvLine], problems: ErrorCollector) -> list[CsvLine]:
-    last = records[-1]
+    last = records[-1] if records else None
     for record in records:
         if record.width == width:
             continue

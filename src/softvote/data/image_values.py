@@ -6,9 +6,11 @@ Pillow would keep their upper byte alone.
 
 from __future__ import annotations
 
+import contextlib
 import io
+import re
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
@@ -93,28 +95,25 @@ def open_values(encoded: EncodedImage, draft: tuple[int, int] | None = None) -> 
 
     Raises:
         OSError, ValueError, ...: any of `Damage`; it is none, or is damaged.
-        ImageError: a library is missing, or it holds several images.
+        ImageError: a library is missing, it holds several images, or one that is too large.
     """
     from PIL import Image
 
     if encoded.suffix in DICOM_SUFFIXES:
         return _dicom(encoded)
-    _refuse_bombs()
-    with io.BytesIO(encoded.read()) as file:  # Pillow reads little at a time, and each time waits for Python
-        try:
-            opened = Image.open(file)
-            depth = _depth(opened, file)
-            pages = getattr(opened, "n_frames", 1) if opened.format == "TIFF" else 1
-            if pages > 1:
-                return RawValues(_pages(opened, pages))
-            if depth > 8 and len(opened.getbands()) > 1:
-                return RawValues(_by_opencv(file))
-            if draft is not None and opened.format == "JPEG":
-                side = max(draft)  # whichever way it is turned later
-                opened.draft(None, (side, side))
-            opened.load()
-        except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-            raise ValueError(str(error)) from None
+    # Pillow reads little at a time, and each time waits for Python.
+    with io.BytesIO(encoded.read()) as file, _refusing_bombs():
+        opened = Image.open(file)
+        depth = _depth(opened, file)
+        pages = getattr(opened, "n_frames", 1) if opened.format == "TIFF" else 1
+        if pages > 1:
+            return RawValues(_pages(opened, pages))
+        if depth > 8 and len(opened.getbands()) > 1:
+            return RawValues(_by_opencv(file))
+        if draft is not None and opened.format == "JPEG":
+            side = max(draft)  # whichever way it is turned later
+            opened.draft(None, (side, side))
+        opened.load()
     if opened.mode.startswith("I"):
         # PNG holds no more than 16 bits, even where Pillow opens it in 32.
         values = np.asarray(opened)
@@ -123,13 +122,27 @@ def open_values(encoded: EncodedImage, draft: tuple[int, int] | None = None) -> 
     return RawValues(np.asarray(opened)[..., None]) if opened.mode == "F" else opened
 
 
-def _refuse_bombs() -> None:
-    """Let Pillow refuse images of far too many pixels, where it would warn of them."""
+@contextlib.contextmanager
+def _refusing_bombs() -> Iterator[None]:
+    """Refuse images of far too many pixels, of some of which Pillow would only warn.
+
+    Raises:
+        ImageError: it is one.
+    """
     from PIL import Image
 
     # For good: what catch_warnings restores at its end would be another thread's.
     if ("error", None, Image.DecompressionBombWarning, None, 0) not in warnings.filters:
         warnings.simplefilter("error", Image.DecompressionBombWarning)
+    try:
+        yield
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        found = re.search(r"\d+", str(error))
+        pixels = f"{int(found[0]):,} pixels, " if found else ""
+        raise ImageError(
+            f"is too large, {pixels}more than the {Image.MAX_IMAGE_PIXELS:,} that are decoded",
+            "shrink it, or cut it into parts, and save it under the same name",
+        ) from None
 
 
 class Shape(NamedTuple):
@@ -145,13 +158,13 @@ def upright_size(encoded: EncodedImage) -> Shape:
     """What an image file holds, without decoding it where that can be avoided.
 
     Raises:
-        ImageError: a library is missing, or it holds several images.
+        ImageError: a library is missing, it holds several images, or one that is too large.
         OSError, ValueError, ...: any of `Damage`.
     """
     from PIL import ExifTags, Image
 
     if encoded.suffix not in DICOM_SUFFIXES:
-        with encoded.open() as file, Image.open(file) as opened:
+        with encoded.open() as file, _refusing_bombs(), Image.open(file) as opened:
             one_page = opened.format != "TIFF" or getattr(opened, "n_frames", 1) == 1
             if one_page and _depth(opened, file) <= 8:
                 sideways = opened.getexif().get(ExifTags.Base.Orientation, 1) in (5, 6, 7, 8)

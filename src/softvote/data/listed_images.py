@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from softvote.data.forms import read_sample
+from softvote.data.forms import read_repeating_sample
 from softvote.data.image_files import ImageLoader, Stores
 from softvote.data.readers.base import Images, LazyImages
 
@@ -31,7 +31,7 @@ def open_listed_images(
     Raises:
         UserError: the sample submission cannot be read.
     """
-    sample = read_sample(folder / competition.sample_submission, competition)
+    sample = read_repeating_sample(folder / competition.sample_submission, competition)
     ids = sample.template.ids
     store, shown = Stores(folder, channel_suffixes or [suffix]).open(test_images)
 

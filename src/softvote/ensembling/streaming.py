@@ -153,7 +153,7 @@ def predict_rows(
         )
         for row, problem in sorted(bad.items()):
             found[row] = safe
-            told.note_bad(row, rows.form.test_ids[row], problem)
+            told.note_bad(row, rows.template.ids[row], problem)
         told.note_done(part.stop)
     told.close()
     return found

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from softvote.config.schema import check_name
 from softvote.data.archive_formats import archive_suffix
-from softvote.data.archives import packed_files, unpack
+from softvote.data.archives import TABLE_SUFFIXES, packed_files, raw_files, unpack
 from softvote.errors import UserError
 from softvote.kaggle.sources import parse_source
 from softvote.stages import open_run
-from softvote.stages.download import download_files, download_whole
+from softvote.stages.download import download_files, download_rest, download_whole
 from softvote.storage.paths import Workspace
+
+_MOST_TABLES, _MOST_KINDS = 20, 8  # are spelled out
 
 
 @dataclass(frozen=True)
@@ -22,8 +25,8 @@ class DataResult:
 
     Attributes:
         note: what is to be said of what was there; empty where it was unpacked now.
-        files: the first twenty, with their bytes.
-        count: of all files.
+        files: tables with their bytes, those of the folder itself first; no more than twenty.
+        others: how many other files there are, by the end of their names.
         packed: what is to be said of archives that are still in it; empty where there are none.
     """
 
@@ -31,13 +34,18 @@ class DataResult:
     note: str
     files: tuple[tuple[Path, int], ...]
     packed: str = ""
-    count: int = 0
+    others: Mapping[str, int] = field(default_factory=dict)
 
     def __str__(self) -> str:
         lines = [f"{self.folder}: {note}" for note in (self.note, self.packed) if note]
         lines += [f"{path}  {size:,} bytes" for path, size in self.files]
-        if (more := self.count - len(self.files)) > 0:
-            lines.append(f"{self.folder}: {more:,} more, {self.count:,} files in all")
+        if self.others:
+            ends = [f"{count:,} {end or 'without a suffix'}" for end, count in self.others.items()]
+            ends[_MOST_KINDS:] = ["..."] if len(ends) > _MOST_KINDS else []
+            count = len(self.files) + sum(self.others.values())
+            lines.append(
+                f"{self.folder}: {'also ' if self.files else ''}{', '.join(ends)}; {count:,} files in all"
+            )
         return "\n".join(lines)
 
 
@@ -48,7 +56,8 @@ def run(root: Path, source: str, name: str | None, files: Sequence[str] = ()) ->
         source: a pipeline, whose competition is fetched from Kaggle; or the path of a zip, tar or 7z; or
             else what Kaggle calls a competition, owner/name of a data set, or the address of either.
         name: of the folder; if omitted, the pipeline says it, or it is the archive's or Kaggle's name.
-        files: only these of a competition or data set, by the names they have there; all when empty.
+        files: only these of a competition or data set, by the names they have there; if omitted, all, or
+            those that are not there yet of one of which only some were asked for before.
 
     Raises:
         UserError: no archive, a damaged one, other content there already, or what Kaggle refuses.
@@ -63,9 +72,16 @@ def run(root: Path, source: str, name: str | None, files: Sequence[str] = ()) ->
         note = "already there with the same content" if there else ""
     else:
         folder, note = _fetch(workspace, source, name or parse_source(source).name, files)
-    found = sorted(path for path in folder.rglob("*") if path.is_file())
-    listed = tuple((path, path.stat().st_size) for path in found[:20])
-    return DataResult(folder, note, listed, _describe_packed(folder), len(found))
+    found = raw_files(folder)
+    tables = [path for path in found if path.suffix.lower() in TABLE_SUFFIXES]
+    alike = Counter((path.parent, path.suffix) for path in tables)  # many in a folder are one for each image
+    tables = [path for path in tables if alike[path.parent, path.suffix] <= _MOST_TABLES]
+    listed = sorted(tables, key=lambda path: (len(path.parts), path))[:_MOST_TABLES]
+    ends = Counter(path.suffix.lower() for path in found)
+    ends.subtract(path.suffix.lower() for path in listed)
+    others = {end: count for end, count in ends.most_common() if count}
+    sizes = tuple((path, path.stat().st_size) for path in listed)
+    return DataResult(folder, note, sizes, _describe_packed(folder), others)
 
 
 def _describe_packed(folder: Path) -> str:
@@ -102,7 +118,8 @@ def _fetch(workspace: Workspace, slug: str | None, name: str, files: Sequence[st
         raise UserError.at(
             folder, "is a file where a folder should be", "move it away, or pass another `name`"
         )
-    if _has_files(folder) and not files:
+    is_part = workspace.asked_files(name).is_file()
+    if _has_files(folder) and not files and not is_part:
         return folder, "already there; remove the folder to get it again"
     if slug is None:
         raise UserError.at(
@@ -114,6 +131,8 @@ def _fetch(workspace: Workspace, slug: str | None, name: str, files: Sequence[st
     try:
         if files:
             return folder, download_files(workspace, source, folder, files)
+        if is_part:
+            return folder, download_rest(workspace, source, folder)
         return download_whole(workspace, source, folder.name), ""
     except OSError as error:
         raise UserError.at(workspace.inputs, f"cannot be written ({error.strerror})") from None

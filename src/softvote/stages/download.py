@@ -4,17 +4,25 @@ from __future__ import annotations
 
 import contextlib
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path, PurePosixPath
 
-from softvote.data.archive_formats import NoRoomError
+from softvote.data.archive_formats import NoRoomError, archive_suffix
 from softvote.data.archives import unpack, unpack_inner
 from softvote.errors import ErrorCollector, UserError
 from softvote.kaggle.downloads import Downloads
 from softvote.kaggle.sources import Source
 from softvote.kaggle.transport import PAGE_SIZE
-from softvote.storage.files import atomic_directory, remove_folder, remove_if_exists, write_text
+from softvote.progress import note
+from softvote.storage.files import (
+    atomic_directory,
+    read_json,
+    remove_folder,
+    remove_if_exists,
+    write_json,
+    write_text,
+)
 from softvote.storage.locks import try_lock
 from softvote.storage.paths import Workspace
 
@@ -53,15 +61,64 @@ def download_files(workspace: Workspace, source: Source, folder: Path, names: Se
         if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
             problems.add(name, "points outside the folder", "write it as Kaggle lists it")
     problems.raise_any()
-    missing = [name for name in dict.fromkeys(names) if not (folder / name).exists()]
+    asked, is_new = workspace.asked_files(folder.name), not (folder.is_dir() and any(folder.iterdir()))
+    before = [] if is_new else _read_asked(asked, source)
+    missing = [name for name in dict.fromkeys(names) if not _is_there(name, before, folder)]
     if missing:
         with _claim(workspace, source) as place:
             content = place / "content"
             _fetch_each(Downloads(), source, missing, place, content)
             _move(content, folder)
+            if is_new or asked.is_file():
+                _write_asked(asked, source, [*before, *missing])
     there = [name for name in names if name not in missing]
     kept = f"{', '.join(there)} already there; " if there else ""
-    return f"{kept}these files alone were asked for, remove the folder to get all of {source.slug}"
+    how = "ask without naming files" if asked.is_file() else "remove the folder"
+    return f"{kept}these files alone were asked for, {how} to get all of {source.slug}"
+
+
+def download_rest(workspace: Workspace, source: Source, folder: Path) -> str:
+    """Download what `download_files` was not asked for; what is to be said of it.
+
+    Raises:
+        UserError: they are too many to come one by one; what is there, and what is not.
+    """
+    asked, client = workspace.asked_files(folder.name), Downloads()
+    before = _read_asked(asked, source)
+    missing = [file.name for file in client.files(source) if not _is_there(file.name, before, folder)]
+    if len(missing) > PAGE_SIZE:
+        raise UserError.at(
+            folder,
+            f"holds only what was asked for alone, {', '.join(before)}, and lacks {len(missing):,} files, "
+            f"as {', '.join(missing[:3])}",
+            f"remove the folder to get all of {source.slug} at once",
+        )
+    if missing:
+        with _claim(workspace, source) as place:
+            content = place / "content"
+            _fetch_each(client, source, missing, place, content)
+            _move(content, folder)
+    remove_if_exists(asked)
+    return f"{', '.join(before)} already there; fetched the rest, {', '.join(missing) or 'nothing'}"
+
+
+def _is_there(name: str, before: Sequence[str], folder: Path) -> bool:
+    """Whether a file was fetched; an archive is gone when it is unpacked."""
+    return (folder / name).exists() or (name in before and archive_suffix(Path(name)) is not None)
+
+
+def _read_asked(path: Path, source: Source) -> list[str]:
+    """The files that were asked for alone."""
+    found = read_json(path)
+    if not found:
+        return []
+    if found["source"] != source.slug:
+        raise UserError.at(path.parent, f"holds files of {found['source']}", "pass another `name`")
+    return [str(name) for name in found["files"]]
+
+
+def _write_asked(path: Path, source: Source, names: Sequence[str]) -> None:
+    write_json(path, {"source": source.slug, "files": list(dict.fromkeys(names))})
 
 
 @contextlib.contextmanager
@@ -101,10 +158,14 @@ def _remove_lock(lock: Path) -> None:
 def _fetch_each(client: Downloads, source: Source, names: Sequence[str], place: Path, content: Path) -> None:
     """Fetch files into `content`, with the archives among them unpacked; those that are there stay.
 
-    What was fetched is not fetched again where there was no room to unpack it, or somebody stopped that.
+    What was fetched is not fetched again where there was no room to unpack it, or somebody stopped that,
+    if Kaggle still lists it with as many bytes.
     """
     done, named = place / "done", place / "names.txt"
-    wanted = "\n".join(names)
+    began = done.is_dir() or content.is_dir()
+    sizes = {file.name: file.size for file in client.files(source)} if began else {}
+    _drop_others(done, names, sizes)
+    wanted = _inventory(names, sizes)
     if not (content.is_dir() and named.is_file() and named.read_text(encoding="utf-8") == wanted):
         for name in names:
             if not (done / name).exists():
@@ -112,7 +173,7 @@ def _fetch_each(client: Downloads, source: Source, names: Sequence[str], place: 
                 (done / name).parent.mkdir(parents=True, exist_ok=True)
                 path.rename(done / name)
         shutil.rmtree(content, ignore_errors=True)
-        write_text(named, wanted)
+        write_text(named, _inventory(names, {name: (done / name).stat().st_size for name in names}))
         done.rename(content)
     try:
         unpack_inner(content, Path(source.name), place)
@@ -122,6 +183,24 @@ def _fetch_each(client: Downloads, source: Source, names: Sequence[str], place: 
         shutil.rmtree(content, ignore_errors=True)
         remove_if_exists(named)
         raise
+
+
+def _inventory(names: Sequence[str], sizes: Mapping[str, int]) -> str:
+    """Files and their bytes, a line each."""
+    return "\n".join(f"{sizes.get(name)} {name}" for name in names)
+
+
+def _drop_others(done: Path, names: Sequence[str], sizes: Mapping[str, int]) -> None:
+    """Remove what an earlier run fetched and nobody asks for, or Kaggle lists otherwise by now."""
+    for path in sorted(path for path in done.rglob("*") if path.is_file()):
+        name, size = path.relative_to(done).as_posix(), path.stat().st_size
+        listed = sizes.get(name, size)
+        if name in names and listed == size:
+            continue
+        if name in names:
+            what = f"an earlier run fetched {size:,} bytes, Kaggle lists {listed:,} by now"
+            note(f"{name}: {what}; it is fetched again")
+        path.unlink()
 
 
 def _move(content: Path, folder: Path) -> None:

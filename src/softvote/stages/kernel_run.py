@@ -228,6 +228,6 @@ def _take_trained(run: Run, submission: Path) -> tuple[Entry, Path]:
 def _keep_checked(run: Run, submission: Path) -> Path:
     """Keep a submission that has the right form, and say as which file."""
     competition = run.pipeline.competition
-    wanted = SubmissionFormat.of(competition, read_dataset(competition, run.workspace))
+    wanted = SubmissionFormat.of(competition, read_dataset(competition, run.workspace).template)
     text = submission.read_bytes().decode(errors="replace")
     return write_submission_file(run.workspace, run.name, text, wanted)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -51,7 +51,7 @@ def run(root: Path, fetch: bool, report: Report = ignore) -> LeaderboardResult:
     workspace = Workspace(root)
     entries = read_ledger(workspace.ledger)
     competitions = _competitions(workspace, entries)
-    fetched, problems = _fetch(workspace, competitions.values()) if fetch else ([], [])
+    fetched, problems = _fetch(workspace, competitions.values(), entries) if fetch else ([], [])
     shares = {name: competition.public_share for name, competition in competitions.items()}
     hidden = {name: each.hidden_test_rows for name, each in competitions.items() if each.hidden_test_rows}
     board = read_leaderboard(workspace.leaderboard)
@@ -77,7 +77,9 @@ def _competitions(workspace: Workspace, entries: Iterable[Entry]) -> dict[str, C
     return found
 
 
-def _fetch(workspace: Workspace, competitions: Iterable[Competition]) -> tuple[list[str], list[Problem]]:
+def _fetch(
+    workspace: Workspace, competitions: Iterable[Competition], entries: Sequence[Entry]
+) -> tuple[list[str], list[Problem]]:
     """Ask for each competition's submissions; what is to be said of those that came, and what went wrong."""
     held = [competition for competition in competitions if competition.kaggle is not None]
     if not held:
@@ -86,11 +88,25 @@ def _fetch(workspace: Workspace, competitions: Iterable[Competition]) -> tuple[l
     for competition in held:
         try:
             past = client.submissions(str(competition.kaggle))
-            write_leaderboard(workspace.leaderboard, competition.name, past)
+            lost = write_leaderboard(workspace.leaderboard, competition.name, past)
         except UserError as error:
             problems += error.problems
         else:
             told.append(
                 f"{competition.name}: {counted(len(past), 'submission')} into {workspace.leaderboard}"
             )
+            found = {submission.ref for submission in past}
+            sent = {entry.ref for entry in entries if entry.competition == competition.name and entry.ref}
+            told += _describe_lost(competition.name, sorted({*lost, *(sent - found)}), client.username)
     return told, problems
+
+
+def _describe_lost(competition: str, refs: Sequence[int], username: str) -> list[str]:
+    """What is to be said of submissions that are known here and that Kaggle does not list."""
+    if not refs:
+        return []
+    names = ", ".join([*map(str, refs[:10]), *([f"... ({len(refs):,} in all)"] if len(refs) > 10 else [])])
+    return [
+        f"{competition}: Kaggle does not list {names} for {username}; what is known of them stays. They may "
+        "have been sent from another account or team: sign in with that one and fetch again"
+    ]

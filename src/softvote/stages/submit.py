@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from softvote.data.dataset import Dataset, read_solution
+from softvote.data.dataset import read_solution
+from softvote.data.forms import SubmissionTemplate
 from softvote.ensembling.ensemble import read_vote
 from softvote.ensembling.records import ScoreRecord
 from softvote.ensembling.scorer import FittedDecision
@@ -88,7 +89,7 @@ def build_submission(run: Run, name: str) -> tuple[Entry, Path]:
     plan = make_plan(run)
     predictions = plan.predictions(name)
     decision = read_decision(run, name)
-    path = decide_and_write(run, plan.dataset, predictions.test, decision)
+    path = decide_and_write(run, plan.dataset.template, predictions.test, decision)
     truth, scorer = read_solution(run.pipeline.competition, run.workspace), plan.scorer
     solution = None
     if truth is not None:
@@ -100,7 +101,9 @@ def build_submission(run: Run, name: str) -> tuple[Entry, Path]:
     return replace(entry, device=_device(plan, entry.members)), path
 
 
-def decide_and_write(run: Run, dataset: Dataset, test: NDArray[np.float32], decision: FittedDecision) -> Path:
+def decide_and_write(
+    run: Run, template: SubmissionTemplate, test: NDArray[np.float32], decision: FittedDecision
+) -> Path:
     """Write the submission that is decided for the test rows, in the competition's form.
 
     Args:
@@ -109,8 +112,9 @@ def decide_and_write(run: Run, dataset: Dataset, test: NDArray[np.float32], deci
     Raises:
         UserError: it would not have the form of sample_submission, or cannot be written.
     """
-    wanted = SubmissionFormat.of(run.pipeline.competition, dataset)
-    text = submission_text(wanted, decision.decide(test, wanted.space))
+    wanted = SubmissionFormat.of(run.pipeline.competition, template)
+    decided = decision.decide(test, wanted.space) if len(test) else test
+    text = submission_text(wanted, decided)
     return write_submission_file(run.workspace, run.name, text, wanted)
 
 

@@ -15,6 +15,10 @@ def tracker_lock(tracker: Path) -> Path:
     return tracker.with_name(f".{tracker.name}{_LOCK}")
 
 
+ASKED_FILES = ".asked-files"
+"""Lies among raw files while only some of them were fetched; JSON, but for none who looks for tables."""
+
+
 @dataclass(frozen=True)
 class Workspace:
     """The folders that data flows through, under one root (the project's folder, or a demo's)."""
@@ -107,6 +111,10 @@ class Workspace:
     def input(self, competition: str) -> Path:
         """Raw files of a competition."""
         return self.inputs / competition
+
+    def asked_files(self, competition: str) -> Path:
+        """Which files alone were asked for, of a competition that is not there whole."""
+        return self.input(competition) / ASKED_FILES
 
     @property
     def weights(self) -> Path:

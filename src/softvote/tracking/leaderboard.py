@@ -46,23 +46,27 @@ def read_leaderboard(path: Path) -> list[tuple[str, Submission]]:
     return [(values.pop("competition"), Submission(**values)) for values in read]
 
 
-def write_leaderboard(path: Path, competition: str, submissions: Sequence[Submission]) -> int:
-    """Put a competition's submissions in the place of those the file has of it; others stay.
+def write_leaderboard(path: Path, competition: str, submissions: Sequence[Submission]) -> list[int]:
+    """Put a competition's submissions in the place of those that the file has of it.
+
+    What it knows of others stays, of other competitions and of this one: another account of Kaggle lists only
+    its own.
 
     Args:
         competition: its name in the ledger.
         submissions: all of them, in any order; one that two pages list counts once.
 
     Returns:
-        How many of this competition there are now.
+        The numbers of this competition's submissions that were known and are not among these, in their order.
 
     Raises:
         UserError: a damaged file (then it is left as it is), or one that cannot be written.
     """
-    fetched = {submission.ref: submission for submission in submissions}.values()
+    fetched = {submission.ref: submission for submission in submissions}
     with file_lock(path):
-        others = [(name, old) for name, old in read_leaderboard(path) if name != competition]
-        board = [*others, *((competition, new) for new in fetched)]
+        known = read_leaderboard(path)
+        others = [(name, old) for name, old in known if name != competition or old.ref not in fetched]
+        board = [*others, *((competition, new) for new in fetched.values())]
         board.sort(key=lambda row: recency(row[1]), reverse=True)
         board.sort(key=lambda row: row[0])
         records = [
@@ -70,4 +74,4 @@ def write_leaderboard(path: Path, competition: str, submissions: Sequence[Submis
             for name, each in board
         ]
         _FORM.write(path, records)
-    return len(fetched)
+    return sorted(old.ref for name, old in others if name == competition)

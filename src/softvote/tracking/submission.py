@@ -5,12 +5,12 @@ from __future__ import annotations
 import csv
 import hashlib
 import io
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from softvote.config.competition import Competition
-from softvote.data.dataset import Dataset
 from softvote.data.forms import Form, SubmissionTemplate, as_form
 from softvote.errors import ErrorCollector, UserError, cell
 from softvote.metrics import PredictedArray
@@ -37,9 +37,9 @@ class SubmissionFormat:
     space: LabelSpace
 
     @classmethod
-    def of(cls, competition: Competition, dataset: Dataset) -> SubmissionFormat:
+    def of(cls, competition: Competition, template: SubmissionTemplate) -> SubmissionFormat:
         """What a competition asks for."""
-        return cls(as_form(competition.submission_form), dataset.template, competition.label_space)
+        return cls(as_form(competition.submission_form), template, competition.label_space)
 
 
 def submission_text(wanted: SubmissionFormat, predictions: PredictedArray) -> str:
@@ -58,7 +58,8 @@ def submission_text(wanted: SubmissionFormat, predictions: PredictedArray) -> st
     writer = csv.writer(buffer, lineterminator="\n")
     writer.writerow(template.header)
     lines = wanted.form.lines(template, predictions, wanted.space)
-    writer.writerows([name, *cells] for name, cells in zip(template.line_ids, lines, strict=True))
+    cells_of = dict(zip(template.line_ids, lines, strict=True))
+    writer.writerows([name, *cells_of[name]] for name in template.written_ids)
     return buffer.getvalue()
 
 
@@ -73,7 +74,7 @@ def check_submission(path_or_text: Path | str, wanted: SubmissionFormat, name: s
     Raises:
         UserError: every problem found, each with its row (of the file, from 1) and column.
     """
-    records, header, ids = _records(path_or_text, name), wanted.template.header, wanted.template.line_ids
+    records, header, ids = _records(path_or_text, name), wanted.template.header, wanted.template.written_ids
     problems = ErrorCollector()
     if tuple(records[0]) != header:
         problems.add(f"{name}, row 1", f"the header is {','.join(records[0])!r}, not {','.join(header)!r}")
@@ -124,12 +125,13 @@ def _check_shape(records: Records, columns: int, problems: ErrorCollector, name:
 def _check_ids(
     records: Records, ids: Sequence[str], problems: ErrorCollector, name: str, column: str
 ) -> None:
-    expected, first_seen = set(ids), dict[str, int]()
+    expected, first_seen, seen = Counter(ids), dict[str, int](), Counter[str]()
     for row, record in enumerate(records[1:], start=2):
         if not record:
             continue
         found = record[0]
-        if found in first_seen:
+        seen[found] += 1
+        if seen[found] > max(1, expected[found]):
             problems.add(cell(name, row, column), f"id {found!r} is already in row {first_seen[found]}")
         elif found not in expected:
             problems.add(cell(name, row, column), f"id {found!r} is not in the sample submission")
@@ -137,8 +139,8 @@ def _check_ids(
     for missing in (known for known in ids if known not in first_seen):
         problems.add(f"{name}, column {column}", f"id {missing!r} is missing")
     # One missing or foreign id shifts all below it: order means something only when all ids are there.
-    if len(records) - 1 == len(ids) and first_seen.keys() == expected:
-        _check_order(list(first_seen), ids, problems, name, column)
+    if len(records) - 1 == len(ids) and seen == expected:
+        _check_order([record[0] for record in records[1:]], ids, problems, name, column)
 
 
 def _check_order(

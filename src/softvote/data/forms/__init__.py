@@ -5,12 +5,13 @@ Adding one is adding a module with a subclass of `Form` under `@register_form`.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from softvote.config.entries import FormConfig
 from softvote.config.registry import import_modules
-from softvote.data.csv_table import read_table
+from softvote.data.csv_table import open_table, read_table
 from softvote.data.forms.base import (
     FORMS,
     Form,
@@ -33,6 +34,7 @@ __all__ = [
     "SampleTable",
     "SubmissionTemplate",
     "as_form",
+    "read_repeating_sample",
     "read_sample",
     "recognise_form",
     "register_form",
@@ -57,6 +59,27 @@ def read_sample(path: Path, competition: Competition) -> SampleTable:
     sample = as_form(competition.submission_form).read_template(read_table(path), competition, problems)
     problems.raise_any()
     return sample
+
+
+def read_repeating_sample(path: Path, competition: Competition) -> SampleTable:
+    """As `read_sample`, where nobody can fix the file: ids may stand there again, and there may be no rows.
+
+    Raises:
+        UserError: every other problem of the file, one line each.
+    """
+    problems = ErrorCollector()
+    table = open_table(path, problems, may_be_empty=True)
+    problems.raise_any()
+    assert table, "a file that cannot be read has a problem"
+    names = table.column(table.header[0])
+    once = dict(zip(reversed(names), reversed(table.records), strict=True))
+    records = [once[name] for name in dict.fromkeys(names)]
+    form = as_form(competition.submission_form)
+    sample = form.read_template(replace(table, records=records), competition, problems)
+    problems.raise_any()
+    if len(records) == len(names):
+        return sample
+    return sample._replace(template=replace(sample.template, repeated=names))
 
 
 def recognise_form(path: Path, space: LabelSpace) -> RecognisedForm:

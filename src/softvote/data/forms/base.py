@@ -36,11 +36,18 @@ class SubmissionTemplate:
         header: the names of its columns; the first holds ids.
         ids: one per image, in the order of the sample.
         line_ids: one per line, in its order: the ids, unless an image has several lines.
+        repeated: the id of every line as the sample stands, where some stand there again; else None.
     """
 
     header: tuple[str, ...]
     ids: list[str]
     line_ids: list[str]
+    repeated: list[str] | None = None
+
+    @property
+    def written_ids(self) -> list[str]:
+        """The id of every line that is written."""
+        return self.line_ids if self.repeated is None else self.repeated
 
 
 class SampleTable(NamedTuple):

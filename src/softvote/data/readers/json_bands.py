@@ -95,8 +95,8 @@ def read(competition: Competition, folder: Path, keep: KeepImages | None = None)
 def open_test(competition: Competition, folder: Path) -> LazyImages:
     """The test records, which hold no single image that could be damaged without the file."""
     files, problems = _files(competition), ErrorCollector()
-    table, pixels = _load(folder / files.test, competition, problems)
-    ids = table.column(files.id) if table and table.has(files.id, problems) else None
+    table, pixels = _load(folder / files.test, competition, problems, may_be_empty=True)
+    ids = [] if table is None else table.column(files.id) if table.has(files.id, problems) else None
     problems.raise_any()
     return lazy_images(Images(pixels, ids=ids))
 
@@ -107,9 +107,9 @@ def _files(competition: Competition) -> JsonBands:
 
 
 def _load(
-    path: Path, competition: Competition, problems: ErrorCollector
+    path: Path, competition: Competition, problems: ErrorCollector, may_be_empty: bool = False
 ) -> tuple[Table | None, NDArray[np.uint8]]:
-    """All fields but the bands as a table, and uint8 (N, C, H, W)."""
+    """All fields but the bands as a table, and uint8 (N, C, H, W); no table of no records."""
     files, image = _files(competition), competition.image
     nothing = np.zeros((0, image.channels, image.height, image.width), np.uint8)
     columns: dict[str, list[str]] = {}
@@ -135,6 +135,8 @@ def _load(
         if len(problems) - before > problems.shown:
             break
     if len(problems) > before:
+        return None, nothing
+    if not rows and may_be_empty:
         return None, nothing
     if not rows:
         problems.add(path, "holds no records", "download it again")

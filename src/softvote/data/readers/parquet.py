@@ -81,6 +81,8 @@ def read(competition: Competition, folder: Path, keep: KeepImages | None = None)
     rows = read_labels(table, files.id, competition, problems) if table else None
     train_ids, train = _load(folder, files.train_images, competition, problems)
     test_ids, test = _load(folder, files.test_images, competition, problems)
+    for ids, names in ((train_ids, files.train_images), (test_ids, files.test_images)):
+        _report_repeated(ids, ", ".join(folders_of(names)), problems)
     order: list[int] = []
     notes = []
     if table and rows and train_ids:
@@ -130,11 +132,13 @@ def _load(
         part = _load_file(folder / name, competition, problems, order)
         ids += part[0]
         parts += part[1]
-    source = ", ".join(folders_of(names))
-    report_duplicates(ids, lambda row: f"{source}, image {row + 1}", problems)
     image = competition.image
     empty = np.zeros((0, image.channels, image.height, image.width), np.uint8)
     return ids, np.concatenate([empty, *parts])
+
+
+def _report_repeated(ids: list[str], source: str, problems: ErrorCollector) -> None:
+    report_duplicates(ids, lambda row: f"{source}, image {row + 1}", problems)
 
 
 def _load_file(

@@ -102,7 +102,8 @@ def open_test(competition: Competition, folder: Path) -> LazyImages:
     into its order.
     """
     files, problems = _files(competition), ErrorCollector()
-    table = open_table(folder / files.test, problems, files.has_header, keep_ragged=files.id is None)
+    keep_ragged = files.id is None
+    table = open_table(folder / files.test, problems, files.has_header, keep_ragged, may_be_empty=True)
     if table is None or not table.records:
         problems.raise_any()
     assert table, "a table that cannot be read has a problem"
