@@ -71,7 +71,9 @@ def test_rows_a_part_at_a_time_give_the_bits_of_all_at_once(voter: Ensemble, cou
     pixels, said = images(count), list[str]()
     found = predict_rows(voter, lazy(pixels), SAFE, say=said.append)
     np.testing.assert_array_equal(found, predict_proba(voter, pixels))
-    assert said[-1] == f"{count} of {count} rows" and not any("time" in line for line in said)
+    assert said[-1] == f"{count} of {count} row{'s' if count > 1 else ''}" and not any(
+        "time" in line for line in said
+    )
 
 
 def test_a_row_without_an_image_gets_the_safe_prediction_and_is_told(voter: Ensemble) -> None:

@@ -170,7 +170,7 @@ def test_the_truth_is_best_and_its_opposite_worse(metric: Metric, space: LabelSp
 def test_the_standard_error_is_the_spread_over_other_samples(metric: Metric, space: LabelSpace) -> None:
     random = np.random.default_rng(8)
     values, errors, differences, of_differences = [], [], [], []
-    for _ in range(12):
+    for _ in range(20):
         labels = labels_of(space, 200, random)
         first, second = (
             metric.evaluate(
