@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -32,6 +33,11 @@ def is_hit() -> None:
 def ends() -> None:
     """End without a word."""
     os._exit(3)
+
+
+def hangs() -> None:
+    """Go on for longer than anybody waits."""
+    time.sleep(600)
 
 
 def refuse(what: str) -> None:

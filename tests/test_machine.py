@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import signal
 import subprocess
 import sys
 
@@ -137,3 +138,15 @@ def test_freed_memory_is_there_for_the_next_request() -> None:
     ran = subprocess.run([sys.executable, "-c", FAULTS], capture_output=True, text=True, check=True)
     given_back, kept = map(int, ran.stdout.split())
     assert kept < given_back / 100
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+def test_an_interruption_waits_for_what_may_not_be_left_half_done(how: signal.Signals) -> None:
+    before, done = signal.signal(how, signal.default_int_handler), []
+    try:
+        with pytest.raises(KeyboardInterrupt), machine.defer_interrupts():
+            os.kill(os.getpid(), how)
+            done.append("all of it")
+        assert done and signal.getsignal(how) is signal.default_int_handler
+    finally:
+        signal.signal(how, before)

@@ -6,11 +6,13 @@ function that asks takes the reader of files, so that it is a function of text a
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import math
 import multiprocessing
 import os
 import platform
+import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -133,3 +135,23 @@ def _value(text: str, name: str, after: str = "") -> str:
     """The rest of the line that begins with a name and what may stand after it; empty where none does."""
     lines = (line for line in text.splitlines() if line.startswith(name))
     return next(lines, "").removeprefix(name).strip().removeprefix(after).strip()
+
+
+@contextlib.contextmanager
+def defer_interrupts() -> Iterator[None]:
+    """Let Ctrl-C and SIGTERM wait until this is over; for what may not be left half done.
+
+    Handlers are replaced and no mask is set, because a signal that another thread takes passes a mask.
+    """
+    came = list[int]()
+    answered = [each for each in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(each) is not None]
+    if threading.current_thread() is not threading.main_thread():  # which alone answers signals
+        answered = []
+    before = {each: signal.signal(each, lambda number, _: came.append(number)) for each in answered}
+    try:
+        yield
+    finally:
+        for each, handler in before.items():
+            signal.signal(each, handler)
+    for number in came[:1]:
+        signal.raise_signal(number)

@@ -21,7 +21,7 @@ import numpy as np
 import pytest
 from batches import with_extra_rows
 from conftest import Digits
-from faults import Unreadable, blocks_ctrl_c, breaks, ends, is_hit, refuse
+from faults import Unreadable, blocks_ctrl_c, breaks, ends, hangs, is_hit, refuse
 from projects import softvote, write_project
 from trainings import results, start, two_cores, until
 
@@ -196,6 +196,32 @@ def test_a_run_that_is_stopped_ends_what_runs(monkeypatch: pytest.MonkeyPatch) -
     with pytest.raises(KeyboardInterrupt):
         pool.run()
     assert ended == ["one", "other"]
+
+
+def test_ctrl_c_while_a_process_is_started_ends_that_one_too(
+    tmp_path: Path, digits: Digits, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project(tmp_path, digits)
+    run = stages.open_run(tmp_path, "tiny")
+    plan = make_plan(run)
+    job = plan.jobs[0]
+    job.folder.path.mkdir(parents=True)
+    start, started = processes.context.Process.start, list[multiprocessing.Process]()
+
+    def interrupted(process: Any) -> None:
+        start(process)
+        started.append(process)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    processes.prepare()
+    monkeypatch.setattr(processes.context.Process, "start", interrupted)
+    (tmp_path / "screen").touch()
+    work = Unreadable(run.workspace, run.pipeline.competition, [job], 4, plan.folds, 60, fault=hangs)
+    pool = processes._Pool(work, [0], 1, tmp_path / "screen")
+    with pytest.raises(KeyboardInterrupt):
+        pool.run()
+    assert [process.exitcode for process in started] == [-signal.SIGTERM]
+    assert not job.folder.crash.exists()
 
 
 def members_of(group: int) -> list[str]:

@@ -18,7 +18,7 @@ from typing import ParamSpec, TypeVar
 
 from softvote.data.dataset import Dataset
 from softvote.errors import Problem, UserError
-from softvote.machine import end_with_parent
+from softvote.machine import defer_interrupts, end_with_parent
 from softvote.progress import set_bar_position
 from softvote.scheduling.engine import (
     TimeLeft,
@@ -201,9 +201,10 @@ class _Pool:
         process = context.Process(
             target=_do, args=(job, self.work, share, place, self.screen, saying), name=job.label
         )
-        process.start()
+        with defer_interrupts():  # or one has begun that nobody ends
+            process.start()
+            self.running.append(_Running(job, place, process, said, time.monotonic()))
         saying.close()
-        self.running.append(_Running(job, place, process, said, time.monotonic()))
 
     def _collect(self) -> None:
         """Wait until a process says what became of its job, or ends; at the deadline stop all."""
