@@ -104,6 +104,17 @@ def test_a_process_that_dies_is_told_and_takes_no_other_along(
     assert results(tmp_path) == untouched
 
 
+def first_job(root: Path, digits: Digits, fault: Callable[[], None]) -> Unreadable:
+    """The first job of a project, in whose process this happens where it reads its data."""
+    project(root, digits)
+    run = stages.open_run(root, "tiny")
+    plan = make_plan(run)
+    job = plan.jobs[0]
+    job.folder.path.mkdir(parents=True)
+    processes.prepare()
+    return Unreadable(run.workspace, run.pipeline.competition, [job], 4, plan.folds, 60, fault=fault)
+
+
 @pytest.mark.parametrize(
     ("fault", "how", "log"),
     [
@@ -128,16 +139,10 @@ def test_a_process_that_dies_is_told_and_takes_no_other_along(
 def test_what_ends_a_process_that_reads_its_data_is_told(
     tmp_path: Path, digits: Digits, fault: Callable[[], None], how: str, log: str
 ) -> None:
-    project(tmp_path, digits)
-    run = stages.open_run(tmp_path, "tiny")
-    plan = make_plan(run)
-    job = plan.jobs[0]
-    job.folder.path.mkdir(parents=True)
+    work = first_job(tmp_path, digits, fault)
+    (job,) = work.jobs
     job.folder.crash.write_text("KeyError: 'of an earlier run'\n")
-    processes.prepare()
-    (left,) = processes.run_local(
-        Unreadable(run.workspace, run.pipeline.competition, [job], 4, plan.folds, 60, fault=fault), 2
-    )
+    (left,) = processes.run_local(work, 2)
     assert left.kind == "failed" and str(left.why).startswith(f"{job.label}: {how.format(job.folder.crash)}")
     said = job.folder.crash.read_text()
     assert said.startswith(log) and "earlier" not in said
@@ -201,11 +206,8 @@ def test_a_run_that_is_stopped_ends_what_runs(monkeypatch: pytest.MonkeyPatch) -
 def test_ctrl_c_while_a_process_is_started_ends_that_one_too(
     tmp_path: Path, digits: Digits, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    project(tmp_path, digits)
-    run = stages.open_run(tmp_path, "tiny")
-    plan = make_plan(run)
-    job = plan.jobs[0]
-    job.folder.path.mkdir(parents=True)
+    work = first_job(tmp_path, digits, hangs)
+    (job,) = work.jobs
     start, started = processes.context.Process.start, list[multiprocessing.Process]()
 
     def interrupted(process: Any) -> None:
@@ -213,10 +215,8 @@ def test_ctrl_c_while_a_process_is_started_ends_that_one_too(
         started.append(process)
         os.kill(os.getpid(), signal.SIGINT)
 
-    processes.prepare()
     monkeypatch.setattr(processes.context.Process, "start", interrupted)
     (tmp_path / "screen").touch()
-    work = Unreadable(run.workspace, run.pipeline.competition, [job], 4, plan.folds, 60, fault=hangs)
     pool = processes._Pool(work, [0], 1, tmp_path / "screen")
     with pytest.raises(KeyboardInterrupt):
         pool.run()
