@@ -36,7 +36,7 @@ from softvote.scheduling.job_batch import JobBatch
 from softvote.scheduling.planner import ensemble_fingerprint, plan
 from softvote.scheduling.sequential import run_sequential
 from softvote.scheduling.status import is_ready, read_status
-from softvote.scheduling.worker import run_job
+from softvote.scheduling.worker import EngineServices, run_job
 from softvote.stages.plan import inputs_of_folds, make_plan
 from softvote.storage import records
 from softvote.storage.files import read_json, write_json
@@ -426,11 +426,11 @@ def test_a_training_that_other_threads_began_starts_again(
     table, threads = read_folds(run.folder, inputs_of_folds(run, dataset)), torch.get_num_threads()
     job = plan(run.pipeline, run.workspace, replace(run.folder, path=tmp_path), dataset, table)[0]
     with pytest.raises(KeyboardInterrupt):
-        run_job(job, dataset, table.folds, 0.0, stop)
+        run_job(job, dataset, table.folds, EngineServices(0.0, stop))
     try:
         torch.set_num_threads(threads + 1)
         with pytest.raises(KeyboardInterrupt):
-            run_job(job, dataset, table.folds, 0.0, stop)
+            run_job(job, dataset, table.folds, EngineServices(0.0, stop))
         told = capsys.readouterr().err
         assert f"{job.folder.checkpoint}: threads changed, {threads} -> {threads + 1}, " in told
         assert "goes on" not in told
@@ -599,9 +599,8 @@ def test_a_source_trained_again_meanwhile_is_not_what_it_starts_from(
     last, middle = jobs["last fold 0"], jobs["middle fold 0"]
     last.folder.weights.unlink()
     started_from, meanwhile = sha256_of(middle.folder.weights), list[str]()
-    run_job(
-        last, made.dataset, made.folds, 0.0, lambda content: meanwhile.append(train_otherwise(middle.folder))
-    )
+    services = EngineServices(0.0, lambda content: meanwhile.append(train_otherwise(middle.folder)))
+    run_job(last, made.dataset, made.folds, services)
     assert meanwhile and sha256_of(middle.folder.weights) != started_from
     assert read_json(last.folder.recipe)["source_weights_sha256"] == started_from
     assert due_and_why(last) == (
@@ -623,7 +622,7 @@ def test_a_training_that_was_stopped_does_not_go_on_from_another_source(
     last, middle = jobs["last fold 0"], jobs["middle fold 0"]
     last.folder.weights.unlink()
     with pytest.raises(KeyboardInterrupt):
-        run_job(last, made.dataset, made.folds, 0.0, stop)
+        run_job(last, made.dataset, made.folds, EngineServices(0.0, stop))
     assert last.folder.checkpoint.is_file()
     train_otherwise(middle.folder)
     run_job(last, made.dataset, made.folds)

@@ -398,7 +398,7 @@ def driver(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     found, sent, kept = cast(Any, object.__new__(engine._Driver)), list[Any](), list[object]()
     monkeypatch.setitem(sys.modules, "ray", SimpleNamespace(put=lambda what: kept.append(what) or what))
     found.sent, found.kept, found.left, found.running, found.extra = sent, kept, [], {}, {}
-    found.dataset, found.data, found.keeper, found.share = "the data", "data", "keeper", (1, 1)
+    found.dataset, found.data, found.keeper, found.spec = "the data", "data", "keeper", RayEngine(name="ray")
     found.work = SimpleNamespace(checkpoint_seconds=60, workspace=Workspace(tmp_path))
     found.do = SimpleNamespace(remote=lambda *of: sent.append(of) or f"number {len(sent)}")
     with contextlib.ExitStack() as found.claims:
@@ -410,6 +410,16 @@ def test_extra_rows_of_several_trainings_are_put_there_once(driver: Any, tmp_pat
         driver._take_up(replace(job_at(tmp_path / name), extra=lambda dataset: f"rows for {dataset}"))
     assert [(of[0].extra, of[2]) for of in driver.sent] == [(None, "rows for the data")] * 2
     assert driver.kept == ["rows for the data"] and len(driver.running) == 2
+
+
+@pytest.mark.parametrize(("cpus", "processes", "threads"), [(4, 2, 2), (3, 2, 1), (3, 1, 3), (0.5, 1, 1)])
+def test_processes_that_train_together_share_the_cores(
+    driver: Any, tmp_path: Path, cpus: float, processes: int, threads: int
+) -> None:
+    driver.spec = RayEngine(name="ray", cpus=cpus, devices_per_training=processes)
+    driver._take_up(job_at(tmp_path / "cnn"))
+    [[*_, node]] = driver.sent
+    assert (node.threads, node.processes) == (threads, processes)
 
 
 def test_what_another_run_is_busy_with_is_not_handed_out(driver: Any, tmp_path: Path) -> None:

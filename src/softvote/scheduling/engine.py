@@ -18,7 +18,7 @@ from softvote.scheduling.helpers import start_helpers
 from softvote.scheduling.job import Job
 from softvote.scheduling.job_batch import JobBatch
 from softvote.scheduling.status import JobStatus, read_status
-from softvote.scheduling.worker import run_job
+from softvote.scheduling.worker import EngineServices, run_job
 from softvote.storage.cache import disk_cache
 from softvote.storage.files import remove_if_exists
 from softvote.storage.locks import try_lock
@@ -147,4 +147,5 @@ def find_blocked(job: Job, left: Sequence[Unfinished]) -> Unfinished | None:
 def _run(status: JobStatus, dataset: Dataset, work: JobBatch) -> None:
     job, cache = status.job, disk_cache(work.workspace.autotune)
     team = functools.partial(start_helpers, work.devices_per_training, work.dataset, job, work.folds)
-    run_job(job, dataset, work.folds, work.checkpoint_seconds, cache=cache, due=status.due, team=team)
+    services = EngineServices(work.checkpoint_seconds, cache=cache, team=team)
+    run_job(job, dataset, work.folds, services, status.due)

@@ -24,7 +24,15 @@ from softvote.errors import ErrorCollector, Problem, UserError
 from softvote.scheduling.engine import Unfinished, as_taken, as_waiting, find_blocked
 from softvote.scheduling.job import Job
 from softvote.scheduling.job_batch import JobBatch
-from softvote.scheduling.ray_node import LEFT_BY_TRAINING, FileContents, FileKeeper, do_job, read_files
+from softvote.scheduling.ray_node import (
+    LEFT_BY_TRAINING,
+    FileContents,
+    FileKeeper,
+    NodeServices,
+    SentFiles,
+    do_job,
+    read_files,
+)
 from softvote.scheduling.status import Due, is_ready, read_status
 from softvote.storage.files import atomic_write, remove_if_exists, remove_temp_files
 from softvote.storage.locks import try_lock
@@ -111,7 +119,7 @@ class _Driver:
     def __init__(self, work: JobBatch, spec: RayEngine, claims: contextlib.ExitStack) -> None:
         import ray
 
-        self.work, self.claims = work, claims
+        self.work, self.spec, self.claims = work, spec, claims
         self.waiting, self.left = list(work.jobs), list[Unfinished]()
         self.running = dict[Any, Job]()
         self.dataset = work.dataset()
@@ -119,8 +127,6 @@ class _Driver:
         self.extra = dict[str, Any]()  # the same, for each set of extra rows
         self.keeper = ray.remote(FileKeeper).options(num_cpus=0, scheduling_strategy=_this_node()).remote()
         self.do = ray.remote(do_job).options(num_cpus=spec.cpus, num_gpus=spec.gpus, max_retries=_RETRIES)
-        devices = spec.devices_per_training
-        self.share = (max(1, int(spec.cpus) // devices), devices)
 
     def run(self) -> list[Unfinished]:
         """Until nothing is left that could be done."""
@@ -162,12 +168,20 @@ class _Driver:
         extra = self._extra_of(job) if due == "train" else None
         own = read_files(job.folder, LEFT_BY_TRAINING) if due == "predict" else {}
         sources = [read_files(source.folder, LEFT_BY_TRAINING) for source in job.sources]
-        sent = self.do.remote(
-            replace(job, extra=None), self.data, extra, own, sources, self.work.checkpoint_seconds,
-            self.share, self.keeper, job.folder.checkpoint.resolve(),
-            self.work.workspace.autotune.resolve(),
-        )  # fmt: skip
+        files = SentFiles(own, sources)
+        sent = self.do.remote(replace(job, extra=None), self.data, extra, files, self._services_for(job))
         self.running[sent] = job
+
+    def _services_for(self, job: Job) -> NodeServices:
+        processes = self.spec.devices_per_training
+        return NodeServices(
+            threads=max(1, int(self.spec.cpus) // processes),
+            processes=processes,
+            checkpoint_seconds=self.work.checkpoint_seconds,
+            keeper=self.keeper,
+            checkpoint=job.folder.checkpoint.resolve(),
+            autotune=self.work.workspace.autotune.resolve(),
+        )
 
     def _extra_of(self, job: Job) -> Any:
         """Where the cluster keeps the job's extra rows; equal ones are read and put there once."""

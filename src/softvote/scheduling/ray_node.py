@@ -11,7 +11,7 @@ import socket
 import tempfile
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -24,7 +24,7 @@ from softvote.data.file_images import FileImages
 from softvote.errors import Problem, UserError
 from softvote.scheduling.helpers import start_helpers
 from softvote.scheduling.job import Job
-from softvote.scheduling.worker import run_job
+from softvote.scheduling.worker import EngineServices, run_job
 from softvote.storage.cache import Cache, Compute, JsonObject, disk_cache, get_cached
 from softvote.storage.files import atomic_write
 from softvote.storage.paths import FoldFolder
@@ -64,47 +64,67 @@ class FileKeeper:
         return get_cached(folder, inputs) if found is None else disk_cache(folder)(inputs, lambda: found)
 
 
+@dataclass(frozen=True)
+class SentFiles:
+    """What goes to a node with a job: files that it left, and those of each job that it starts from."""
+
+    own: FileContents
+    sources: Sequence[FileContents]
+
+
+@dataclass(frozen=True)
+class NodeServices:
+    """What a node does a job with.
+
+    Attributes:
+        threads: of each process.
+        processes: how many train together.
+        checkpoint_seconds: between two checkpoints.
+        keeper: the actor that has a `FileKeeper`.
+        checkpoint: the keeper's path of the job's checkpoint.
+        autotune: the keeper's folder of what was found fastest.
+    """
+
+    threads: int
+    processes: int
+    checkpoint_seconds: float
+    keeper: Any
+    checkpoint: Path
+    autotune: Path
+
+
 def do_job(
     job: Job,
     data: tuple[Dataset, NDArray[np.int64]],
     extra: ExtraRows | None,
-    own: FileContents,
-    sources: Sequence[FileContents],
-    seconds: float,
-    share: tuple[int, int],
-    keeper: Any,
-    kept: Path,
-    cache: Path,
+    files: SentFiles,
+    node: NodeServices,
 ) -> FileContents | UserError:
     """Do a job in a temporary folder; the files it left, or what is wrong.
 
     Args:
         data: the competition's, and the fold of each training row, int64 (N,).
-        own: files of the job that are there already.
-        sources: files of each job that it starts from.
-        share: threads of each process, and processes that train together.
-        kept: the keeper's path of the checkpoint.
-        cache: the keeper's folder of them.
+        extra: what the job's `extra` gives; None where it has none.
     """
     import ray
     import torch
 
     if problem := _find_unreachable(data[0]):
         return UserError(problem)
-    threads, devices = share
-    torch.set_num_threads(threads)
+    torch.set_num_threads(node.threads)
     # What all jobs of a node share is read-only, and nobody writes to it.
     warnings.filterwarnings("ignore", "The given NumPy array is not writable")
     with tempfile.TemporaryDirectory(prefix="softvote-") as place:
-        here = _relocate(job, extra, Path(place), own, sources)
-        checkpoint = ray.get(keeper.read.remote(kept))
+        here = _relocate(job, extra, Path(place), files)
+        checkpoint = ray.get(node.keeper.read.remote(node.checkpoint))
         if checkpoint is not None:
             here.folder.checkpoint.write_bytes(checkpoint)
         try:
-            with _checkpoints_to(keeper, kept) as keep:
+            with _checkpoints_to(node.keeper, node.checkpoint) as keep:
                 begin = functools.partial(_give, data[0])
-                team = functools.partial(start_helpers, devices, begin, here, data[1])
-                run_job(here, *data, seconds, keep, _cache_of(keeper, cache), team=team)
+                team = functools.partial(start_helpers, node.processes, begin, here, data[1])
+                cache = _cache_of(node.keeper, node.autotune)
+                run_job(here, *data, EngineServices(node.checkpoint_seconds, keep, cache, team))
         except UserError as error:
             return error
         return read_files(here.folder, (*LEFT_BY_TRAINING, *LEFT_BY_PREDICTION))
@@ -168,14 +188,13 @@ def _cause(error: Any) -> UserError:
     return error.cause if isinstance(error.cause, UserError) else UserError(str(error.cause))
 
 
-def _relocate(
-    job: Job, extra: ExtraRows | None, place: Path, own: FileContents, sources: Sequence[FileContents]
-) -> Job:
+def _relocate(job: Job, extra: ExtraRows | None, place: Path, files: SentFiles) -> Job:
     """The job with its folder, and those of its sources, under another place."""
-    folders = [FoldFolder(place / "own"), *(FoldFolder(place / f"source{n}") for n in range(len(sources)))]
-    for folder, files in zip(folders, (own, *sources), strict=True):
+    names = ["own", *(f"source{n}" for n in range(len(files.sources)))]
+    folders = [FoldFolder(place / name) for name in names]
+    for folder, contents in zip(folders, (files.own, *files.sources), strict=True):
         folder.path.mkdir()
-        for name, content in files.items():
+        for name, content in contents.items():
             (folder.path / name).write_bytes(content)
     moved = [replace(source, folder=folder) for source, folder in zip(job.sources, folders[1:], strict=True)]
     source, teachers = (moved[0], moved[1:]) if job.source else (None, moved)

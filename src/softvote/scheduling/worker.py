@@ -8,7 +8,7 @@ import resource
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -50,25 +50,36 @@ CHECKPOINT_VERSION = 2
 """Bumped whenever checkpoints hold other things, so that none of an older version is gone on from."""
 
 
+@dataclass(frozen=True)
+class EngineServices:
+    """What an engine gives a training beside its rows.
+
+    Attributes:
+        checkpoint_seconds: between two checkpoints.
+        keep: given the content of each as well; None where the job's folder is safe.
+        cache: keeps what was found fastest on this machine; if omitted, this process does.
+        team: gives the processes that train together; None leaves it to this one.
+    """
+
+    checkpoint_seconds: float = CHECKPOINT_SECONDS
+    keep: Callable[[bytes], None] | None = None
+    cache: Cache = memory_cache
+    team: Team | None = None
+
+
 def run_job(
     job: Job,
     dataset: Dataset,
     folds: NDArray[np.int64],
-    seconds: float = CHECKPOINT_SECONDS,
-    keep: Callable[[bytes], None] | None = None,
-    cache: Cache = memory_cache,
+    services: EngineServices = EngineServices(),
     due: Due | None = None,
-    team: Team | None = None,
 ) -> None:
     """Train the job if that is due, then predict; each leaves its files whole before the next begins.
 
     Args:
         folds: int64 (N,), the fold of each training row.
-        seconds: between two checkpoints of a training.
-        keep: given the content of each.
-        cache: keeps what was found fastest on this machine; if omitted, this process does.
+        services: what its engine gives a training.
         due: what is, where that is known; None to read it from the job's files.
-        team: gives the processes that train together; None leaves it to this one.
 
     Raises:
         UserError: what training and predicting raise; the device's memory is too small.
@@ -76,7 +87,7 @@ def run_job(
     remove_temp_files(job.folder.path)
     with _memory_that_suffices(job):
         if (due or read_status(job).due) == "train":
-            _train(job, dataset, folds, seconds, keep, cache, team)
+            _train(job, dataset, folds, services)
         _predict(job, dataset, folds)
 
 
@@ -102,15 +113,7 @@ def _remedy_for_memory(job: Job) -> str:
     return f"set {key}.model to a smaller network"
 
 
-def _train(
-    job: Job,
-    dataset: Dataset,
-    folds: NDArray[np.int64],
-    seconds: float,
-    keep: Callable[[bytes], None] | None,
-    cache: Cache,
-    team: Team | None,
-) -> None:
+def _train(job: Job, dataset: Dataset, folds: NDArray[np.int64], services: EngineServices) -> None:
     from softvote.inference.loading import save_weights
     from softvote.inference.predictor import Predictor
     from softvote.training.callbacks import LogLeftOut, ShowProgress
@@ -125,10 +128,10 @@ def _train(
     left_out = dataset.train.take(np.flatnonzero(folds == job.fold))
     curves = [LogLeftOut(left_out)] if job.member.curves and len(left_out) else []
     observers = [observe(job, left_out) for observe in job.observers]
-    with team() if team else contextlib.nullcontext(Alone()) as group:
-        checkpoints = _checkpoints(job, starts_from, seconds, keep, group.size)
+    with services.team() if services.team else contextlib.nullcontext(Alone()) as group:
+        checkpoints = _checkpoints(job, starts_from, services, group.size)
         callbacks = [*curves, *observers, ShowProgress(), checkpoints]
-        trained = train(spec, data, callbacks, checkpoints.read(), cache, group)
+        trained = train(spec, data, callbacks, checkpoints.read(), services.cache, group)
     # Epochs that a process which is gone has fed are in the log, not in this one's time.
     spent = max(time.perf_counter() - started, sum(epoch["seconds"] for epoch in trained.log))
     predictor = Predictor(
@@ -203,11 +206,7 @@ def _fetch_published_weights(job: Job) -> str | None:
 
 
 def _checkpoints(
-    job: Job,
-    starts_from: Sequence[str | None],
-    seconds: float,
-    keep: Callable[[bytes], None] | None,
-    processes: int,
+    job: Job, starts_from: Sequence[str | None], services: EngineServices, processes: int
 ) -> Checkpoints:
     import torch
 
@@ -217,6 +216,7 @@ def _checkpoints(
     device = find_device()
     key = fingerprint([job.training_fingerprint, *starts_from, CHECKPOINT_VERSION, device])
     threads = torch.get_num_threads() if device == "cpu" else None  # elsewhere bits do not depend on them
+    seconds, keep = services.checkpoint_seconds, services.keep
     return Checkpoints(job.folder.checkpoint, key, seconds, keep, threads, processes)
 
 
