@@ -36,7 +36,8 @@ CUT_SHORT = {"record-gpu", "sum-record", "fresh-record", "adder-record"}
 # a pretrained ResNet18 with 50,000 synthetic images; the others are public attempts at the same exercises.
 SYSTEMS = {
     ("sum-cnn", "vote"): ("`sum_cnn`, one class a sum", "4 to 70 % (direct CNNs)"),
-    ("sum-multilabel", "vote"): ("sum regressed on the features of `multilabel_cnn`", "MSE 1.0"),
+    ("sum-multilabel", "sum_regressor"): ("sum regressed on the features of `multilabel_cnn`", "MSE 1.0"),
+    ("sum-multilabel", "vote"): ("the same, then all of it tuned", "MSE 1.0"),
     ("sum-resnet50", "vote"): ("`resnet50_regressor`", "94 %, MSE .39, with ImageNet weights"),
     ("sum-encoder-decoder", "encoder"): ("`digit_encoder`, digits of generated images", "none published"),
     ("sum-encoder-decoder", "vote"): ("`digit_encoder` and `sum_decoder`, end to end", "none published"),
