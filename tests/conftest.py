@@ -68,9 +68,12 @@ def known_throughput(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(estimate, "spawn_seconds", lambda: 3.0)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="session", autouse=True)
 def forkserver() -> None:
-    """The server that processes are forked from, with all that any test needs there: one for all tests."""
+    """The server that processes are forked from, with all that any test needs there: one for all tests.
+
+    Before any of them, for one that a test started by itself would not be deaf to Ctrl-C.
+    """
     from softvote.scheduling import processes
     from softvote.tuning import study
 

@@ -21,7 +21,7 @@ from softvote.data.split import ImageSplit
 from softvote.inference.record import TrainingRecord
 from softvote.scheduling.job import Job
 from softvote.scheduling.status import read_status
-from softvote.scheduling.worker import run_job
+from softvote.scheduling.worker import EngineServices, run_job
 from softvote.stages.plan import Plan, make_plan
 from softvote.storage.paths import FoldFolder
 from softvote.tracking.ledger import read_ledger
@@ -157,7 +157,7 @@ def test_a_killed_student_goes_on_to_the_same_bits(root: Path, tmp_path: Path) -
         return Kill()
 
     with pytest.raises(KeyboardInterrupt):
-        run_job(replace(stopped, observers=[observe]), plan.dataset, plan.folds, seconds=0)
+        run_job(replace(stopped, observers=[observe]), plan.dataset, plan.folds, EngineServices(0.0))
     assert stopped.folder.checkpoint.is_file()
     run_job(stopped, plan.dataset, plan.folds)
     assert_same(undisturbed.folder, stopped.folder)

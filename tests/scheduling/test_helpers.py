@@ -25,7 +25,7 @@ from softvote.inference.record import TrainingRecord
 from softvote.scheduling import helpers
 from softvote.scheduling.helpers import start_helpers
 from softvote.scheduling.job import Job
-from softvote.scheduling.worker import run_job
+from softvote.scheduling.worker import EngineServices, run_job
 from softvote.stages.plan import Plan, make_plan
 
 pytestmark = pytest.mark.slow  # each starts a process that imports torch
@@ -70,7 +70,7 @@ def prepare(root: Path, tmp_path: Path) -> Prepare:
 def train_by(size: int, plan: Plan, job: Job, **how: Any) -> dict[str, Tensor]:
     begin = functools.partial(read_dataset, plan.run.pipeline.competition, plan.run.workspace)
     team = functools.partial(start_helpers, size, begin, job, plan.folds)
-    run_job(job, plan.dataset, plan.folds, team=team, **how)
+    run_job(job, plan.dataset, plan.folds, EngineServices(team=team, **how))
     return load_file(job.folder.weights)
 
 
@@ -146,7 +146,7 @@ def test_a_training_that_was_stopped_goes_on_to_the_same_bits(prepare: Prepare) 
             raise StoppedError
 
     with pytest.raises(StoppedError):
-        train_by(2, plan, job, seconds=0.0, keep=stop)
+        train_by(2, plan, job, checkpoint_seconds=0.0, keep=stop)
     found = train_by(2, plan, job)
     for name, value in expected.items():
         assert torch.equal(found[name], value), name
@@ -176,7 +176,7 @@ def test_a_process_that_dies_ends_all_with_one_line(prepare: Prepare, killing: l
         os.kill(killing[0], signal.SIGKILL)
 
     with pytest.raises(UserError) as raised:
-        train_by(2, plan, job, seconds=0.0, keep=kill)
+        train_by(2, plan, job, checkpoint_seconds=0.0, keep=kill)
     how = "was killed (SIGKILL), as the system does when memory runs out"
     what = f"its process 1 {how}; run the same command to go on"
     assert str(raised.value) == f"{job.label}: {what}"
@@ -204,7 +204,7 @@ def test_what_a_process_says_is_said(
     plan, job = prepare("broken")
     team = functools.partial(start_helpers, 2, begin, job, plan.folds)
     with pytest.raises(UserError) as raised:
-        run_job(job, plan.dataset, plan.folds, team=team)
+        run_job(job, plan.dataset, plan.folds, EngineServices(team=team))
     assert str(raised.value) == line
 
 
