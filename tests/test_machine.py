@@ -7,6 +7,7 @@ import platform
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -150,3 +151,40 @@ def test_an_interruption_waits_for_what_may_not_be_left_half_done(how: signal.Si
         assert done and signal.getsignal(how) is signal.default_int_handler
     finally:
         signal.signal(how, before)
+
+
+DEAF = """
+import signal, multiprocessing
+from concurrent.futures import ProcessPoolExecutor
+from faults import blocks_ctrl_c
+{start}
+if __name__ == "__main__":
+    with make() as pool:
+        assert pool.submit(blocks_ctrl_c).result() and not blocks_ctrl_c()
+"""
+STARTS = {
+    "the server": """
+from softvote.machine import start_forkserver
+
+def make():
+    start_forkserver("faults")
+    return ProcessPoolExecutor(1, multiprocessing.get_context("forkserver"))
+""",
+    "processes of batches": """
+from types import SimpleNamespace
+from softvote.training.batches import BatchLoader
+
+def make():
+    return BatchLoader._processes.func(SimpleNamespace(workers=1))
+""",
+}
+
+
+@pytest.mark.parametrize(
+    "who", [pytest.param(who, marks=pytest.mark.slow if who != "the server" else ()) for who in STARTS]
+)
+def test_processes_are_deaf_to_ctrl_c_whoever_starts_the_server(tmp_path: Path, who: str) -> None:
+    program = tmp_path / "program.py"
+    program.write_text(DEAF.format(start=STARTS[who]))
+    paths = {"PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), *sys.path])}
+    subprocess.run([sys.executable, str(program)], check=True, env=os.environ | paths, timeout=300)

@@ -16,7 +16,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from multiprocessing import connection
+from multiprocessing import connection, forkserver, resource_tracker
 from pathlib import Path, PurePosixPath
 
 Read = Callable[[str], str]
@@ -135,6 +135,24 @@ def _value(text: str, name: str, after: str = "") -> str:
     """The rest of the line that begins with a name and what may stand after it; empty where none does."""
     lines = (line for line in text.splitlines() if line.startswith(name))
     return next(lines, "").removeprefix(name).strip().removeprefix(after).strip()
+
+
+def start_forkserver(*preloaded: str) -> None:
+    """Start the server that processes are forked from, unless it runs.
+
+    Ctrl-C reaches every process of the terminal. Those that come from the server are deaf to it: this one
+    alone answers, and ends the others.
+
+    Args:
+        preloaded: modules that the server imports, once for all processes; of no use where it runs already.
+    """
+    multiprocessing.get_context("forkserver").set_forkserver_preload(list(preloaded))
+    resource_tracker.ensure_running()  # before the mask, which starting it would lift
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        forkserver.ensure_running()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
 
 @contextlib.contextmanager

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from softvote.data.dataset import Dataset
 from softvote.errors import Problem, UserError
-from softvote.machine import end_with_parent
+from softvote.machine import end_with_parent, start_forkserver
 from softvote.scheduling.job import Job
 from softvote.scheduling.resources import set_worker_device
 from softvote.scheduling.worker import assist
@@ -118,8 +118,8 @@ def describe_end(process: ForkServerProcess) -> str:
 def _start(task: _Task) -> _Helper:
     import torch
 
+    start_forkserver(_PRELOADED)
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([_PRELOADED])
     said, saying = context.Pipe(duplex=False)
     first = torch.cuda.current_device() if torch.cuda.is_available() else 0
     device = (torch.get_num_threads(), first + task.rank)

@@ -10,7 +10,7 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from multiprocessing import connection, forkserver, resource_tracker
+from multiprocessing import connection
 from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
@@ -18,7 +18,7 @@ from typing import ParamSpec, TypeVar
 
 from softvote.data.dataset import Dataset
 from softvote.errors import Problem, UserError
-from softvote.machine import defer_interrupts, end_with_parent
+from softvote.machine import defer_interrupts, end_with_parent, start_forkserver
 from softvote.progress import set_bar_position
 from softvote.scheduling.engine import (
     TimeLeft,
@@ -62,14 +62,7 @@ def prepare(*more: str) -> None:
         more: modules that every job is going to import besides; of no use where the server runs already.
     """
     has_gpu = any(Path("/dev").glob("nvidia[0-9]*"))  # which only torch could tell for certain, in seconds
-    context.set_forkserver_preload([*_PRELOADED, *([] if has_gpu else [_FOR_PROCESSORS]), *more])
-    resource_tracker.ensure_running()  # before the mask, which starting it would lift
-    # Ctrl-C reaches every process of the terminal; this one alone answers it, and ends the others.
-    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        forkserver.ensure_running()
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+    start_forkserver(*_PRELOADED, *([] if has_gpu else [_FOR_PROCESSORS]), *more)
 
 
 def call_forked(

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from softvote.compute.draws import Rows
 from softvote.config.entries import ImageTransform
 from softvote.data.pixels import is_array
-from softvote.machine import end_with_parent
+from softvote.machine import end_with_parent, start_forkserver
 from softvote.training.rows import Split, StoredSplit
 
 _AHEAD = 3  # batches that are ready or being made
@@ -128,8 +128,8 @@ class BatchLoader:
 
     @functools.cached_property
     def _processes(self) -> ProcessPoolExecutor:
+        start_forkserver(__name__)  # with torch, once for all; where a server runs, it has it
         context = multiprocessing.get_context("forkserver")
-        context.set_forkserver_preload([__name__])  # with torch, once for all; where a server runs, it has it
         return ProcessPoolExecutor(self.workers, context, initializer=_begin_worker)
 
 
